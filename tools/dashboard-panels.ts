@@ -292,6 +292,7 @@ export const rows: readonly Row[] = [
         queries: [one('furiwake_nftables_transactions_total', '{{kind}}', 'rate', ['kind'])],
       },
       { ...lines, title: 'Connections of HAProxy', queries: [one('furiwake_connections', 'open')] },
+      { ...lines, title: 'Replaced workers of HAProxy', queries: [one('furiwake_haproxy_old_workers', 'in use')] },
     ],
   },
 ];

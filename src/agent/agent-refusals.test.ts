@@ -31,6 +31,22 @@ describe('what one tool refuses', () => {
     expect(rig.agent.report().listeners.get(a.key)?.revision).toBe(a.revision);
   });
 
+  test('of settings that wait for a reload is another reason, and the listener stays as it was', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const changed = listener('192.0.2.51', 80, 'a', { isDraining: true });
+    rig.ports.refuses.proxy = ({ revision }) => (revision === changed.revision ? 'at noon' : undefined);
+    rig.ports.waiting = new Set([a.key]);
+    await publish(rig, changed);
+    expect(rig.agent.report().listeners.get(a.key)).toMatchObject({
+      revision: a.revision,
+      refusal: { revision: changed.revision, verdict: { reason: 'SettingsWaiting', message: 'at noon' } },
+    });
+    rig.ports.waiting = new Set();
+    await rig.clock.advance(60_000);
+    expect(rig.agent.report().listeners.get(a.key)?.refusal?.verdict.reason).toBe('DataplaneError');
+  });
+
   test('is tried again after growing waits, and delays no other change', async () => {
     const rig = startAgent();
     let attempts = 0;

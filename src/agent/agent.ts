@@ -111,10 +111,10 @@ export function makeAgent(deps: AgentDeps): Agent {
       desired,
       isServing,
       state,
-      refusalOf: (key) =>
-        quarantine.entries.get(key)?.words ??
-        blocked.get(key) ??
-        (stages.areBlocked() ? stages.troubles()[0] : undefined),
+      refusalOf: (key) => {
+        const words = blocked.get(key) ?? (stages.areBlocked() ? stages.troubles()[0] : undefined);
+        return quarantine.entries.get(key) ?? (words === undefined ? undefined : { words, isWaiting: false });
+      },
     }),
   });
   /** One change of the host at a time. */

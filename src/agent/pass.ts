@@ -2,7 +2,13 @@ import { withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+import {
+  type Listener,
+  type Listeners,
+  serverlessListeners,
+  type TrafficTable,
+  usesHaproxy,
+} from '../core/traffic/table.ts';
 import {
   inherit,
   leftAs,
@@ -65,6 +71,8 @@ export type PassResult = {
   readonly state: HostState;
   /** Listeners of the target that a tool refused on their own, each with its words. */
   readonly refused: ReadonlyMap<ListenerKey, string>;
+  /** Of the refused ones, those that HAProxy serves with their settings of before until a reload. */
+  readonly waiting: ReadonlySet<ListenerKey>;
   /** Listeners of the target that depend on a stage that is not done; its words, or `undefined` if it is only slow. */
   readonly blocked: ReadonlyMap<ListenerKey, string | undefined>;
 };
@@ -166,14 +174,18 @@ async function makeOnePass(
 
   const isFirst = before.programmed === undefined;
   let refusals: Refusals<ListenerKey> = new Map();
+  let waiting: ReadonlySet<ListenerKey> = new Set();
   const isUpserted = await step(
     'proxy',
-    async () => (refusals = await proxy.upsert(target, signal)),
+    async () => {
+      refusals = await proxy.upsert(target, signal);
+      waiting = proxy.waiting();
+    },
     () => {
       if (isFirst) was = inherit(before.held, target.listeners);
-      const waiting = changed.filter((each) => needsProxy(was, each));
-      was = withUnconfirmed(was, waiting);
-      return waiting;
+      const delayed = changed.filter((each) => needsProxy(was, each));
+      was = withUnconfirmed(was, delayed);
+      return delayed;
     },
   );
   if (isUpserted) note(refusals);
@@ -197,7 +209,7 @@ async function makeOnePass(
   if (isFirst && !isSteered) {
     // Nothing is known of what an earlier process programmed, and it may still serve: only unneeded addresses are removed.
     await step('removal', () => placement.remove(ports.mayAttract() ? wanted : PersistentMap.empty(), signal));
-    return { state: { ...before, held: mayBeHeld }, refused, blocked };
+    return { state: { ...before, held: mayBeHeld }, refused, waiting, blocked };
   }
   for (const name of ['direct', 'nat'] as const) {
     table = effective();
@@ -257,14 +269,15 @@ async function makeOnePass(
   );
   const proxied = isPruned ? table : withListeners(upserted, unpruned);
   const state = { held, inForce, programmed: { table, proxied, addresses } };
-  return { state, refused, blocked };
+  return { state, refused, waiting, blocked };
 }
 
-function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {
+function steeringTarget({ proxy, network }: PassPorts, table: TrafficTable, wanted: Addresses): SteeringTarget {
+  const { listeners } = table;
   const known = network.addresses();
   const { own } = known;
   const vips = withoutOwn(wanted, known);
-  return { listeners, vips, own, portOf: (listener) => proxy.portOf(listener) };
+  return { listeners, serverless: serverlessListeners(table), vips, own, portOf: (listener) => proxy.portOf(listener) };
 }
 
 /** Those of `addresses` that `others` have, too. */

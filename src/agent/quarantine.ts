@@ -11,16 +11,18 @@ export type Quarantine = {
   /** `table`, in which every listener whose wait has not ended is as it is in force, or missing. */
   leaveOut(table: TrafficTable, inForce: Listeners, nowMs: number): TrafficTable;
   /** Notes and logs the refusals of a pass over `tried`. */
-  note(tried: TrafficTable, result: Pick<PassResult, 'refused' | 'blocked'>, nowMs: number): void;
-  /** The waiting listeners, each with the refused revision and the words of the tool. */
-  readonly entries: ReadonlyMap<ListenerKey, { readonly revision: Revision; readonly words: string }>;
+  note(tried: TrafficTable, result: Pick<PassResult, 'refused' | 'waiting' | 'blocked'>, nowMs: number): void;
+  /** The refused listeners, each with the refused revision. */
+  readonly entries: ReadonlyMap<ListenerKey, { readonly revision: Revision } & ListenerRefusal>;
   /** When the first wait ends (monotonic ms); `undefined`: none waits. */
   nextDueMs(): number | undefined;
 };
 
-type QuarantineEntry = {
+/** Why a listener is not in force as wanted, in the words of a tool. `isWaiting`: HAProxy serves it with its settings of before. */
+export type ListenerRefusal = { readonly words: string; readonly isWaiting: boolean };
+
+type QuarantineEntry = ListenerRefusal & {
   readonly revision: Revision;
-  readonly words: string;
   readonly backoff: Backoff;
   readonly trouble: Trouble;
   /** `undefined`: its wait is over, and it depends on a stage that is not done. The pass that repeats the stage tries it. */
@@ -46,7 +48,7 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
       if (out.length === 0) return table;
       return { ...table, listeners: table.listeners.with(out) };
     },
-    note: ({ listeners }, { refused, blocked }, nowMs) => {
+    note: ({ listeners }, { refused, waiting, blocked }, nowMs) => {
       for (const [key, entry] of entries) {
         // A listener that still waits is not in `tried` with the refused revision.
         if (refused.has(key) || listeners.get(key)?.revision !== entry.revision) continue;
@@ -69,7 +71,14 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
                 trouble: makeTrouble({ what: 'programming a listener', log, monotonic }),
               };
         trouble.failed(words, { listener: key, service });
-        entries.set(key, { revision, words, backoff, trouble, dueMs: nowMs + backoff.next() });
+        entries.set(key, {
+          revision,
+          words,
+          isWaiting: waiting.has(key),
+          backoff,
+          trouble,
+          dueMs: nowMs + backoff.next(),
+        });
       }
     },
     nextDueMs: () => {

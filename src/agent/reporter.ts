@@ -12,6 +12,7 @@ import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
 import { isInForceAs, isWithoutStandIn } from './listener-changes.ts';
 import type { HostState } from './pass.ts';
+import type { ListenerRefusal } from './quarantine.ts';
 import { slowWords, wordsOf } from './stages.ts';
 import { closed } from './withdrawn.ts';
 
@@ -20,8 +21,7 @@ export type AgentProgress = {
   readonly desired: TrafficTable | undefined;
   readonly isServing: boolean;
   readonly state: HostState;
-  /** Why a listener is not in force as wanted, in a tool's words. */
-  readonly refusalOf: (key: ListenerKey) => string | undefined;
+  readonly refusalOf: (key: ListenerKey) => ListenerRefusal | undefined;
 };
 
 export type Reporter = {
@@ -68,12 +68,13 @@ export function makeReporter(deps: {
     const isFailing = inForce !== undefined && proxy.failing().has(key);
     const isHeaderRefused = inForce !== undefined && proxy.refusingHeaders().has(key);
     const isAlone = inForce !== undefined && isWithoutStandIn(inForce) && inForce.standIn === undefined;
-    const standInTrouble = isAlone ? (refusalOf(key) ?? slowWords) : undefined;
+    const standInTrouble = isAlone ? (refusalOf(key)?.words ?? slowWords) : undefined;
     const proxyTrouble = proxyTroubleOf(inForce);
     const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble, standInTrouble };
     if (wanted === undefined) return { holder, revision: inForce?.revision, ...seen, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
-    const verdict = isInForce ? addressProblem(wanted, network.addresses()) : dataplaneError(refusalOf(key));
+    const refusal = isInForce ? undefined : refusalOf(key);
+    const verdict = isInForce ? addressProblem(wanted, network.addresses()) : refusal && verdictOf(refusal);
     return {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
@@ -148,8 +149,8 @@ export function makeReporter(deps: {
   };
 }
 
-function dataplaneError(message: string | undefined): Verdict | undefined {
-  return message === undefined ? undefined : { reason: 'DataplaneError', message };
+function verdictOf({ words, isWaiting }: ListenerRefusal): Verdict {
+  return { reason: isWaiting ? 'SettingsWaiting' : 'DataplaneError', message: words };
 }
 
 function isSame(a: ListenerReport, b: ListenerReport): boolean {
@@ -162,6 +163,7 @@ function isSame(a: ListenerReport, b: ListenerReport): boolean {
     a.proxyTrouble === b.proxyTrouble &&
     a.standInTrouble === b.standInTrouble &&
     a.refusal?.revision === b.refusal?.revision &&
+    a.refusal?.verdict.reason === b.refusal?.verdict.reason &&
     a.refusal?.verdict.message === b.refusal?.verdict.message
   );
 }

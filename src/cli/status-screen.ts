@@ -103,8 +103,9 @@ function readyLine({ notReady }: HostStatus): HeadLine {
 
 function haproxyLine({ haproxy, haproxyTrouble }: HostStatus): HeadLine {
   if (haproxy === undefined) return ['HAProxy', haproxyTrouble ?? '', 'bad'];
-  const { version, pid, connections, maxConnections } = haproxy;
-  return ['HAProxy', `${version}, PID ${pid}, ${connections} of at most ${maxConnections} connections`, 'plain'];
+  const { version, pid, connections, maxConnections, oldWorkers } = haproxy;
+  const old = oldWorkers === 0 ? '' : `, and ${oldWorkers} replaced ${oldWorkers === 1 ? 'worker' : 'workers'}`;
+  return ['HAProxy', `${version}, PID ${pid}, ${connections} of at most ${maxConnections} connections${old}`, 'plain'];
 }
 
 const mostLeftOut = 5;

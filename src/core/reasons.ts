@@ -107,8 +107,14 @@ export const reasons = {
   NoNodes: {
     where: 'Serving',
     means:
-      'No node can take connections: there is none, or all are excluded, drained, unhealthy, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
+      'No node can take connections: there is none, or all are excluded, drained, unhealthy, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service. Ports with a health check of their own do not depend on the health of nodes: see NoServers.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
+  },
+  SettingsWaiting: {
+    where: 'Serving',
+    means:
+      'The port that the message names is served with its settings of before. Its new annotations for HAProxy need a reload, which leaves a worker that keeps its memory until its last connection ends: after five reloads in succession the next ones wait, and while eight such workers have connections. The message says until when.',
+    do: 'Nothing, or find the Services whose annotations for HAProxy change all the time. `furiwake status` counts the workers that were replaced.',
   },
   HeaderRefused: {
     where: 'Serving',

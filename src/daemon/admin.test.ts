@@ -63,14 +63,14 @@ test('a node is drained and undrained, and both are logged', async () => {
   const { said, drained, log } = await tell(['n1', 'n2'], ['drain', 'n2'], ['drain', 'n1'], ['undrain', 'n2']);
   expect(said).toEqual([
     'node/n2 drained\n',
-    'node/n1 drained\nWarning: no node takes new connections: n1, n2 are drained.\n',
+    'node/n1 drained\nWarning: no healthy node is left: n1, n2 are drained.\n',
     'node/n2 accepts connections again\n',
   ]);
   expect(drained).toEqual(['n1']);
   expect(log.map(({ fields, message }) => [message, fields['node']])).toEqual([
     ['node drained: no new connections', 'n2'],
     ['node drained: no new connections', 'n1'],
-    ['no node takes new connections: n1, n2 are drained', 'n1'],
+    ['no healthy node is left: n1, n2 are drained', 'n1'],
     ['node undrained', 'n2'],
   ]);
 });
@@ -112,7 +112,7 @@ test('a node that is excluded or silent does not count as a remaining one', asyn
   expect(said).toEqual([
     'node/excluded-n3 drained\n',
     'node/n1 drained\n',
-    'node/n2 drained\nWarning: no node takes new connections: silent-n4 is silent, n1, n2 are drained, excluded-n3 is excluded.\n',
+    'node/n2 drained\nWarning: no healthy node is left: silent-n4 is silent, n1, n2 are drained, excluded-n3 is excluded.\n',
   ]);
 });
 

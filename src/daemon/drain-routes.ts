@@ -47,7 +47,7 @@ function nodeHandlers({ drains, nodes, log }: DrainSource): Handlers {
       log.info({ node, drained: [...drains.current()] }, 'node drained: no new connections');
       const states = withDrains(nodes() ?? new Map(), drains);
       if ([...states.values()].some(takesConnections)) return textReply(200, `node/${node} drained\n`);
-      const trouble = `no node takes new connections: ${nodeStateWords(states)}`;
+      const trouble = `no healthy node is left: ${nodeStateWords(states)}`;
       log.warn({ node }, trouble);
       return textReply(200, `node/${node} drained\nWarning: ${trouble}.\n`);
     },

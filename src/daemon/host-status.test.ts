@@ -182,6 +182,7 @@ test('a node says since when it is in its state', () => {
     version: '2.6',
     connections: 3,
     maxConnections: 9,
+    oldWorkers: 0,
     upSeconds: 1,
     servers: [{ ...n1, state: 'drain', sinceMs: 4_000, health: 'silent', healthSinceMs: undefined } as const],
   };

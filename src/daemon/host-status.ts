@@ -50,6 +50,8 @@ export type HaproxyStatus = {
   readonly upSeconds: number;
   readonly connections: number;
   readonly maxConnections: number;
+  /** Workers that a reload has replaced and that still have connections. */
+  readonly oldWorkers: number;
 };
 
 export type UnusedNode = {

@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest';
 import { clusterTroubles } from './readiness.ts';
 
-const every = { 4: 'every node is drained: n1', 6: 'no node has an IPv6 address' };
+const every = {
+  4: { words: 'every node is drained: n1', hasNodes: true },
+  6: { words: 'no node has an IPv6 address', hasNodes: false },
+};
 
 test.each([
   ['holds the Lease and knows everything', true, undefined, true, { 4: undefined, 6: every[6] }, []],

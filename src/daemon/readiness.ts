@@ -30,6 +30,6 @@ export function clusterTroubles({
     // Both families are without a node, so no connection can be served.
     ...(nodeTrouble?.[4] === undefined || nodeTrouble[6] === undefined
       ? []
-      : [`no node takes connections: ${nodeTrouble[4]}`]),
+      : [`no node takes connections: ${nodeTrouble[4].words}`]),
   ];
 }

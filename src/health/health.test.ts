@@ -1,8 +1,9 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { addressOf, node, nodeName, tableOf } from '../../test/make/table.ts';
+import { addressOf, node, nodeName } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { NodeName } from '../core/model/names.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 import type { CheckAnswer } from '../ports/health.ts';
 import { makeHealth } from './health.ts';
 
@@ -57,9 +58,14 @@ function makeScene() {
     },
     /** Until the test ends. */
     run: () => {
-      const table = tableOf([], [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')]);
+      const known = (): TrafficTable['nodes'] => {
+        const both = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
+        return new Map(
+          both.map((each) => [each.name, { ...each, state: draining.has(each.name) ? 'drain' : 'active' }]),
+        );
+      };
       const stop = new AbortController();
-      const running = Promise.allSettled([health.run(() => table.nodes, stop.signal)]);
+      const running = Promise.allSettled([health.run(known, stop.signal)]);
       onTestFinished(async () => {
         stop.abort();
         await running;
@@ -183,14 +189,14 @@ test('when all nodes are silent they stay in use, and are reported silent', asyn
   );
   expect(orders.flatMap(({ dead }) => dead)).toEqual([]);
   expect(orders.flatMap(({ out }) => [...out]).filter(([, isOut]) => isOut)).toEqual([]);
-  const kept = 'warn node does not answer, and no other node of this family does: it stays in use';
+  const kept = 'warn node does not answer, and no other node in use does: it stays in use';
   expect(scene.messages().filter((line) => line === kept)).toHaveLength(2);
 });
 
 test('orders are given once, and again to a new process', async () => {
   const scene = makeScene();
   scene.probed('alive', 'alive');
-  await scene.round('alive', 'alive'); // no HTTP answer anywhere: the own probe decides from now on
+  await scene.round('alive', 'alive'); // no node is healthy: the own probe decides from now on
   scene.probed('silent', 'alive');
   const given = async (): Promise<readonly (readonly [string, boolean])[]> => [...(await scene.round()).out];
   expect(await given()).toEqual([]);
@@ -202,6 +208,28 @@ test('orders are given once, and again to a new process', async () => {
     ['n2', false],
   ]);
 });
+
+test.each(['HAProxy reports', 'HAProxy reports nothing'])(
+  'when the last healthy node drains an unhealthy one takes connections, while %s',
+  async (what) => {
+    const scene = makeScene();
+    scene.run();
+    const verdictOf = () => scene.health.verdicts().get(nodeName('n2'))?.[4];
+    const later = async (): Promise<void> => {
+      if (what === 'HAProxy reports') await scene.round('ok', 'unhealthy');
+      else await scene.away(1);
+    };
+    scene.probed('ok', 'unhealthy');
+    for (let second = 0; second < 6; second++) await later();
+    expect(verdictOf()).toBe('unhealthy');
+    scene.drain('n1');
+    await later();
+    expect([verdictOf(), scene.health.families[4].isChecked()]).toEqual(['up', false]);
+    scene.drain();
+    for (let second = 0; second < 11; second++) await later();
+    expect([verdictOf(), scene.health.families[4].isChecked()]).toEqual(['unhealthy', true]);
+  },
+);
 
 test.each<[CheckAnswer, 'silent' | 'unhealthy']>([
   ['silent', 'silent'],

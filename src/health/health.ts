@@ -5,7 +5,7 @@ import type { NodeName } from '../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
 import { addressOfNode, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { CheckedNode, FamilyHealth, FamilyHealths, Health, NodeChecks } from '../ports/health.ts';
+import type { CheckedNode, FamilyHealth, FamilyHealths, Health, NodeChecks, NodeFindings } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type CheckRound, checksFrom, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
@@ -87,7 +87,7 @@ const words: Readonly<Record<DetailedHealth, string>> = {
     `port ${kubeProxyHealthPort} of this node does not answer as kube-proxy's health port does, and other nodes do: ` +
     'no new connections. Set --healthz-bind-address of kube-proxy to the same value on all nodes',
   silent: 'node does not answer: no new connections',
-  kept: 'node does not answer, and no other node of this family does: it stays in use',
+  kept: 'node does not answer, and no other node in use does: it stays in use',
 };
 
 type FamilyTracker = FamilyHealth & {
@@ -108,7 +108,7 @@ function makeFamilyHealth(deps: {
   const { family, probe, clock, log } = deps;
   const gauge = deps.metrics.gauge(
     'furiwake_own_probe',
-    "1 while no node is healthy by kube-proxy's health port and furiwake's own probe decides",
+    "1 while no node that may take connections is healthy by kube-proxy's health port and furiwake's own probe decides",
     ['family'],
   );
   const labels = { family: String(family) };
@@ -133,7 +133,7 @@ function makeFamilyHealth(deps: {
       if (next.mode === 'own')
         log.warn(
           { family, port: kubeProxyHealthPort },
-          "no node passes the check of kube-proxy's health port: furiwake's own probe decides, and takes only silent nodes out",
+          "no node that takes connections passes the check of kube-proxy's health port: furiwake's own probe decides, and takes only silent nodes out",
         );
       else
         log.info(
@@ -152,16 +152,9 @@ function makeFamilyHealth(deps: {
 
   const probeNodes = async (
     nodes: ReadonlyMap<NodeName, Ip>,
-    gone: ReadonlyMap<NodeName, Ip>,
+    leaving: ReadonlySet<NodeName>,
     signal: AbortSignal,
-  ): Promise<CheckRound> => {
-    const answers = [...(await probeAll(probe, new Map([...gone, ...nodes]), signal))];
-    return {
-      from: 'probe',
-      answers: new Map(answers.filter(([node]) => !gone.has(node))),
-      gone: new Map(answers.filter(([node]) => gone.has(node))),
-    };
-  };
+  ): Promise<CheckRound> => ({ from: 'probe', answers: await probeAll(probe, nodes, signal), leaving });
 
   const detailOf = (node: NodeName, check: CheckedNode | undefined): DetailedHealth => {
     const health = state.nodes.get(node);
@@ -205,12 +198,12 @@ function makeFamilyHealth(deps: {
 
   /** The verdicts after the results in `checks`, or after those of the own probe, if it decides. */
   const conclude = async (
-    nodes: ReadonlyMap<NodeName, Ip>,
-    draining: ReadonlySet<NodeName>,
-    probed: () => Promise<CheckRound>,
+    { nodes, draining, gone }: Omit<NodeFindings, 'checks'>,
+    probed: (leaving: ReadonlySet<NodeName>) => Promise<CheckRound>,
   ): Promise<readonly NodeName[]> => {
-    let judgement = state.mode === 'checks' ? take({ from: 'checks', checks }) : undefined;
-    if (state.mode === 'own' || judgement?.wantsProbe === true) judgement = take(await probed());
+    const leaving = new Set([...draining, ...gone.keys()]);
+    let judgement = state.mode === 'checks' ? take({ from: 'checks', checks, leaving }) : undefined;
+    if (state.mode === 'own' || judgement?.wantsProbe === true) judgement = take(await probed(leaving));
     if (state.mode === 'own') checks = new Map();
     note(nodes.keys(), draining);
     return judgement?.dead ?? [];
@@ -229,8 +222,8 @@ function makeFamilyHealth(deps: {
   return {
     states: () => new Map(Array.from(known, ([node, { detail }]) => [node, healthOf[detail]])),
     isChecked: () => state.mode === 'checks',
-    survey: async (nodes, signal) => {
-      if (nodes.size > 0 && !isSurveyed && state.mode === 'checks') take(await probeNodes(nodes, new Map(), signal));
+    survey: async ({ nodes, draining }, signal) => {
+      if (nodes.size > 0 && !isSurveyed && state.mode === 'checks') take(await probeNodes(nodes, draining, signal));
       isSurveyed = nodes.size > 0;
     },
     adopt: (isChecked) => {
@@ -242,8 +235,8 @@ function makeFamilyHealth(deps: {
       roundAtMs = clock.monotonic();
       ({ checks } = found);
       // Also those of removed nodes: their last connections must not outlive them.
-      const probed = (): Promise<CheckRound> => probeNodes(found.nodes, found.gone, signal);
-      const ending = await conclude(found.nodes, found.draining, probed);
+      const all = new Map([...found.gone, ...found.nodes]);
+      const ending = await conclude(found, async (leaving) => probeNodes(all, leaving, signal));
       noteDead(ending, 'its connections were ended');
       const out = new Map<NodeName, boolean>();
       if (state.mode === 'checks') ordered.clear();
@@ -264,7 +257,8 @@ function makeFamilyHealth(deps: {
       const answers = await probeAll(probe, addresses, signal);
       if (!isMissing()) return;
       checks = checksFrom(answers, checks);
-      const ending = await conclude(addresses, draining, async () => ({ from: 'probe', answers, gone: new Map() }));
+      const round = { nodes: addresses, draining, gone: new Map<NodeName, Ip>() };
+      const ending = await conclude(round, async (leaving) => ({ from: 'probe', answers, leaving }));
       noteDead(ending, 'nat and direct end its connections'); // HAProxy does so when it answers again
     },
     stateOf: (node) => {

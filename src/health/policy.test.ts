@@ -1,32 +1,6 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { CheckAnswer } from '../ports/health.ts';
-import { nodeName } from '../../test/make/table.ts';
+import { checks, checksWhile, probe, probeWhile } from '../../test/make/check-rounds.ts';
 import { type CheckRound, type HealthState, initialHealth, judge } from './policy.ts';
-
-/** A round as `n1 n2 …`: a check's answer, `-` while none is known, followed by `!` if HAProxy considers it down. */
-function checks(...words: readonly string[]): CheckRound {
-  const looks = words.map((word, index) => {
-    const answer = word.replace('!', '');
-    return [
-      nodeName(`n${index + 1}`),
-      { isUp: !word.endsWith('!'), answer: answer === '-' ? undefined : (answer as CheckAnswer) },
-    ] as const;
-  });
-  return { from: 'checks', checks: new Map(looks) };
-}
-
-function probe(...answers: readonly CheckAnswer[]): CheckRound {
-  return probeWithGone({}, ...answers);
-}
-
-function probeWithGone(gone: Readonly<Record<string, CheckAnswer>>, ...answers: readonly CheckAnswer[]): CheckRound {
-  return {
-    from: 'probe',
-    answers: new Map(answers.map((answer, index) => [nodeName(`n${index + 1}`), answer])),
-    gone: new Map(Object.entries(gone).map(([name, answer]) => [nodeName(name), answer])),
-  };
-}
 
 const own = (rounds: number): readonly CheckRound[] => Array.from({ length: rounds }, () => probe('ok', 'alive'));
 const intoOwn = [checks('alive!', 'alive!'), probe('alive', 'alive')];
@@ -125,7 +99,7 @@ const cases: readonly Case[] = [
     out: ['n2'],
   },
   {
-    name: 'without any HTTP answer a probe is wanted, and silence makes no node dead',
+    name: 'without a healthy node a probe is wanted, and silence makes no node dead',
     findings: Array.from({ length: 5 }, () => checks('silent!', 'silent!')),
     mode: 'checks',
     wantsProbe: true,
@@ -139,13 +113,13 @@ const cases: readonly Case[] = [
     out: ['n2'],
   },
   {
-    name: 'after an HTTP answer to the probe the checks decide',
+    name: 'if the probe finds a healthy node the checks decide',
     findings: [checks('alive!', 'alive!'), probe('alive', 'ok')],
     mode: 'checks',
     out: ['n1', 'n2'],
   },
   {
-    name: 'no HTTP answer to the probe either: the probe decides from now on, with all nodes in',
+    name: 'if the probe finds none either it decides from now on, with all nodes in',
     findings: intoOwn,
     mode: 'own',
   },
@@ -193,27 +167,59 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a removed node that is silent for the permitted time is dead',
-    findings: [...intoOwn, ...Array.from({ length: 3 }, () => probeWithGone({ old: 'silent' }, 'alive', 'alive'))],
+    findings: [...intoOwn, ...Array.from({ length: 3 }, () => probeWhile({ old: 'silent' }, 'alive', 'alive'))],
     mode: 'own',
     out: ['old'],
     dead: ['old'],
   },
   {
     name: 'an answer of a removed node does not take out all remaining nodes',
-    findings: [...intoOwn, ...Array.from({ length: 9 }, () => probeWithGone({ old: 'alive' }, 'silent', 'silent'))],
+    findings: [...intoOwn, ...Array.from({ length: 9 }, () => probeWhile({ old: 'alive' }, 'silent', 'silent'))],
     mode: 'own',
   },
   {
-    name: 'an HTTP answer of a removed node does not return the decision to the checks',
-    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWithGone({ old: 'ok' }, 'alive', 'alive'))],
+    name: 'a healthy node that is removed does not return the decision to the checks',
+    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWhile({ old: 'ok' }, 'alive', 'alive'))],
     mode: 'own',
   },
-  { name: 'nine rounds with an HTTP answer change nothing', findings: [...intoOwn, ...own(9)], mode: 'own' },
+  { name: 'nine rounds with a healthy node change nothing', findings: [...intoOwn, ...own(9)], mode: 'own' },
   { name: 'ten in a row return the decision to the checks', findings: [...intoOwn, ...own(10)], mode: 'checks' },
   {
     name: 'a round without one restarts the count',
     findings: [...intoOwn, ...own(9), probe('alive', 'alive'), ...own(9)],
     mode: 'own',
+  },
+  {
+    name: 'draining the last healthy node keeps no unhealthy one out of use',
+    findings: [
+      checks('ok', 'unhealthy!'),
+      checksWhile(['n1'], 'ok', 'unhealthy!'),
+      probeWhile({ n1: 'ok' }, 'ok', 'unhealthy'),
+    ],
+    mode: 'own',
+  },
+  {
+    name: 'while it drains the decision does not return to the checks',
+    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWhile({ n1: 'ok' }, 'ok', 'unhealthy'))],
+    mode: 'own',
+  },
+  {
+    name: 'the only node that takes connections stays in although a drained one answers and it does not',
+    findings: [...intoOwn, ...Array.from({ length: 9 }, () => probeWhile({ n1: 'ok' }, 'ok', 'silent'))],
+    mode: 'own',
+  },
+  {
+    name: 'a drained node that is silent is dead, as any other',
+    findings: Array.from({ length: 3 }, () => checksWhile(['n2'], 'ok', 'silent!')),
+    mode: 'checks',
+    dead: ['n2'],
+    out: ['n2'],
+  },
+  {
+    name: 'if all nodes are drained nothing changes',
+    findings: [checksWhile(['n1', 'n2'], 'ok', 'unhealthy!'), probeWhile({ n1: 'ok', n2: 'unhealthy' })],
+    mode: 'checks',
+    out: ['n2'],
   },
   { name: 'without nodes nothing changes', findings: [checks(), probe()], mode: 'checks' },
 ];
@@ -230,38 +236,4 @@ test.each(cases)('$name', ({ findings, mode, dead = [], out = [], wantsProbe = f
   expect([...state.nodes].filter(([, { isOut }]) => isOut).map(([name]) => name)).toEqual(out);
   expect(last.dead).toEqual(dead);
   expect(last.wantsProbe).toBe(wantsProbe);
-});
-
-test('while the own probe decides, only silent nodes are out, and never all of them', () => {
-  const answers = fc.array(fc.constantFrom<CheckAnswer>('ok', 'alive', 'silent'), { minLength: 3, maxLength: 3 });
-  fc.assert(
-    fc.property(fc.array(answers, { maxLength: 40 }), (rounds) => {
-      let state: HealthState = { ...initialHealth, mode: 'own' };
-      for (const round of rounds) {
-        const verdict = judge(state, probe(...round), 3);
-        state = verdict.state;
-        const out = [...state.nodes].filter(([, { isOut }]) => isOut).map(([name]) => name);
-        expect(out.length).toBeLessThan(3);
-        for (const name of [...out, ...verdict.dead]) expect(round[Number(name.slice(1)) - 1]).toBe('silent');
-      }
-    }),
-  );
-});
-
-test('as long as some node gives an HTTP answer the mode changes only to the checks, and only once', () => {
-  const round = fc.tuple(
-    fc.constantFrom('ok', 'unhealthy!', 'unhealthy'),
-    fc.constantFrom('ok', 'alive!', 'silent!', '-'),
-  );
-  fc.assert(
-    fc.property(fc.constantFrom('checks', 'own'), fc.array(round, { maxLength: 40 }), (mode, rounds) => {
-      let state: HealthState = { ...initialHealth, mode };
-      const modes = rounds.map((words) => {
-        state = judge(state, state.mode === 'own' ? probe('ok', 'silent') : checks(...words), 3).state;
-        return state.mode;
-      });
-      const changes = [mode, ...modes].filter((each, index, all) => index > 0 && each !== all[index - 1]);
-      expect(changes).toEqual(mode === 'own' && rounds.length >= 10 ? ['checks'] : []);
-    }),
-  );
 });

@@ -5,11 +5,13 @@ import type { CheckAnswer, CheckedNode } from '../ports/health.ts';
 /*
  * Decides which nodes of one family get connections, as a pure state machine.
  *
- *              no node is healthy, neither by HAProxy's checks nor by our own probe
+ *              no staying node is healthy, neither by HAProxy's checks nor by our own probe
  *            ┌───────────────────────────────────────────────────────────────────────────────►┐
  *       checks: HAProxy's checks decide                          own: our probe decides; HAProxy's checks are off
  *            └◄───────────────────────────────────────────────────────────────────────────────┘
- *              some node is healthy by our probe, ten rounds in a row
+ *              some staying node is healthy by our probe, ten rounds in a row
+ *
+ * A node that is drained or removed is leaving: it takes no connections, so its health keeps no other node out of use.
  *
  * A check that fails on every node is a wrong check (k3s binds kube-proxy's health port to localhost), not a dead
  * cluster, and a kube-proxy that answers 503 everywhere still has its rules in the kernel; hence the second mode. furiwake
@@ -23,23 +25,22 @@ type NodeMemory = { readonly isOut: boolean; readonly silent: number; readonly a
 export type HealthState = {
   readonly mode: 'checks' | 'own';
   readonly nodes: ReadonlyMap<NodeName, NodeMemory>;
-  /** Rounds in a row in which the own probe found any node healthy. */
+  /** Rounds in a row in which the own probe found any staying node healthy. */
   readonly healthyRounds: number;
 };
 
 /** What one round of HAProxy's checks or of the own probe found. */
-export type CheckRound =
+export type CheckRound = (
   | { readonly from: 'checks'; readonly checks: ReadonlyMap<NodeName, CheckedNode> }
-  /** `gone`: removed nodes that still have connections. Their answers do not count for the others. */
-  | {
-      readonly from: 'probe';
-      readonly answers: ReadonlyMap<NodeName, CheckAnswer>;
-      readonly gone: ReadonlyMap<NodeName, CheckAnswer>;
-    };
+  | { readonly from: 'probe'; readonly answers: ReadonlyMap<NodeName, CheckAnswer> }
+) & {
+  /** Nodes that are drained, or removed and still have connections. */
+  readonly leaving: ReadonlySet<NodeName>;
+};
 
 export type Judgement = {
   readonly state: HealthState;
-  /** No node passes HAProxy's checks: probe all nodes now, and pass the results to the next state. */
+  /** No staying node passes HAProxy's checks: probe all nodes now, and pass the results to the next state. */
   readonly wantsProbe: boolean;
   /** Nodes that have been silent for too long: their connections must be reset, because HAProxy does not do that. */
   readonly dead: readonly NodeName[];
@@ -58,17 +59,17 @@ const healthyRoundsBack = 10;
 export function judge(state: HealthState, round: CheckRound, deadAfter: number): Judgement {
   switch (round.from) {
     case 'checks':
-      return state.mode === 'checks' ? judgeChecks(state, round.checks, deadAfter) : unchanged(state);
+      return state.mode === 'checks' ? judgeChecks(state, round, deadAfter) : unchanged(state);
     case 'probe':
-      return state.mode === 'checks'
-        ? judgeFirstProbe(state, round.answers)
-        : judgeProbe(state, round.answers, round.gone, deadAfter);
+      return state.mode === 'checks' ? judgeFirstProbe(state, round) : judgeProbe(state, round, deadAfter);
     default:
       return assertNever(round);
   }
 }
 
-function judgeChecks(state: HealthState, checks: ReadonlyMap<NodeName, CheckedNode>, deadAfter: number): Judgement {
+type RoundFrom<From extends CheckRound['from']> = Extract<CheckRound, { readonly from: From }>;
+
+function judgeChecks(state: HealthState, { checks, leaving }: RoundFrom<'checks'>, deadAfter: number): Judgement {
   const nodes = new Map<NodeName, NodeMemory>();
   for (const [name, check] of checks) {
     const before = state.nodes.get(name);
@@ -77,13 +78,13 @@ function judgeChecks(state: HealthState, checks: ReadonlyMap<NodeName, CheckedNo
     nodes.set(name, { isOut: !check.isUp, silent, answer });
   }
   const all = [...nodes];
-  const someOk = all.some(([, { answer }]) => answer === 'ok');
-  const someOther = all.some(([, { answer }]) => answer !== undefined && answer !== 'ok');
+  const found = all.flatMap(([name, { answer }]) => (leaving.has(name) || answer === undefined ? [] : [answer]));
   // Without any healthy node the silence of a single node has no meaning.
-  const dead = someOk ? all.filter(([, node]) => node.isOut && node.silent >= deadAfter) : [];
+  const isRight = all.some(([, { answer }]) => answer === 'ok');
+  const dead = isRight ? all.filter(([, node]) => node.isOut && node.silent >= deadAfter) : [];
   return {
     state: { ...state, nodes },
-    wantsProbe: someOther && !someOk,
+    wantsProbe: found.length > 0 && !found.includes('ok'),
     dead: dead.map(([name]) => name),
   };
 }
@@ -105,12 +106,12 @@ export function checksFrom(
   );
 }
 
-function judgeFirstProbe(state: HealthState, answers: ReadonlyMap<NodeName, CheckAnswer>): Judgement {
-  const found = [...answers];
-  if (found.length === 0 || found.some(([, answer]) => answer === 'ok')) return unchanged(state);
-  const someAlive = found.some(([, answer]) => answer !== 'silent');
+function judgeFirstProbe(state: HealthState, { answers, leaving }: RoundFrom<'probe'>): Judgement {
+  const found = ofStaying(answers, leaving);
+  if (found.length === 0 || found.includes('ok')) return unchanged(state);
+  const someAlive = found.some((answer) => answer !== 'silent');
   const nodes = new Map<NodeName, NodeMemory>();
-  for (const [name, answer] of found) {
+  for (const [name, answer] of answers) {
     const before = state.nodes.get(name);
     const silent = answer === 'silent' ? (before?.silent ?? 0) + 1 : 0;
     const isOut = silent >= silentProbes && before?.isOut === true && someAlive;
@@ -119,20 +120,15 @@ function judgeFirstProbe(state: HealthState, answers: ReadonlyMap<NodeName, Chec
   return { state: { mode: 'own', nodes, healthyRounds: 0 }, wantsProbe: false, dead: [] };
 }
 
-function judgeProbe(
-  state: HealthState,
-  answers: ReadonlyMap<NodeName, CheckAnswer>,
-  gone: ReadonlyMap<NodeName, CheckAnswer>,
-  deadAfter: number,
-): Judgement {
-  const found = [...answers];
-  const healthyRounds = found.some(([, answer]) => answer === 'ok') ? state.healthyRounds + 1 : 0;
+function judgeProbe(state: HealthState, { answers, leaving }: RoundFrom<'probe'>, deadAfter: number): Judgement {
+  const found = ofStaying(answers, leaving);
+  const healthyRounds = found.includes('ok') ? state.healthyRounds + 1 : 0;
   if (healthyRounds >= healthyRoundsBack) return unchanged({ mode: 'checks', nodes: new Map(), healthyRounds: 0 });
   // The last living nodes are never taken out: their silence then more likely means that the host's own network failed.
-  const someAlive = found.some(([, answer]) => answer !== 'silent');
+  const someAlive = found.some((answer) => answer !== 'silent');
   const nodes = new Map<NodeName, NodeMemory>();
   const dead: NodeName[] = [];
-  for (const [name, answer] of [...found, ...gone]) {
+  for (const [name, answer] of answers) {
     const before = state.nodes.get(name);
     const silent = answer === 'silent' ? (before?.silent ?? 0) + 1 : 0;
     const isOut = silent >= silentProbes && (before?.isOut === true || someAlive);
@@ -140,6 +136,13 @@ function judgeProbe(
     if (isOut && silent >= deadAfter) dead.push(name);
   }
   return { state: { mode: 'own', nodes, healthyRounds }, wantsProbe: false, dead };
+}
+
+function ofStaying(
+  answers: ReadonlyMap<NodeName, CheckAnswer>,
+  leaving: ReadonlySet<NodeName>,
+): readonly CheckAnswer[] {
+  return [...answers].flatMap(([name, answer]) => (leaving.has(name) ? [] : answer));
 }
 
 function unchanged(state: HealthState): Judgement {

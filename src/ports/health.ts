@@ -36,6 +36,16 @@ export type HealthOrders = {
   readonly out: ReadonlyMap<NodeName, boolean>;
 };
 
+/** One round of a dataplane's checks of the nodes of one family. */
+export type NodeFindings = {
+  readonly nodes: ReadonlyMap<NodeName, Ip>;
+  /** Those of `nodes` that get no new connections because of an administrator. */
+  readonly draining: ReadonlySet<NodeName>;
+  /** Removed nodes that still have connections. */
+  readonly gone: ReadonlyMap<NodeName, Ip>;
+  readonly checks: ReadonlyMap<NodeName, CheckedNode>;
+};
+
 /** The health of the nodes of one family, for the dataplane that checks them. */
 export type FamilyHealth = {
   /** True while the dataplane's own checks decide, false while furiwake's own probe decides. */
@@ -44,24 +54,13 @@ export type FamilyHealth = {
    * Called before the dataplane gets a family's first nodes: does any node answer? The dataplane takes a new server out
    * of use at its first failed check.
    */
-  survey(nodes: ReadonlyMap<NodeName, Ip>, signal: AbortSignal): Promise<void>;
+  survey(found: Pick<NodeFindings, 'nodes' | 'draining'>, signal: AbortSignal): Promise<void>;
   /** Called after a running process was taken over: whether its checks were enabled. */
   adopt(isChecked: boolean): void;
   /** Called after the process was replaced: the new one has not executed earlier orders. */
   forgetOrders(): void;
-  /**
-   * Accepts the results of the checks, once a second. `draining`: those of `nodes` that get no new connections because of
-   * an administrator; `gone`: removed nodes that still have connections.
-   */
-  round(
-    findings: {
-      readonly nodes: ReadonlyMap<NodeName, Ip>;
-      readonly draining: ReadonlySet<NodeName>;
-      readonly gone: ReadonlyMap<NodeName, Ip>;
-      readonly checks: ReadonlyMap<NodeName, CheckedNode>;
-    },
-    signal: AbortSignal,
-  ): Promise<HealthOrders>;
+  /** Accepts the results of the checks, once a second. */
+  round(found: NodeFindings, signal: AbortSignal): Promise<HealthOrders>;
   /** Monotonic ms: of the last change of `state`, and of the begin of the drain; `undefined`: not since the start. */
   stateOf(node: NodeName): {
     readonly state: NodeHealth;

@@ -13,6 +13,8 @@ export type ProxyObservation = {
   /** Current connections, and the limit of the process. */
   readonly connections: number;
   readonly maxConnections: number;
+  /** Workers that a reload has replaced and that still have connections. */
+  readonly oldWorkers: number;
   /** Since the worker started, and with it its counters. */
   readonly upSeconds: number;
   readonly servers: readonly {
@@ -80,6 +82,11 @@ export type Proxy = {
    * listeners. Waits for a failing process no longer than one attempt: the caller paces retries.
    */
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /**
+   * Of the listeners that the last `upsert` refused: those that it serves with their settings of before, until a time or an event
+   * that the refusal names.
+   */
+  waiting(): ReadonlySet<ListenerKey>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Compares the state of the process with `table` and repairs it; returns the number of repairs. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;

@@ -9,6 +9,8 @@ import type { Addresses, Refusals } from './host.ts';
  */
 export type SteeringTarget = {
   readonly listeners: Listeners;
+  /** Those of them that have no server. As for a listener that drains, new connections are refused, and others continue. */
+  readonly serverless: ReadonlySet<ListenerKey>;
   /** Addresses that furiwake added: packets for anything but a listener are rejected there. */
   readonly vips: Addresses;
   /** The host's own addresses; the same object as long as they are the same. */

@@ -96,13 +96,16 @@ export function directContract(name: string, makeScene: () => Promise<DirectScen
       expect([await scene.fateOf(a), ...forwarding(scene)]).toEqual(['served', true, false, false]);
     });
 
-    test('without a node that takes flows a listener drops its packets, and serves again with one', async () => {
+    test('without a node that takes flows a listener drops its packets, without any node it leaves them, and serves again with one', async () => {
       await using scene = await makeScene();
       const { direct, nodes } = scene;
       const drained = nodes.map((node) => ({ ...node, state: 'drain' as const }));
-      for (const unable of [[], drained]) {
+      for (const [unable, fate] of [
+        [[], 'left'],
+        [drained, 'dropped'],
+      ] as const) {
         await direct.apply(tableOf([a], unable), signal);
-        expect([await scene.fateOf(a), ...forwarding(scene)]).toEqual(['dropped', false, false, false]);
+        expect([await scene.fateOf(a), ...forwarding(scene)]).toEqual([fate, false, false, false]);
         await direct.apply(table(scene, a), signal);
         expect([await scene.fateOf(a), ...forwarding(scene)]).toEqual(['served', true, false, false]);
       }

@@ -36,6 +36,7 @@ const within = (each: Listener, ...ranges: readonly string[]): Listener =>
 export function steeringContract(name: string, makeScene: () => Promise<SteeringScene>): void {
   const target = ({ proxyPort }: SteeringScene, ...listeners: readonly Listener[]): SteeringTarget => ({
     listeners: tableOf(listeners).listeners,
+    serverless: new Set(),
     vips: addressesOf('10.50.0.1', '10.50.0.2'),
     own: new Map(),
     portOf: () => proxyPort,
@@ -82,6 +83,19 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
       const listeners = [within(a, '10.10.0.0/24'), within(b, '10.10.0.3', '192.0.2.0/24'), within(c)];
       expect(await scene.steering.apply(target(scene, ...listeners), signal)).toEqual(new Map());
       expect(await fates(scene)).toEqual(['steered', 'dropped', 'dropped']);
+      await scene.steering.apply(target(scene, a, b, c), signal);
+      expect(await fates(scene)).toEqual(['steered', 'steered', 'steered']);
+    });
+
+    test('a listener that drains, or has no server, refuses new connections, until it does no longer', async () => {
+      await using scene = await makeScene();
+      const draining = listener(a.address.text, a.port, a.targetPort, { isDraining: true });
+      const closed = { ...target(scene, draining, b, c), serverless: new Set([c.key]) };
+      for (let time = 0; time < 2; time++) expect(await scene.steering.apply(closed, signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['refused', 'steered', 'refused']);
+      expect(await scene.steering.audit(signal)).toBe(0);
+      await scene.steering.apply({ ...closed, serverless: new Set() }, signal);
+      expect(await fates(scene)).toEqual(['refused', 'steered', 'steered']);
       await scene.steering.apply(target(scene, a, b, c), signal);
       expect(await fates(scene)).toEqual(['steered', 'steered', 'steered']);
     });

@@ -9,6 +9,7 @@ import {
   backendOf,
   emptyTable,
   type Listener,
+  serverlessListeners,
   type TrafficTable,
 } from '../../src/core/traffic/table.ts';
 import type { Direct, DirectCounters } from '../../src/ports/direct.ts';
@@ -24,6 +25,8 @@ export type FakeDirect = {
   setClosed(isClosed: boolean, why?: DirectObstacles): void;
   /** The addresses of the nodes in these families are on links of the host; at the start in none. */
   setOnLink(families: ReadonlySet<Family>): void;
+  /** Whether the listener has no server at all, so that its new flows go up the stack. */
+  isServerless(listener: ListenerKey): boolean;
 };
 
 /** What `direct` says of itself. */
@@ -93,6 +96,7 @@ export function makeFakeDirect({
       linked = families;
       update();
     },
+    isServerless: (key) => serverlessListeners(accepted).has(key),
     direct: {
       isForwarding: (key) => shown.forwarding.has(key),
       onLink: () => shown.onLink,

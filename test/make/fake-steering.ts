@@ -13,6 +13,7 @@ export type FakeSteering = {
 
 const nothing: SteeringTarget = {
   listeners: emptyTable.listeners,
+  serverless: new Set(),
   vips: PersistentMap.empty(),
   own: new Map(),
   portOf: () => 0,

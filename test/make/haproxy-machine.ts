@@ -33,7 +33,10 @@ export type HaproxyMachine = {
     isDiskFull: boolean;
     /** Name of another program that listens on HAProxy's port. */
     portHolder: string | undefined;
+    /** A worker that a reload replaces has connections that do not end. */
+    keepsOldWorkers: boolean;
   };
+  readonly oldWorkers: number[];
   /** Starts of the program so far. */
   readonly starts: number;
   /** The contents of the process; `undefined`: none runs. */
@@ -71,9 +74,11 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     hang: undefined,
     isDiskFull: false,
     portHolder: undefined,
+    keepsOldWorkers: false,
   };
   let running: Process | undefined;
   let starts = 0;
+  const oldWorkers: number[] = [];
 
   const die = (): void => {
     if (running === undefined) return;
@@ -182,6 +187,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     texts,
     faults,
     die,
+    oldWorkers,
     get starts() {
       return starts;
     },
@@ -191,7 +197,10 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     kill: (pid, name) => {
       if (running?.pid !== pid) return false;
       die();
-      if (name === 'SIGUSR2') start(); // a reload
+      if (name === 'SIGUSR2') {
+        if (faults.keepsOldWorkers) oldWorkers.push(pid);
+        start(); // a reload
+      }
       return true;
     },
     files: {
@@ -227,6 +236,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
         if (running === undefined) throw new RuntimeError('absent', `${path}: connect ENOENT`);
         if (faults.hang !== undefined) await unlessAborted(faults.hang, signal);
         if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
+        if (text.startsWith('show proc'))
+          return ['# old workers', ...oldWorkers.map((pid) => `${pid} worker `)].join('\n');
         if (!path.endsWith('/worker.sock')) return 'HTTP/1.0 200 OK\r\n\r\n';
         const commands = text
           .replace(/^prompt\n/, '')

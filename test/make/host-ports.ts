@@ -86,6 +86,8 @@ export type FakeHostPorts = Pick<
     /** Every address that was ever put on the host or advertised. */
     readonly attracted: Set<string>;
   };
+  /** The listeners that HAProxy refuses because their settings wait for a reload. */
+  waiting: ReadonlySet<ListenerKey>;
   /** Sockets of the host's programs. */
   listening: readonly ListeningSocket[];
   /** HAProxy exits: it has no listeners until the next change or audit. */
@@ -157,7 +159,11 @@ export function makeHostPorts(): FakeHostPorts {
   const troubleNews = makeSubscribers();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
-  const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
+  const ports: Pick<FakeHostPorts, 'gate' | 'listening' | 'waiting'> = {
+    gate: Promise.resolve(),
+    listening: [],
+    waiting: new Set(),
+  };
   const step = async (name: StepName, shown: string = name, signal?: AbortSignal): Promise<void> => {
     steps.push(shown);
     await ports.gate;
@@ -228,6 +234,7 @@ export function makeHostPorts(): FakeHostPorts {
       onTrouble: troubleNews.subscribe,
       failing: () => withoutServers,
       refusingHeaders: () => refusingHeaders,
+      waiting: () => ports.waiting,
       onServers: serverNews.subscribe,
       stop: async () => {
         const wasThere = held.proxy.size > 0;

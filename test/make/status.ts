@@ -53,6 +53,7 @@ export function statusOf(
     nowMs = 0,
     endpoints,
     podPlace = { routed: [], reserved: new Map(), pool: [] },
+    health = emptyReport.health,
   }: {
     answer?: Answer;
     nodes?: readonly ReturnType<typeof makeNode>[];
@@ -65,6 +66,7 @@ export function statusOf(
     nowMs?: number;
     endpoints?: ServiceEndpoints;
     podPlace?: PodPlace;
+    health?: HostReport['health'];
   } = {},
 ): DesiredStatus | undefined {
   const site = makeSite(['192.0.2.8', '2001:db8::8']);
@@ -99,7 +101,7 @@ export function statusOf(
     podFacts: { endpoints, place: podPlace },
     reports: reportsOf(table, answer),
     unconfirmed,
-    nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
+    nodeTrouble: nodeTrouble({ nodes: byName, table, health }),
     isOverBudget: overBudget.has(service.key),
     nearestProfile: overProfiles.get(service.key),
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,

@@ -28,6 +28,7 @@ export function listener(vip: string, port: number, targetPort: number, more: Pa
     standIn: undefined,
     needsProof: false,
     isAffine: false,
+    affinitySeconds: 0,
     backend: nodesBackend(address.family),
     targetPort,
     sourceRanges: undefined,

@@ -138,7 +138,7 @@ export async function startNatRig(): Promise<NatRig> {
         }));
       const table = tableOf(listeners, nodes);
       await running?.steering.apply(
-        { listeners: table.listeners, vips: added, own: new Map(), portOf: () => 292 },
+        { listeners: table.listeners, serverless: new Set(), vips: added, own: new Map(), portOf: () => 292 },
         signal,
       );
       return (await running?.nat.apply(table, signal)) ?? new Map();

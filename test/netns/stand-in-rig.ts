@@ -106,6 +106,7 @@ export async function program(each: Listener): Promise<void> {
   const { listeners } = table;
   const target = {
     listeners,
+    serverless: new Set<never>(),
     vips: addressesOf(each.address.text),
     own: new Map(),
     portOf: (of: Listener) => proxy.portOf(of),
@@ -123,7 +124,7 @@ export async function connect(address: string): Promise<number> {
   return id;
 }
 
-const heard = async (id: number): Promise<{ readonly text?: string; readonly end?: string }> =>
+export const heard = async (id: number): Promise<{ readonly text?: string; readonly end?: string }> =>
   lab.client.ask({ do: 'heard', id });
 
 export async function expectAlive(ids: readonly number[]): Promise<void> {

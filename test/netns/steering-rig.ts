@@ -138,5 +138,5 @@ export function targetOf(
   port: number = proxyPort,
   own: SteeringTarget['own'] = new Map(),
 ): SteeringTarget {
-  return { listeners, vips, own, portOf: () => port };
+  return { listeners, serverless: new Set(), vips, own, portOf: () => port };
 }

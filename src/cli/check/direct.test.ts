@@ -127,3 +127,17 @@ test('an excluded node is not counted', async () => {
     { mark: 'ok', found: 'no Service asks for it; 1 of 1 node address can get packets (on eth0)' },
   ]);
 });
+
+test('Services whose ports this host itself cannot reach are named', async () => {
+  const bare = (port: object): object => ({
+    ...servedService('bare', '203.0.113.2'),
+    spec: { type: 'LoadBalancer', ports: [port] },
+  });
+  const unreachable = 'this host itself cannot connect to the ports without a NodePort of default/bare';
+  const [found] = await direct({ objects: { services: [dns(), bare({ port: 53, protocol: 'UDP' })] } });
+  expect(found).toMatchObject({ mark: 'ok', found: expect.stringContaining(unreachable) });
+  const [none] = await direct({
+    objects: { services: [dns(), bare({ port: 53, nodePort: 30_053, protocol: 'UDP' })] },
+  });
+  expect(none).toMatchObject({ found: expect.not.stringContaining('this host itself') });
+});

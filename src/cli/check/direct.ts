@@ -1,6 +1,12 @@
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
-import { lacksNodePorts, mayMoveToDirect, needsDirect, requestedDataplane } from '../../core/traffic/dataplane.ts';
+import {
+  hasPodServers,
+  lacksNodePorts,
+  mayMoveToDirect,
+  needsDirect,
+  requestedDataplane,
+} from '../../core/traffic/dataplane.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { directRules, directTable } from '../../dataplane/direct/ruleset.ts';
 import { renderTable } from '../../dataplane/nftables/table-text.ts';
@@ -58,9 +64,21 @@ export async function checkDirect(
   if (users.length === 0)
     return [ok(['no Service asks for it', found, ...troubles.map((trouble) => trouble.found)].join('; '))];
   return [
-    ok(`${counted(users.length, 'Service asks', 'Services ask')} for it; ${found}`),
+    ok(
+      [`${counted(users.length, 'Service asks', 'Services ask')} for it`, found, ...unreachableHere(users)].join('; '),
+    ),
     ...troubles.map((trouble) => warning(trouble.found, trouble.advice)),
   ];
+}
+
+/** What this host sends itself passes no device of a LAN: it needs a stand-in, which needs a nodePort. */
+function unreachableHere(users: readonly Service[]): readonly string[] {
+  const isAlone = ({ spec }: Service): boolean =>
+    spec.ports.some((port) => port.nodePort === 0 && !hasPodServers(spec, port));
+  const names = users.filter(isAlone).map(({ key }) => key);
+  return names.length === 0
+    ? []
+    : [`this host itself cannot connect to the ports without a NodePort of ${named(names)}`];
 }
 
 /** Loads the table in a network namespace of its own, which ends with nft. */

@@ -247,3 +247,17 @@ describe('the status of a Service', () => {
     expect(statusOf(services)?.ingress.map((entry) => entry.ip)).toEqual(['192.0.2.8']);
   });
 });
+
+test('settings that wait are said of their ports, which are served as before, and the address is published', () => {
+  const answer: Answer = (revision) => ({
+    revision: old,
+    isForwarding: true,
+    refusal: { revision: revision!, verdict: { reason: 'SettingsWaiting', message: 'the next reload is at noon' } },
+  });
+  const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });
+  expect(conditions(status)).toMatchObject({ Serving: 'True SettingsWaiting' });
+  expect(status?.conditions.at(-1)?.message).toBe(
+    'port 80, 443 is served with the settings of before: the next reload is at noon',
+  );
+  expect(status?.ingress).toMatchObject([{ ip: '192.0.2.8' }]);
+});

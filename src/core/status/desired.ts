@@ -32,7 +32,7 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
     for (const port of served) {
       const answer = answerTo(listenerKey(ip, port.port, port.protocol), input);
       if (answer === undefined) return undefined;
-      if (answer === 'ready') continue;
+      if (answer === 'ready' || answer.reason === 'SettingsWaiting') continue; // it is served
       failures.push({ ip, verdict: answer });
     }
   }

@@ -5,7 +5,6 @@ import type { NodeName } from '../model/names.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { addressOfNode, listenerKey, type Listeners, type TrafficTable } from '../traffic/table.ts';
 import { nodeNames } from './node-states.ts';
-import type { NodeTrouble } from './node-trouble.ts';
 
 type Ports = AssignedAddress['served'];
 
@@ -38,12 +37,15 @@ export function closedPorts(
 const obstacles = ['drained', 'silent', 'unhealthy', 'thisHost', 'offLink', 'noAnswer', 'unheard', 'unproven'] as const;
 type Obstacle = (typeof obstacles)[number];
 
-/** By family, why `direct` sends no packets to any node, as part of a sentence. `nodes`: those that could get some. */
+/** By family, why `direct` sends no packets to any node, as part of a sentence. */
+export type DirectTrouble = { readonly [F in Family]: string | undefined };
+
+/** `nodes`: those that could get packets. */
 export function directTrouble({
   nodes,
   health,
   directObstacles,
-}: Pick<HostReport, 'health' | 'directObstacles'> & Pick<TrafficTable, 'nodes'>): NodeTrouble {
+}: Pick<HostReport, 'health' | 'directObstacles'> & Pick<TrafficTable, 'nodes'>): DirectTrouble {
   const troubleOf = (family: Family): string => {
     const found = Map.groupBy(
       [...nodes.values()].filter((node) => addressOfNode(node, family) !== undefined),

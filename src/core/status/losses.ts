@@ -3,8 +3,9 @@ import { backendsAnnotation } from '../model/contract.ts';
 import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import type { ListenerReport } from '../traffic/report.ts';
-import { isPodBackend, type Listener, listenerKey, nodesBackend } from '../traffic/table.ts';
+import { isPodBackend, type Listener, listenerKey } from '../traffic/table.ts';
 import { closedPorts } from './direct-trouble.ts';
+import type { NodeLack } from './node-trouble.ts';
 import { portList } from './sentences.ts';
 import type { Failure, StatusInput } from './status-input.ts';
 
@@ -44,14 +45,16 @@ export function lossesOf(
   }
   const closed = new Set([...down, ...draining]);
   if (closed.size === served.length) return verdicts.map((verdict) => ({ address, isWhole: true, verdict }));
-  const hasPods = served.every((port) => isPodBackend(listenerOf(port)?.backend ?? nodesBackend(ip.family)));
-  const trouble = hasPods ? undefined : nodeTrouble[ip.family];
-  if (trouble !== undefined) {
-    const message = `no node takes connections for ${ip.text}: ${trouble}`;
-    return [{ address, isWhole: true, verdict: { reason: 'NoNodes', message } }];
+  const lack = nodeTrouble[ip.family];
+  const nodeless = served.filter((port) => !closed.has(port) && isNodeless(listenerOf(port), lack));
+  if (lack !== undefined && nodeless.length > 0) {
+    const message = `no node takes connections for ${whereOf(nodeless)}: ${lack.words}`;
+    verdicts.push({ reason: 'NoNodes', message });
   }
+  const lost = new Set([...closed, ...nodeless]);
   const why = dropping === undefined || dropping === 'briefly' ? undefined : (dropping[ip.family] ?? '');
-  const dropped = (why === undefined ? undefined : closedPorts(address, listeners, reports, false)) ?? [];
+  const unopened = (why === undefined ? undefined : closedPorts(address, listeners, reports, false)) ?? [];
+  const dropped = unopened.filter((port) => !nodeless.includes(port));
   if (dropped.length > 0) {
     const [alone] = dropped.flatMap((port) => reportOf(port)?.standInTrouble ?? []);
     const standIn = alone === undefined ? '' : `; HAProxy cannot stand in: ${alone}`;
@@ -61,13 +64,20 @@ export function lossesOf(
   }
   // Without endpoints the checks cannot succeed.
   const failing =
-    hasEndpoints === false ? [] : served.filter((port) => !closed.has(port) && reportOf(port)?.isFailing === true);
+    hasEndpoints === false ? [] : served.filter((port) => !lost.has(port) && reportOf(port)?.isFailing === true);
   if (failing.length > 0) {
     const message = `no server takes connections for ${whereOf(failing)}: each one fails its own check, or its node is drained or silent`;
     verdicts.push({ reason: 'NoServers', message });
   }
-  const isWhole = closed.size + dropped.length + failing.length === served.length;
+  const isWhole = lost.size + dropped.length + failing.length === served.length;
   return verdicts.map((verdict) => ({ address, isWhole, verdict }));
+}
+
+/** Pods do not depend on the nodes, and servers with checks of their own only if there is one: `isFailing` has their state. */
+function isNodeless(listener: Listener | undefined, lack: NodeLack | undefined): boolean {
+  if (lack === undefined) return false;
+  if (listener === undefined) return true;
+  return !isPodBackend(listener.backend) && !(lack.hasNodes && listener.options?.server.check !== undefined);
 }
 
 /** What else serves ports to which nothing stands in: they have no nodePort. */

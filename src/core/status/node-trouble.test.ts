@@ -84,7 +84,7 @@ describe('no node takes connections', () => {
       'every node is silent: a, b, c, d, e and 2 more',
     ],
   ])('%s', (_, nodes, health, drained, expected) => {
-    expect(troubleOf(nodes, health, drained)[4]).toBe(expected);
+    expect(troubleOf(nodes, health, drained)[4]?.words).toBe(expected);
   });
 });
 
@@ -99,14 +99,15 @@ describe('some node takes connections', () => {
 });
 
 test('each family has its own trouble', () => {
-  expect(troubleOf([n1])).toEqual({ 4: undefined, 6: 'no node has an IPv6 address' });
+  expect(troubleOf([n1])).toEqual({ 4: undefined, 6: { words: 'no node has an IPv6 address', hasNodes: false } });
   expect(troubleOf([dual], { n3: { 4: 'up', 6: 'silent' } })).toEqual({
     4: undefined,
-    6: 'every node is silent: n3',
+    6: { words: 'every node is silent: n3', hasNodes: true },
   });
-  expect(troubleOf([n1, { ...dual, excluded: 'taint' }])[6]).toBe(
-    'every node with an IPv6 address is excluded: n3 (taint of the cluster autoscaler)',
-  );
+  expect(troubleOf([n1, { ...dual, excluded: 'taint' }])[6]).toEqual({
+    words: 'every node with an IPv6 address is excluded: n3 (taint of the cluster autoscaler)',
+    hasNodes: false,
+  });
 });
 
 test('one that remembers its last input says the same after each change', () => {
@@ -150,7 +151,8 @@ test.each<[string, Weights, Readonly<Record<string, 'silent' | 'unhealthy'>>, st
   const verdicts = new Map(Object.entries(health).map(([name, state]) => [nodeName(name), { 4: state }]));
   const none: NodeTrouble = { 4: undefined, 6: undefined };
   const table = localTable([[web, weights]], nodes);
-  expect(nodeTroubleOfService(none, web.service, table, verdicts)).toEqual({ 4: expected, 6: undefined });
-  const all: NodeTrouble = { 4: 'every node is silent: n1', 6: undefined };
+  const found = nodeTroubleOfService(none, web.service, table, verdicts);
+  expect(found).toEqual({ 4: expected && { words: expected, hasNodes: true }, 6: undefined });
+  const all: NodeTrouble = { 4: { words: 'every node is silent: n1', hasNodes: true }, 6: undefined };
   expect(nodeTroubleOfService(all, web.service, table, verdicts)).toEqual(all);
 });

@@ -4,8 +4,15 @@ import type { Node } from '../model/node.ts';
 import { addressOfNode, localBackend, type TrafficNode, type TrafficTable } from '../traffic/table.ts';
 import { exclusionWords, nodeNames, type NodeStatesInput } from './node-states.ts';
 
-/** By family, why no node takes new connections, as part of a sentence; `undefined` if a node does. */
-export type NodeTrouble = { readonly [F in Family]: string | undefined };
+/** By family, why no node takes new connections; `undefined` if a node does. */
+export type NodeTrouble = { readonly [F in Family]: NodeLack | undefined };
+
+export type NodeLack = {
+  /** Part of a sentence. */
+  readonly words: string;
+  /** There are nodes, and their health or a drain keeps connections from them. */
+  readonly hasNodes: boolean;
+};
 
 export function nodeTrouble(input: NodeStatesInput): NodeTrouble {
   return { 4: troubleOf(4, input), 6: troubleOf(6, input) };
@@ -23,19 +30,22 @@ export function makeNodeTrouble(): (input: NodeStatesInput) => NodeTrouble {
   };
 }
 
-function troubleOf(family: Family, { nodes, table, health }: NodeStatesInput): string | undefined {
-  if (nodes.size === 0) return 'the cluster has no nodes';
+function troubleOf(family: Family, { nodes, table, health }: NodeStatesInput): NodeLack | undefined {
+  if (nodes.size === 0) return { words: 'the cluster has no nodes', hasNodes: false };
   const usable = [...table.nodes.values()].filter((node) => addressOfNode(node, family) !== undefined);
   if (usable.length === 0) {
     const withAddress = [...nodes.values()].filter(({ addresses }) => addresses.some((ip) => ip.family === family));
-    if (withAddress.length === 0) return `no node has an IPv${family} address`;
-    return `every node with an IPv${family} address is excluded: ${withAddress.map(exclusion).join(', ')}`;
+    const words =
+      withAddress.length === 0
+        ? `no node has an IPv${family} address`
+        : `every node with an IPv${family} address is excluded: ${withAddress.map(exclusion).join(', ')}`;
+    return { words, hasNodes: false };
   }
   const groups = unused(family, usable, health);
   const [only] = groups;
   if (only === undefined) return undefined;
-  if (groups.length === 1) return `every node is ${only.word}: ${names(only.nodes)}`;
-  return `every node is ${listed(groups)}`;
+  const words = groups.length === 1 ? `${only.word}: ${names(only.nodes)}` : listed(groups);
+  return { words: `every node is ${words}`, hasNodes: true };
 }
 
 /** The same for one Service: with `externalTrafficPolicy: Local` only the nodes with its endpoints count, if there are some. */
@@ -45,13 +55,15 @@ export function nodeTroubleOfService(
   { backends, nodes }: Pick<TrafficTable, 'backends' | 'nodes'>,
   health: NodeStatesInput['health'],
 ): NodeTrouble {
-  const of = (family: Family): string | undefined => {
+  const of = (family: Family): NodeLack | undefined => {
     const backend = backends.get(localBackend(family, service));
     if (trouble[family] !== undefined || backend === undefined) return trouble[family];
     const found = backend.servers.flatMap(({ node }) => nodes.get(node) ?? []);
     if (found.length === 0) return undefined;
     const groups = unused(family, found, health);
-    return groups.length === 0 ? undefined : `every node with an endpoint is ${listed(groups)}`;
+    return groups.length === 0
+      ? undefined
+      : { words: `every node with an endpoint is ${listed(groups)}`, hasNodes: true };
   };
   return { 4: of(4), 6: of(6) };
 }

@@ -54,6 +54,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   // The first one is the reason.
   const shortcomings = [
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
+    ...waitingSettings(input),
     ...undrainedPorts(input),
     ...refusedHeaders(input),
     ...unconfirmedNodes(input),
@@ -122,6 +123,23 @@ function refusedHeaders({ assignment, reports }: StatusInput): readonly Verdict[
   const where = `port ${portList(ports.map(({ port }) => port))}`;
   const message = `servers of ${where} close connections because of the PROXY protocol header: they do not seem to expect it`;
   return [{ reason: 'HeaderRefused', message }];
+}
+
+/** Ports that are served with their settings of before. */
+function waitingSettings({ assignment, listeners, reports }: StatusInput): readonly Verdict[] {
+  const portsBy = new Map<string, Set<number>>();
+  for (const { ip, served } of assignment.addresses)
+    for (const { port, protocol } of served) {
+      const key = listenerKey(ip, port, protocol);
+      const refusal = reports.get(key)?.refusal;
+      if (refusal?.verdict.reason !== 'SettingsWaiting' || refusal.revision !== listeners.get(key)?.revision) continue;
+      const { message } = refusal.verdict;
+      portsBy.set(message, (portsBy.get(message) ?? new Set<number>()).add(port));
+    }
+  return Array.from(portsBy, ([why, ports]) => ({
+    reason: 'SettingsWaiting',
+    message: `port ${portList([...ports])} is served with the settings of before: ${why}`,
+  }));
 }
 
 /** Nodes with endpoints of the Service that kube-proxy does not confirm. */

@@ -4,6 +4,7 @@ import type { Service } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import type { HostReport } from '../traffic/report.ts';
 import type { Listeners } from '../traffic/table.ts';
+import type { DirectTrouble } from './direct-trouble.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import type { PodFacts } from './pod-trouble.ts';
 
@@ -27,7 +28,7 @@ export type StatusInput = {
    * Why the host drops packets of the Service or leaves them to HAProxy, because `direct` may send them to no node; `briefly`: for some seconds only,
    * as after each publication. `undefined`: it drops none.
    */
-  readonly dropping: NodeTrouble | 'briefly' | undefined;
+  readonly dropping: DirectTrouble | 'briefly' | undefined;
   readonly podFacts: PodFacts;
   readonly nowMs: number;
 };

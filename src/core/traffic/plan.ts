@@ -26,6 +26,7 @@ import {
   type PodBackend,
   type TrafficNode,
   type TrafficTable,
+  usesNat,
 } from './table.ts';
 
 export type TrafficInput = {
@@ -224,6 +225,7 @@ function planCarriers(
         ...carriage,
         isPublished: isDirect && isVip,
         isAffine: carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP',
+        affinitySeconds: usesNat(carriage) && spec.sessionAffinity === 'ClientIP' ? spec.affinitySeconds : 0,
         backend: backendOf(ip.family, port),
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,

@@ -53,6 +53,8 @@ export type Listener = ListenerAddress & {
   readonly needsProof: boolean;
   /** For `direct` and `nat`: all flows of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
   readonly isAffine: boolean;
+  /** For `nat` with affinity: how long a client keeps its node after its last flow began. Otherwise 0. */
+  readonly affinitySeconds: number;
   readonly backend: BackendId;
   /** The port on every server of the backend: a nodePort. 0 for `direct` without a stand-in, which leaves the port of a packet as it is, and for Pods without a nodePort. */
   readonly targetPort: number;
@@ -171,6 +173,7 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
     standIn,
     needsProof,
     isAffine,
+    affinitySeconds,
     backend,
     targetPort,
     sourceRanges,
@@ -184,7 +187,14 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
       [
         service,
         [
-          [dataplane, isPublished && 'published', standIn, needsProof && 'proof', isAffine && 'affine'].join(' '),
+          [
+            dataplane,
+            isPublished && 'published',
+            standIn,
+            needsProof && 'proof',
+            isAffine && 'affine',
+            affinitySeconds || '',
+          ].join(' '),
           ...(isDraining ? ['drain'] : []),
         ].join(' '),
         backend,
@@ -214,6 +224,17 @@ export function usesHaproxy(listener: Pick<Listener, 'dataplane' | 'standIn'>): 
 export function usesNat(listener: Pick<Listener, 'dataplane' | 'standIn'>): boolean {
   return stackDataplane(listener) === 'nat';
 }
+
+/** The listeners whose backend is known and has no server at all. The same object for none. */
+export function serverlessListeners({ listeners, backends, pods }: TrafficTable): ReadonlySet<ListenerKey> {
+  const empty = new Set<BackendId>();
+  for (const [id, { servers }] of backends) if (servers.length === 0) empty.add(id);
+  for (const [id, backend] of pods) if (backend.pods.length === 0) empty.add(id);
+  if (empty.size === 0) return none;
+  return new Set(Array.from(listeners).flatMap(([key, { backend }]) => (empty.has(backend) ? key : [])));
+}
+
+const none: ReadonlySet<ListenerKey> = new Set();
 
 /** Makes a table with the backends of all nodes. If two listeners have the same key, the later one counts. */
 export function makeTable(listeners: Iterable<Listener>, nodes: readonly TrafficNode[]): TrafficTable {

@@ -1,8 +1,8 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { DirectCounters } from '../../ports/direct.ts';
 import type { Exec } from '../../ports/exec.ts';
-import { classText } from '../nftables/element.ts';
 import { readElementCounters } from '../nftables/element-counters.ts';
+import { classKey } from '../nftables/element-keys.ts';
 import type { DirectProgram } from './program.ts';
 import { directTable } from './ruleset.ts';
 
@@ -15,10 +15,11 @@ export async function readDirectCounters(
 ): Promise<ReadonlyMap<ListenerKey, DirectCounters>> {
   const wanted = Array.from(keys ?? ids.keys()).flatMap((key) => {
     const id = ids.get(key);
-    return id === undefined ? [] : [[key, classText(id)] as const];
+    return id === undefined ? [] : [[key, classKey(id)] as const];
   });
   if (wanted.length === 0) return new Map();
-  const sets = ['open', 'flows', 'refused'] as const;
+  const those = keys === undefined ? 'all' : wanted.map(([, id]) => id);
+  const sets = { open: those, flows: those, refused: those } as const;
   const { open, flows, refused } = await readElementCounters(exec, directTable, sets, signal);
   return new Map(
     wanted.map(([key, id]) => {

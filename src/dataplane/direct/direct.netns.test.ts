@@ -213,6 +213,8 @@ describe.each([false, true])('a node whose last endpoint is gone, with affinity:
     const later = [await dial(), await dial(), await dial()];
     expect(later.map(({ node }) => node)).not.toContain(first.node);
     for (const { id } of [first, ...later]) await echo(id, 'after ');
+    await apply({ weights: {} });
+    for (const { id } of [first, ...later]) await echo(id, 'at last ');
   });
 });
 

@@ -7,20 +7,30 @@ import { makeTrouble } from '../../async/trouble.ts';
 import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, type Listener, type TrafficTable, usesHaproxy, usesNat } from '../../core/traffic/table.ts';
+import {
+  emptyTable,
+  type Listener,
+  type Listeners,
+  serverlessListeners,
+  type TrafficTable,
+  usesHaproxy,
+  usesNat,
+} from '../../core/traffic/table.ts';
 import type { Direct } from '../../ports/direct.ts';
 import type { Host, Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { readFlowClients } from '../nat/clients.ts';
+import { elementKey } from '../nftables/element.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
 import { readDirectCounters } from './direct-counters.ts';
 import { makeFirstWaits } from './first-waits.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
-import { directLayout } from './layout.ts';
+import { firstIdOf } from './ids.ts';
+import { directLayout, listenerElement } from './layout.ts';
 import { makePinWatch } from './pin-watch.ts';
-import type { DirectProgram } from './program.ts';
+import { type DirectProgram, nameOf } from './program.ts';
 import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from './program-source.ts';
 import { directRules, directTable } from './ruleset.ts';
 import { makeStandIns } from './stand-ins.ts';
@@ -125,12 +135,12 @@ export function makeDirect(deps: DirectDeps): Direct {
    * those that HAProxy has then are complete, and the second one names them. Of UDP and SCTP the flows that opened in between
    * are not named: they are younger than those that count as living (`readFlowClients`).
    *
-   * The table of an earlier process sends flows to nodes, whose pins are lost with it: there the order is the other one.
+   * The table of an earlier process sends flows to nodes: there the order is the other one.
    */
   const applySorted = async (next: DeviceProgram, signal: AbortSignal): ReturnType<Direct['apply']> => {
     const hasEarlier = isFirst && (await kernel.exists(signal));
     isFirst = false;
-    standIns.follow(next.listeners, next.groups);
+    standIns.follow(next.listeners, next.groups, serverlessListeners(table));
     const entering = standIns.entering();
     if (hasEarlier) await sort(entering, signal);
     const shared = standIns.shared();
@@ -165,9 +175,16 @@ export function makeDirect(deps: DirectDeps): Direct {
   };
 
   /** A listener that leaves for another dataplane keeps its flows at nodes. */
-  const isMine = (listener: Listener): boolean =>
-    listener.dataplane === 'direct' ||
-    (standIns.has(listener.key) && table.listeners.get(listener.key)?.service === listener.service);
+  const isMine = (listener: Listener): boolean => listener.dataplane === 'direct' || standIns.has(listener);
+
+  /** An earlier process may have sent flows of these listeners to nodes. Their numbers say that they were of the same Services. */
+  const resume = async (listeners: Listeners, signal: AbortSignal): Promise<void> => {
+    const earlier = await kernel.elements(signal, ['listeners4', 'listeners6']);
+    if (earlier === undefined || earlier.size === 0) return;
+    const isEarlier = (listener: Listener): boolean =>
+      earlier.has(elementKey(listenerElement(listener, firstIdOf(nameOf(listener)))));
+    standIns.resume([...listeners.values()].filter(isEarlier));
+  };
 
   const repair = async (signal: AbortSignal): Promise<string | undefined> => {
     const found = await kernel.repair(signal);
@@ -192,6 +209,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   return {
     apply: (next, signal) =>
       inTurn(async () => {
+        if (published === undefined && isFirst) await resume(next.listeners, signal);
         const before = published?.listeners ?? emptyTable.listeners;
         const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
           const listener = next.listeners.get(key);

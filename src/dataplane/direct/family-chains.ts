@@ -202,6 +202,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	}
 
 	chain share${name} {
+		meta priority @waiting meta priority != @open drop
 		meta priority . ${ip} saddr . th sport @held${name} goto stack
 		meta priority != @unsorted return
 		${isSyn} goto sharesyn${name}

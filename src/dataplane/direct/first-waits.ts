@@ -5,6 +5,8 @@ import { backendOf, stackDataplane, type TrafficTable } from '../../core/traffic
 
 /** kube-proxy syncs within a second or two of the publication, and the first probe of a node takes as long. */
 const waitMs = 5_000;
+/** After this time the kernel ends a wait by itself: furiwake may be killed, and nothing else would end it. */
+export const waitLapseMs = 6_000;
 
 type FirstWait = {
   readonly service: ServiceKey;

@@ -1,6 +1,6 @@
 import { formatRange } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { stackDataplane } from '../../core/traffic/table.ts';
+import { type ListenerAddress, stackDataplane } from '../../core/traffic/table.ts';
 import { addressText, classText, type Element, ListenerError, portText, protocolNumbers } from '../nftables/element.ts';
 import { type Layout, absentFrom } from '../nftables/mirror.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
@@ -19,6 +19,7 @@ import { nothingShared } from './stand-ins.ts';
  *   … that the stack has flows of, too    mixed        0:1
  *   … with a client that is the stack's   held4        0:1 . 198.51.100.2 . 51234
  *   … with clients that are not known     unsorted     0:1
+ *   … that waits for its first node       waiting      0:1                               the kernel removes it after six seconds
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
  *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
@@ -38,20 +39,21 @@ export const directLayout: Layout<DirectProgram> = {
   },
   elementsOf: ({ ids, groups, keepers, shared, waiting }, listener) => {
     const { address, isAffine, key, port, protocol, sourceRanges } = listener;
-    const isUnsorted = shared.unsorted.has(key);
+    const isWaiting = waiting.has(key);
+    const isUnsorted = isWaiting || shared.unsorted.has(key);
     const held = shared.held.get(key) ?? [];
     const group = groups.get(key);
-    const isAlone = group === undefined && !isUnsorted && !waiting.has(key);
+    const isAlone = group === undefined && !isUnsorted;
     if (isAlone && stackDataplane(listener) !== undefined) return []; // the stand-in serves it alone
     const { family } = address;
     const id = classText(ids.get(key) ?? 0);
-    const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
     const carried = `${addressText(address)} . ${protocolNumbers[protocol]} . ${portText(port)}`;
     const elements: Element[] = [
-      { set: `listeners${family}`, text: `${where} : ${id}` },
+      listenerElement(listener, ids.get(key) ?? 0),
       { set: `carried${family}`, text: `${carried} : ${id}` },
     ];
     if (isAffine) elements.push({ set: 'affine', text: id });
+    if (isWaiting) elements.push({ set: 'waiting', text: id });
     const marks = keepers.get(key);
     if (marks !== undefined) elements.push({ set: 'checked', text: id });
     for (const mark of marks ?? []) elements.push({ set: 'keepers', text: `${id} . ${mark}` });
@@ -107,6 +109,12 @@ export const directLayout: Layout<DirectProgram> = {
   },
   withRestOf: (target, { slots, hops, nodeMacs }) => ({ ...target, slots, hops, nodeMacs }),
 };
+
+/** The number of a listener. */
+export function listenerElement({ address, port, protocol }: ListenerAddress, id: number): Element {
+  const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+  return { set: `listeners${address.family}`, text: `${where} : ${classText(id)}` };
+}
 
 function slotElements({ id, marks }: SlotGroup): readonly Element[] {
   const group = classText(id);

@@ -74,7 +74,7 @@ async function program(each: Listener): Promise<void> {
   const nodes = lab.nodes.map(({ name, ip4, ip6 }) => tableNode(name, ip4, ip6));
   const table = tableOf([each], nodes);
   const vips = addressesOf(each.address.text);
-  const target = { listeners: table.listeners, vips, own: new Map(), portOf: () => 292 };
+  const target = { listeners: table.listeners, serverless: new Set<never>(), vips, own: new Map(), portOf: () => 292 };
   for (const refusals of [
     await steering.apply(target, signal),
     await direct.apply(table, signal),

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { elementAnswer } from '../../../test/make/element-answer.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
@@ -13,15 +14,12 @@ function makeScene(): {
   readonly [Symbol.dispose]: () => void;
 } {
   const kernel = { pins: 0 as number | undefined, overflow: 0 };
-  const listed = (): object => ({
-    nftables: [
-      { set: { name: 'overflow', elem: [{ elem: { val: '0:1', counter: { packets: kernel.overflow, bytes: 0 } } }] } },
-    ],
-  });
+  const overflow = (): string =>
+    elementAnswer('overflow', { '01000000': { packets: kernel.overflow, bytes: 0 } }).toString('hex');
   const exec: Pick<Exec, 'run'> = {
-    run: async (file) => {
+    run: async (_file, _args, { stdin }) => {
       if (kernel.pins === undefined) throw new ExecError('perl', 1, 'netlink: no');
-      return { stdout: file === 'perl' ? `${kernel.pins}\n0\n` : `${JSON.stringify(listed())}\n`, stderr: '' };
+      return { stdout: stdin === undefined ? `${kernel.pins}\n0\n` : `${overflow()}\n`, stderr: '' };
     },
   };
   const [clock, log, metrics, stop] = [virtualClock(), recordLog(), recordMetrics(), new AbortController()];

@@ -42,7 +42,7 @@ export function makePinWatch(deps: {
     const { pins, clients } = await countElements(exec, directTable, ['pins', 'clients'], signal);
     pinned.set(pins, { of: 'flows' });
     pinned.set(clients, { of: 'clients' });
-    const { overflow } = await readElementCounters(exec, directTable, ['overflow'], signal);
+    const { overflow } = await readElementCounters(exec, directTable, { overflow: 'all' }, signal);
     const now = [...overflow.values()].reduce((sum, { packets }) => sum + packets, 0);
     const more = now < before ? now : now - before; // a new table counts from 0
     before = now;

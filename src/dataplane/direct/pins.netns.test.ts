@@ -45,6 +45,26 @@ test('a packet that belongs to no connection is pinned for a minute only', async
   for (const seconds of await endsOf('pins')) expect(seconds).toBeLessThanOrEqual(60);
 });
 
+test('pins stay while the table is restored, and what another program added to it goes', async () => {
+  const { balancer } = lab;
+  const flows = await newFlows(vip, 5);
+  await expectSame(vip, flows);
+  const pins = async (): Promise<number> =>
+    (await countElements(balancer.execPort, directTable, ['pins'], signal)).pins;
+  expect(await pins()).toBe(5);
+  for (const change of ['flush map netdev furiwake slots', 'add rule netdev furiwake stack drop']) {
+    await balancer.nft(change);
+    await expect.poll(() => direct.audit(signal), patience).toBe(0);
+    expect(await pins()).toBe(5);
+  }
+  await balancer.nft('add chain netdev furiwake foreign');
+  await expect
+    .poll(async () => await balancer.exec('nft', 'list', 'chains', 'netdev'), patience)
+    .not.toContain('foreign');
+  await expectSame(vip, flows);
+  expect(await direct.audit(signal)).toBe(0);
+});
+
 test('counts the pins, and reports a map that is full; its flows are sent all the same', async () => {
   limits.pins = 10;
   await direct.remove(signal);

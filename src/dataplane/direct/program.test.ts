@@ -72,6 +72,14 @@ test.each<[string, Partial<ProgramInput>, Record<string, readonly string[]>]>([
     { '203.0.113.1': ['n2', 'n3'] },
   ],
   [
+    'no node that drains, and an unhealthy one if no other is left',
+    {
+      table: tableOf([dns], [{ ...nodes[0]!, state: 'drain' }, nodes[1]!]),
+      verdicts: silent('n2', 'unhealthy'),
+    },
+    { '203.0.113.1': ['n2'] },
+  ],
+  [
     'no node behind a router',
     { linkOf: (address) => (address === addressOf('192.0.2.11') || address.text.endsWith('11') ? undefined : 'eth0') },
     { '203.0.113.1': ['n2', 'n3'], '203.0.113.2': ['n2', 'n3'], '2001:db8:f::1': ['n3'] },

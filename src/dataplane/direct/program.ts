@@ -12,7 +12,7 @@ import {
   type Server,
   type TrafficTable,
 } from '../../core/traffic/table.ts';
-import { type Ids, makeIds } from './ids.ts';
+import { type Ids, makeIds, makeLastingIds } from './ids.ts';
 import { slotCount, smallSlotCount } from './family-chains.ts';
 import { nothingShared, type SharedListeners } from './stand-ins.ts';
 
@@ -62,8 +62,8 @@ export type ProgramInput = {
  * listeners that changed, and those of backends that changed, are planned again.
  */
 export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
-  const listenerIds = makeIds();
-  const nodeIds = makeIds();
+  const listenerIds = makeLastingIds();
+  const nodeIds = makeLastingIds();
   const groupIds = makeIds();
   /** Nodes that were lost, and are not known to serve a listener again: after a reboot their kube-proxy may not have synced. */
   const lost = new Set<string>();
@@ -189,6 +189,11 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   };
 }
 
+/** What the number of a listener is for: the next Service on the address has another one. */
+export function nameOf({ key, service }: Pick<Listener, 'key' | 'service'>): string {
+  return `${key} ${service}`;
+}
+
 /**
  * Whether a client, or a flow, leaves a node that has no endpoint of the Service any more. One that leaves for another dataplane may
  * have had affinity.
@@ -211,10 +216,6 @@ type KnownGroup = {
 
 function newGroup(name: string): KnownGroup {
   return { name, listeners: new Set(), content: undefined, group: { id: 0, marks: [] } };
-}
-
-function nameOf({ key, service }: Listener): string {
-  return `${key} ${service}`;
 }
 
 /** The next hops, and (`takers`) those of them that take new flows. */

@@ -1,6 +1,7 @@
 import { concatText, scalarText } from '../nftables/listing.ts';
 import type { TableSpec } from '../nftables/table-text.ts';
 import { familyChains, isLaterFragment } from './family-chains.ts';
+import { waitLapseMs } from './first-waits.ts';
 
 /** The size of each map that keeps flows, or clients, at their nodes. */
 export const mostPins = 262_144;
@@ -10,6 +11,7 @@ export const directTable: TableSpec = {
   name: 'netdev furiwake',
   family: 5, // NFPROTO_NETDEV
   learns: true,
+  deviceChain: 'arrive',
   mostRangesRemoved: Infinity, // the pins are worth more than the time
   sets: {
     listeners4: 'map listeners4 { type ipv4_addr . inet_proto . inet_service : classid;',
@@ -37,6 +39,7 @@ export const directTable: TableSpec = {
     links: 'map links { type mark : iface_index;',
     node_macs: 'set node_macs { type ether_addr;',
   },
+  lapsing: { waiting: `set waiting { type classid; flags timeout; timeout ${waitLapseMs / 1000}s;` },
   textOf: (set, element) => {
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
@@ -57,11 +60,13 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  * - Two registers live from rule to rule: the priority (listener, then group) and the mark (hash, then node). The priority is
  *   reset before the packet leaves, because queueing disciplines and VLAN devices read it.
  * - A listener that is not in `open` has no group of nodes yet: its packets are dropped, pinned or not, and a client tries
- *   again.
+ *   again. If it has no server at all, it is in `mixed`.
  * - The elements of `open`, `flows` and `refused` count: a lookup that finds one adds the packet to it.
  * - A listener in `mixed` has flows that its stand-in holds, see `stand-ins.ts`: their packets go up the stack, as if there were
  *   no table. A new one from the address and port of one in `held` is the stand-in's as well. A UDP flow of a client with affinity
  *   has no pin of its own: it is at the client's node while `seen` has it.
+ * - The packets of a listener in `waiting` are dropped until a node opens it; without furiwake, until the kernel removes the element
+ *   (`first-waits.ts`). It is in `mixed` and `unsorted`, so the stand-in has it from then on.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
  * - A frame from a node's MAC has been here before: the node does not know the address, and routed it back. It must not
  *   circle until its TTL ends.

@@ -59,6 +59,9 @@ test.each([
       long.push(await connect(address));
       await expect.poll(() => heldByHaproxy(onDirect), patience).toBeGreaterThanOrEqual(4);
       await last();
+      startDirect();
+      await program(onHaproxy);
+      await last();
       await program(onDirect);
       await last();
       expect(await heldByHaproxy(onDirect)).toBeGreaterThanOrEqual(4);
@@ -125,21 +128,6 @@ test('a listener that needs a proof is left to HAProxy until the nodes are shown
   ]);
   expect(direct.isForwarding(automatic.key)).toBe(true);
   expect(direct.obstacles()).toEqual(new Map());
-});
-
-test('a new listener drops packets until its first node opens, so that no client reaches it by HAProxy', async () => {
-  const address = '203.0.113.23';
-  nodes.areOpen = false;
-  nodes.areProven = true;
-  await program(listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true }));
-  const connecting = connect(address);
-  await expect.poll(() => lab.client.exec('ss', '-Htn', 'state', 'syn-sent', 'dst', address), patience).not.toBe('');
-  for (const node of lab.nodes) await serveVips(node, [address], port);
-  nodes.areOpen = true;
-  await direct.audit(signal);
-  const id = await connecting; // the client repeated its SYN
-  await expectAlive([id]);
-  expect(await heldByHaproxy(listener(address, port, port))).toBe(0);
 });
 
 test('a listener that gets its stand-in late keeps the connections at its nodes, then and when it goes to HAProxy', async () => {

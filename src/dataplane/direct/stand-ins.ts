@@ -1,10 +1,10 @@
 import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
+import { emptyTable, type Listener, stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Client } from '../../ports/host.ts';
 
 /**
- * The part of the stand-in, HAProxy or `nat`, in a listener that the table has.
+ * The part of the stack, where HAProxy or `nat` is the stand-in, in a listener that the table has.
  *
  *            a node opens              its flows are known              no node is open, or direct is no longer wanted
  *   (none) ───────────────► entering ───────────────────────► direct ────────────────────────────────────► leaving
@@ -19,7 +19,7 @@ import type { Client } from '../../ports/host.ts';
  * A listener leaves for as long as it exists: the connections that it has at nodes may last as long.
  *
  * While a listener has no stand-in (HAProxy cannot be changed), nothing but nodes has flows of it: it is `direct` as soon as a
- * node opens, and stays so when it gets one.
+ * node opens, and stays so when it gets one. While it has no server at all, it leaves: the stack refuses its new flows.
  */
 type StandInState = {
   readonly service: ServiceKey;
@@ -43,10 +43,12 @@ export const nothingShared: SharedListeners = { unsorted: new Set(), held: new M
 type OpenListeners = PersistentMap<ListenerKey, object>;
 
 export type StandIns = {
-  /** Follows the listeners, and which of them have nodes (`open`). */
-  follow(listeners: TrafficTable['listeners'], open: OpenListeners): void;
-  /** Whether nodes have, or may have, flows of the listener. */
-  has(listener: ListenerKey): boolean;
+  /** Nodes may have flows of these listeners: an earlier process sent them there. */
+  resume(listeners: Iterable<Listener>): void;
+  /** Follows the listeners, which of them have nodes (`open`), and which have no server. */
+  follow(listeners: TrafficTable['listeners'], open: OpenListeners, serverless: ReadonlySet<ListenerKey>): void;
+  /** Whether nodes have, or may have, flows of the listener, of the same Service. */
+  has(listener: Pick<Listener, 'key' | 'service'>): boolean;
   /** The listeners whose flows are not known yet. */
   entering(): readonly ListenerKey[];
   /** The listeners of which the stand-in still holds flows. */
@@ -60,7 +62,11 @@ export type StandIns = {
 export function makeStandIns(): StandIns {
   const states = new Map<ListenerKey, StandInState>();
   let shared: SharedListeners | undefined = nothingShared;
-  let before = { listeners: emptyTable.listeners, open: PersistentMap.empty<ListenerKey, object>() };
+  let before = {
+    listeners: emptyTable.listeners,
+    open: PersistentMap.empty<ListenerKey, object>(),
+    serverless: new Set<ListenerKey>() as ReadonlySet<ListenerKey>,
+  };
   const set = (key: ListenerKey, state: StandInState | undefined): void => {
     if (state === undefined) states.delete(key);
     else states.set(key, state);
@@ -70,26 +76,32 @@ export function makeStandIns(): StandIns {
     [...states].filter(([, state]) => state.phase === phase).map(([key]) => key);
 
   return {
-    follow: (listeners, open) => {
+    resume: (listeners) => {
+      for (const { key, service } of listeners) set(key, { service, isAlone: false, phase: 'leaving', clients: [] });
+    },
+    follow: (listeners, open, serverless) => {
       const changed = new Set([
         ...PersistentMap.changedKeys(before.listeners, listeners),
         ...PersistentMap.changedKeys(before.open, open),
+        ...[...before.serverless].filter((key) => !serverless.has(key)),
+        ...[...serverless].filter((key) => !before.serverless.has(key)),
       ]);
-      before = { listeners, open };
+      before = { listeners, open, serverless };
       for (const key of changed) {
         const listener = listeners.get(key);
         if (states.has(key) && listener?.service !== states.get(key)?.service) set(key, undefined);
         if (listener === undefined) continue;
         const { service } = listener;
-        const isAlone = stackDataplane(listener) === undefined;
+        const isRefused = serverless.has(key) && stackDataplane(listener) === undefined;
+        const isAlone = !isRefused && stackDataplane(listener) === undefined;
         const state = states.get(key);
-        const phase = nextPhase(state?.phase, open.has(key), isAlone);
+        const phase = nextPhase(state?.phase ?? (isRefused ? 'leaving' : undefined), open.has(key), isAlone);
         if (phase === state?.phase && isAlone === (state?.isAlone ?? isAlone)) continue;
         const clients = phase === 'direct' && state !== undefined ? state.clients : [];
         set(key, phase && { service, isAlone, phase, clients });
       }
     },
-    has: (key) => states.has(key),
+    has: ({ key, service }) => states.get(key)?.service === service,
     entering: () => inPhase('entering'),
     holding: () => inPhase('direct').filter((key) => (states.get(key)?.clients.length ?? 0) > 0),
     sort: (keys, clients) => {

@@ -1,9 +1,11 @@
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
+import type { NodeFindings } from '../../ports/health.ts';
 import type { Refusals } from '../../ports/host.ts';
 import {
   isSafeNodeName,
+  type NodeServer,
   type ProgramId,
   programId,
   renderConfig,
@@ -34,6 +36,14 @@ export type Desired = {
   /** The configuration without any servers. */
   readonly bareConfig: string;
 };
+
+/** The nodes of one family as the health module asks for them. */
+export function nodesAmong(servers: readonly NodeServer[]): Pick<NodeFindings, 'nodes' | 'draining'> {
+  return {
+    nodes: new Map(servers.map(({ node, address }) => [node, address])),
+    draining: new Set(servers.filter(({ isDraining }) => isDraining).map(({ node }) => node)),
+  };
+}
 
 /** The configuration with all servers. The file follows the changes of endpoints later, as the map does. */
 export function fullConfigOf(

@@ -29,22 +29,21 @@ function serviceId(service: ServiceKey): string {
 const unlimited = 2 ** 32;
 
 /**
- * The entry of a listener, or why HAProxy cannot serve it: another protocol, a port out of range. While the listener drains, its
- * cap is 0. `names`: HAProxy's names of
+ * The entry of a listener, or why HAProxy cannot serve it: another protocol, a port out of range. `names`: HAProxy's names of
  * backends other than those of all nodes.
  */
 export function entryOf(
   listener: Listener,
   names: ReadonlyMap<BackendId, string>,
 ): MapEntry | { readonly refusal: string } {
-  const { address, isDraining, options, port, protocol, service, targetPort } = listener;
+  const { address, options, port, protocol, service, targetPort } = listener;
   if (protocol !== 'TCP') return { refusal: `HAProxy cannot serve ${protocol}` };
   if (!isPort(port) || !hasTarget(listener)) return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
   const owner = ownerOf(listener);
   const name = owner === nodesBackend(address.family) ? owner : names.get(owner);
   if (name === undefined) return { refusal: 'HAProxy has no such backend' };
   const { connections, rate, clientConnections, clientRate } = options?.limits ?? noLimits;
-  const most = isDraining ? 0 : connections || unlimited;
+  const most = connections || unlimited;
   const limits = [rate, clientConnections, clientRate];
   // Joined to one text: a template would keep its parts, and the whole digest behind the Service's.
   // Servers with options have the port themselves, so that the PROXY protocol shows the one that the client connected to.

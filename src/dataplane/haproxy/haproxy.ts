@@ -20,6 +20,7 @@ import { makeHealthTick } from './health-tick.ts';
 import { observeProxy, readCounters, readServerCounters } from './observe.ts';
 import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
 import { makeHaproxyProcess } from './process.ts';
+import { makeOldWorkers } from './old-workers.ts';
 import { makeOwnChecks } from './own-checks.ts';
 import { makeProgram } from './program.ts';
 import { type Dial, makeDial } from './proxy-header.ts';
@@ -62,6 +63,7 @@ const outageMs = 5_000;
  *   a worker that serves            serving-worker.ts
  *   its process and its port        process.ts, port-owners.ts
  *   health of nodes, each second    health-tick.ts, own-checks.ts
+ *   reloads, replaced workers       reloads.ts, old-workers.ts
  *   what servers expect             header-checks.ts, proxy-header.ts
  *
  * When it exits, `run` below notices at once and calls `revive`, which starts it (serving-worker.ts, process.ts) and gives it the
@@ -81,11 +83,16 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   const program = makeProgram({ paths, exec });
   const process = makeHaproxyProcess({ folder, program, files, clock, api, sockets, portOwners, kill });
   let workerChanged = new AbortController();
+  const oldWorkers = makeOldWorkers({
+    master: (text, signal) => sockets.request(paths.masterSocket, text, signal),
+    metrics,
+  });
   const reconciler = makeReconciler({
     settings,
     map: paths.map,
     api,
     process,
+    oldWorkers,
     haproxyFiles: makeHaproxyFiles({ settings, files, program }),
     clock,
     log,
@@ -96,8 +103,6 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       workerChanged = new AbortController();
     },
   });
-  const master = (text: string, signal: AbortSignal): Promise<string> =>
-    sockets.request(paths.masterSocket, text, signal);
   const ownChecks = makeOwnChecks({ api });
   const headerChecks = makeHeaderChecks({ dial, desired: () => reconciler.desired(), clock });
   const tick = makeHealthTick({
@@ -105,7 +110,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     reconciler,
     ownChecks,
     drainLimits: makeDrainLimits({ clock }),
-    master,
+    oldWorkers,
     health,
     metrics,
   });
@@ -221,6 +226,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     onTrouble: troubleListeners.subscribe,
     failing: ownChecks.failing,
     refusingHeaders: headerChecks.refusingHeaders,
+    waiting: () => reconciler.waiting(),
     onServers: (listener) => {
       const ends = [ownChecks.subscribe(listener), headerChecks.subscribe(listener)];
       return () => {
@@ -234,7 +240,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       await superviseAll([guard, ticks, (inner) => headerChecks.run(inner)], signal);
       await inTurn(() => reconciler.save());
     },
-    observe: (signal) => observeProxy(api, reconciler.desired(), health, signal),
+    observe: (signal) => observeProxy(api, reconciler.desired(), health, oldWorkers, signal),
     counters: (signal, keys) => readCounters(api, reconciler.desired(), keys, signal),
     serverCounters: (signal) => readServerCounters(api, reconciler.desired(), signal),
     stop: async (signal) => {

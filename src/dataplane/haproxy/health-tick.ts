@@ -6,9 +6,11 @@ import type { CheckAnswer, CheckedNode, FamilyHealths, HealthOrders } from '../.
 import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
-import { maxLineBytes, packLines, type RuntimeApi, unlessUnreachable } from './client.ts';
+import type { RuntimeApi } from './client.ts';
 import { type NodeServer, serverId } from './config.ts';
+import { nodesAmong } from './desired.ts';
 import type { DrainLimits } from './drain-limits.ts';
+import type { OldWorkers, Session } from './old-workers.ts';
 import type { OwnChecks } from './own-checks.ts';
 import type { Reconciler } from './reconciler.ts';
 import { nodesOf } from './pools.ts';
@@ -22,7 +24,7 @@ export const statCommands: readonly string[] = families.map((family) => `show st
 
 /**
  * The tasks of each second: passes the results of HAProxy's checks to the health module, executes its orders, sets the
- * metrics, reads the results of the checks that servers have of their own. False if no process must run. Throws
+ * metrics, counts old workers, reads the results of the checks that servers have of their own. False if no process must run. Throws
  * `RuntimeError` if HAProxy does not answer.
  */
 export function makeHealthTick(deps: {
@@ -30,12 +32,11 @@ export function makeHealthTick(deps: {
   readonly reconciler: Reconciler;
   readonly ownChecks: Pick<OwnChecks, 'look'>;
   readonly drainLimits: DrainLimits;
-  /** Sends text to the master's socket; resolves with the answer. */
-  readonly master: (text: string, signal: AbortSignal) => Promise<string>;
+  readonly oldWorkers: Pick<OldWorkers, 'end' | 'watch'>;
   readonly health: FamilyHealths;
   readonly metrics: Metrics;
 }): (inTurn: Serial, signal: AbortSignal) => Promise<boolean> {
-  const { api, reconciler, ownChecks, drainLimits, master, health, metrics } = deps;
+  const { api, reconciler, ownChecks, drainLimits, oldWorkers, health, metrics } = deps;
   const serverGauge = metrics.gauge('furiwake_servers', 'Nodes, once per family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
 
@@ -47,12 +48,11 @@ export function makeHealthTick(deps: {
     // Probing may take half a second, so it must not block changes.
     const orders = await Promise.all(
       families.map((family, index) => {
-        const nodes = new Map(servers[family].map(({ node, address }) => [node, address]));
+        const { nodes, draining } = nodesAmong(servers[family]);
         // A removed node in maintenance is one that HAProxy cannot delete; it has no connections.
         const stats = parseStat(answers[index] ?? '').filter(
           ({ server, status }) => nodes.has(server as NodeName) || !status.startsWith('MAINT'),
         );
-        const draining = new Set(servers[family].filter(({ isDraining }) => isDraining).map(({ node }) => node));
         const findings = { nodes, draining, gone: goneNodes(servers[family], stats), checks: checkedNodes(stats) };
         return health[family].round(findings, signal);
       }),
@@ -79,7 +79,8 @@ export function makeHealthTick(deps: {
     const ended = new Set(overdue);
     const isEnding = ({ backend, server }: Session): boolean =>
       deadNodes.has(`${nodesOf(backend)}/${nodeOfServer(server)}`) || ended.has(`${backend}/${server}`);
-    if (ending.length > 0) await endOnOldWorkers(master, isEnding, signal);
+    if (ending.length > 0) await oldWorkers.end(isEnding, signal);
+    await oldWorkers.watch(process.pid, signal);
     drainLimits.ended(overdue);
     for (const state of states) {
       const inState = families.flatMap((family) =>
@@ -148,39 +149,4 @@ export function answerOf(stat: Pick<ServerStat, 'checkStatus' | 'lastCheck'>): C
     default:
       return undefined; // INI, SOCKERR (this host lacks something), UNK
   }
-}
-
-/**
- * Ends the sessions for which `isEnding` holds on the workers that a reload has replaced. They accept no connections, check no server, and end with their last connection; only the master's socket reaches them. No error if
- * there are none, or if the master or one of them does not answer: the next tick tries again.
- */
-export async function endOnOldWorkers(
-  master: (text: string, signal: AbortSignal) => Promise<string>,
-  isEnding: (session: Session) => boolean,
-  signal: AbortSignal,
-): Promise<void> {
-  const ask = async (text: string): Promise<string> =>
-    (await master(`${text}\nquit\n`, signal).catch(unlessUnreachable)) ?? '';
-  for (const pid of parseOldWorkers(await ask('show proc'))) {
-    const sessions = parseSessions(await ask(`@!${pid} show sess`));
-    // One by one, because old workers answer `shutdown sessions server` with "Proxy is disabled".
-    const commands = sessions.filter(isEnding).map(({ id }) => `@!${pid} shutdown session ${id}`);
-    for (const line of packLines(commands, maxLineBytes)) await ask(line.join(';'));
-  }
-}
-
-/** Reads `show proc` of the master: the process IDs of the workers under `# old workers`. */
-export function parseOldWorkers(answer: string): readonly number[] {
-  const [, section = ''] = answer.split(/^# old workers.*\n/m);
-  return [...section.replace(/^#[^]*/m, '').matchAll(/^(\d+)\s+worker\s/gm)].map(([, pid]) => Number(pid));
-}
-
-/** A session of `show sess`; one without a server has `<none>`. */
-export type Session = { readonly id: string; readonly backend: string; readonly server: string };
-
-/** Reads `show sess`: `0x5643ab8e0ab0: proto=tcpv4 src=… fe=services be=nodes4 srv=n1 ts=00 …`, a line per session. */
-export function parseSessions(answer: string): readonly Session[] {
-  return [...answer.matchAll(/^(0x[0-9a-f]+): .*? be=(\S+) srv=(\S+) /gm)].map(
-    ([, id = '', backend = '', server = '']) => ({ id, backend, server }),
-  );
 }

@@ -72,7 +72,7 @@ test('if no node answers on the health port the own probe decides: a node that r
   await rig.lab.nodes[1]?.setSilent(true);
   await driver.rounds(4);
   expect(await states(driver, rig)).toBe('n1 silent, n2 silent');
-  expect(driver.complaints.at(-1)).toBe('node does not answer, and no other node of this family does: it stays in use');
+  expect(driver.complaints.at(-1)).toBe('node does not answer, and no other node in use does: it stays in use');
   await rig.lab.nodes[0]?.setSilent(false);
   await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 silent');
   await driver.rounds(1);
@@ -124,10 +124,14 @@ test('connections to a silent node are also reset on the workers that a reload h
   expect((await second.proxy.observe(rig.signal)).pid).not.toBe(pid);
   second.watch();
   await second.rounds(2);
+  expect(second.metric('furiwake_haproxy_old_workers')).toBe(1);
+  expect(await second.proxy.observe(rig.signal)).toMatchObject({ oldWorkers: 1 });
   for (const id of connections.values()) await echoes(rig, id);
   await rig.lab.nodes[0]?.setSilent(true);
   await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
   await echoes(rig, connections.get('n2'));
+  await rig.lab.client.ask({ do: 'hangUp', id: connections.get('n2') ?? 0 });
+  await expect.poll(() => second.metric('furiwake_haproxy_old_workers'), patience).toBe(0);
 });
 
 test('a node that is silent for a shorter time than configured gets no new connections and keeps those it has', async () => {

@@ -32,30 +32,6 @@ test('a Service at its limit gets no more connections, and other Services do', a
   expect(counters.get(another.key)).toMatchObject({ connections: 1, total: 1 });
 });
 
-test('a listener that drains refuses new connections, keeps the others, and accepts again afterwards', async () => {
-  await using rig = await startRig({ nodes: 1 });
-  const driver = rig.newDriver();
-  const { proxy } = driver;
-  const mail = listener('10.50.0.1', 25, echoPort);
-  const other = listener('10.50.0.2', 25, echoPort, { service: serviceKey('test', 'another') });
-  await proxy.upsert(rig.table([mail, other]), rig.signal);
-  const connection = await rig.connect();
-  const greeting = async (address: string): Promise<() => Promise<string | undefined>> => {
-    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
-    return async () => {
-      const { end, text } = await rig.lab.client.ask({ do: 'heard', id });
-      return end === 'open' ? text : end;
-    };
-  };
-  await proxy.upsert(rig.table([listener('10.50.0.1', 25, echoPort, { isDraining: true }), other]), rig.signal);
-  await expect.poll(await greeting('10.50.0.1'), patience).toMatch(/ended|reset/);
-  await expect.poll(await greeting('10.50.0.2'), patience).toBe('220 n1\n');
-  await connection.echoes();
-  await proxy.upsert(rig.table([mail, other]), rig.signal);
-  await expect.poll(await greeting('10.50.0.1'), patience).toBe('220 n1\n');
-  expect(driver.metric('furiwake_reloads_total')).toBe(0);
-});
-
 test('all listeners of a Service share one limit', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver(capOfTwo);

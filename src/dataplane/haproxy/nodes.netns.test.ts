@@ -44,6 +44,27 @@ test('nodes are added and removed; an excluded one keeps its connections and is 
   expect((await driver.proxy.observe(rig.signal)).pid).toBe(pid);
 });
 
+test('when the last healthy node drains, an unhealthy one takes the connections', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  const [first, second] = rig.lab.nodes;
+  if (first === undefined || second === undefined) throw new Error('two nodes');
+  const table = (state: 'active' | 'drain') =>
+    rig.table(listeners, [
+      { node: first, state },
+      { node: second, state: 'active' },
+    ]);
+  await driver.proxy.upsert(table('active'), rig.signal);
+  driver.watch();
+  await second.ask({ do: 'setStatus', port: 10_256, status: 503 });
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 unhealthy');
+  expect(await answering(rig)).toBe('n1');
+  await driver.proxy.upsert(table('drain'), rig.signal);
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 drain (up), n2 up');
+  await expect.poll(async () => (await rig.fetch('10.50.0.1')).text, patience).toBe('n2');
+  expect(await answering(rig)).toBe('n2');
+});
+
 test('a node that drains and becomes silent is both, and HAProxy says how long it has counted', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();

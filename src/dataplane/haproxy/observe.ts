@@ -7,6 +7,7 @@ import type { RuntimeApi } from './client.ts';
 import type { Desired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import { statCommands } from './health-tick.ts';
+import type { OldWorkers } from './old-workers.ts';
 import { nodesOf, ownerOf, type SpareName } from './pools.ts';
 import { nodeOfServer, type SpareServer } from './spare-servers.ts';
 
@@ -15,6 +16,7 @@ export async function observeProxy(
   api: RuntimeApi,
   desired: Desired | undefined,
   health: FamilyHealths,
+  oldWorkers: Pick<OldWorkers, 'known'>,
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
   const spares = Array.from(desired?.spares.servers.keys() ?? [], (name) => `show stat ${name} 4 -1`);
@@ -27,6 +29,7 @@ export async function observeProxy(
     connections: process.connections,
     maxConnections: process.maxConnections,
     upSeconds: process.upSeconds,
+    oldWorkers: oldWorkers.known(),
     servers: ([4, 6] as const).flatMap((family) =>
       (desired?.servers[family] ?? []).map(({ node, address, isDraining }) => {
         const stat = stats.get(`${nodesBackend(family)}/${node}`);

@@ -9,10 +9,11 @@ import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { type RuntimeApi, unlessGone } from './client.ts';
 import { serverId, type Settings } from './config.ts';
-import { type Desired, planDesired } from './desired.ts';
+import { type Desired, nodesAmong, planDesired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import { makeMapSaver } from './map-saver.ts';
+import type { OldWorkers } from './old-workers.ts';
 import type { HaproxyProcess } from './process.ts';
 import { makeRefused } from './refused.ts';
 import { makeReloads } from './reloads.ts';
@@ -21,7 +22,14 @@ import { makeServingWorker } from './serving-worker.ts';
 import { podsOn, type SilentNodes } from './spare-servers.ts';
 import { adoptedSpares } from './spares.ts';
 import type { Undeclared } from './undeclared.ts';
-import { type Applied, applyRemovals, applyUpserts, removeLeftovers, removeSpareLeftovers } from './worker.ts';
+import {
+  type Applied,
+  applyRemovals,
+  applyUpserts,
+  removeLeftovers,
+  removeSpareLeftovers,
+  type WorkerContents,
+} from './worker.ts';
 
 /**
  * Keeps one HAProxy equal to one table; one call at a time.
@@ -42,6 +50,8 @@ export type Reconciler = {
   /** `backend/server` of those that get no new connections, and whose connections may not continue without end. */
   drainsWithLimit(): readonly string[];
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /** Of the listeners that the last call refused: those that the worker serves with their settings of before until a reload is due. */
+  waiting(): ReadonlySet<ListenerKey>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
@@ -67,6 +77,7 @@ export type ReconcilerDeps = {
   readonly map: string;
   readonly api: RuntimeApi;
   readonly process: HaproxyProcess;
+  readonly oldWorkers: OldWorkers;
   readonly haproxyFiles: HaproxyFiles;
   readonly health: FamilyHealths;
   /** Called with each new worker. */
@@ -102,6 +113,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   /** What the worker that serves does not declare. */
   let missing: Undeclared | undefined;
+  let waiting: ReadonlySet<ListenerKey> = new Set();
   const noteNodes = ({ unsafeNodes }: Desired): void => {
     const [unsafe] = unsafeNodes;
     const words =
@@ -121,6 +133,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const present = await worker.bring(signal);
       worker.hold(undefined); // until all of it is acknowledged
       missing = worker.lacking(present, next);
+      waiting = reloads.hasFailed() ? new Set() : servedAsBefore(present, missing, next);
       const applied = await work(
         changing,
         present,
@@ -138,8 +151,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   const upsertTo = async (next: Desired, signal: AbortSignal): Promise<Applied> => {
     for (const family of families) {
-      const nodes = new Map(next.servers[family].map(({ node, address }) => [node, address]));
-      await health[family].survey(nodes, signal);
+      await health[family].survey(nodesAmong(next.servers[family]), signal);
     }
     return await apply(next, applyUpserts, signal);
   };
@@ -151,6 +163,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       ...(worker.held()?.spares.serversOf(family, node) ?? []),
       ...(desired === undefined ? [] : podsOn(family, node, desired.spares)),
     ],
+    waiting: () => waiting,
     drainsWithLimit: () => worker.held()?.spares.drainsWithLimit() ?? [],
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
@@ -202,6 +215,20 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       return await process.stop(signal);
     },
   };
+}
+
+/** Those that have an entry in the map: a listener that gets another holder is removed first. */
+function servedAsBefore(
+  { entries: { values } }: Pick<WorkerContents, 'entries'>,
+  missing: Undeclared | undefined,
+  { table: { listeners } }: Desired,
+): ReadonlySet<ListenerKey> {
+  return new Set(
+    missing?.listeners.filter((key) => {
+      const listener = listeners.get(key);
+      return listener !== undefined && values.has(entryKey(listener));
+    }),
+  );
 }
 
 function isRefused({ refused }: Applied): boolean {

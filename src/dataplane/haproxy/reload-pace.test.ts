@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
-import { listener, node, tableOf } from '../../../test/make/table.ts';
+import { listener, localListener, localTable, node, tableOf } from '../../../test/make/table.ts';
 import { noLimits, plainProfile, plainServer } from '../../core/traffic/options.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
@@ -108,6 +108,73 @@ test.each(['at once', 'after a tick'])(
     await Promise.allSettled(running);
   },
 );
+
+test('settings that wait leave their listener served as before; a listener that is new is not', async () => {
+  const rig = makeRig();
+  await upsert(rig, tableOf([plain], nodes));
+  for (let second = 1; second <= 5; second++) await upsert(rig, tableOf([plain, withProfile(second * 1000)], nodes));
+  const changed = withProfile(6000);
+  const fresh = { ...withProfile(7000), ...listener('192.0.2.54', 80, 30_083, { options: withProfile(7000).options }) };
+  const refusals = await upsert(rig, tableOf([plain, changed, fresh], nodes));
+  expect([...refusals.keys()].toSorted()).toEqual([changed.key, fresh.key].toSorted());
+  expect(rig.proxy.waiting()).toEqual(new Set([changed.key]));
+  await rig.clock.advance(60_000);
+  expect(await upsert(rig, tableOf([plain, changed, fresh], nodes))).toEqual(new Map());
+  expect(rig.proxy.waiting()).toEqual(new Set());
+});
+
+test('settings that are withdrawn before their reload cost none', async () => {
+  const rig = makeRig();
+  await upsert(rig, tableOf([plain], nodes));
+  for (let second = 1; second <= 6; second++) await upsert(rig, tableOf([plain, withProfile(second * 1000)], nodes));
+  expect(rig.reloads()).toBe(5);
+  await rig.clock.advance(60 * 60_000);
+  for (const table of [[plain, withProfile(5000)], [plain]]) {
+    expect(await upsert(rig, tableOf(table, nodes))).toEqual(new Map());
+    await rig.clock.advance(60_000);
+  }
+  expect(rig.reloads()).toBe(5);
+});
+
+test('Services with backends of their own never wait for a reload, one after the other and beside a tenant that causes reloads', async () => {
+  const rig = makeRig();
+  const n1 = node('n1', '192.0.2.11');
+  const services = Array.from(
+    { length: 520 },
+    (_, index) =>
+      [localListener(`10.50.${index >> 8}.${index & 255}`, 80, 30_080, `test/s${index}`), { n1: 1 }] as const,
+  );
+  const tableWith = (count: number, timeoutMs: number): TrafficTable => {
+    const local = localTable(services.slice(0, count), [n1]);
+    const hostile = withProfile(timeoutMs);
+    return { ...local, listeners: local.listeners.with([[hostile.key, hostile]]) };
+  };
+  for (let change = 1; change <= 7; change++) await upsert(rig, tableWith(1, change * 1000));
+  rig.machine.faults.keepsOldWorkers = true;
+  for (const count of [16, 17, 32, 33, 64, 65, 128, 129, 256, 257, 512, 513, 520]) {
+    const refusals = await upsert(rig, tableWith(count, 7000));
+    expect([...refusals.keys()].filter((key) => key !== withProfile(0).key)).toEqual([]);
+    await rig.clock.advance(100);
+  }
+});
+
+test('no more than eight replaced workers are left by settings; the next reload is when one has ended', async () => {
+  const rig = makeRig();
+  rig.machine.faults.keepsOldWorkers = true;
+  await upsert(rig, tableOf([plain], nodes));
+  for (let change = 1; change <= 20; change++) {
+    await rig.clock.advance(15 * 60_000);
+    await upsert(rig, tableOf([plain, withProfile(change * 1000)], nodes));
+  }
+  expect([rig.reloads(), rig.machine.oldWorkers.length]).toEqual([8, 8]);
+  expect((await upsert(rig, tableOf([plain, withProfile(20_000)], nodes))).get(withProfile(0).key)).toMatch(
+    /; 8 workers that reloads have replaced still have connections/,
+  );
+  expect(await rig.proxy.observe(signal)).toMatchObject({ oldWorkers: 8 });
+  rig.machine.oldWorkers.pop();
+  expect(await upsert(rig, tableOf([plain, withProfile(20_000)], nodes))).toEqual(new Map());
+  expect(rig.reloads()).toBe(9);
+});
 
 test('a HAProxy that exits while a reload waits is started with the new program', async () => {
   const rig = makeRig();

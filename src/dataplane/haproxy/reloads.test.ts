@@ -11,17 +11,24 @@ const program = 'program' as ProgramId;
 function makeRig() {
   const clock = virtualClock();
   const [log, metrics] = [recordLog(), recordMetrics()];
-  const reloads = makeReloads({ process: { reload: async () => undefined }, clock, log, metrics });
+  let old = 0;
+  let known = 0;
+  const count = async (): Promise<number> => (known = old);
+  const oldWorkers = { known: () => known, count };
+  const reloads = makeReloads({ process: { reload: async () => undefined }, oldWorkers, clock, log, metrics });
   return {
     reloads,
     clock,
     metrics,
+    setOld: (workers: number) => {
+      old = workers;
+    },
     logged: () => new Set(log.lines.map(({ message }) => message)),
     /** Fails, and resolves with the time until the next attempt. */
     fail: async (isSaid = false): Promise<number> => {
       reloads.failed(new Error('out of memory'), isSaid);
       const failedMs = clock.monotonic();
-      while (!reloads.isDue()) await clock.advance(100);
+      while (!reloads.isDue(false)) await clock.advance(100);
       return clock.monotonic() - failedMs;
     },
   };
@@ -29,7 +36,7 @@ function makeRig() {
 
 test('each failure doubles the wait for the next reload, up to half a minute; a success ends that', async () => {
   const { reloads, fail, logged, metrics } = makeRig();
-  expect(reloads.isDue()).toBe(true);
+  expect(reloads.isDue(false)).toBe(true);
   const waits: number[] = [];
   for (let time = 0; time < 7; time++) waits.push(await fail());
   expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
@@ -55,7 +62,7 @@ test('after five reloads the next ones wait, longer each time, and their listene
   const waits: number[] = [];
   const reload = async (): Promise<void> => {
     const startMs = clock.monotonic();
-    while (!reloads.isDue()) await clock.advance(10_000);
+    while (!reloads.isDue(false)) await clock.advance(10_000);
     waits.push(clock.monotonic() - startMs);
     await reloads.reload(program, signal);
   };
@@ -69,4 +76,36 @@ test('after five reloads the next ones wait, longer each time, and their listene
   waits.length = 0;
   for (let time = 0; time < 6; time++) await reload();
   expect(waits.map((ms) => ms / 60_000)).toEqual([0, 0, 0, 0, 0, 1]);
+});
+
+test('while eight replaced workers have connections no reload is due, and its listeners say so', async () => {
+  const { reloads, setOld } = makeRig();
+  const key = '192.0.2.51|80|TCP' as ListenerKey;
+  setOld(7);
+  expect(await reloads.mayReload(false, signal)).toBe(true);
+  setOld(8);
+  expect(reloads.isDue(false)).toBe(true); // not counted yet
+  expect(await reloads.mayReload(false, signal)).toBe(false);
+  expect(reloads.isDue(false)).toBe(false);
+  expect(reloads.refusalsOf([key]).get(key)).toBe(
+    'the port needs a reload of HAProxy; 8 workers that reloads have replaced still have connections, and the next reload is when one of them has ended',
+  );
+  setOld(7);
+  expect(await reloads.mayReload(false, signal)).toBe(true);
+});
+
+test('a growth of the spare backends waits for neither the pace nor the workers, only for the end of a failure', async () => {
+  const { reloads, setOld, fail } = makeRig();
+  for (let time = 0; time < 6; time++) await reloads.reload(program, signal);
+  setOld(8);
+  expect([reloads.isDue(false), await reloads.mayReload(false, signal)]).toEqual([false, false]);
+  expect([reloads.isDue(true), await reloads.mayReload(true, signal)]).toEqual([true, true]);
+  reloads.failed(new Error('out of memory'), true);
+  expect([reloads.isDue(true), await reloads.mayReload(true, signal), reloads.hasFailed()]).toEqual([
+    false,
+    false,
+    true,
+  ]);
+  await fail(true);
+  expect(await reloads.mayReload(true, signal)).toBe(true);
 });

@@ -19,7 +19,8 @@ import { readHeld, type WorkerContents } from './worker.ts';
  * The worker that serves: how furiwake gets one that runs the wanted program, and what it holds.
  *
  *   runs the program                      stays
- *   runs another one                      reload; if that fails, it stays as long as it runs the last program of furiwake
+ *   runs another one                      reload, if a listener needs it; meanwhile, and if the reload fails, it stays as long as it
+ *                                         runs the last program of furiwake
  *   died, hangs, or was never started     `HaproxyProcess.recover`, with the files as they are wanted, or as they were accepted last
  *
  * Each call makes one attempt; a caller that repeats it must wait longer each time.
@@ -134,10 +135,16 @@ export function makeServingWorker(deps: {
     return isWanted ? program : (written ?? program);
   };
 
-  /** Loads the program. If that fails, a worker with the last one keeps serving, and the next attempts wait. */
+  /**
+   * Loads the program. If that fails, a worker with the last one keeps serving, and the next attempts wait. It does also if no listener
+   * needs the new one, as after the end of a profile.
+   */
   const reload = async (present: WorkerContents, signal: AbortSignal): Promise<WorkerContents> => {
     const isUsable = present.program === declared?.program;
-    if (isUsable && !reloads.isDue()) return present;
+    if (isUsable && wanted !== undefined) {
+      const { listeners, isGrowth } = undeclared(wanted, declared);
+      if (listeners.length === 0 || !(await reloads.mayReload(isGrowth, signal))) return present;
+    }
     held = undefined;
     try {
       if ((await prepareFiles(signal)) !== program) throw fileProblem;
@@ -180,7 +187,9 @@ export function makeServingWorker(deps: {
       wanted = desired;
       ({ program } = desired);
       const isWaiting = fileProblem !== undefined && clock.monotonic() < fileDueMs;
-      isDeferred = declared !== undefined && (isWaiting || (program !== declared.program && !reloads.isDue()));
+      isDeferred =
+        declared !== undefined &&
+        (isWaiting || (program !== declared.program && !reloads.isDue(undeclared(desired, declared).isGrowth)));
       if (!isDeferred) await writeConfig(desired, signal);
     },
     bring: async (signal) => {

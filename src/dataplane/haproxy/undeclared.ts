@@ -11,7 +11,12 @@ export type Declared = { readonly program: ProgramId; readonly sizes: Spares['si
 type Wanted = Pick<Desired, 'entries' | 'servers'> & { readonly spares: Pick<Desired['spares'], 'servers'> };
 
 /** Listeners that a worker cannot serve until a reload; `without` leaves them and their servers out. */
-export type Undeclared = { readonly listeners: readonly ListenerKey[]; without(wanted: Wanted): Wanted };
+export type Undeclared = {
+  readonly listeners: readonly ListenerKey[];
+  /** Some of them need more spare backends without a profile. These are never removed. */
+  readonly isGrowth: boolean;
+  without(wanted: Wanted): Wanted;
+};
 
 /** The part of `desired` that needs spare backends that a worker with the program `declared` does not have. */
 export function undeclared({ entries, spares }: Desired, declared: Declared | undefined): Undeclared {
@@ -20,9 +25,11 @@ export function undeclared({ entries, spares }: Desired, declared: Declared | un
     return isSpareName(name) && Number(name.slice(name.lastIndexOf('-') + 1)) >= size;
   };
   const names = [...spares.servers.keys()].filter(isMissing);
-  const listeners = [...entries].filter(([, entry]) => isMissing(backendOfEntry(entry))).map(([key]) => key);
+  const lacking = [...entries].filter(([, entry]) => isMissing(backendOfEntry(entry)));
+  const listeners = lacking.map(([key]) => key);
   return {
     listeners,
+    isGrowth: lacking.some(([, entry]) => /^spare[46]-/.test(backendOfEntry(entry))),
     without: (wanted) => ({
       ...wanted,
       entries: wanted.entries.with(listeners.map((key) => [key, undefined])),

@@ -24,7 +24,8 @@ afterEach(async () => {
   for (const { name } of rig.lab.nodes) rig.setSilent(name, undefined);
 });
 
-const affine = (vip: string, more: Partial<Listener> = {}): Listener => dns(vip, { isAffine: true, ...more });
+const affine = (vip: string, more: Partial<Listener> = {}): Listener =>
+  dns(vip, { isAffine: true, affinitySeconds: 10_800, ...more });
 /** The nodes of ten new flows. */
 const nodesOf = async (vip: string): Promise<readonly string[]> => [...new Set((await rig.newFlows(vip, 10)).values())];
 /** Only these nodes are in use from now on. */
@@ -91,6 +92,43 @@ describe.each(vips)('a client of %s', (vip) => {
     await rig.apply();
     await rig.apply(next);
     expect(await nodesOf(vip)).toEqual([chosen]);
+  });
+
+  test('is kept over a restart of furiwake', async () => {
+    for (const name of all) {
+      const lasting = affine(vip, { service: serviceKey('test', `served-by-${name}`) });
+      await rig.apply();
+      use(name);
+      await rig.apply(lasting);
+      expect(await nodesOf(vip)).toEqual([name]);
+      use(...all);
+      await rig.apply(lasting);
+      await rig.stop();
+      await rig.start();
+      await rig.apply(lasting);
+      expect(await nodesOf(vip)).toEqual([name]);
+    }
+  });
+
+  test('is kept for the timeout of its Service after its last flow began', async () => {
+    const family = vip.includes(':') ? 6 : 4;
+    const timeoutOf = async (): Promise<string | undefined> => {
+      const args = ['nft', 'list', 'map', 'inet', 'furiwake-nat', `clients${family}`] as const;
+      return / timeout (\S+) expires /.exec(await rig.lab.balancer.exec(...args))?.[1];
+    };
+    const service = serviceKey('test', 'timed');
+    for (const [affinitySeconds, timeout] of [
+      [600, '10m'],
+      [601, '15m'],
+      [86_400, '1d'],
+      [30, '30s'],
+    ] as const) {
+      await rig.apply(affine(vip, { service, affinitySeconds }));
+      await rig.lab.balancer.nft(`flush map inet furiwake-nat clients${family}`);
+      await nodesOf(vip);
+      expect(await timeoutOf()).toBe(timeout);
+      expect(await rig.nat().audit(new AbortController().signal)).toBe(0);
+    }
   });
 
   test('is kept over another change of the table', async () => {

@@ -97,7 +97,7 @@ test('no program, whatever the names of its Services, renders anything but numbe
     fc.property(programs, (all) => {
       for (const target of all)
         for (const { text } of differenceTo(natLayout, target, emptyMirror(natLayout)).parts.flatMap(({ add }) => add))
-          expect(text).toMatch(/^(?:"eth[01]"|ipv6|[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*)$/);
+          expect(text).toMatch(/^(?:"eth[01]"|ipv6|[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*(?: : jump keep[46]for\d+)?)$/);
     }),
     { numRuns: 50 },
   );

@@ -5,6 +5,7 @@ import { needsOwnRange } from '../nftables/elements.ts';
 import { type Listener, usesNat } from '../../core/traffic/table.ts';
 import type { Layout } from '../nftables/mirror.ts';
 import { noGuard } from './forwarding.ts';
+import { keepChain } from './ruleset.ts';
 import type { NatGroup, NatProgram } from './program.ts';
 
 /*
@@ -17,6 +18,7 @@ import type { NatGroup, NatProgram } from './program.ts';
  *                                         answers4     192.0.2.51 . udp . 53 . 30053    (counts)
  *   … that drains                        listeners4   192.0.2.51 . udp . 53 : 0:0        no backend: new flows are refused
  *   its clients keep their nodes          affine4      192.0.2.51 . udp . 53
+ *   for 10 minutes after their last flow  timeouts4    192.0.2.51 . udp . 53 : jump keep4for600
  *                                         pairs4       192.0.2.51 . udp . 53 . 192.0.2.11 : 0:5   the number of n1 for them
  *                                         keepers4     0:5 : 192.0.2.11
  *   192.0.2.0/24                          restricted4  192.0.2.51 . udp . 53
@@ -51,7 +53,10 @@ export const natLayout: Layout<NatProgram> = {
       { set: `answers${family}`, text: through },
     ];
     if (listener.isAffine && !listener.isDraining) {
-      elements.push({ set: `affine${family}`, text: where });
+      elements.push(
+        { set: `affine${family}`, text: where },
+        { set: `timeouts${family}`, text: `${where} : jump ${keepChain(family, listener.affinitySeconds)}` },
+      );
       for (const { address: node, number } of keepers.get(key) ?? [])
         elements.push(
           { set: `pairs${family}`, text: `${where} . ${addressText(node)} : ${classText(number)}` },
@@ -101,12 +106,12 @@ export const natLayout: Layout<NatProgram> = {
 const noBackend = 0;
 
 /** The key of a listener in most sets. */
-export function whereText({ address, protocol, port }: Listener): string {
+function whereText({ address, protocol, port }: Listener): string {
   return `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
 }
 
 /** The key of its packets, once they are translated. */
-export function throughText(listener: Listener): string {
+function throughText(listener: Listener): string {
   return `${whereText(listener)} . ${portText(listener.targetPort)}`;
 }
 

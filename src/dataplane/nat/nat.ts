@@ -212,11 +212,7 @@ export function makeNat(deps: {
         if (accepted === undefined || !isSame || old.backends !== next.backends) await program(signal);
         return accepted ?? new Map();
       }),
-    counters: (signal, keys) => {
-      const { listeners } = inForce;
-      const wanted = Array.from(keys ?? listeners.keys()).flatMap((key) => listeners.get(key) ?? []);
-      return readNatCounters(exec, wanted, signal);
-    },
+    counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
     audit: (signal) =>
       inTurn(async () => {
         const found = await repair(signal); // first: the rest asks conntrack and the links, which may fail

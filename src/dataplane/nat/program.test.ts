@@ -51,6 +51,12 @@ describe('the nodes that take flows', () => {
     ['is silent', inputOf([n1, n2], { n1: 'silent' }), ['192.0.2.12'], ['192.0.2.11', '192.0.2.12']],
     ['has been silent for long', inputOf([n1, n2], { n1: 'silent' }, ['n1']), ['192.0.2.12'], ['192.0.2.12']],
     [
+      'drains, if no other one is healthy',
+      inputOf([{ ...n1, state: 'drain' }, n2], { n2: 'unhealthy' }),
+      ['192.0.2.12'],
+      ['192.0.2.11', '192.0.2.12'],
+    ],
+    [
       'is silent like all others',
       inputOf([n1, n2], { n1: 'silent', n2: 'silent' }, ['n1', 'n2']),
       ['192.0.2.11', '192.0.2.12'],

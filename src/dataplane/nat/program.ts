@@ -9,7 +9,7 @@ import {
   type TrafficNode,
   type TrafficTable,
 } from '../../core/traffic/table.ts';
-import { makeIds } from '../direct/ids.ts';
+import { makeIds, makeLastingIds } from '../direct/ids.ts';
 import type { Guard } from './forwarding.ts';
 import { makeUses } from './uses.ts';
 import { natSlotCount } from './ruleset.ts';
@@ -125,7 +125,7 @@ function makeKeepers(): (
   affine: ReadonlySet<ListenerKey>,
   servers: ReadonlyMap<BackendId, BackendServers>,
 ) => NatProgram['keepers'] {
-  const ids = makeIds();
+  const ids = makeLastingIds();
   let before: ReadonlyMap<ListenerKey, readonly Keeper[]> = new Map();
   let named: ReadonlySet<string> = new Set();
   return (listeners, affine, servers) => {

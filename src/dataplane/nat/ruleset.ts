@@ -7,6 +7,17 @@ export const mostClients = 262_144;
 /** The number of slots of a group: the range of the hash that chooses one. */
 export const natSlotCount = 1021;
 
+/**
+ * For how long clients are kept: a rule has a constant timeout, so each has a chain. Rounded up to the next one; 86,400 is the most
+ * that Kubernetes accepts.
+ */
+const timeouts = [10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400] as const;
+
+/** The chain that keeps the client of a packet for so long. */
+export function keepChain(family: 4 | 6, seconds: number): string {
+  return `keep${family}for${timeouts.find((each) => each >= seconds) ?? timeouts.at(-1)}`;
+}
+
 /** Part of the hash, the same on all hosts. */
 const seed = '0x66757269';
 
@@ -45,6 +56,8 @@ export const natTable: TableSpec = {
     allowed6: 'set allowed6 { type ipv6_addr . inet_proto . inet_service . ipv6_addr; flags interval;',
     affine4: 'set affine4 { type ipv4_addr . inet_proto . inet_service;',
     affine6: 'set affine6 { type ipv6_addr . inet_proto . inet_service;',
+    timeouts4: 'map timeouts4 { type ipv4_addr . inet_proto . inet_service : verdict;',
+    timeouts6: 'map timeouts6 { type ipv6_addr . inet_proto . inet_service : verdict;',
     pairs4: 'map pairs4 { type ipv4_addr . inet_proto . inet_service . ipv4_addr : classid;',
     pairs6: 'map pairs6 { type ipv6_addr . inet_proto . inet_service . ipv6_addr : classid;',
     keepers4: 'map keepers4 { type classid : ipv4_addr;',
@@ -59,13 +72,19 @@ export const natTable: TableSpec = {
     if (set === 'guarded4') return JSON.stringify(element);
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
+    if (set.startsWith('timeouts')) return `${concatText(key)} : ${jumpText(value)}`;
     return `${concatText(key)} : ${scalarText(value)}`;
   },
 };
 
+function jumpText(verdict: unknown): string {
+  const { jump } = verdict as { readonly jump?: { readonly target?: string } };
+  return jump?.target === undefined ? JSON.stringify(verdict) : `jump ${jump.target}`;
+}
+
 function clients(family: 4 | 6): string {
   const ends = family === 4 ? 'ip saddr . ip daddr' : 'meta length . meta length';
-  const limits = `flags dynamic,timeout; timeout 3h; size ${mostClients};`;
+  const limits = `flags dynamic,timeout; size ${mostClients};`;
   return `\n\tmap clients${family} { typeof meta l4proto . th dport . ${ends} : meta priority; ${limits} }`;
 }
 
@@ -133,9 +152,20 @@ const count = forEach((family, _, listener) => `${listener} @opened${family} con
 
 const pin = forEach((family, _, listener) => {
   const ip = family === 4 ? 'ip' : 'ip6';
-  const client = clientKey(family, 'ct original proto-dst', `ct original ${ip} daddr`);
-  return `meta priority set ${listener} . ${ip} daddr map @pairs${family} update @clients${family} { ${client} : meta priority }`;
+  return `meta priority set ${listener} . ${ip} daddr map @pairs${family} ${listener} vmap @timeouts${family}`;
 });
+
+/** The chains that keep clients. */
+const keep = ([4, 6] as const)
+  .flatMap((family) => {
+    const client = clientKey(family, 'ct original proto-dst', `ct original ${family === 4 ? 'ip' : 'ip6'} daddr`);
+    return timeouts.map((seconds) => {
+      const update = `update @clients${family} { ${client} timeout ${seconds}s : meta priority }`;
+      const rules = ['tcp', 'udp', 'sctp'].map((protocol) => `\n\t\tmeta l4proto ${protocol} ${update}`);
+      return `\n\tchain ${keepChain(family, seconds)} {${rules.join('')}\n\t}\n`;
+    });
+  })
+  .join('');
 
 const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
 
@@ -155,7 +185,7 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  * - A flow without a listener, or at its former nodePort, is dropped until conntrack has forgotten it: the kernel would translate
  *   it as long as the client sends. ICMP errors, and connections that a helper of conntrack expects, have the mark of their flow.
  * - The elements of `opened`, `requests`, `answers` and `refused` count: a lookup that finds one adds the packet to it.
- * - With affinity a client is kept at its node for three hours after its last flow began. `clients` has the number that a node has for
+ * - With affinity a client is kept at its node for the timeout of the Service after its last flow began. `clients` has the number that a node has for
  *   this holder of the listener, so that the next one inherits nothing, and `keepers` the nodes that may keep clients. The hash leaves
  *   the ports out. A client for which `clients` has no room gets the node of the hash.
  *   `update` leaves the value of an element as it is, so a number without a keeper is deleted first.
@@ -246,7 +276,7 @@ ${serve(4)}${serve(6)}
 		type nat hook postrouting priority srcnat - 10; policy accept;
 		${isOurs} ct status dnat goto leave
 	}
-
+${keep}
 	chain leave {
 		${count}
 		${pin}

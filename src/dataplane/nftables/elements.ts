@@ -4,13 +4,14 @@ import type { Listener } from '../../core/traffic/table.ts';
 import { addressText, type Element, ListenerError, portText } from './element.ts';
 
 /*
- * The elements of a traffic table in the kernel, in ten sets. The rules never change.
+ * The elements of a traffic table in the kernel, in twelve sets. The rules never change.
  *
  *   192.0.2.51|80|TCP, open               listeners4   192.0.2.51 . 80 : 292         (where HAProxy listens)
  *   192.0.2.52|443|TCP, 10.0.0.0/8        listeners4   192.0.2.52 . 443 : 292
  *                                         restricted4  192.0.2.52 . 443
  *                                         refused4     192.0.2.52 . 443               (counts)
  *                                         allowed4     192.0.2.52 . 443 . 10.0.0.0-10.255.255.255
+ *   192.0.2.51|80|TCP, drained            closed4      192.0.2.51 . 80              (or without a server)
  *   192.0.2.51|53|UDP, nat                passed4      192.0.2.51 . udp . 53        (another table serves it)
  *   added 192.0.2.51, 192.0.2.52          vips4        192.0.2.51, 192.0.2.52       (everything else is rejected there)
  */
@@ -55,8 +56,13 @@ export function passedElement({ address, port, protocol }: Listener): Element {
   return { set: `passed${address.family}`, text };
 }
 
+/** The element that refuses new connections to a listener. */
+export function closedElement(listener: Listener): Element {
+  return { set: `closed${listener.address.family}`, text: listenerText(listener) };
+}
+
 /** The key of a listener in most sets. */
-export function listenerText({ address, port }: Pick<Listener, 'address' | 'port'>): string {
+function listenerText({ address, port }: Pick<Listener, 'address' | 'port'>): string {
   return `${addressText(address)} . ${portText(port)}`;
 }
 

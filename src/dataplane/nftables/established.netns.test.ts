@@ -54,6 +54,29 @@ describe('a host that is withdrawn', () => {
   });
 });
 
+describe('a listener that is closed to new connections', () => {
+  test.each(['10.50.0.1', 'fd50::1'])('resets their SYN, and continues established ones: %s', async (address) => {
+    const table = tableOf([[address, 80]]);
+    const open = targetOf(table, ours);
+    await steering.apply(open, signal);
+    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 80 });
+    const answers = async (count: number): Promise<void> => {
+      await rig.lab.client.ask({ do: 'say', id, text: 'GET / HTTP/1.1\r\nHost: x\r\n\r\n' });
+      await expect
+        .poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).text?.split('HTTP/1.1 200').length, patience)
+        .toBe(count + 1);
+    };
+    await answers(1);
+    await steering.apply({ ...open, serverless: new Set(table.listeners.keys()) }, signal);
+    for (const from of ['client', 'balancer'] as const)
+      await expect.poll(() => rig.fetchFrom(from, address, 80, 3_000), patience).toBe('ECONNREFUSED'); // the address may be tentative
+    await answers(2);
+    await steering.apply(open, signal);
+    expect(await rig.fetchFrom('client', address, 80)).toContain(`${address} 80`);
+    await answers(3);
+  });
+});
+
 describe('a host that masquerades connections of other machines', () => {
   const masquerade = `table inet other {
     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade; }

@@ -6,7 +6,7 @@ import { listSets } from './list-sets.ts';
 import { decodeListing, type Listing } from './listing.ts';
 import type { ElementChange } from './mirror.ts';
 import { holdsGeneration, makeNftSession } from './session.ts';
-import { renderChange, renderTable, type TableSpec } from './table-text.ts';
+import { partsOf, renderChange, renderRefill, renderTable, type TableSpec } from './table-text.ts';
 
 /**
  * A table in the kernel, and what furiwake knows for certain about it.
@@ -24,12 +24,16 @@ export type KernelTable = {
   isInPlace(): boolean;
   /** Whether the kernel has the table, perhaps of an earlier process. False on a kernel without tables of the family. */
   exists(signal: AbortSignal): Promise<boolean>;
-  /** The elements in the kernel, perhaps of an earlier process, as `elementKey` writes them; `undefined`: there is no table. */
-  elements(signal: AbortSignal): Promise<ReadonlySet<string> | undefined>;
+  /**
+   * The elements of these sets, or of all, in the kernel, perhaps of an earlier process, as `elementKey` writes them; `undefined`: there
+   * is no table.
+   */
+  elements(signal: AbortSignal, sets?: readonly string[]): Promise<ReadonlySet<string> | undefined>;
   /** The number of the state after the last transaction. Each transaction has a greater one. */
   generation(): number;
   /**
-   * Replaces the whole table in one transaction. Resolves with nft's message if it is not in force. Throws `ExecError`
+   * Replaces the whole table in one transaction. What the kernel has learnt stays, unless another program, or another release, has
+   * declared something else in the table. Resolves with nft's message if it is not in force. Throws `ExecError`
    * if nft cannot run.
    */
   replace(elements: readonly Element[], rules: string, signal: AbortSignal): Promise<string | undefined>;
@@ -94,14 +98,17 @@ export function makeKernelTable(deps: {
     return skeleton === '[]' ? undefined : skeleton;
   };
 
-  const listTable = async (signal: AbortSignal): Promise<Listing | undefined> => {
+  const listTable = async (
+    signal: AbortSignal,
+    names: readonly string[] = Object.keys(table.sets),
+  ): Promise<Listing | undefined> => {
     if (!table.learns) {
       const json = await list(['--stateless', ...listing], signal);
       return json === undefined ? undefined : decodeListing(json, table);
     }
     const skeleton = await listRules(signal);
     if (skeleton === undefined) return undefined;
-    const sets = await listSets(exec, table, Object.keys(table.sets), signal, ['--stateless']);
+    const sets = await listSets(exec, table, names, signal, ['--stateless']);
     return { skeleton, elements: new Set(sets.flatMap((json) => [...decodeListing(json, table).elements])) };
   };
 
@@ -122,23 +129,32 @@ export function makeKernelTable(deps: {
     return undefined;
   };
 
+  /** Writes the whole table. Resolves as `attempt`. */
+  const write = async (text: string, rules: string, signal: AbortSignal): Promise<string | undefined> => {
+    const words = await attempt(() => runNft(text, signal), signal);
+    if (words !== undefined) return words;
+    isCertain = false; // until it is read
+    const skeleton = (await listRules(signal)) ?? '';
+    transactions.add(1, { kind: 'replace' });
+    held = { generation, rules, skeleton };
+    isCertain = true;
+    return undefined;
+  };
+
   return {
     isKnown: (rules) => isCertain && held?.rules === rules,
     isInPlace: () => held !== undefined,
     exists: async (signal) => (await listRules(signal)) !== undefined,
-    elements: async (signal) => (await listTable(signal))?.elements,
+    elements: async (signal, sets) => (await listTable(signal, sets))?.elements,
     generation: () => generation,
     replace: async (elements, rules, signal) => {
       generation++;
       const text = renderTable(table, elements, generation, rules);
-      const words = await attempt(() => runNft(text, signal), signal);
-      if (words !== undefined) return words;
-      isCertain = false; // until it is read
-      const skeleton = (await listRules(signal)) ?? '';
-      transactions.add(1, { kind: 'replace' });
-      held = { generation, rules, skeleton };
-      isCertain = true;
-      return undefined;
+      if (table.learns && (await listRules(signal)) !== undefined) {
+        const words = await write(renderRefill(table, elements, generation, rules), rules, signal);
+        if (words === undefined && hasOnly(partsOf(text), held?.skeleton ?? '[]')) return undefined;
+      }
+      return await write(text, rules, signal);
     },
     change: async (change, signal) => {
       if (held === undefined) return 'there is no table yet';
@@ -159,8 +175,9 @@ export function makeKernelTable(deps: {
       const found = await listTable(signal);
       if (found === undefined) return 'the table is gone';
       if (!isCertain || found.skeleton !== held?.skeleton) return 'other rules';
-      const present = elements.filter((element) => found.elements.has(elementKey(element))).length;
-      const [missing, foreign] = [elements.length - present, found.elements.size - present];
+      const lasting = elements.filter(({ set }) => set in table.sets);
+      const present = lasting.filter((element) => found.elements.has(elementKey(element))).length;
+      const [missing, foreign] = [lasting.length - present, found.elements.size - present];
       return missing + foreign === 0 ? undefined : `${missing} elements missing, ${foreign} foreign ones`;
     },
     remove: async (signal) => {
@@ -169,6 +186,16 @@ export function makeKernelTable(deps: {
       await runNft(`table ${table.name}\ndelete table ${table.name}\n`, signal);
     },
   };
+}
+
+/** Whether a table has these sets, maps and chains, and no others beside those that are part of rules. */
+function hasOnly(parts: readonly string[], skeleton: string): boolean {
+  const names = (JSON.parse(skeleton) as readonly Readonly<Record<string, { readonly name?: string }>>[]).flatMap(
+    ({ set, map, chain }) => (set ?? map ?? chain)?.name ?? [],
+  );
+  const own = new Set(parts);
+  const others = names.filter((name) => !own.has(name) && !name.startsWith('__'));
+  return others.length === 0;
 }
 
 /** nft's message on one line, without the position in its input, which differs between attempts. */

@@ -58,5 +58,5 @@ test('a table to which the kernel adds elements is compared without a list of th
   expect(await table.difference(elements, signal)).toBe('1 elements missing, 0 foreign ones');
   const rules = '--stateless --terse list ruleset netdev';
   const sets = ['list set netdev furiwake open', 'list map netdev furiwake groups'];
-  expect(nft.commands).toEqual([rules, rules, ...sets, rules, rules, ...sets]);
+  expect(nft.commands).toEqual([rules, rules, rules, ...sets, rules, rules, ...sets]);
 });

@@ -4,7 +4,7 @@ import type { TableSpec } from './table-text.ts';
 
 /**
  * Lists these sets of a table, each as nft's JSON; skips those that the kernel does not have. One process: nft 1.0.6 reads a set
- * and no other one for each line (10,000 elements: 60 ms), whereas `get element` and a list of the table read all elements.
+ * and no other one for each line (10,000 elements: 60 ms), whereas a list of the table reads all elements.
  * Throws `ExecError` if nft cannot run.
  */
 export async function listSets(

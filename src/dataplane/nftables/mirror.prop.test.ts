@@ -43,6 +43,7 @@ const targetOf = (
   own: readonly Listener[] = [],
 ): SteeringTarget => ({
   listeners: tableOf(listeners).listeners,
+  serverless: new Set(listeners.filter(({ port }) => port % 2 === 0).map(({ key }) => key)),
   vips: addressesOf(...textsOf(vips)),
   own: new Map(own.map(({ address }) => [address.text, address])),
   portOf: ({ port }) => 10_000 + port,

@@ -22,6 +22,8 @@ export const steeringTable: TableSpec = {
     refused6: 'set refused6 { type ipv6_addr . inet_service; counter;',
     allowed4: 'set allowed4 { type ipv4_addr . inet_service . ipv4_addr; flags interval;',
     allowed6: 'set allowed6 { type ipv6_addr . inet_service . ipv6_addr; flags interval;',
+    closed4: 'set closed4 { type ipv4_addr . inet_service;',
+    closed6: 'set closed6 { type ipv6_addr . inet_service;',
     passed4: 'set passed4 { type ipv4_addr . inet_proto . inet_service;',
     passed6: 'set passed6 { type ipv6_addr . inet_proto . inet_service;',
     vips4: 'set vips4 { type ipv4_addr;',
@@ -38,9 +40,11 @@ export const steeringTable: TableSpec = {
  * The path of a packet (README.md), with the reasons:
  *
  *   prerouting, mangle ─► opens a connection to a restricted listener from other sources? ─► count, drop
+ *                      ─► opens one to a listener that drains, or has no server? ─► reset
  *                      ─► to a listener: goes to HAProxy's socket (tproxy) ─► deliver
  *                      ─► opens anything else on an added address? ─► refuse (except ICMP)
  *
+ * - HAProxy would accept a connection before it looks for a server; a client that is refused tries another address at once.
  * - Source ranges and rejection apply only to a SYN: a later packet belongs to an accepted connection, or to none. So
  *   replies to this host's own connections, to a local port that is also a listener's or over lo from an added address,
  *   are never dropped.
@@ -73,6 +77,8 @@ export const steeringRules = (hasOwnAddresses: boolean): string => `
 	chain restrict {
 		ip daddr . tcp dport @restricted4 ip daddr . tcp dport . ip saddr != @allowed4 goto exclude
 		ip6 daddr . tcp dport @restricted6 ip6 daddr . tcp dport . ip6 saddr != @allowed6 goto exclude
+		ip daddr . tcp dport @closed4 reject with tcp reset
+		ip6 daddr . tcp dport @closed6 reject with tcp reset
 	}
 
 	chain deliver {

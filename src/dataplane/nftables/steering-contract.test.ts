@@ -23,8 +23,9 @@ steeringContract('the fake that the tests of the agent use', async () => {
     proxyPort: 292,
     mostRanges,
     fateOf: async ({ key }) => {
-      const held = ports.held.steering.listeners.get(key);
-      return held === undefined ? 'refused' : fateWith(held.sourceRanges);
+      const { listeners, serverless } = ports.held.steering;
+      const held = listeners.get(key);
+      return held === undefined || held.isDraining || serverless.has(key) ? 'refused' : fateWith(held.sourceRanges);
     },
     breakAll: (isBroken) => {
       if (isBroken) ports.failing.set('steering.apply', 'nft: Error: Operation not permitted');
@@ -60,6 +61,7 @@ steeringContract('nftables in memory', async () => {
       const elements = nft.elements() ?? new Set<string>();
       const text = `${address.text} . ${port}`;
       if (!elements.has(`listeners4 ${text} : 292`)) return 'refused';
+      if (elements.has(`closed4 ${text}`)) return 'refused';
       if (!elements.has(`restricted4 ${text}`)) return 'steered';
       const prefix = `allowed4 ${text} . `;
       return fateWith(

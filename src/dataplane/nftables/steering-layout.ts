@@ -3,21 +3,33 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import { usesHaproxy, usesNat } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
 import type { Element } from './element.ts';
-import { listenerElements, passedElement, vipElement } from './elements.ts';
+import { closedElement, listenerElements, passedElement, vipElement } from './elements.ts';
 import type { Layout } from './mirror.ts';
 
 /** The elements of table `inet furiwake`: the rest are the added addresses, where everything but listeners is rejected. */
 export const steeringLayout: Layout<SteeringTarget> = {
-  empty: { listeners: PersistentMap.empty(), vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
-  elementsOf: ({ portOf, own }, listener) => {
+  empty: {
+    listeners: PersistentMap.empty(),
+    serverless: new Set(),
+    vips: PersistentMap.empty(),
+    own: new Map(),
+    portOf: () => 0,
+  },
+  elementsOf: ({ serverless, portOf, own }, listener) => {
     if (usesNat(listener)) return [passedElement(listener)];
-    return usesHaproxy(listener) ? listenerElements(listener, portOf(listener), own) : [];
+    if (!usesHaproxy(listener)) return [];
+    const elements = listenerElements(listener, portOf(listener), own);
+    return listener.isDraining || serverless.has(listener.key) ? [...elements, closedElement(listener)] : elements;
   },
   // A change of the own addresses may concern every restricted listener.
-  mayDiffer: (before, after) =>
-    before.own === after.own
+  mayDiffer: (before, after) => [
+    ...[...before.serverless, ...after.serverless].filter(
+      (key) => before.serverless.has(key) !== after.serverless.has(key),
+    ),
+    ...(before.own === after.own
       ? []
-      : [...after.listeners].flatMap(([key, { sourceRanges }]) => (sourceRanges === undefined ? [] : key)),
+      : [...after.listeners].flatMap(([key, { sourceRanges }]) => (sourceRanges === undefined ? [] : key))),
+  ],
   rest: ({ vips }) => Array.from(vips.values(), vipElement),
   restChange: (before, after) => {
     const remove: Element[] = [];

@@ -1,14 +1,15 @@
 import { keepWatching } from '../../async/keep-watching.ts';
 import { makeSerial } from '../../async/serial.ts';
 import { makeTrouble } from '../../async/trouble.ts';
-import { emptyTable, usesHaproxy } from '../../core/traffic/table.ts';
+import type { Family } from '../../core/ip/ip.ts';
+import { emptyTable, type Listener, usesHaproxy } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Steering } from '../../ports/steering.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { readElementCounters } from './element-counters.ts';
-import { listenerText } from './elements.ts';
+import { addressKey, portKey } from './element-keys.ts';
 import { makePacedRepairs } from './paced-repairs.ts';
 import { makeRouting } from './routing.ts';
 import { steeringRules, steeringTable } from './ruleset.ts';
@@ -88,11 +89,17 @@ export function makeSteering(deps: {
         return listener?.sourceRanges === undefined || !usesHaproxy(listener) ? [] : listener;
       });
       if (restricted.length === 0) return new Map();
-      const { refused4, refused6 } = await readElementCounters(exec, steeringTable, ['refused4', 'refused6'], signal);
+      const keysOf = (family: Family): readonly string[] =>
+        restricted.filter(({ address }) => address.family === family).map(listenerElementKey);
+      const wanted =
+        keys === undefined
+          ? ({ refused4: 'all', refused6: 'all' } as const)
+          : { refused4: keysOf(4), refused6: keysOf(6) };
+      const { refused4, refused6 } = await readElementCounters(exec, steeringTable, wanted, signal);
       return new Map(
         restricted.map((listener) => {
           const counters = listener.address.family === 4 ? refused4 : refused6;
-          return [listener.key, counters.get(listenerText(listener))?.packets ?? 0];
+          return [listener.key, counters.get(listenerElementKey(listener))?.packets ?? 0];
         }),
       );
     },
@@ -128,4 +135,9 @@ export function makeSteering(deps: {
         return (await routing.remove(signal)) || hadTable;
       }),
   };
+}
+
+/** The key of a listener in the sets of the table. */
+function listenerElementKey({ address, port }: Listener): string {
+  return addressKey(address) + portKey(port);
 }

@@ -20,7 +20,7 @@ import type { TableSpec } from './table-text.ts';
 
 /**
  * Makes a table in the kernel contain what a target says. One call at a time. The first `apply` replaces the table of an
- * earlier process in one transaction: each packet sees either the old or the new one.
+ * earlier process in one transaction: each packet sees either the old or the new one. What the kernel has learnt stays.
  *
  *   target ─► difference to the mirror ─► one transaction ─► mirror
  *                                           └─ refused: split in halves until the refused listeners are isolated
@@ -34,8 +34,8 @@ export type TableReconciler<T> = {
   remove(signal: AbortSignal): Promise<void>;
   /** Whether the kernel has the table, perhaps of an earlier process. */
   exists(signal: AbortSignal): Promise<boolean>;
-  /** The elements in the kernel, perhaps of an earlier process, as `elementKey` writes them; `undefined`: there is no table. */
-  elements(signal: AbortSignal): Promise<ReadonlySet<string> | undefined>;
+  /** The elements of these sets, or of all, as in `KernelTable`. */
+  elements(signal: AbortSignal, sets?: readonly string[]): Promise<ReadonlySet<string> | undefined>;
   /** Whether a table was created and not removed since. */
   isInPlace(): boolean;
   /** The number of the last transaction. */
@@ -130,7 +130,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
       await table.remove(signal);
     },
     exists: (signal) => table.exists(signal),
-    elements: (signal) => table.elements(signal),
+    elements: (signal, sets) => table.elements(signal, sets),
     isInPlace: () => table.isInPlace(),
     generation: () => table.generation(),
   };

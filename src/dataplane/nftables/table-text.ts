@@ -9,13 +9,20 @@ export type TableSpec = {
   readonly family: number;
   /** The declaration of each set and map, without its closing brace. */
   readonly sets: Readonly<Record<string, string>>;
-  /** A change that removes more source ranges replaces the whole table; the contents that the kernel has learnt are lost. */
+  /**
+   * The same of sets whose elements the kernel removes after a time. furiwake only adds to them: an element that has just gone would make
+   * its removal fail, and with it the transaction (`destroy element` needs nft 1.0.7).
+   */
+  readonly lapsing?: Readonly<Record<string, string>>;
+  /** A change that removes more source ranges writes the whole table again. */
   readonly mostRangesRemoved: number;
   /**
    * The kernel adds elements to sets beside `sets`: as many as there are flows. nft reads all of them to list the table, one
    * second for 65,000, so it lists the rules and each of `sets` instead. That works where few other tables are of the family.
    */
   readonly learns: boolean;
+  /** The chain at ingress of devices, if there is one: nft adds no device to one that exists. */
+  readonly deviceChain?: string;
   /** nft's JSON of an element of a set, as the text that furiwake writes. */
   readonly textOf: (set: string, element: unknown) => string;
 };
@@ -24,20 +31,16 @@ export type TableSpec = {
  * The whole table as text for `nft -f`: atomically replaces an existing table of that name. The same elements give the
  * same bytes, whatever their order. `generation` identifies this state (see {@link renderChange}).
  */
-export function renderTable(
-  { name, sets }: TableSpec,
-  elements: readonly Element[],
-  generation: number,
-  rules: string,
-): string {
+export function renderTable(table: TableSpec, elements: readonly Element[], generation: number, rules: string): string {
+  const { name, sets, lapsing = {} } = table;
   const bySet = group(elements);
-  const declared = Object.entries(sets).map(([set, declaration]) => {
+  const declared = Object.entries({ ...sets, ...lapsing }).map(([set, declaration]) => {
     const texts = [...(bySet.get(set) ?? [])].sort();
     const list = texts.length === 0 ? '' : `\n\t\telements = {\n\t\t\t${texts.join(',\n\t\t\t')}\n\t\t}\n\t`;
     return `\t${declaration}${list || ' '}}\n`;
   });
   return [
-    `table ${name}\ndelete table ${name}\n`,
+    renderDeletion(table),
     `table ${name} {\n`,
     '\tcomment "managed by furiwake: external changes are reverted"\n',
     `\tset generation { type mark; elements = { ${hex(generation)} }; }\n`,
@@ -48,20 +51,53 @@ export function renderTable(
 }
 
 /**
+ * The same, but an existing table is emptied and filled again, so that what the kernel has learnt stays. nft refuses it if there is no
+ * such table, or one with other declarations. Foreign chains and sets stay.
+ */
+export function renderRefill(
+  table: TableSpec,
+  elements: readonly Element[],
+  generation: number,
+  rules: string,
+): string {
+  const { deviceChain, name, sets, lapsing = {} } = table;
+  const kindOf = (declaration: string): string => declaration.slice(0, declaration.indexOf(' '));
+  return [
+    `table ${name}\nflush table ${name}\n`,
+    `flush set ${name} generation\n`,
+    ...Object.entries({ ...sets, ...lapsing }).map(
+      ([set, declaration]) => `flush ${kindOf(declaration)} ${name} ${set}\n`,
+    ),
+    ...(deviceChain === undefined ? [] : [`delete chain ${name} ${deviceChain}\n`]),
+    renderTable(table, elements, generation, rules).slice(renderDeletion(table).length),
+  ].join('');
+}
+
+/** The names of the sets, maps and chains in a table. */
+export function partsOf(text: string): readonly string[] {
+  return Array.from(text.matchAll(/^\t(?:set|map|chain) (\w+) \{/gm), ([, name = '']) => name);
+}
+
+function renderDeletion({ name }: Pick<TableSpec, 'name'>): string {
+  return `table ${name}\ndelete table ${name}\n`;
+}
+
+/**
  * A change as one line, which nft executes as one transaction. It also replaces the generation `from` by `to`, so it
  * fails as a whole if the kernel is in another state than expected, and `to` afterwards proves that this transaction is
  * in force.
  */
 export function renderChange(
-  { name }: Pick<TableSpec, 'name'>,
+  { name, lapsing = {} }: Pick<TableSpec, 'name' | 'lapsing'>,
   change: Pick<ElementChange, 'remove' | 'add'>,
   from: number,
   to: number,
 ): string {
+  const removed = group(change.remove.filter(({ set }) => !(set in lapsing)));
   return [
     `delete element ${name} generation { ${hex(from)} }`,
     `add element ${name} generation { ${hex(to)} }`,
-    ...[...group(change.remove)].map(([set, texts]) => `delete element ${name} ${set} { ${texts.join(', ')} }`),
+    ...[...removed].map(([set, texts]) => `delete element ${name} ${set} { ${texts.join(', ')} }`),
     ...[...group(change.add)].map(([set, texts]) => `add element ${name} ${set} { ${texts.join(', ')} }`),
   ].join('; ');
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import { recordMetrics } from '../../../test/sim/observers.ts';
 import { RuntimeError } from './client.ts';
-import { endOnOldWorkers, parseOldWorkers, parseSessions } from './health-tick.ts';
+import { makeOldWorkers, parseOldWorkers, parseSessions } from './old-workers.ts';
 
 // Shortened answers of HAProxy 2.6.12.
 const proc = [
@@ -44,12 +45,52 @@ test('only the connections to these servers are reset, on each old worker, even 
       '\n',
     );
   };
-  await endOnOldWorkers(master, ({ server }) => server === 'n1', signal);
+  await makeOldWorkers({ master, metrics: recordMetrics() }).end(({ server }) => server === 'n1', signal);
   expect(said.at(-1)).toBe('@!17953 shutdown session 0x1;@!17953 shutdown session 0x3');
   expect(said).toHaveLength(4);
 });
 
-test('a master that does not answer is not an error', async () => {
-  const absent = (): Promise<string> => Promise.reject(new RuntimeError('absent', 'ENOENT'));
-  await expect(endOnOldWorkers(absent, () => true, signal)).resolves.toBeUndefined();
+test('a master that does not answer is not an error: the last count stays', async () => {
+  let isAbsent = false;
+  const master = async (): Promise<string> => {
+    if (isAbsent) throw new RuntimeError('absent', 'ENOENT');
+    return proc;
+  };
+  const workers = makeOldWorkers({ master, metrics: recordMetrics() });
+  expect(await workers.count(signal)).toBe(2);
+  isAbsent = true;
+  await expect(workers.end(() => true, signal)).resolves.toBeUndefined();
+  expect([await workers.count(signal), workers.known()]).toEqual([2, 2]);
+});
+
+test('they are counted after a change of the serving worker, and until there are none', async () => {
+  let asked = 0;
+  let answer = '';
+  const master = async (): Promise<string> => {
+    asked++;
+    return answer;
+  };
+  const metrics = recordMetrics();
+  const workers = makeOldWorkers({ master, metrics });
+  const counts: (readonly [asked: number, known: number])[] = [];
+  const second = async (pid: number): Promise<void> => {
+    await workers.watch(pid, signal);
+    counts.push([asked, workers.known()]);
+    expect(metrics.gaugeOf('furiwake_haproxy_old_workers')).toBe(workers.known());
+  };
+  for (let time = 0; time < 3; time++) await second(1);
+  answer = proc;
+  for (let time = 0; time < 2; time++) await second(2);
+  answer = '';
+  for (let time = 0; time < 3; time++) await second(2);
+  expect(counts).toEqual([
+    [1, 0],
+    [1, 0],
+    [1, 0],
+    [2, 2],
+    [3, 2],
+    [4, 0],
+    [4, 0],
+    [4, 0],
+  ]);
 });
