@@ -45,7 +45,9 @@ test('listeners are added, changed and removed in one process, in both families,
       .map((line) => line.replace(/\|[0-9a-f]{16}$/, ''))
       .toSorted();
   };
-  await expect.poll(lines, patience).toEqual(['', '10.50.0.1|25 nodes4|30025|750', '10.50.0.2|80 nodes4|30081|750']);
+  await expect
+    .poll(lines, patience)
+    .toEqual(['', '10.50.0.1|25 nodes4|30025|4294967296', '10.50.0.2|80 nodes4|30081|4294967296']);
   await proxy.stop(rig.signal);
   await expect(proxy.observe(rig.signal)).rejects.toThrow('worker.sock');
 });

@@ -72,7 +72,7 @@ export function readElements(
   };
   const count = (at: number): number => batch.readUInt32BE(at) * 2 ** 32 + batch.readUInt32BE(at + 4);
   const readElement = (set: string, start: number, end: number): void => {
-    let [key, bytes, packets] = ['', 0, 0];
+    let [keyStart, keyEnd, bytes, packets] = [0, 0, 0, 0];
     const readExpression = (from: number, to: number): void => {
       let isCounter = false;
       each(from, to, (number, at, until) => {
@@ -85,10 +85,10 @@ export function readElements(
       });
     };
     each(start, end, (number, from, to) => {
-      if (number === 1) each(from, to, (_, at, until) => (key = batch.toString('hex', at, until)));
+      if (number === 1) each(from, to, (_, at, until) => ([keyStart, keyEnd] = [at, until]));
       else if (number === 7) readExpression(from, to);
     });
-    if (packets > 0) found(set, key, { packets, bytes });
+    if (packets > 0) found(set, batch.toString('hex', keyStart, keyEnd), { packets, bytes });
   };
   for (let at = 0; at + headBytes <= batch.length;) {
     const length = lengths[at >>> 2] ?? 0;
