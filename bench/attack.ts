@@ -24,6 +24,7 @@ import { median } from './statistics.ts';
 const repetitions = 3;
 const measuredMs = 1_500;
 const slowClients = 2_000;
+const openingMs = 2_000;
 const ways = ['haproxy', 'nat', 'direct'] as const;
 type Way = (typeof ways)[number];
 const vips: Readonly<Record<Way, string>> = { haproxy: '203.0.113.11', nat: '203.0.113.12', direct: '203.0.113.13' };
@@ -64,6 +65,8 @@ export const attack: Bench = {
           step.update(`round ${round} of ${repetitions}: ${way}, ${kind}`);
           const quietMs = await measure(way);
           const attacking = start(lab, way, kind);
+          // The clients hold their connections then: it is not the beginning that is measured.
+          if (kind === 'slow clients') await systemClock.sleep(openingMs, signal);
           const attackedMs = await measure(way);
           await attacking;
           const what = `${kind}, ${way}: latency of another Service, ratio to quiet`;
@@ -87,7 +90,7 @@ async function start({ client }: DirectLab, way: Way, kind: Attack): Promise<voi
   const target = { to: vips[way], port: ports.attacked };
   if (kind === 'slow clients') {
     const script = path.join(import.meta.dirname, 'hosts', 'slow-clients.ts');
-    const args = [target.to, target.port, slowClients, measuredMs + 1_000].map(String);
+    const args = [target.to, target.port, slowClients, openingMs + measuredMs + 1_000].map(String);
     await client.exec('prlimit', '--nofile=8192', process.execPath, script, ...args);
   } else await flood(client, { ...target, protocol: kind === 'SYN flood' ? 'tcp' : 'udp', count: 100_000 });
 }
