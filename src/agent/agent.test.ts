@@ -130,6 +130,18 @@ describe('a step that fails as a whole', () => {
     },
   );
 
+  test('is over when the listener that it concerned is wanted again', async () => {
+    const rig = startAgent();
+    await publish(rig, a, b);
+    rig.ports.failing.set('host.endConnections', 'ss failed');
+    await publish(rig, a);
+    expect(rig.agent.troubles()).toEqual(['ss failed']);
+    await publish(rig, a, b);
+    rig.ports.failing.clear();
+    await rig.clock.advance(60_000);
+    expect([answer(rig, b), rig.agent.troubles()]).toEqual(['ready', []]);
+  });
+
   test('while no address can be added, listeners on those that are there are served', async () => {
     const rig = startAgent();
     await publish(rig, a);

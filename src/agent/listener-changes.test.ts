@@ -21,7 +21,7 @@ test.each([
   ['its source ranges change', web, listener('192.0.2.51', 80, 30_080, { sourceRanges: [] }), false],
   ['its nodePort changes', web, listener('192.0.2.51', 80, 30_081), true],
   ['its options change', limited, faster, true],
-  ['it is drained', web, listener('192.0.2.51', 80, 30_080, { isDraining: true }), true],
+  ['it is drained', web, listener('192.0.2.51', 80, 30_080, { isDraining: true }), false],
   ['its backend changes', web, localListener('192.0.2.51', 80, 30_080), true],
   ['it comes from nat', listener('192.0.2.51', 80, 30_080, { dataplane: 'nat' }), web, true],
   ['it goes to nat', web, listener('192.0.2.51', 80, 30_080, { dataplane: 'nat' }), false],

@@ -47,12 +47,10 @@ export function listenersHandedOver(held: Listeners, target: Listeners): readonl
 /** Whether HAProxy must do anything before the listener can be in force, which is of the same Service if it was before. */
 export function needsProxy(inForce: Listeners, listener: Listener): boolean {
   if (!usesHaproxy(listener)) return false;
-  const { backend, options, targetPort, isDraining } = listener;
+  const { backend, options, targetPort } = listener;
   const old = inForce.get(listener.key);
   if (old === undefined || !usesHaproxy(old) || old.revision === unconfirmed || isWithoutStandIn(old)) return true;
-  return (
-    old.backend !== backend || old.targetPort !== targetPort || old.options !== options || old.isDraining !== isDraining
-  );
+  return old.backend !== backend || old.targetPort !== targetPort || old.options !== options;
 }
 
 const withoutStandInMark = ' without its stand-in';
@@ -106,13 +104,14 @@ export function withUnconfirmed(inForce: Listeners, waiting: readonly Listener[]
 }
 
 /**
- * A listener that cannot be changed as in `target`: as it is in force. One that waits for HAProxy gets the wanted source
- * ranges nevertheless, because that may last long.
+ * A listener that cannot be changed as in `target`: as it is in force. One that waits for HAProxy is closed or opened to clients as
+ * wanted nevertheless, by nftables, because the wait may last long.
  */
 export function leftAs(inForce: Listeners, target: Listeners, key: ListenerKey): Listener | undefined {
   const [old, wanted] = [inForce.get(key), target.get(key)];
   if (old === undefined || wanted === undefined || old.revision !== unconfirmed) return old;
-  const { sourceRanges, isHostAddress } = wanted;
-  const isSame = old.sourceRanges === sourceRanges && old.isHostAddress === isHostAddress;
-  return isSame ? old : { ...old, sourceRanges, isHostAddress };
+  const { sourceRanges, isHostAddress, isDraining } = wanted;
+  const isSame =
+    old.sourceRanges === sourceRanges && old.isHostAddress === isHostAddress && old.isDraining === isDraining;
+  return isSame ? old : { ...old, sourceRanges, isHostAddress, isDraining };
 }

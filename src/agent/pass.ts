@@ -93,7 +93,7 @@ type PassOptions = {
  * keeps the listeners that depend on it as they were; the others, and the removals that do not depend on it, still proceed.
  * A listener of `direct` depends on no HAProxy: it comes in force without its stand-in. Until nftables has been programmed
  * once, all that an earlier process programmed stays; until HAProxy has, its listeners stay. What waits for HAProxy has the source
- * ranges of now.
+ * ranges of now, and is drained as wanted.
  *
  * `onHeld` is called before anything is programmed, with the listeners that the host may hold from then on.
  */
@@ -144,6 +144,8 @@ async function makeOnePass(
     [listener, before.held.get(listener.key)].some((each) => each?.dataplane === name || each?.standIn === name);
   /** Something was attempted and is not done, or only in part. */
   let isUncertain = false;
+  /** A stage is under way, and has never failed. */
+  let isPending = false;
   /** Whether the stage is done. If not, `concerned` are blocked. */
   const step = async (
     stage: Stage,
@@ -153,6 +155,7 @@ async function makeOnePass(
     const shortfall = await stages.attempt(stage, work, signal);
     if (shortfall === undefined) return true;
     isUncertain ||= shortfall.wasTried;
+    isPending ||= shortfall.words === undefined;
     for (const listener of concerned())
       if (!isLeft(listener)) {
         alone.delete(listener.key);
@@ -188,7 +191,13 @@ async function makeOnePass(
       return delayed;
     },
   );
-  if (isUpserted) note(refusals);
+  if (isUpserted) {
+    note(refusals);
+    was = withUnconfirmed(
+      was,
+      changed.filter(({ key }) => refusals.has(key)),
+    );
+  }
   for (const listener of changed.filter(isLeft)) {
     const old = was.get(listener.key);
     if (listener.dataplane === 'direct' && (!isUpserted || old === undefined || !usesHaproxy(old)))
@@ -201,13 +210,17 @@ async function makeOnePass(
   );
   const wanted = ports.addressesOf(addressedBy);
   let table = effective();
-  const isSteered = await step(
-    'steering',
-    async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
-    () => [...changed, ...gone],
-  );
+  // Without its record, nothing is known of what an earlier process programmed: a HAProxy that is only slow will tell.
+  const isUnknown = isFirst && !isUpserted && isPending && before.held.size === 0;
+  const isSteered =
+    !isUnknown &&
+    (await step(
+      'steering',
+      async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
+      () => [...changed, ...gone],
+    ));
   if (isFirst && !isSteered) {
-    // Nothing is known of what an earlier process programmed, and it may still serve: only unneeded addresses are removed.
+    // What an earlier process programmed may still serve: only unneeded addresses are removed.
     await step('removal', () => placement.remove(ports.mayAttract() ? wanted : PersistentMap.empty(), signal));
     return { state: { ...before, held: mayBeHeld }, refused, waiting, blocked };
   }
@@ -237,7 +250,9 @@ async function makeOnePass(
   const mayPrune = isUpserted && (isSteered || gone.length === 0);
   const isPruned = mayPrune && (await step('pruning', () => proxy.prune(table, signal)));
   const ending = gone.filter((listener) => isSteered && (isPruned || !usesHaproxy(listener)));
-  const isEnded = ending.length > 0 && (await step('connections', () => host.endConnections(ending, signal)));
+  const isEnded = await step('connections', async () => {
+    if (ending.length > 0) await host.endConnections(ending, signal);
+  });
   await step('removal', () => placement.remove(attracted(), signal));
   const revisionLeft = (key: ListenerKey): Listener | undefined => {
     const old = leftAs(was, target.listeners, key);

@@ -172,3 +172,24 @@ test('a HAProxy of an earlier process that hangs delays nat and direct for a sec
   await rig.clock.advance(0);
   expect([answer(rig, a), answer(rig, closed)]).toEqual(['ready', 'ready']);
 });
+
+test('without its record, what an earlier process programmed stays until a slow HAProxy answers', async () => {
+  const { ports } = await publish(startAgent(), a, b, nat(0));
+  const rig = startAgent({ ports });
+  const end = hang(rig, 'proxy.upsert');
+  await change(rig, 2_000, a, b, nat(0));
+  expect([...ports.held.steering.listeners.keys()]).toContain(a.key);
+  expect(ports.held.placed.has('192.0.2.51')).toBe(true);
+  end();
+  await rig.clock.advance(0);
+  expect([answer(rig, a), answer(rig, b), answer(rig, nat(0))]).toEqual(['ready', 'ready', 'ready']);
+});
+
+test('a Service is drained although HAProxy does not answer', async () => {
+  const rig = startAgent();
+  await publish(rig, a);
+  hang(rig, 'proxy.upsert', 'proxy.prune');
+  const drained = listener('192.0.2.51', 80, 'a', { isDraining: true });
+  await change(rig, 2_000, drained);
+  expect([answer(rig, drained), rig.ports.held.steering.listeners.get(a.key)?.isDraining]).toEqual(['ready', true]);
+});

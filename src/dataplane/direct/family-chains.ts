@@ -207,6 +207,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta priority != @unsorted return
 		${isSyn} goto sharesyn${name}
 		ether saddr @node_macs goto stack
+		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
 		meta mark set ${flow}
 		meta mark set meta priority . meta mark map @pins jump sharekeep${name}
 		meta mark set meta priority . meta mark map @closing jump close${name}

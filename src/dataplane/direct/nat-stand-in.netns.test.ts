@@ -196,6 +196,20 @@ test.each([
   60_000,
 );
 
+test('a flow at a node ends when its client is no longer permitted, also of a listener that has left direct', async () => {
+  const address = '203.0.113.36';
+  const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
+  for (const node of lab.nodes) await serveVips(node, [address], port);
+  isOpen = true;
+  await program(onDirect);
+  const pinned = nextPort++;
+  for (let count = 0; count < 3; count++) expect(await sourceOf(address, pinned)).toBe(`198.51.100.2 ${pinned}`);
+  await program(natListener(address, port, port));
+  expect(await sourceOf(address, pinned)).toBe(`198.51.100.2 ${pinned}`);
+  await program(natListener(address, port, port, { sourceRanges: [] }));
+  expect(await sourceOf(address, pinned)).toBeUndefined();
+});
+
 test.each(['203.0.113.34', '2001:db8:f::34'])(
   "what the host itself sends to %s is always the stand-in's",
   async (address) => {
