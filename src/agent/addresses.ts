@@ -41,6 +41,15 @@ export function withoutOwn(addresses: Addresses, { own }: Pick<HostAddresses, 'o
   return addresses.with(Array.from(own.keys(), (text) => [text, undefined]));
 }
 
+/** Those of `addresses` that `others` have, too. */
+export function commonOf(addresses: Addresses, others: Addresses): Addresses {
+  return addresses.with(
+    PersistentMap.changedKeys(addresses, others).flatMap((text) =>
+      others.has(text) ? [] : [[text, undefined] as const],
+    ),
+  );
+}
+
 /** Why packets for the listener's address cannot arrive here; `undefined`: they can. */
 export function addressProblem(
   { address, isHostAddress }: Listener,

@@ -1,4 +1,4 @@
-import { withoutOwn } from './addresses.ts';
+import { commonOf, withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
@@ -293,13 +293,4 @@ function steeringTarget({ proxy, network }: PassPorts, table: TrafficTable, want
   const { own } = known;
   const vips = withoutOwn(wanted, known);
   return { listeners, serverless: serverlessListeners(table), vips, own, portOf: (listener) => proxy.portOf(listener) };
-}
-
-/** Those of `addresses` that `others` have, too. */
-function commonOf(addresses: Addresses, others: Addresses): Addresses {
-  return addresses.with(
-    PersistentMap.changedKeys(addresses, others).flatMap((text) =>
-      others.has(text) ? [] : [[text, undefined] as const],
-    ),
-  );
 }

@@ -186,7 +186,7 @@ export const reasons = {
     where: 'ports[].error',
     means:
       'The port has no nodePort (allocateLoadBalancerNodePorts: false), HAProxy and nat reach Pods through NodePorts, and direct may not serve the Service: by an annotation or its default (--default-annotation), or because the address is that of the host itself.',
-    do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/backends to pods, for TCP, or furiwake.dev/dataplane to direct, an experiment.',
+    do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/backends to pods, for TCP, or furiwake.dev/dataplane to direct.',
   },
   HaproxyRequired: {
     where: 'ports[].error',

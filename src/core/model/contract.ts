@@ -57,7 +57,7 @@ export const poolAnnotations: readonly string[] = [
 export const ignoredAnnotations: readonly string[] = ['loxilb.io/poolSelectSecondary', 'loxilb.io/secondaryIPs'];
 /** With the value `true`: no load balancer that serves Services without a class should take the Service. */
 export const ignoreAnnotation = 'kube-vip.io/ignore';
-/** Requests a dataplane by name; an experiment that users opt in to. */
+/** Requests a dataplane by name. */
 export const dataplaneAnnotation = 'furiwake.dev/dataplane';
 /** Prefix of the annotations about what only HAProxy does (`decodeProxyOptions`), and of all others of furiwake. */
 export const optionPrefix = 'furiwake.dev/';

@@ -42,7 +42,7 @@ test('each failure doubles the wait for the next reload, up to half a minute; a 
   expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
   expect(logged()).toEqual(new Set(['reloading HAProxy failed; retrying']));
   expect(metrics.total('furiwake_reloads_total')).toBe(0);
-  await reloads.reload(program, signal);
+  await reloads.reload(program, false, signal);
   expect(logged()).toContain('reloading HAProxy works again');
   expect(metrics.total('furiwake_reloads_total')).toBe(1);
   expect(await fail()).toBe(1000);
@@ -64,7 +64,7 @@ test('after five reloads the next ones wait, longer each time, and their listene
     const startMs = clock.monotonic();
     while (!reloads.isDue(false)) await clock.advance(10_000);
     waits.push(clock.monotonic() - startMs);
-    await reloads.reload(program, signal);
+    await reloads.reload(program, false, signal);
   };
   for (let time = 0; time < 11; time++) await reload();
   expect(waits.map((ms) => ms / 60_000)).toEqual([0, 0, 0, 0, 0, 1, 2, 4, 8, 10, 10]);
@@ -76,6 +76,12 @@ test('after five reloads the next ones wait, longer each time, and their listene
   waits.length = 0;
   for (let time = 0; time < 6; time++) await reload();
   expect(waits.map((ms) => ms / 60_000)).toEqual([0, 0, 0, 0, 0, 1]);
+});
+
+test('a growth of the spare backends does not count as one of the reloads in succession', async () => {
+  const { reloads } = makeRig();
+  for (let time = 0; time < 8; time++) await reloads.reload(program, true, signal);
+  expect(reloads.isDue(false)).toBe(true);
 });
 
 test('while eight replaced workers have connections no reload is due, and its listeners say so', async () => {
@@ -96,7 +102,7 @@ test('while eight replaced workers have connections no reload is due, and its li
 
 test('a growth of the spare backends waits for neither the pace nor the workers, only for the end of a failure', async () => {
   const { reloads, setOld, fail } = makeRig();
-  for (let time = 0; time < 6; time++) await reloads.reload(program, signal);
+  for (let time = 0; time < 6; time++) await reloads.reload(program, false, signal);
   setOld(8);
   expect([reloads.isDue(false), await reloads.mayReload(false, signal)]).toEqual([false, false]);
   expect([reloads.isDue(true), await reloads.mayReload(true, signal)]).toEqual([true, true]);

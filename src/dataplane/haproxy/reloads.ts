@@ -23,7 +23,7 @@ export type Reloads = {
   isDue(isGrowth: boolean): boolean;
   /** Counts the replaced workers first. */
   mayReload(isGrowth: boolean, signal: AbortSignal): Promise<boolean>;
-  reload(program: ProgramId, signal: AbortSignal): Promise<void>;
+  reload(program: ProgramId, isGrowth: boolean, signal: AbortSignal): Promise<void>;
   failed(error: unknown, isSaid: boolean): void;
   /** Whether the last attempt failed. */
   hasFailed(): boolean;
@@ -95,14 +95,14 @@ export function makeReloads({
       return hasRoom();
     },
     hasFailed: () => failure !== undefined,
-    reload: async (program, signal) => {
+    reload: async (program, isGrowth, signal) => {
       log.info({}, 'HAProxy runs another program: reloading it');
       await process.reload(program, signal);
       count.add(1);
       trouble.over();
       backoff.reset();
       failure = undefined;
-      noteReload();
+      if (!isGrowth) noteReload();
     },
     failed: (error, isSaid) => {
       if (!isSaid) trouble.failed(error);

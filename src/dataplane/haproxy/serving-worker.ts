@@ -141,14 +141,16 @@ export function makeServingWorker(deps: {
    */
   const reload = async (present: WorkerContents, signal: AbortSignal): Promise<WorkerContents> => {
     const isUsable = present.program === declared?.program;
+    let isGrowth = false;
     if (isUsable && wanted !== undefined) {
-      const { listeners, isGrowth } = undeclared(wanted, declared);
-      if (listeners.length === 0 || !(await reloads.mayReload(isGrowth, signal))) return present;
+      const missing = undeclared(wanted, declared);
+      ({ isGrowth } = missing);
+      if (missing.listeners.length === 0 || !(await reloads.mayReload(isGrowth, signal))) return present;
     }
     held = undefined;
     try {
       if ((await prepareFiles(signal)) !== program) throw fileProblem;
-      await reloads.reload(program, signal);
+      await reloads.reload(program, isGrowth, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!isUsable) throw error;
