@@ -1,3 +1,4 @@
+import { probeBy } from '../test/make/probe-by.ts';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -163,7 +164,7 @@ async function startWays(
     idleTimeoutSeconds: 3_600,
     hasIpv6: true,
     account: { uid: 65_534, gid: 65_534 },
-    health: makeHealth({ ...common, probe: async () => 'alive', silenceMs: silence.silenceMs }).families,
+    health: makeHealth({ ...common, probe: probeBy(() => 'alive'), silenceMs: silence.silenceMs }).families,
     files: systemFiles,
     dial: async () => 'unreachable', // this process is in another network namespace
   });

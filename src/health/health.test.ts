@@ -1,3 +1,4 @@
+import { probeBy } from '../../test/make/probe-by.ts';
 import { expect, onTestFinished, test } from 'vitest';
 import { addressOf, node, nodeName } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
@@ -20,10 +21,10 @@ function makeScene() {
   const metrics = recordMetrics();
   let probed: readonly CheckAnswer[] = ['ok', 'ok'];
   let probes = 0;
-  const probe = async ({ text }: { readonly text: string }): Promise<CheckAnswer> => {
+  const probe = probeBy((address) => {
     probes++;
-    return probed[text === '192.0.2.11' ? 0 : 1] ?? 'alive';
-  };
+    return probed[address === '192.0.2.11' ? 0 : 1] ?? 'alive';
+  });
   const health = makeHealth({ probe, silenceMs: 5000, clock, log, metrics });
   let draining: ReadonlySet<NodeName> = new Set();
   let changes = 0;
@@ -145,7 +146,7 @@ test('connections of a silent node are reset after the configured time, once in 
   await scene.round('ok', 'ok');
   const dead: number[] = [];
   for (let second = 1; second <= 8; second++) dead.push((await scene.round('silent', 'ok')).dead.length);
-  expect(dead).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
+  expect(dead).toEqual([0, 0, 0, 0, 0, 1, 1, 1]);
   expect(scene.messages()).toEqual([
     'warn node does not answer: no new connections',
     'warn node silent for 5 s: its connections were ended',
@@ -296,4 +297,58 @@ test('while HAProxy reports each second the module checks no node itself', async
   scene.run();
   for (let second = 0; second < 30; second++) await scene.round('ok', 'ok');
   expect(scene.probes()).toBe(0);
+});
+
+/** The health of 100 nodes that answer and 400 that are silent from `fromMs` on, without HAProxy. A round lasts as given. */
+async function largeScene(roundMs: number, fromMs: number) {
+  const clock = virtualClock();
+  const log = recordLog();
+  const names = Array.from({ length: 500 }, (_, index) => nodeName(`n${index + 1}`));
+  const isSilent = (address: string): boolean => clock.monotonic() >= fromMs && address.endsWith('2');
+  const answers = probeBy((address) => (isSilent(address) ? 'silent' : 'ok'));
+  const health = makeHealth({
+    probe: async (targets, outer) => {
+      const found = await answers(targets, outer);
+      await clock.sleep(roundMs, outer);
+      return found;
+    },
+    silenceMs: 15_000,
+    clock,
+    log,
+    metrics: recordMetrics(),
+  });
+  const table = new Map(
+    names.map((name, index) => [
+      name,
+      node(name, index < 100 ? '192.0.2.1' : '192.0.2.2', index < 100 ? 'fd00::1' : 'fd00::2'),
+    ]),
+  );
+  const stop = new AbortController();
+  const running = Promise.allSettled([health.run(() => table, stop.signal)]);
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+  });
+  const silentNodes = (): number => [...health.verdicts().values()].filter((verdict) => verdict[4] === 'silent').length;
+  return { clock, log, silentNodes };
+}
+
+test.each([5000, 5300, 5600, 5900, 6200])(
+  '400 of 500 nodes, silent from %i ms on, are out of use after three seconds',
+  async (fromMs) => {
+    const { clock, silentNodes } = await largeScene(500, fromMs);
+    await clock.advance(fromMs);
+    expect(silentNodes()).toBe(0);
+    await clock.advance(3000);
+    expect(silentNodes()).toBe(400);
+  },
+);
+
+test.each([500, 2000])('their connections end after 15 s, if a round lasts %i ms', async (roundMs) => {
+  const { clock, log } = await largeScene(roundMs, 5000);
+  const ended = (): number => log.lines.filter(({ message }) => message.startsWith('node silent for 15 s')).length;
+  await clock.advance(5000 + 15_000);
+  expect(ended()).toBe(0);
+  await clock.advance(3 * roundMs + 1000);
+  expect(ended()).toBe(800); // both families
 });
