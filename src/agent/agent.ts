@@ -7,6 +7,7 @@ import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { HostReport } from '../core/traffic/report.ts';
+import { makeServerlessIndex } from '../core/traffic/serverless.ts';
 import { emptyTable, isSameTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
@@ -68,7 +69,7 @@ export type Agent = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
+export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'serverlessOf' | 'mayAttract'> & {
   readonly network: HostNetwork;
   readonly direct: Direct;
   readonly nat: Nat;
@@ -84,7 +85,12 @@ export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
 
 export function makeAgent(deps: AgentDeps): Agent {
   const { network, placement, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
-  const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex(), mayAttract: () => isServing };
+  const ports: PassPorts = {
+    ...deps,
+    addressesOf: makeAddressIndex(),
+    serverlessOf: makeServerlessIndex(),
+    mayAttract: () => isServing,
+  };
   const count = makePassMetrics(metrics);
 
   let desired: TrafficTable | undefined;

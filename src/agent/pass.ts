@@ -2,13 +2,7 @@ import { commonOf, withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import {
-  type Listener,
-  type Listeners,
-  serverlessListeners,
-  type TrafficTable,
-  usesHaproxy,
-} from '../core/traffic/table.ts';
+import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import {
   inherit,
   leftAs,
@@ -42,6 +36,8 @@ export type PassPorts = {
   readonly host: Pick<Host, 'endConnections'>;
   /** The addresses that these listeners need on the host, without the host's own. */
   readonly addressesOf: (listeners: Listeners) => Addresses;
+  /** The listeners of a table that have no server. */
+  readonly serverlessOf: (table: TrafficTable) => ReadonlySet<ListenerKey>;
   /** Asked again before each step that attracts packets: a host may lose its right to serve in the middle of a pass. */
   readonly mayAttract: () => boolean;
 };
@@ -287,10 +283,14 @@ async function makeOnePass(
   return { state, refused, waiting, blocked };
 }
 
-function steeringTarget({ proxy, network }: PassPorts, table: TrafficTable, wanted: Addresses): SteeringTarget {
+function steeringTarget(
+  { proxy, network, serverlessOf }: PassPorts,
+  table: TrafficTable,
+  wanted: Addresses,
+): SteeringTarget {
   const { listeners } = table;
   const known = network.addresses();
   const { own } = known;
   const vips = withoutOwn(wanted, known);
-  return { listeners, serverless: serverlessListeners(table), vips, own, portOf: (listener) => proxy.portOf(listener) };
+  return { listeners, serverless: serverlessOf(table), vips, own, portOf: (listener) => proxy.portOf(listener) };
 }

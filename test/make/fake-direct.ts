@@ -4,12 +4,12 @@ import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { Family } from '../../src/core/ip/ip.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
+import { makeServerlessIndex } from '../../src/core/traffic/serverless.ts';
 import {
   addressOfNode,
   backendOf,
   emptyTable,
   type Listener,
-  serverlessListeners,
   type TrafficTable,
 } from '../../src/core/traffic/table.ts';
 import type { Direct, DirectCounters } from '../../src/ports/direct.ts';
@@ -96,7 +96,7 @@ export function makeFakeDirect({
       linked = families;
       update();
     },
-    isServerless: (key) => serverlessListeners(accepted).has(key),
+    isServerless: (key) => makeServerlessIndex()(accepted).has(key),
     direct: {
       isForwarding: (key) => shown.forwarding.has(key),
       onLink: () => shown.onLink,

@@ -225,17 +225,6 @@ export function usesNat(listener: Pick<Listener, 'dataplane' | 'standIn'>): bool
   return stackDataplane(listener) === 'nat';
 }
 
-/** The listeners whose backend is known and has no server at all. The same object for none. */
-export function serverlessListeners({ listeners, backends, pods }: TrafficTable): ReadonlySet<ListenerKey> {
-  const empty = new Set<BackendId>();
-  for (const [id, { servers }] of backends) if (servers.length === 0) empty.add(id);
-  for (const [id, backend] of pods) if (backend.pods.length === 0) empty.add(id);
-  if (empty.size === 0) return none;
-  return new Set(Array.from(listeners).flatMap(([key, { backend }]) => (empty.has(backend) ? key : [])));
-}
-
-const none: ReadonlySet<ListenerKey> = new Set();
-
 /** Makes a table with the backends of all nodes. If two listeners have the same key, the later one counts. */
 export function makeTable(listeners: Iterable<Listener>, nodes: readonly TrafficNode[]): TrafficTable {
   return {

@@ -7,11 +7,11 @@ import { makeTrouble } from '../../async/trouble.ts';
 import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
+import { makeServerlessIndex } from '../../core/traffic/serverless.ts';
 import {
   emptyTable,
   type Listener,
   type Listeners,
-  serverlessListeners,
   type TrafficTable,
   usesHaproxy,
   usesNat,
@@ -81,6 +81,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   let isFirst = true;
   const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const standIns = makeStandIns();
+  const serverlessOf = makeServerlessIndex();
   const firstWaits = makeFirstWaits();
   const sortingTrouble = makeTrouble({
     what: 'reading which flows HAProxy and nat hold',
@@ -140,7 +141,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const applySorted = async (next: DeviceProgram, signal: AbortSignal): ReturnType<Direct['apply']> => {
     const hasEarlier = isFirst && (await kernel.exists(signal));
     isFirst = false;
-    standIns.follow(next.listeners, next.groups, serverlessListeners(table));
+    standIns.follow(next.listeners, next.groups, serverlessOf(table));
     const entering = standIns.entering();
     if (hasEarlier) await sort(entering, signal);
     const shared = standIns.shared();

@@ -1,0 +1,43 @@
+import type { BackendId, ListenerKey } from '../model/names.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { emptyTable, type Listener, type TrafficTable } from './table.ts';
+
+type Backends = Pick<TrafficTable, 'backends' | 'pods'>;
+
+/**
+ * The listeners whose backend is known and has no server at all; the same object while they are the same. Compares with the
+ * table of the last call, so that one changed listener of ten thousand costs no walk over the others. Many tables have such a
+ * backend that no listener uses: that of the nodes of a family which the cluster does not have.
+ */
+export function makeServerlessIndex(): (table: TrafficTable) => ReadonlySet<ListenerKey> {
+  const empty = new Set<BackendId>();
+  let last = emptyTable;
+  let serverless: ReadonlySet<ListenerKey> = new Set();
+  const isServerless = (listener: Listener | undefined): boolean =>
+    listener !== undefined && empty.has(listener.backend);
+  return (table) => {
+    const { listeners } = table;
+    const changed = [...backendsChanged(last, table)].filter((id) => isEmpty(table, id) !== empty.has(id));
+    for (const id of changed) if (!empty.delete(id)) empty.add(id);
+    const moved = PersistentMap.changedKeys(last.listeners, listeners);
+    const keys = changed.length === 0 ? moved : [...new Set([...moved, ...listeners.keys()])];
+    last = table;
+    const differing = keys.filter((key) => isServerless(listeners.get(key)) !== serverless.has(key));
+    if (differing.length === 0) return serverless;
+    const next = new Set(serverless);
+    for (const key of differing) if (!next.delete(key)) next.add(key);
+    serverless = next;
+    return serverless;
+  };
+}
+
+function backendsChanged(before: Backends, after: Backends): ReadonlySet<BackendId> {
+  return new Set([
+    ...PersistentMap.changedKeys(before.backends, after.backends),
+    ...PersistentMap.changedKeys(before.pods, after.pods),
+  ]);
+}
+
+function isEmpty({ backends, pods }: Backends, id: BackendId): boolean {
+  return backends.get(id)?.servers.length === 0 || pods.get(id)?.pods.length === 0;
+}
