@@ -256,7 +256,7 @@ test.each(['checks', 'probe'] as const)('the silence of a node is time, not roun
 });
 
 test.each(['checks', 'probe'] as const)(
-  'a gap of a minute between two rounds is no minute of silence, by %s',
+  'a minute without a round does not count as a minute of silence, by %s',
   (from) => {
     expect(deadAt(from, [10, 70, 71, 72, 73])).toEqual([72, 73]);
   },
