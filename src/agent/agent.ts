@@ -1,4 +1,4 @@
-import { makeLatch, waitAtMost } from '../async/latch.ts';
+import { makeLatch } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
@@ -8,7 +8,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import { makeServerlessIndex } from '../core/traffic/serverless.ts';
-import { emptyTable, isSameTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
+import { type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
@@ -17,17 +17,18 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostNetwork } from '../ports/network.ts';
 import type { Nat } from '../ports/nat.ts';
+import type { Proxy } from '../ports/proxy.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
 import { makeAddressLifetime } from './address-lifetime.ts';
-import { emptyHostState, type HostState, makePass, type PassPorts } from './pass.ts';
-import { makePassMetrics } from './pass-metrics.ts';
-import { makeQuarantine } from './quarantine.ts';
+import type { PassPorts } from './steps.ts';
+import { makePasses } from './passes.ts';
 import { withKnownBackends } from './known-backends.ts';
 import { tableToSave } from './listener-changes.ts';
+import { makeProxied } from './proxied.ts';
 import { makeReporter } from './reporter.ts';
-import { makeStages, wordsOf } from './stages.ts';
+import { wordsOf } from './stages.ts';
 import { withdrawn } from './withdrawn.ts';
 
 /**
@@ -69,7 +70,8 @@ export type Agent = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'serverlessOf' | 'mayAttract'> & {
+export type AgentDeps = Omit<PassPorts, 'proxied' | 'portOf' | 'addressesOf' | 'serverlessOf' | 'mayAttract'> & {
+  readonly proxy: Proxy;
   readonly network: HostNetwork;
   readonly direct: Direct;
   readonly nat: Nat;
@@ -87,46 +89,17 @@ export function makeAgent(deps: AgentDeps): Agent {
   const { network, placement, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
   const ports: PassPorts = {
     ...deps,
+    proxied: makeProxied(deps.proxy, clock),
+    portOf: (each) => deps.proxy.portOf(each),
     addressesOf: makeAddressIndex(),
     serverlessOf: makeServerlessIndex(),
     mayAttract: () => isServing,
   };
-  const count = makePassMetrics(metrics);
 
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
-  let state = emptyHostState;
-  let blocked: ReadonlyMap<ListenerKey, string | undefined> = new Map();
-  /** By the last pass: until a stage that is not done is due, the same one changes nothing. */
-  let lastTried = emptyTable;
-  const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
-  const wake = makeLatch();
-  const onLateEnd = (): void => {
-    lastTried = emptyTable;
-    wake.set();
-  };
-  const stages = makeStages({ onFailure: count.failure, onLateEnd, clock, log });
-  const reporter = makeReporter({
-    health,
-    confirmations,
-    network,
-    advertiser,
-    direct: deps.direct,
-    proxy: deps.proxy,
-    progress: () => ({
-      desired,
-      isServing,
-      state,
-      refusalOf: (key) => {
-        const words = blocked.get(key) ?? (stages.areBlocked() ? stages.troubles()[0] : undefined);
-        return quarantine.entries.get(key) ?? (words === undefined ? undefined : { words, isWaiting: false });
-      },
-    }),
-  });
   /** One change of the host at a time. */
   const inTurn = makeSerial();
-  /** Set when the host must withdraw, or may serve: this ends the wait after a failure. */
-  const urgent = makeLatch();
   const saveLatch = makeLatch();
   const withdrawal = makeLatch();
   const lifetime = makeAddressLifetime(deps);
@@ -138,61 +111,23 @@ export function makeAgent(deps: AgentDeps): Agent {
     return admitted && (isServing ? admitted : withdrawn(admitted));
   };
 
-  const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
-    const startedAt = clock.monotonic();
-    const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
-    const wereDone = stages.areDone();
-    const attempts = stages.begin();
-    const isKnown = wereDone ? isSettled(tried) : isApplied(tried) || isSameTable(tried, lastTried);
-    if (isKnown && !attempts.areDue) return;
-    const before = state;
-    const onHeld = (held: HostState['held']): void => {
-      state = { ...state, held };
-      reporter.update(PersistentMap.changedKeys(before.held, held));
+  const passes = makePasses({
+    ports,
+    target,
+    onChange: (keys) => {
+      reporter.update(keys);
       saveLatch.set();
-    };
-    const result = await makePass(ports, state, tried, { onHeld, stages: attempts, signal });
-    ({ state, blocked } = result);
-    lastTried = result.refused.size === 0 ? tried : emptyTable;
-    attempts.end();
-    const nowMs = clock.monotonic();
-    quarantine.note(tried, result, nowMs);
-    const quarantined = quarantine.entries.size;
-    count.pass({ ms: nowMs - startedAt, refused: result.refused.size, inForce: state.inForce.size, quarantined });
-    if (!wereDone || !stages.areDone()) reporter.updateAll();
-    else
-      reporter.update(
-        new Set([
-          ...PersistentMap.changedKeys(before.held, state.held),
-          ...PersistentMap.changedKeys(before.inForce, state.inForce),
-          ...result.refused.keys(),
-        ]),
-      );
-    saveLatch.set();
-  };
-
-  const isApplied = (tried: TrafficTable): boolean =>
-    state.programmed !== undefined && isSameTable(state.programmed.table, tried);
-  const isSettled = (tried: TrafficTable): boolean =>
-    isApplied(tried) && PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
-
-  const passes = async (signal: AbortSignal): Promise<void> => {
-    for (;;) {
-      await untilDue(signal);
-      const wanted = target();
-      if (wanted === undefined) continue;
-      await inTurn(() => pass(wanted, signal));
-      troubleListeners.tell();
-    }
-  };
-
-  /** Until a change or the end of a wait. While steering fails, changes wait, too. */
-  const untilDue = async (signal: AbortSignal): Promise<void> => {
-    const isStuck = stages.areBlocked();
-    const dueMs = Math.min(stages.dueMs() ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
-    if (dueMs === Infinity) return await wake.wait(signal);
-    await waitAtMost(dueMs - clock.monotonic(), isStuck ? urgent : wake, clock, signal);
-  };
+    },
+    onPass: () => troubleListeners.tell(),
+    inTurn,
+    clock,
+    log,
+    metrics,
+  });
+  const reporter = makeReporter({
+    ...deps,
+    progress: () => ({ desired, isServing, state: passes.state(), refusalOf: (key) => passes.refusalOf(key) }),
+  });
 
   /** Waits for no pass over the host: another host may announce these addresses within seconds. */
   const withdraw = (signal: AbortSignal): Promise<void> =>
@@ -215,7 +150,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       what: 'saving the table of listeners',
       due: saveLatch,
       work: async () => {
-        if (desired !== undefined) await tableFile.write(tableToSave(desired, state.held));
+        if (desired !== undefined) await tableFile.write(tableToSave(desired, passes.state().held));
       },
       retry: { firstMs: 1_000, mostMs: 60_000 },
       clock,
@@ -228,8 +163,8 @@ export function makeAgent(deps: AgentDeps): Agent {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = withKnownBackends(table, desired);
       // The next pass reports the new listeners; while stages fail, the failure is reported at once.
-      if (!stages.areDone()) reporter.update(PersistentMap.changedKeys(before, table.listeners));
-      wake.set();
+      if (!passes.areDone()) reporter.update(PersistentMap.changedKeys(before, table.listeners));
+      passes.wake();
       saveLatch.set();
     },
     report: () => reporter.report(),
@@ -237,14 +172,12 @@ export function makeAgent(deps: AgentDeps): Agent {
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;
-      stages.hurry();
       if (!next) {
         advertiser.advertise(PersistentMap.empty());
         withdrawal.set();
       }
       reporter.updateAll();
-      wake.set();
-      urgent.set();
+      passes.hurry();
     },
     keepAddressesUntil: (untilMs) => lifetime.keepUntil(untilMs),
     restore: async (neededFor) => {
@@ -254,15 +187,15 @@ export function makeAgent(deps: AgentDeps): Agent {
       for (const { key, address } of needed)
         log.error({ listener: key }, `not served: ${address.text} is in use as ${neededFor(address) ?? ''}`);
       desired = { ...table, listeners: table.listeners.with(needed.map(({ key }) => [key, undefined])) };
-      state = { ...state, held: table.listeners };
+      passes.setHeld(table.listeners);
       reporter.update(table.listeners.keys());
-      wake.set();
+      passes.wake();
     },
     desired: () => desired,
     troubles: () => {
       const trouble = deps.proxy.trouble();
-      const isUnprogrammed = state.programmed === undefined && stages.areDone();
-      const words = isUnprogrammed ? ['nothing is programmed yet'] : stages.troubles();
+      const isUnprogrammed = passes.state().programmed === undefined && passes.areDone();
+      const words = isUnprogrammed ? ['nothing is programmed yet'] : passes.troubles();
       // Often the same: a stage fails with the words of HAProxy's trouble.
       return [...new Set(trouble === undefined ? words : [...words, wordsOf(trouble)])];
     },
@@ -271,11 +204,11 @@ export function makeAgent(deps: AgentDeps): Agent {
       return () => ends.forEach((end) => end());
     },
     run: (signal) => {
-      const ends = [reporter.follow(), confirmations.subscribe(() => wake.set())];
+      const ends = [reporter.follow(), confirmations.subscribe(() => passes.wake())];
       const auditNow = makeLatch();
       return superviseAll(
         [
-          passes,
+          (until) => passes.run(until),
           withdraw,
           save,
           (until) =>
@@ -283,8 +216,8 @@ export function makeAgent(deps: AgentDeps): Agent {
               {
                 ...deps,
                 inTurn,
-                programmed: () => state.programmed,
-                isProxySlow: () => stages.areSlow(),
+                programmed: () => passes.state().programmed,
+                isUnsettled: (...of) => passes.isUnsettled(...of),
                 mayAttract: ports.mayAttract,
                 auditNow,
                 onAddresses: () => reporter.noteAddresses(),

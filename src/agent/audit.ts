@@ -15,8 +15,8 @@ import type { HostNetwork } from '../ports/network.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
-import type { HostState } from './pass.ts';
-import { patienceMs } from './stages.ts';
+import type { HostState } from './host-state.ts';
+import { patienceOf, type Stage } from './stages.ts';
 
 export type AuditDeps = {
   readonly proxy: Proxy;
@@ -29,8 +29,8 @@ export type AuditDeps = {
   /** One change of the host at a time. */
   readonly inTurn: Serial;
   readonly programmed: () => HostState['programmed'];
-  /** Whether HAProxy still works on a change of an earlier pass: what it has is not what `programmed` says. */
-  readonly isProxySlow: () => boolean;
+  /** Whether an attempt of one of these stages outlasts its pass: what the part has is not what `programmed` says. */
+  readonly isUnsettled: (...of: readonly Stage[]) => boolean;
   readonly mayAttract: () => boolean;
   /** Set when the kernel reports that addresses or links changed: they are audited at once. */
   readonly auditNow: Latch;
@@ -39,9 +39,6 @@ export type AuditDeps = {
   readonly clock: Clock;
   readonly log: Log;
 };
-
-/** Begins an audit while no pass is under way. Returns the number of its repairs; `undefined`: there was no audit. */
-type AuditTurn = (work: () => Promise<number>) => Promise<number | undefined>;
 
 const everyMs = 30_000;
 /** The least time between two audits of addresses: each start of a container adds an interface, which the kernel reports. */
@@ -52,16 +49,31 @@ const retry = { firstMs: 1_000, mostMs: everyMs };
 
 /**
  * Reads back what is programmed, compares and repairs: HAProxy and nftables every 30 s, addresses also as soon as the
- * kernel reports a change. Each part is independent: one that fails does not keep the others from being repaired.
+ * kernel reports a change. Each part is independent: one that fails, or
+ * does not end, does not keep the others from being repaired.
  */
 export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
   const { proxy, steering, direct, nat, network, placement, advertiser, clock, log } = deps;
 
+  /**
+   * Begins an audit while no pass is under way; a pass need not wait for its end, for each part makes its changes in the order of
+   * the calls. Resolves with the number of repairs; `undefined`: there was no audit.
+   */
+  const turn = async (of: readonly [Stage, ...Stage[]], work: () => Promise<number>): Promise<number | undefined> => {
+    const begun = await deps.inTurn(async () => {
+      if (deps.isUnsettled(...of)) return undefined;
+      const repairs = work();
+      await settlesWithin(repairs, patienceOf(of[0]), clock, signal);
+      return { repairs };
+    });
+    return await begun?.repairs;
+  };
+
   const audit = async (
     what: string,
+    of: readonly [Stage, ...Stage[]],
     work: (programmed: NonNullable<HostState['programmed']>) => Promise<number>,
     wait: (ms: number, tookMs: number) => Promise<void>,
-    turn: AuditTurn = deps.inTurn,
   ): Promise<never> => {
     const trouble = makeTrouble({ what: `auditing ${what}`, log, monotonic: () => clock.monotonic() });
     const backoff = makeBackoff(retry);
@@ -70,7 +82,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     for (;;) {
       await wait(waitMs, tookMs);
       try {
-        const repairs = await turn(async () => {
+        const repairs = await turn(of, async () => {
           const programmed = deps.programmed();
           const begunMs = clock.monotonic();
           try {
@@ -92,16 +104,6 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     }
   };
   const sleep = (ms: number): Promise<void> => clock.sleep(ms, signal);
-  /** HAProxy makes its changes in the order of the calls, so passes need not wait for the end of its audit. */
-  const shortTurn: AuditTurn = async (work) => {
-    const begun = await deps.inTurn(async () => {
-      if (deps.isProxySlow()) return undefined;
-      const repairs = work();
-      await settlesWithin(repairs, patienceMs, clock, signal);
-      return { repairs };
-    });
-    return await begun?.repairs;
-  };
   let startedMs = -Infinity;
   const untilTold = async (ms: number, tookMs: number): Promise<void> => {
     const nowMs = clock.monotonic();
@@ -113,12 +115,13 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
   };
 
   await Promise.all([
-    audit('HAProxy', ({ proxied }) => proxy.audit(proxied, signal), sleep, shortTurn),
-    audit('nftables', () => steering.audit(signal), sleep),
-    audit('the table of direct', () => direct.audit(signal), sleep),
-    audit('the table of nat', () => nat.audit(signal), sleep),
+    audit('HAProxy', ['proxy', 'pruning'], ({ proxied }) => proxy.audit(proxied, signal), sleep),
+    audit('nftables', ['steering'], () => steering.audit(signal), sleep),
+    audit('the table of direct', ['direct'], () => direct.audit(signal), sleep),
+    audit('the table of nat', ['nat'], () => nat.audit(signal), sleep),
     audit(
       'the addresses of this host',
+      ['addresses', 'removal'],
       async ({ addresses }) => {
         const wanted: Addresses = deps.mayAttract() ? addresses : PersistentMap.empty();
         const restored = await placement.audit(wanted, signal);

@@ -1,67 +1,12 @@
-import { commonOf, withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
-import type { Dataplane } from '../core/traffic/dataplane.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
-import {
-  inherit,
-  leftAs,
-  listenersGone,
-  listenersHandedOver,
-  listenersToChange,
-  needsProxy,
-  uncertain,
-  withListeners,
-  withoutStandIn,
-  withUnconfirmed,
-} from './listener-changes.ts';
-import type { Advertiser } from '../ports/advertiser.ts';
-import type { Addresses, Host, Refusals } from '../ports/host.ts';
-import type { Placement } from '../ports/placement.ts';
-import type { Steering, SteeringTarget } from '../ports/steering.ts';
-import type { HostNetwork } from '../ports/network.ts';
-import type { Direct } from '../ports/direct.ts';
-import type { Nat } from '../ports/nat.ts';
-import type { Proxy } from '../ports/proxy.ts';
-import type { PassStages, Stage } from './stages.ts';
-
-export type PassPorts = {
-  readonly proxy: Proxy;
-  readonly steering: Steering;
-  readonly direct: Pick<Direct, 'apply'>;
-  readonly network: Pick<HostNetwork, 'addresses'>;
-  readonly nat: Pick<Nat, 'apply'>;
-  readonly placement: Placement;
-  readonly advertiser: Advertiser;
-  readonly host: Pick<Host, 'endConnections'>;
-  /** The addresses that these listeners need on the host, without the host's own. */
-  readonly addressesOf: (listeners: Listeners) => Addresses;
-  /** The listeners of a table that have no server. */
-  readonly serverlessOf: (table: TrafficTable) => ReadonlySet<ListenerKey>;
-  /** Asked again before each step that attracts packets: a host may lose its right to serve in the middle of a pass. */
-  readonly mayAttract: () => boolean;
-};
-
-/** The listeners of a host, as its tools have acknowledged them. */
-export type HostState = {
-  /** Every listener that may have connections on the host: from before it is programmed until after it is removed. */
-  readonly held: Listeners;
-  /** Those that are certainly in force, with the policy in force. */
-  readonly inForce: Listeners;
-  /**
-   * The last target, with every refused listener as it was before; the table of HAProxy, which has more listeners until it
-   * is pruned; the addresses, without those of listeners that cannot be removed. `undefined`: nothing is programmed yet.
-   */
-  readonly programmed:
-    | { readonly table: TrafficTable; readonly proxied: TrafficTable; readonly addresses: Addresses }
-    | undefined;
-};
-
-export const emptyHostState: HostState = {
-  held: PersistentMap.empty(),
-  inForce: PersistentMap.empty(),
-  programmed: undefined,
-};
+import { listenersGone, listenersHandedOver, listenersToChange, uncertain, withListeners } from './listener-changes.ts';
+import type { Addresses } from '../ports/host.ts';
+import type { HostState } from './host-state.ts';
+import { makeOutcomes } from './outcomes.ts';
+import type { PassStages } from './stages.ts';
+import { attract, type Pass, type PassPorts, prepareProxy, programOthers, type Step, steeringTarget } from './steps.ts';
 
 export type PassResult = {
   readonly state: HostState;
@@ -125,139 +70,63 @@ async function makeOnePass(
   { onHeld, stages, signal }: PassOptions,
   addressedBy: Listeners = target.listeners,
 ): Promise<PassResult> {
-  const { proxy, steering, network, placement, advertiser, host } = ports;
   const changed = listenersToChange(before.inForce, target.listeners);
   const gone = listenersGone(before.held, target.listeners);
   const mayBeHeld = before.held.with(changed.map((listener) => [listener.key, listener]));
   onHeld(mayBeHeld);
 
-  const refused = new Map<ListenerKey, string>();
-  const blocked = new Map<ListenerKey, string | undefined>();
-  /** Those of them that are in force nevertheless, without their stand-in. */
-  const alone = new Map<ListenerKey, Listener>();
-  const isLeft = ({ key }: Listener): boolean => !alone.has(key) && (refused.has(key) || blocked.has(key));
-  const isOf = (name: Dataplane, listener: Listener): boolean =>
-    [listener, before.held.get(listener.key)].some((each) => each?.dataplane === name || each?.standIn === name);
+  const outcomes = makeOutcomes(target, before.inForce);
   /** Something was attempted and is not done, or only in part. */
   let isUncertain = false;
-  /** A stage is under way, and has never failed. */
-  let isPending = false;
   /** Whether the stage is done. If not, `concerned` are blocked. */
-  const step = async (
-    stage: Stage,
-    work: () => Promise<unknown>,
-    concerned: () => readonly Listener[] = () => [],
-  ): Promise<boolean> => {
+  const step: Step = async (stage, work, concerned = () => []) => {
     const shortfall = await stages.attempt(stage, work, signal);
     if (shortfall === undefined) return true;
     isUncertain ||= shortfall.wasTried;
-    isPending ||= shortfall.words === undefined;
-    for (const listener of concerned())
-      if (!isLeft(listener)) {
-        alone.delete(listener.key);
-        blocked.set(listener.key, shortfall.words);
-      }
+    outcomes.block(concerned(shortfall), shortfall.words);
     return false;
   };
-  const note = (refusals: Refusals<ListenerKey>): void => {
-    for (const [key, words] of refusals) if (alone.delete(key) || !refused.has(key)) refused.set(key, words);
-  };
-  let was = before.inForce;
-  /** The target with every refused or blocked listener as it is in force, or without it. */
-  const effective = (): TrafficTable => {
-    const left = [...refused.keys(), ...blocked.keys()].map(
-      (key) => [key, leftAs(was, target.listeners, key)] as const,
-    );
-    return withListeners(target, [...left, ...alone]);
-  };
-
+  const pass: Pass = { ports, before, target, changed, gone, outcomes, step, signal };
   const isFirst = before.programmed === undefined;
-  let refusals: Refusals<ListenerKey> = new Map();
-  let waiting: ReadonlySet<ListenerKey> = new Set();
-  const isUpserted = await step(
-    'proxy',
-    async () => {
-      refusals = await proxy.upsert(target, signal);
-      waiting = proxy.waiting();
-    },
-    () => {
-      if (isFirst) was = inherit(before.held, target.listeners);
-      const delayed = changed.filter((each) => needsProxy(was, each));
-      was = withUnconfirmed(was, delayed);
-      return delayed;
-    },
-  );
-  if (isUpserted) {
-    note(refusals);
-    was = withUnconfirmed(
-      was,
-      changed.filter(({ key }) => refusals.has(key)),
-    );
-  }
-  for (const listener of changed.filter(isLeft)) {
-    const old = was.get(listener.key);
-    if (listener.dataplane === 'direct' && (!isUpserted || old === undefined || !usesHaproxy(old)))
-      alone.set(listener.key, withoutStandIn(listener, old));
-  }
-  const proxiedBefore = before.programmed?.proxied.listeners;
-  const upserted = withListeners(
-    effective(),
-    Array.from(alone.keys(), (key) => [key, (proxiedBefore ?? was).get(key)]),
-  );
   const wanted = ports.addressesOf(addressedBy);
-  let table = effective();
-  // Without its record, nothing is known of what an earlier process programmed: a HAProxy that is only slow will tell.
-  const isUnknown = isFirst && !isUpserted && isPending && before.held.size === 0;
+
+  const { isUpserted, isUnknown, waiting, upserted } = await prepareProxy(pass);
   const isSteered =
     !isUnknown &&
     (await step(
       'steering',
-      async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
+      async () => outcomes.refuse(await ports.steering.apply(steeringTarget(pass, wanted), signal)),
       () => [...changed, ...gone],
     ));
+  const { refused, blocked, alone } = outcomes;
   if (isFirst && !isSteered) {
     // What an earlier process programmed may still serve: only unneeded addresses are removed.
-    await step('removal', () => placement.remove(ports.mayAttract() ? wanted : PersistentMap.empty(), signal));
+    const kept = (): Addresses => (ports.mayAttract() ? wanted : PersistentMap.empty());
+    await step('removal', () => ports.placement.remove(kept(), signal));
     return { state: { ...before, held: mayBeHeld }, refused, waiting, blocked };
   }
-  for (const name of ['direct', 'nat'] as const) {
-    table = effective();
-    await step(
-      name,
-      async () => note(await ports[name].apply(table, signal)),
-      () => [...changed, ...gone].filter((listener) => isOf(name, listener)),
-    );
-  }
-  table = effective();
-  // An address that no listener of the target needs is removed, even if its listener cannot be removed. The address of a
-  // refused listener is not added.
-  const addresses = commonOf(ports.addressesOf(table.listeners), wanted);
-  const attracted = (): Addresses => (ports.mayAttract() ? addresses : PersistentMap.empty());
-  await step(
-    'addresses',
-    () => placement.add(attracted(), signal),
-    () => {
-      const there = ports.addressesOf(was);
-      return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
-    },
-  );
-  advertiser.advertise(withoutOwn(attracted(), network.addresses()));
+  await programOthers(pass);
+  /** What the kernel has, be the addresses there or not. */
+  const table = outcomes.table();
+  const { addresses, attracted } = await attract(pass, table, wanted);
 
   const mayPrune = isUpserted && (isSteered || gone.length === 0);
-  const isPruned = mayPrune && (await step('pruning', () => proxy.prune(table, signal)));
-  const ending = gone.filter((listener) => isSteered && (isPruned || !usesHaproxy(listener)));
+  const isPruned = mayPrune && (await step('pruning', () => ports.proxied.prune(table, signal)));
+  const isFree = ({ key }: Listener): boolean => isPruned || !ports.proxied.mayHave(key);
+  const ending = gone.filter((listener) => isSteered && (!usesHaproxy(listener) || isFree(listener)));
   const isEnded = await step('connections', async () => {
-    if (ending.length > 0) await host.endConnections(ending, signal);
+    if (ending.length > 0) await ports.host.endConnections(ending, signal);
   });
-  await step('removal', () => placement.remove(attracted(), signal));
+  await step('removal', () => ports.placement.remove(attracted(), signal));
+
+  const remnants = gone.filter(outcomes.isLeft);
+  const removed = new Set(isEnded ? ending.filter((each) => !outcomes.isLeft(each)) : []);
+  const remaining = gone.filter((listener) => !removed.has(listener));
+  const unchanged = changed.filter(outcomes.isLeft);
   const revisionLeft = (key: ListenerKey): Listener | undefined => {
-    const old = leftAs(was, target.listeners, key);
+    const old = outcomes.left(key);
     return !isUncertain || old === undefined ? old : uncertain(old);
   };
-  const remnants = gone.filter(isLeft);
-  const removed = new Set(isEnded ? ending.filter((each) => !isLeft(each)) : []);
-  const remaining = gone.filter((listener) => !removed.has(listener));
-  const unchanged = changed.filter(isLeft);
   // Both are made from the target, not from the earlier maps: maps that share their structure are compared in no time.
   const inForce = target.listeners
     .with([...remnants, ...unchanged].map(({ key }) => [key, revisionLeft(key)]))
@@ -265,7 +134,7 @@ async function makeOnePass(
   // A refused listener that was never in force is not held.
   const held = target.listeners
     .with(remaining.map((listener) => [listener.key, listener]))
-    .with(unchanged.map(({ key }) => [key, was.get(key)]))
+    .with(unchanged.map(({ key }) => [key, outcomes.inForce.get(key)]))
     .with(alone);
   const [refusedRemnant] = remnants.flatMap(({ key }) => refused.get(key) ?? []);
   await step('remnants', async () => {
@@ -275,22 +144,9 @@ async function makeOnePass(
     refused.delete(key);
     blocked.delete(key);
   }
-  const unpruned = listenersGone(proxiedBefore ?? upserted.listeners, upserted.listeners).map(
-    (each) => [each.key, each] as const,
-  );
+  const unpruned = listenersGone(before.programmed?.proxied.listeners ?? upserted.listeners, upserted.listeners)
+    .filter(({ key }) => ports.proxied.mayHave(key))
+    .map((each) => [each.key, each] as const);
   const proxied = isPruned ? table : withListeners(upserted, unpruned);
-  const state = { held, inForce, programmed: { table, proxied, addresses } };
-  return { state, refused, waiting, blocked };
-}
-
-function steeringTarget(
-  { proxy, network, serverlessOf }: PassPorts,
-  table: TrafficTable,
-  wanted: Addresses,
-): SteeringTarget {
-  const { listeners } = table;
-  const known = network.addresses();
-  const { own } = known;
-  const vips = withoutOwn(wanted, known);
-  return { listeners, serverless: serverlessOf(table), vips, own, portOf: (listener) => proxy.portOf(listener) };
+  return { state: { held, inForce, programmed: { table, proxied, addresses } }, refused, waiting, blocked };
 }

@@ -11,7 +11,7 @@ import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
 import { isInForceAs, isWithoutStandIn } from './listener-changes.ts';
-import type { HostState } from './pass.ts';
+import type { HostState } from './host-state.ts';
 import type { ListenerRefusal } from './quarantine.ts';
 import { slowWords, wordsOf } from './stages.ts';
 import { closed } from './withdrawn.ts';
@@ -68,7 +68,7 @@ export function makeReporter(deps: {
     const isFailing = inForce !== undefined && proxy.failing().has(key);
     const isHeaderRefused = inForce !== undefined && proxy.refusingHeaders().has(key);
     const isAlone = inForce !== undefined && isWithoutStandIn(inForce) && inForce.standIn === undefined;
-    const standInTrouble = isAlone ? (refusalOf(key)?.words ?? slowWords) : undefined;
+    const standInTrouble = isAlone ? (refusalOf(key)?.words ?? slowWords('proxy')) : undefined;
     const proxyTrouble = proxyTroubleOf(inForce);
     const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble, standInTrouble };
     if (wanted === undefined) return { holder, revision: inForce?.revision, ...seen, refusal: undefined };

@@ -113,6 +113,39 @@ test('a HAProxy that needs three seconds for each answer, as on a busy machine, 
   expect(rig.log.lines).toEqual([]);
 });
 
+test('a slow HAProxy from which a listener was removed again, because nftables failed, is asked for it again before packets come', async () => {
+  const rig = startAgent();
+  await publish(rig, a);
+  rig.ports.hanging.get = (step) => (step.startsWith('proxy.') ? rig.clock.sleep(3_000, signal) : undefined);
+  rig.ports.failing.set('steering.apply', 'nft: no');
+  await change(rig, 6_100, a, b);
+  const { held, failing } = rig.ports;
+  expect(held.proxy.has(b.key)).toBe(false);
+  failing.clear();
+  const isReadyFirst: boolean[] = [];
+  failing.set('direct.apply', () => {
+    if (held.steering.listeners.has(b.key)) isReadyFirst.push(held.proxy.has(b.key));
+    return undefined;
+  });
+  await rig.clock.advance(20_000);
+  expect([answer(rig, b), isReadyFirst[0]]).toEqual(['ready', true]);
+});
+
+test('a listener that a slow HAProxy has removed stays removed while the next change of HAProxy fails', async () => {
+  const rig = startAgent();
+  await publish(rig, a, b);
+  const endPruning = hang(rig, 'proxy.prune');
+  await change(rig, 2_000, a);
+  const endChange = hang(rig, 'proxy.upsert');
+  endPruning();
+  await change(rig, 2_000, a, listener('192.0.2.51', 81, 'c'));
+  expect(answer(rig, b)).toBe('nothing');
+  rig.ports.failing.set('proxy.upsert', 'no');
+  endChange(new Error('no'));
+  await rig.clock.advance(60_000);
+  expect([count(rig, 'proxy.audit') > 0, rig.ports.held.proxy.has(b.key)]).toEqual([true, false]);
+});
+
 test('a removal that HAProxy does not answer delays no other change, and keeps its Service', async () => {
   const rig = startAgent();
   await publish(rig, a, b, nat(0));

@@ -16,7 +16,14 @@ function make() {
   const log = recordLog();
   const failures: Stage[] = [];
   let lateEnds = 0;
-  const stages = makeStages({ onFailure: (stage) => failures.push(stage), onLateEnd: () => lateEnds++, clock, log });
+  const haproxy = { isSlow: false };
+  const stages = makeStages({
+    isHaproxySlow: () => haproxy.isSlow,
+    onFailure: (stage) => failures.push(stage),
+    onLateEnd: () => lateEnds++,
+    clock,
+    log,
+  });
   /** A pass with these stages. */
   const pass = async (works: Partial<Record<Stage, () => Promise<unknown>>>) => {
     const attempts = stages.begin();
@@ -26,7 +33,7 @@ function make() {
     attempts.end();
     return outcomes;
   };
-  return { clock, log, stages, failures, lateEnds: () => lateEnds, pass };
+  return { clock, log, stages, haproxy, failures, lateEnds: () => lateEnds, pass };
 }
 
 describe('a stage that fails', () => {
@@ -116,34 +123,44 @@ describe('a stage that fails', () => {
     const { clock, stages, pass } = make();
     const others: readonly Stage[] = ['proxy', 'direct', 'nat', 'addresses', 'pruning', 'connections', 'removal'];
     await pass(Object.fromEntries(others.map((stage) => [stage, failing()])));
-    expect(stages.areBlocked()).toBe(false);
+    expect(stages.blockage()).toBe(undefined);
     await pass({ steering: failing() });
     await clock.advance(100);
     expect(await pass({ steering: failing() })).toMatchObject({ steering: { wasTried: true } });
-    expect(stages.areBlocked()).toBe(true);
+    expect(stages.blockage()).toEqual({ words: 'no' });
     expect(stages.dueMs()).toBe(clock.monotonic() + 400);
   });
 });
 
-describe('a stage of HAProxy that is slow', () => {
-  test.each(['proxy', 'pruning'] as const)(
-    '%s: the pass proceeds after a second, and the next ones skip it until it ends',
-    async (stage) => {
+describe('a stage that is slow', () => {
+  test.each([
+    ['proxy', 1_000, 'HAProxy'],
+    ['pruning', 1_000, 'HAProxy'],
+    ['steering', 5_000, 'nft'],
+    ['direct', 1_000, 'nft'],
+    ['nat', 1_000, 'nft'],
+    ['addresses', 1_000, 'the kernel'],
+    ['connections', 1_000, 'the kernel'],
+    ['removal', 1_000, 'the kernel'],
+  ] as const)(
+    '%s: the pass proceeds after %i ms, and the next ones skip it until it ends',
+    async (stage, patienceMs, tool) => {
       const { clock, log, stages, lateEnds, pass } = make();
       const slow = Promise.withResolvers<void>();
       const first = pass({ [stage]: () => slow.promise });
-      await clock.advance(999);
-      expect(stages.areSlow()).toBe(false);
+      await clock.advance(patienceMs - 1);
+      expect(stages.isUnsettled(stage)).toBe(false);
       await clock.advance(1);
       expect(await first).toEqual({ [stage]: { words: undefined, wasTried: true } });
-      expect([stages.areSlow(), stages.troubles()]).toEqual([true, ['HAProxy has not answered yet']]);
+      expect([stages.isUnsettled(stage), stages.troubles()]).toEqual([true, [`${tool} has not answered yet`]]);
       await clock.advance(60_000);
       expect([stages.begin().areDue, stages.dueMs()]).toEqual([false, undefined]);
       expect(await pass({ [stage]: failing() })).toEqual({ [stage]: { words: undefined, wasTried: false } });
       slow.resolve();
       await clock.advance(0);
-      expect([stages.areSlow(), stages.begin().areDue, lateEnds()]).toEqual([false, true, 1]);
+      expect([stages.isUnsettled(stage), stages.begin().areDue, lateEnds()]).toEqual([true, true, 1]);
       expect(await pass({ [stage]: done })).toEqual({ [stage]: undefined });
+      expect(stages.isUnsettled(stage)).toBe(false);
       expect([stages.areDone(), log.lines]).toEqual([true, []]);
     },
   );
@@ -173,13 +190,44 @@ describe('a stage of HAProxy that is slow', () => {
     expect(clock.monotonic()).toBe(0);
   });
 
-  test.each(['steering', 'direct', 'nat', 'addresses'] as const)('is not %s: the pass waits', async (stage) => {
+  test('and fails late is not waited for again before it is done in time', async () => {
     const { clock, pass } = make();
     const slow = Promise.withResolvers<void>();
-    const attempt = pass({ [stage]: () => slow.promise });
-    await clock.advance(60_000);
-    slow.resolve();
-    expect(await attempt).toEqual({ [stage]: undefined });
+    const first = pass({ nat: () => slow.promise });
+    await clock.advance(1_000);
+    await first;
+    slow.reject(new Error('nft: no answer within 30 s'));
+    await clock.advance(1_000);
+    const hanging = Promise.withResolvers<void>();
+    const second = pass({ nat: () => hanging.promise });
+    await clock.advance(0);
+    expect(await second).toEqual({ nat: { words: 'nft: no answer within 30 s', wasTried: true } });
+    hanging.resolve();
+    await clock.advance(0);
+    const third = pass({ nat: () => clock.sleep(999, signal) });
+    await clock.advance(999);
+    expect(await third).toEqual({ nat: undefined });
+  });
+
+  test('and ends well each time gets the time that it needs', async () => {
+    const { clock, pass } = make();
+    const results: unknown[] = [];
+    for (let turn = 0; turn < 4; turn++) {
+      const result = pass({ steering: () => clock.sleep(18_000, signal) });
+      await clock.advance(18_000);
+      results.push((await result).steering);
+    }
+    const late = { words: undefined, wasTried: true };
+    expect(results).toEqual([late, late, undefined, undefined]);
+  });
+
+  test('is not waited for while HAProxy is known to be slow', async () => {
+    const { clock, haproxy, pass } = make();
+    haproxy.isSlow = true;
+    const slow = Promise.withResolvers<void>();
+    const both = pass({ proxy: () => slow.promise, pruning: () => slow.promise });
+    await clock.advance(0);
+    expect(Object.values(await both).map((each) => each?.wasTried)).toEqual([true, true]);
   });
 });
 

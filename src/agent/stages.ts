@@ -3,28 +3,32 @@ import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import { usualMs } from './proxied.ts';
 
-/** The stages of a pass, in their order. Each text completes "… failed" in the log. */
+/** The stages of a pass, in their order: what completes "… failed" in the log, and the tool that may be slow. */
 const stages = {
-  proxy: 'programming HAProxy',
-  steering: 'programming nftables',
-  direct: 'programming the table of direct',
-  nat: 'programming the table of nat',
-  addresses: 'adding addresses to this host',
-  pruning: 'removing listeners from HAProxy',
-  connections: 'ending the connections of removed listeners',
-  removal: 'removing addresses from this host',
+  proxy: { what: 'programming HAProxy', tool: 'HAProxy' },
+  steering: { what: 'programming nftables', tool: 'nft' },
+  direct: { what: 'programming the table of direct', tool: 'nft' },
+  nat: { what: 'programming the table of nat', tool: 'nft' },
+  addresses: { what: 'adding addresses to this host', tool: 'the kernel' },
+  pruning: { what: 'removing listeners from HAProxy', tool: 'HAProxy' },
+  connections: { what: 'ending the connections of removed listeners', tool: 'the kernel' },
+  removal: { what: 'removing addresses from this host', tool: 'the kernel' },
   /** No other stage failed, but a tool refused to remove a listener. */
-  remnants: 'removing listeners',
+  remnants: { what: 'removing listeners', tool: 'nft' },
 } as const;
 export type Stage = keyof typeof stages;
 
-/** HAProxy may hang, and other dataplanes do not need it: a pass waits for it no longer than this. It waits for all other tools. */
-export const patienceMs = 1_000;
-/** The same for a HAProxy that is slow each time, as on a busy machine: it must be able to make a change within one pass. */
-const mostPatienceMs = 32_000;
-const isHaproxys = (stage: Stage): boolean => stage === 'proxy' || stage === 'pruning';
-export const slowWords = 'HAProxy has not answered yet';
+/**
+ * A pass waits for a stage no longer than this; not for one that failed late, nor while another stage of the tool is slow.
+ * Nearly all that follows needs steering.
+ */
+export const patienceOf = (stage: Stage): number => (stage === 'steering' ? 5_000 : usualMs);
+/** The limit of all programs that furiwake starts. */
+const mostPatienceMs = 30_000;
+const isHaproxys = (stage: Stage): boolean => stages[stage].tool === 'HAProxy';
+export const slowWords = (stage: Stage): string => `${stages[stage].tool} has not answered yet`;
 
 /** Why a stage is not done. */
 export type Shortfall = {
@@ -45,24 +49,32 @@ export type PassStages = {
 };
 
 /**
- * What becomes of each stage from pass to pass. None delays another:
+ * What becomes of each stage from pass to pass. None delays another for more than its patience, and that only once:
  *
  *   done      attempted by each pass
- *   waiting   it failed: skipped until it is due, after a time that grows. Or an attempt has ended late, maybe for another
- *             table: due at once. Without a time: it depends on another stage, and the pass that does that one attempts it
- *   slow      an attempt has outlasted its pass: skipped until it ends. If it has succeeded, the next one gets twice the time,
- *             until one is as fast as usual
+ *   waiting   it failed: skipped until it is due, after a time that grows. Without a time: it depends on another stage, and the
+ *             pass that does that one attempts it
+ *   slow      an attempt has outlasted its pass: skipped until it ends
+ *   late      it has ended well, maybe for another table: due at once
  *
- * No pass skips steering, without which none changes anything.
+ * No pass waits for a stage
+ *
+ *   - whose last attempt failed after its pass had ended, until an attempt is done in time,
+ *   - of a slow HAProxy: its late answers count, listener by listener (`Proxied`),
+ *   - while its tool is slow at another stage.
+ *
+ * Any other stage whose attempt ends late and well gets twice the time for the next one.
+ *
+ * No stage but steering delays changes that do not need it; without steering none is made.
  */
 export type Stages = {
   begin(): PassStages;
-  /** Whether steering failed: all changes wait for it. */
-  areBlocked(): boolean;
+  /** All changes wait for steering, which is not done. `words`: of its last failure. `undefined`: it is done. */
+  blockage(): { readonly words: string | undefined } | undefined;
   areDone(): boolean;
-  /** Whether an attempt outlasts its pass: HAProxy works on it. */
-  areSlow(): boolean;
-  /** Why they are not, each cause once. */
+  /** Whether an attempt of one of these outlasts its pass, or no pass has followed its end: what it has changed is not known. */
+  isUnsettled(...of: readonly Stage[]): boolean;
+  /** Why they are not done, each cause once. */
   troubles(): readonly string[];
   /** When the next one is due, monotonic ms; `undefined`: none waits for a time. */
   dueMs(): number | undefined;
@@ -71,13 +83,15 @@ export type Stages = {
 };
 
 type Progress = {
-  readonly is: 'done' | 'waiting' | 'slow';
+  readonly is: 'done' | 'waiting' | 'slow' | 'late';
   /** Of the last failure. */
   readonly words?: string | undefined;
   readonly dueMs?: number;
 };
 
 export function makeStages(deps: {
+  /** Whether HAProxy has needed more than a second for its last answer, or does now. */
+  readonly isHaproxySlow: () => boolean;
   /** Called after each failure. */
   readonly onFailure: (stage: Stage) => void;
   /** Called at the end of an attempt that has outlasted its pass. */
@@ -92,16 +106,17 @@ export function makeStages(deps: {
     const known = entries.get(stage);
     if (known !== undefined) return known;
     const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
-    const trouble = makeTrouble({ what: stages[stage], log, monotonic, level: 'error' });
+    const trouble = makeTrouble({ what: stages[stage].what, log, monotonic, level: 'error' });
     const entry: StageEntry = { stage, backoff, trouble, progress: { is: 'done' } };
     entries.set(stage, entry);
     return entry;
   };
   const undone = (): readonly StageEntry[] => [...entries.values()].filter(({ progress }) => progress.is !== 'done');
-  const steering = (): Progress | undefined => entries.get('steering')?.progress;
   let isUrgent = false;
-  /** How long a pass waits for HAProxy. */
-  let haproxyMs = patienceMs;
+  const patience = makePatience(deps.isHaproxySlow);
+
+  const isToolSlow = (of: Stage): boolean =>
+    undone().some(({ stage, progress: { is } }) => is === 'slow' && stages[stage].tool === stages[of].tool);
 
   const fail = (entry: StageEntry, error: unknown): Shortfall => {
     const words = wordsOf(error);
@@ -116,20 +131,21 @@ export function makeStages(deps: {
     work: () => Promise<unknown>,
     signal: AbortSignal,
   ): Promise<Shortfall | undefined> => {
+    const { stage } = entry;
     const begunMs = monotonic();
     const attempt = work().then(
       () => undefined,
       (error: unknown) => ({ error }),
     );
-    if (isHaproxys(entry.stage) && !(await settlesWithin(attempt, haproxyMs, clock, signal))) {
+    const patienceMs = isToolSlow(stage) ? 0 : patience.ms(stage);
+    if (!(await settlesWithin(attempt, patienceMs, clock, signal))) {
       const { words } = entry.progress;
       entry.progress = { is: 'slow', words };
       void attempt.then((failure) => {
         if (signal.aborted) return;
-        if (failure === undefined) {
-          entry.progress = { is: 'waiting', words, dueMs: monotonic() };
-          haproxyMs = Math.min(haproxyMs * 2, mostPatienceMs);
-        } else fail(entry, failure.error);
+        patience.note(stage, monotonic() - begunMs, failure === undefined);
+        if (failure === undefined) entry.progress = { is: 'late', words, dueMs: monotonic() };
+        else fail(entry, failure.error);
         onLateEnd();
       });
       return { words, wasTried: true };
@@ -140,7 +156,7 @@ export function makeStages(deps: {
       return fail(entry, failure.error);
     }
     entry.progress = { is: 'done' };
-    if (isHaproxys(entry.stage) && monotonic() - begunMs < patienceMs) haproxyMs = patienceMs;
+    patience.note(stage, monotonic() - begunMs, true);
     entry.trouble.over();
     entry.backoff.reset();
     return undefined;
@@ -150,7 +166,7 @@ export function makeStages(deps: {
     begin: () => {
       const nowMs = monotonic();
       const isDue = ({ stage, progress: { is, dueMs = Infinity } }: StageEntry): boolean =>
-        is === 'waiting' && (isUrgent || stage === 'steering' || dueMs <= nowMs);
+        is === 'late' || (is === 'waiting' && (isUrgent || stage === 'steering' || dueMs <= nowMs));
       const isSkipped = (entry: StageEntry): boolean =>
         entry.progress.is === 'slow' || (entry.progress.dueMs !== undefined && !isDue(entry));
       const areDue = undone().some(isDue);
@@ -163,7 +179,7 @@ export function makeStages(deps: {
         attempt: async (stage, work, signal) => {
           const entry = entryOf(stage);
           if (skipped.has(entry)) return { words: entry.progress.words, wasTried: false };
-          // A pass may consist of two: what failed in the first one is not attempted in the second one.
+          // A pass may consist of two: what is not done in the first one is not attempted in the second one.
           const outcome = outcomes.get(entry) ?? (await perform(entry, work, signal));
           outcomes.set(entry, outcome);
           return outcome;
@@ -177,13 +193,19 @@ export function makeStages(deps: {
         },
       };
     },
-    areBlocked: () => steering()?.is === 'waiting',
+    blockage: () => {
+      const { is, words } = entries.get('steering')?.progress ?? { is: 'done' };
+      return is === 'done' ? undefined : { words };
+    },
     areDone: () => undone().length === 0,
-    areSlow: () => undone().some(({ progress: { is } }) => is === 'slow'),
-    troubles: () => [...new Set(undone().map(({ progress: { words = slowWords } }) => words))],
+    isUnsettled: (...of) =>
+      undone().some(({ stage, progress: { is } }) => of.includes(stage) && (is === 'slow' || is === 'late')),
+    troubles: () => [...new Set(undone().map(({ stage, progress: { words } }) => words ?? slowWords(stage)))],
     dueMs: () => {
+      const steering = entries.get('steering')?.progress;
+      if (steering?.is === 'slow') return undefined;
       const times = undone().flatMap(({ progress: { dueMs } }) => dueMs ?? []);
-      return steering()?.dueMs ?? (times.length === 0 ? undefined : Math.min(...times));
+      return steering?.dueMs ?? (times.length === 0 ? undefined : Math.min(...times));
     },
     hurry: () => {
       isUrgent = true;
@@ -197,6 +219,24 @@ type StageEntry = {
   readonly trouble: Trouble;
   progress: Progress;
 };
+
+/** How long a pass waits for each stage. */
+function makePatience(isHaproxySlow: () => boolean): {
+  ms(stage: Stage): number;
+  /** An attempt has taken so long. */
+  note(stage: Stage, tookMs: number, isDone: boolean): void;
+} {
+  const unusual = new Map<Stage, number>();
+  return {
+    ms: (stage) => (isHaproxys(stage) && isHaproxySlow() ? 0 : (unusual.get(stage) ?? patienceOf(stage))),
+    note: (stage, tookMs, isDone) => {
+      const leastMs = patienceOf(stage);
+      if (isHaproxys(stage) || tookMs < leastMs) unusual.delete(stage);
+      else if (!isDone) unusual.set(stage, 0);
+      else unusual.set(stage, Math.min(2 * Math.max(leastMs, unusual.get(stage) ?? 0), mostPatienceMs));
+    },
+  };
+}
 
 export function wordsOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).trim().replaceAll(/\s*\n\s*/g, '; ');

@@ -152,11 +152,12 @@ test('the lifetime of the addresses is extended in spite of a pass that hangs, a
   rig.ports.steps.length = 0;
   rig.agent.keepAddressesUntil(100_000);
   await rig.clock.advance(5_000);
-  const tries = rig.ports.steps.length;
+  const count = (): number => rig.ports.steps.filter((step) => step === 'placement.keepUntil').length;
+  const tries = count();
   expect(tries).toBeGreaterThan(2);
   expect(tries).toBeLessThan(8);
   rig.ports.failing.clear();
   await rig.clock.advance(10_000);
-  expect(rig.ports.steps.length).toBe(tries + 1);
+  expect(count()).toBe(tries + 1);
   hanging.resolve();
 });

@@ -87,6 +87,7 @@ export type Proxy = {
    * that the refusal names.
    */
   waiting(): ReadonlySet<ListenerKey>;
+  /** Removes all that `table` does not have. What is missing, because the process has died since `upsert`, is added again. */
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Compares the state of the process with `table` and repairs it; returns the number of repairs. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;

@@ -32,7 +32,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
   ];
 
   describe(`proxy contract: ${name}`, () => {
-    test('an upsert adds and does not remove, a prune removes, and both can be repeated', async () => {
+    test('an upsert adds and does not remove, a prune leaves exactly the table, and both can be repeated', async () => {
       await using scene = await makeScene();
       const { proxy } = scene;
       const [a, b, c] = listeners(scene);
@@ -43,6 +43,8 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([true, true, true]);
       for (let time = 0; time < 2; time++) await proxy.prune(scene.table([b, c]), signal);
       expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([false, true, true]);
+      await proxy.prune(scene.table([a, b]), signal);
+      expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([true, true, false]);
     });
 
     test('a listener always has the same port, a privileged one', async () => {

@@ -63,20 +63,27 @@ const stepFails = (step: StepName, [kind, words] = kinds[0] ?? never()): Fault =
   },
 });
 
-/** HAProxy hangs: a call of it does not end. */
-const hangs: Fault = {
-  what: 'HAProxy, which hangs',
-  unconcerned: 'a Service of nat',
+/** A part hangs: no call of it ends. */
+const hangs = (part: string, steps: readonly StepName[], stillServed: Fault['unconcerned']): Fault => ({
+  what: `${part}, which hangs`,
+  unconcerned: stillServed,
   begin: ({ host: { ports } }) => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const steps = ['proxy.upsert', 'proxy.prune', 'proxy.audit'] as const;
     for (const step of steps) ports.hanging.set(step, promise);
     return () => {
       for (const step of steps) ports.hanging.delete(step);
       resolve();
     };
   },
-};
+});
+const haproxyHangs = hangs('HAProxy', ['proxy.upsert', 'proxy.prune', 'proxy.audit'], 'a Service of nat');
+const othersHang: readonly Fault[] = [
+  hangs('steering', ['steering.apply', 'steering.audit'], 'a served Service'),
+  hangs('direct', ['direct.apply', 'direct.audit'], 'a new Service'),
+  hangs('nat', ['nat.apply', 'nat.audit'], 'a new Service'),
+  hangs('placement', ['placement.add', 'placement.remove', 'placement.audit'], 'a new Service'),
+  hangs('the end of connections', ['host.endConnections'], 'a new Service'),
+];
 
 const refuses = (tool: 'proxy' | 'steering'): Fault => ({
   what: `${tool} for one listener`,
@@ -150,7 +157,7 @@ const ledger = diskFails('controller', '/ledger');
 const table = diskFails('host', '/listeners');
 const single = [
   ...steps.map((step) => stepFails(step)),
-  hangs,
+  haproxyHangs,
   refuses('proxy'),
   refuses('steering'),
   oneAddress,
@@ -162,6 +169,7 @@ const single = [
 const named = (faults: readonly Fault[]): typeof singleFaults => faults.map((fault) => [fault.what, fault]);
 export const singleFaults: readonly (readonly [string, Fault])[] = named([
   ...single,
+  ...othersHang,
   ...steps.map((step) => stepFails(step, kinds[1])),
 ]);
 export const pairs: typeof singleFaults = named(

@@ -19,7 +19,7 @@ test('a listener whose backend has no server is found, one whose backend is not 
   expect(serverlessIn(podTable([[pods, ['10.244.1.7 8080']]]))).toEqual([]);
 });
 
-test('from table to table only what differs is looked at, and the result is that of a new index', () => {
+test('from table to table the result is that of a new index', () => {
   const other = listener('2001:db8::2', 25, 30_003);
   const tables = [
     tableOf([web, mail], [n1]),

@@ -1,0 +1,150 @@
+import { makeLatch, waitAtMost } from '../async/latch.ts';
+import type { Serial } from '../async/serial.ts';
+import type { ListenerKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { emptyTable, isSameTable, type Listeners, type TrafficTable } from '../core/traffic/table.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import { emptyHostState, type HostState } from './host-state.ts';
+import { makePass, type PassResult } from './pass.ts';
+import type { PassPorts } from './steps.ts';
+import { makePassMetrics } from './pass-metrics.ts';
+import { type ListenerRefusal, makeQuarantine } from './quarantine.ts';
+import { makeStages, type Stage } from './stages.ts';
+
+/** Makes passes until the host is as wanted: after each change, and after the waits of what was refused or failed. */
+export type Passes = {
+  /** The listeners of the host by the last pass, and during one. */
+  state(): HostState;
+  /** What an earlier process may have programmed. */
+  setHeld(held: Listeners): void;
+  /** Why a listener is not in force as wanted; `undefined`: it is, or a pass is to try it. */
+  refusalOf(key: ListenerKey): ListenerRefusal | undefined;
+  /** Whether every stage of a pass is done, and if not, why; see `Stages`. */
+  areDone(): boolean;
+  troubles(): readonly string[];
+  isUnsettled(...of: readonly Stage[]): boolean;
+  /** There may be something to do. */
+  wake(): void;
+  /** The same, and the next pass ignores all waits after failures. */
+  hurry(): void;
+  run(signal: AbortSignal): Promise<void>;
+};
+
+export function makePasses(deps: {
+  readonly ports: PassPorts;
+  /** What the host is to serve; `undefined`: not known yet. */
+  readonly target: () => TrafficTable | undefined;
+  /** Called with the listeners whose state may have changed, before anything is programmed and after each pass. */
+  readonly onChange: (keys: ReadonlySet<ListenerKey>) => void;
+  /** Called after each pass. */
+  readonly onPass: () => void;
+  /** One change of the host at a time. */
+  readonly inTurn: Serial;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}): Passes {
+  const { ports, target, onChange, onPass, inTurn, clock, log, metrics } = deps;
+  const count = makePassMetrics(metrics);
+  let state = emptyHostState;
+  let blocked: PassResult['blocked'] = new Map();
+  /** By the last pass: until a stage that is not done is due, the same one changes nothing. */
+  let lastTried = emptyTable;
+  const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
+  const wake = makeLatch();
+  /** Set when the host must withdraw, or may serve: this ends the wait after a failure. */
+  const urgent = makeLatch();
+  const onLateEnd = (): void => {
+    lastTried = emptyTable;
+    wake.set();
+    urgent.set();
+  };
+  const stages = makeStages({
+    isHaproxySlow: () => ports.proxied.isSlow(),
+    onFailure: count.failure,
+    onLateEnd,
+    clock,
+    log,
+  });
+
+  const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
+    const startedAt = clock.monotonic();
+    const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
+    const wereDone = stages.areDone();
+    const attempts = stages.begin();
+    const isKnown = wereDone ? isSettled(tried) : isApplied(tried) || isSameTable(tried, lastTried);
+    if (isKnown && !attempts.areDue) return;
+    const before = { state, blocked };
+    const onHeld = (held: Listeners): void => {
+      state = { ...state, held };
+      onChange(new Set(PersistentMap.changedKeys(before.state.held, held)));
+    };
+    const result = await makePass(ports, state, tried, { onHeld, stages: attempts, signal });
+    ({ state, blocked } = result);
+    lastTried = result.refused.size === 0 ? tried : emptyTable;
+    attempts.end();
+    const nowMs = clock.monotonic();
+    quarantine.note(tried, result, nowMs);
+    const quarantined = quarantine.entries.size;
+    count.pass({ ms: nowMs - startedAt, refused: result.refused.size, inForce: state.inForce.size, quarantined });
+    onChange(changedBy(before, result));
+  };
+
+  const isApplied = (tried: TrafficTable): boolean =>
+    state.programmed !== undefined && isSameTable(state.programmed.table, tried);
+  const isSettled = (tried: TrafficTable): boolean =>
+    isApplied(tried) && PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
+
+  /** Until a change or the end of a wait. While steering is not done, changes wait, too. */
+  const untilDue = async (signal: AbortSignal): Promise<void> => {
+    const isStuck = stages.blockage() !== undefined;
+    const dueMs = Math.min(stages.dueMs() ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
+    const news = isStuck ? urgent : wake;
+    if (dueMs === Infinity) return await news.wait(signal);
+    await waitAtMost(dueMs - clock.monotonic(), news, clock, signal);
+  };
+
+  return {
+    state: () => state,
+    setHeld: (held) => {
+      state = { ...state, held };
+    },
+    refusalOf: (key) => {
+      const words = blocked.get(key) ?? stages.blockage()?.words;
+      return quarantine.entries.get(key) ?? (words === undefined ? undefined : { words, isWaiting: false });
+    },
+    areDone: () => stages.areDone(),
+    troubles: () => stages.troubles(),
+    isUnsettled: (...of) => stages.isUnsettled(...of),
+    wake: () => wake.set(),
+    hurry: () => {
+      stages.hurry();
+      wake.set();
+      urgent.set();
+    },
+    run: async (signal) => {
+      for (;;) {
+        await untilDue(signal);
+        const wanted = target();
+        if (wanted === undefined) continue;
+        await inTurn(() => pass(wanted, signal));
+        onPass();
+      }
+    },
+  };
+}
+
+/** The listeners whose state, or the reason why it is not as wanted, differs after a pass. */
+function changedBy(
+  before: { readonly state: HostState; readonly blocked: PassResult['blocked'] },
+  { state, blocked, refused }: PassResult,
+): ReadonlySet<ListenerKey> {
+  return new Set([
+    ...PersistentMap.changedKeys(before.state.held, state.held),
+    ...PersistentMap.changedKeys(before.state.inForce, state.inForce),
+    ...refused.keys(),
+    ...[...before.blocked.keys(), ...blocked.keys()].filter((key) => before.blocked.get(key) !== blocked.get(key)),
+  ]);
+}
