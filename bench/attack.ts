@@ -1,13 +1,14 @@
+import { probeBy } from '../test/make/probe-by.ts';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { until } from '../lab/machine/until.ts';
 import { allAnswer } from '../test/make/answering-nodes.ts';
+import { sceneGate } from '../test/make/scene-gate.ts';
 import { directListener, listener, natListener, node, tableOf } from '../test/make/table.ts';
 import { type DirectLab, startDirectLab } from '../test/netns/direct-lab.ts';
 import { flood, floodSources } from '../test/netns/flood.ts';
 import { recordLog, recordMetrics } from '../test/sim/observers.ts';
-import { untilAborted } from '../src/async/abort.ts';
 import { serviceKey } from '../src/core/model/names.ts';
 import type { Listener, TrafficTable } from '../src/core/traffic/table.ts';
 import { makeDirect } from '../src/dataplane/direct/direct.ts';
@@ -131,14 +132,7 @@ async function startWays(
     ...silence,
     health,
     host: { clientsOf: async () => new Map() },
-    gate: {
-      isOpen: () => true,
-      isAnswering: () => true,
-      subscribe: () => () => undefined,
-      setListeners: () => undefined,
-      setNodes: () => undefined,
-      run: untilAborted,
-    },
+    gate: sceneGate(),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: allAnswer,
     primary: () => [],
@@ -163,7 +157,7 @@ async function startWays(
     idleTimeoutSeconds: 3_600,
     hasIpv6: true,
     account: { uid: 65_534, gid: 65_534 },
-    health: makeHealth({ ...common, probe: async () => 'alive', silenceMs: silence.silenceMs }).families,
+    health: makeHealth({ ...common, probe: probeBy(() => 'alive'), silenceMs: silence.silenceMs }).families,
     files: systemFiles,
     dial: async () => 'unreachable', // this process is in another network namespace
   });

@@ -3,10 +3,10 @@ import { expect, test } from 'vitest';
 import { type FakeKubeProxy, type KubeProxyPace, makeFakeKubeProxy } from '../../test/make/fake-kube-proxy.ts';
 import { addressOf, nodeName } from '../../test/make/table.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import type { ListenerKey } from '../core/model/names.ts';
+import type { ListenerKey, NodeName } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { listenerKey } from '../core/traffic/table.ts';
-import type { GatedListener } from '../ports/gate.ts';
+import type { Gate, GatedListener } from '../ports/gate.ts';
 import { makeGate } from './gate.ts';
 
 /** An event, and how long after it the next one follows. */
@@ -15,6 +15,7 @@ type GateStep = { readonly afterMs: number } & (
   | { readonly event: 'withdraw'; readonly listener: number }
   | { readonly event: 'other change' | 'failed request'; readonly node: number }
   | { readonly event: 'restart' | 'reboot' | 'cut'; readonly node: number; readonly forMs: number }
+  | { readonly event: 'restart of furiwake' | 'reboot of this host'; readonly forMs: number }
 );
 
 const upTo = (ms: number): fc.Arbitrary<number> => fc.oneof(fc.nat(Math.min(ms, 300)), fc.nat(ms));
@@ -32,6 +33,11 @@ const anyStep: fc.Arbitrary<GateStep> = fc.oneof(
   fc.record({ event: fc.constant('restart' as const), node, forMs: upTo(4_000), afterMs }),
   fc.record({ event: fc.constant('reboot' as const), node, forMs: upTo(20_000), afterMs }),
   fc.record({ event: fc.constant('cut' as const), node, forMs: upTo(90_000), afterMs }),
+  fc.record({
+    event: fc.constantFrom('restart of furiwake' as const, 'reboot of this host' as const),
+    forMs: fc.nat(1_500), // a node that reboots meanwhile is still silent afterwards
+    afterMs,
+  }),
 );
 const anyPace: fc.Arbitrary<KubeProxyPace> = fc.record({
   lagMs: fc.nat(200),
@@ -50,27 +56,33 @@ async function firstEarlyPacket(
 ): Promise<string | undefined> {
   const clock = virtualClock();
   const { signal: forever } = new AbortController();
-  const stop = new AbortController();
+  let stop = new AbortController();
   const kubeProxies = paces.map((pace) => makeFakeKubeProxy(clock, pace));
-  const spare = [...kubeProxies];
-  const gate = makeGate({ makeKubeProxy: () => spare.shift() as FakeKubeProxy, clock });
+  const newGate = (): Gate => {
+    const spare = [...kubeProxies];
+    return makeGate({ makeKubeProxy: () => spare.shift() as FakeKubeProxy, clock });
+  };
+  let gate: Gate | undefined;
+  let ended: Promise<void> | undefined;
   const published = new Map<ListenerKey, GatedListener>();
   const silent = new Set<number>();
   const down = new Set<number>();
+  /** As the table in the kernel says it at the next start. */
+  const inKernel = new Map<ListenerKey, ReadonlySet<NodeName>>();
   let early: string | undefined;
 
   const look = (): void => {
     for (const [index, kubeProxy] of kubeProxies.entries())
       for (const key of listeners)
-        if (!down.has(index) && gate.isOpen(key, names[index] ?? nodeName('')) && !kubeProxy.isSafe(key))
+        if (!down.has(index) && gate?.isOpen(key, names[index] ?? nodeName('')) && !kubeProxy.isSafe(key))
           early ??= `${key} to n${index + 1} at ${clock.monotonic()} ms`;
   };
   const setNodes = (): void =>
-    gate.setNodes(
+    gate?.setNodes(
       new Map(names.map((name, index) => [name, [{ address: addressOf('192.0.2.11'), isUp: !silent.has(index) }]])),
     );
   const setListeners = (): void =>
-    gate.setListeners(PersistentMap.empty<ListenerKey, GatedListener>().with([...published]));
+    gate?.setListeners(PersistentMap.empty<ListenerKey, GatedListener>().with([...published]));
   /** A node that does not answer is reported silent before it answers again. */
   const silence = async (index: number, work: () => Promise<unknown>): Promise<void> => {
     if (silent.has(index)) return;
@@ -86,25 +98,54 @@ async function firstEarlyPacket(
     if (wanted.has(key)) return;
     const mine = {};
     wanted.set(key, mine);
-    published.set(key, { family: 4, publishedMs: undefined });
+    published.set(key, { family: 4, publishedMs: undefined, isFoundPublished: false });
     setListeners();
     for (const kubeProxy of kubeProxies) kubeProxy.change(key);
     await clock.sleep(lagMs, forever);
     if (wanted.get(key) !== mine) return; // withdrawn meanwhile
-    published.set(key, { family: 4, publishedMs: clock.monotonic() });
+    published.set(key, { family: 4, publishedMs: clock.monotonic(), isFoundPublished: false });
     setListeners();
   };
   const withdraw = (key: ListenerKey): void => {
     wanted.delete(key);
     published.delete(key);
+    inKernel.delete(key);
     setListeners(); // before the status changes
     for (const kubeProxy of kubeProxies) kubeProxy.change(key, false);
+  };
+  const start = (): void => {
+    gate = newGate();
+    gate.resume(inKernel);
+    gate.subscribe(look);
+    setListeners();
+    setNodes();
+    stop = new AbortController();
+    ended = gate.run(stop.signal);
+    look();
+  };
+  const restart = async (keepsTable: boolean, forMs: number): Promise<void> => {
+    const open = gate;
+    if (open === undefined) return;
+    for (const key of listeners)
+      inKernel.set(key, new Set(names.filter((name) => keepsTable && open.isOpen(key, name))));
+    gate = undefined;
+    stop.abort();
+    await ended;
+    await clock.sleep(forMs, forever);
+    for (const [key, { publishedMs }] of published)
+      if (publishedMs !== undefined)
+        published.set(key, { family: 4, publishedMs: clock.monotonic(), isFoundPublished: true });
+    start();
   };
   const take = async (step: GateStep): Promise<void> => {
     if ('listener' in step) {
       const key = listeners[step.listener] as ListenerKey;
       if (step.event === 'publish') await publish(key, step.lagMs);
       else withdraw(key);
+      return;
+    }
+    if (!('node' in step)) {
+      await restart(step.event === 'restart of furiwake', step.forMs);
       return;
     }
     const kubeProxy = kubeProxies[step.node] as FakeKubeProxy;
@@ -126,10 +167,7 @@ async function firstEarlyPacket(
       });
   };
 
-  gate.subscribe(look);
-  setNodes();
-  setListeners();
-  const ended = gate.run(stop.signal);
+  start();
   for (const step of steps) {
     void take(step);
     for (let leftMs = step.afterMs; leftMs >= 0; leftMs -= 100) {
@@ -142,7 +180,7 @@ async function firstEarlyPacket(
   const kept = listeners.filter((key) => published.get(key)?.publishedMs !== undefined);
   for (const [index, name] of names.entries())
     if (!silent.has(index))
-      for (const key of kept) if (!gate.isOpen(key, name)) early ??= `${key} to ${name} is still closed`;
+      for (const key of kept) if (gate?.isOpen(key, name) !== true) early ??= `${key} to ${name} is still closed`;
   stop.abort();
   await ended;
   return early;

@@ -135,16 +135,6 @@ test('a listener of a family in which the node has no address stays closed, and 
   expect(kubeProxy().askedAt).toEqual([15_000, 20_000]); // as without a listener
 });
 
-test('listeners from before this process started are open at once, without a request', async () => {
-  const { set, setUp, gate, kubeProxy, clock } = await gateRig();
-  set([[dns, Number.NEGATIVE_INFINITY]]);
-  gate.setNodes(new Map());
-  setUp(n1);
-  expect(gate.isOpen(dns, n1)).toBe(true);
-  await clock.advance(4_999);
-  expect(kubeProxy().askedAt).toEqual([]);
-});
-
 test('a silent node closes at once, and opens with the first answer if kube-proxy still runs', async () => {
   const { clock, set, setUp, setSilent, gate, kubeProxy, opensAt } = await gateRig();
   setUp(n1);
@@ -164,7 +154,8 @@ test('a silent node closes at once, and opens with the first answer if kube-prox
 
 test('an answer from before a silence does not count for the age of a process', async () => {
   const { clock, set, setUp, setSilent, gate } = await gateRig();
-  const before = [dns, Number.NEGATIVE_INFINITY] as const;
+  const before = [dns, clock.monotonic(), 'found'] as const;
+  gate.resume(new Map([[dns, new Set([n1])]]));
   set([before]);
   setUp(n1);
   set([before, [ntp, clock.monotonic()]]);
@@ -179,8 +170,9 @@ test('an answer from before a silence does not count for the age of a process', 
 });
 
 test('a node that has restarted opens only after the first sync of its kube-proxy', async () => {
-  const { clock, set, setUp, setSilent, kubeProxy, opensAt } = await gateRig({ listMs: 2_000 });
-  set([[dns, Number.NEGATIVE_INFINITY]]);
+  const { clock, gate, set, setUp, setSilent, kubeProxy, opensAt } = await gateRig({ listMs: 2_000 });
+  gate.resume(new Map([[dns, new Set([n1])]]));
+  set([[dns, clock.monotonic(), 'found']]);
   setUp(n1);
   kubeProxy().change(dns);
   setSilent(n1);
@@ -192,29 +184,24 @@ test('a node that has restarted opens only after the first sync of its kube-prox
   expect(kubeProxy().isSafe(dns)).toBe(true);
 });
 
-test('listeners from before this process started open on a node that was silent at the start, after its first sync', async () => {
-  const { clock, set, setUp, setSilent, gate } = await gateRig();
-  set([[dns, Number.NEGATIVE_INFINITY]]);
-  setSilent(n1);
-  setUp(n1);
-  await clock.advance(4_900);
-  expect(gate.isOpen(dns, n1)).toBe(false); // it may be the first answer of a process
-  await clock.advance(1_000);
-  expect(gate.isOpen(dns, n1)).toBe(true);
-});
-
 test('a listener that is no longer published, or published again, is closed at once', async () => {
   const { clock, set, setUp, gate } = await gateRig();
+  gate.resume(
+    new Map([
+      [dns, new Set([n1])],
+      [ntp, new Set([n1])],
+    ]),
+  );
   set([
-    [dns, Number.NEGATIVE_INFINITY],
-    [ntp, Number.NEGATIVE_INFINITY],
+    [dns, 1, 'found'],
+    [ntp, 1, 'found'],
   ]);
   setUp(n1);
   let changes = 0;
   gate.subscribe(() => changes++);
   set([
     [dns, clock.monotonic()],
-    [ntp, Number.NEGATIVE_INFINITY],
+    [ntp, 1, 'found'],
   ]);
   expect([gate.isOpen(dns, n1), gate.isOpen(ntp, n1)]).toEqual([false, true]);
   set([[ntp, undefined]]);

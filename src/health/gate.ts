@@ -5,7 +5,7 @@ import type { Family, Ip } from '../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Gate, GatedListener } from '../ports/gate.ts';
+import type { Gate, GatedListener, OpenNodes } from '../ports/gate.ts';
 import { isProven, processAfter, processInSilence, type ProxyProcess } from './kube-proxy-proof.ts';
 import type { KubeProxy } from './kube-proxy-sync.ts';
 
@@ -64,6 +64,8 @@ function idleDueMs({ askedMs, sinceMs, failures, process, paths }: GatedNode): n
  *     └───────────────────────────────────────────────────────────────┘
  *       not published, published again, another Service
  *
+ * At the start nothing is open but what the table in the kernel has: an earlier process had the proof, and those flows live.
+ *
  * A restart of kube-proxy closes nothing: its rules stay in the kernel. That of a node does, because the node is silent
  * meanwhile; it opens again after the first sync of its kube-proxy.
  */
@@ -74,14 +76,17 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
   let nodes: ReadonlyMap<NodeName, GatedNode> = new Map();
   let running: { readonly alarm: Alarm; readonly signal: AbortSignal } | undefined;
   let isStart = true;
+  let resumed: OpenNodes = new Map();
 
-  const isProvenOn = (node: GatedNode, family: Family, listener: ListenerKey): boolean => {
+  const isProvenOn = (node: GatedNode, family: Family, key: ListenerKey): boolean => {
     const { upMs, closed } = node.paths[family];
-    const publishedMs = listeners.get(listener)?.publishedMs;
+    const { publishedMs, isFoundPublished = false } = listeners.get(key) ?? {};
     if (upMs === undefined || publishedMs === undefined) return false;
-    if (Math.max(publishedMs, upMs) === Number.NEGATIVE_INFINITY) return true;
-    const wasOpen = closed.get(listener) === true;
-    return node.process !== undefined && isProven(node.process, { family, publishedMs, upMs, wasOpen });
+    const wasOpen = closed.get(key) === true;
+    if (wasOpen && upMs === Number.NEGATIVE_INFINITY) return true; // in the table of an earlier process
+    return (
+      node.process !== undefined && isProven(node.process, { family, publishedMs, isFoundPublished, upMs, wasOpen })
+    );
   };
 
   const openProven = (node: GatedNode): boolean => {
@@ -152,12 +157,12 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
     node.process &&= processInSilence(node.process, node.silentMs);
   };
 
-  const makeNode = (): GatedNode => {
+  const makeNode = (name: NodeName): GatedNode => {
     const closedOf = (family: Family): Path['closed'] =>
       new Map(
         Array.from(listeners)
           .filter(([, listener]) => listener.family === family)
-          .map(([key]) => [key, false]),
+          .map(([key]) => [key, resumed.get(key)?.has(name) === true]),
       );
     const path = (family: Family): Path => ({ upMs: undefined, open: new Set(), closed: closedOf(family) });
     return {
@@ -176,6 +181,9 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
   };
 
   return {
+    resume: (open) => {
+      resumed = open;
+    },
     setListeners: (next) => {
       const isSame = (key: ListenerKey): boolean => listeners.get(key)?.publishedMs === next.get(key)?.publishedMs;
       const differing = PersistentMap.changedKeys(listeners, next);
@@ -200,7 +208,7 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
     },
     setNodes: (next) => {
       const before = nodes;
-      nodes = new Map(Array.from(next.keys(), (name) => [name, before.get(name) ?? makeNode()]));
+      nodes = new Map(Array.from(next.keys(), (name) => [name, before.get(name) ?? makeNode(name)]));
       let isChanged = false;
       for (const [name, node] of before) {
         if (nodes.get(name) === node) continue;
@@ -226,6 +234,7 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
         }
       }
       isStart &&= nodes.size === 0;
+      if (!isStart) resumed = new Map();
       settle(isChanged, [...nodes.values()]);
     },
     isOpen: (listener, node) => {

@@ -1,3 +1,4 @@
+import { restOfPeriod } from '../async/rest-of-period.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import type { Family, Ip } from '../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../core/model/contract.ts';
@@ -9,7 +10,7 @@ import type { CheckedNode, FamilyHealth, FamilyHealths, Health, NodeChecks, Node
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type CheckRound, checksFrom, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
-import { type Probe, probeAll } from './probe.ts';
+import type { Probe } from './probe.ts';
 
 /** The health of all nodes: HAProxy reports to it, and every dataplane follows it. */
 export type HealthModule = Health & NodeChecks & { readonly families: FamilyHealths };
@@ -32,7 +33,7 @@ export function makeHealth(deps: {
   const subscribers = makeSubscribers();
   const changed = (): void => {
     const next = new Map<NodeName, { 4?: NodeHealth; 6?: NodeHealth }>();
-    for (const family of [4, 6] as const)
+    for (const family of families)
       for (const [node, state] of trackers[family].states()) next.set(node, { ...next.get(node), [family]: state });
     verdicts = next;
     subscribers.tell();
@@ -46,15 +47,18 @@ export function makeHealth(deps: {
     verdicts: () => verdicts,
     subscribe: subscribers.subscribe,
     run: async (known, signal) => {
-      for (;;) {
-        await deps.clock.sleep(roundMs, signal);
+      for (let waitMs = roundMs; ;) {
+        await deps.clock.sleep(waitMs, signal);
+        const startMs = deps.clock.monotonic();
         const nodes = known() ?? new Map();
-        for (const family of [4, 6] as const) await trackers[family].replaceRound(nodes, signal);
+        await Promise.all(families.map((family) => trackers[family].replaceRound(nodes, signal)));
+        waitMs = restOfPeriod(roundMs, deps.clock.monotonic() - startMs);
       }
     },
   };
 }
 
+const families = [4, 6] as const;
 const roundMs = 1000;
 /** The dataplane reports each second, if it can. */
 const missingMs = 3 * roundMs;
@@ -117,7 +121,6 @@ function makeFamilyHealth(deps: {
     'furiwake_silent_nodes_total',
     'Nodes, once per family, whose connections were ended because they were silent for too long',
   );
-  const deadAfter = Math.ceil(deps.silenceMs / 1000);
   let state: HealthState = initialHealth;
   let isSurveyed = false;
   const ordered = new Map<NodeName, boolean>();
@@ -145,7 +148,7 @@ function makeFamilyHealth(deps: {
   };
 
   const take = (finding: CheckRound): ReturnType<typeof judge> => {
-    const judgement = judge(state, finding, deadAfter);
+    const judgement = judge(state, finding, { atMs: clock.monotonic(), silenceMs: deps.silenceMs });
     become(judgement.state);
     return judgement;
   };
@@ -154,7 +157,7 @@ function makeFamilyHealth(deps: {
     nodes: ReadonlyMap<NodeName, Ip>,
     leaving: ReadonlySet<NodeName>,
     signal: AbortSignal,
-  ): Promise<CheckRound> => ({ from: 'probe', answers: await probeAll(probe, nodes, signal), leaving });
+  ): Promise<CheckRound> => ({ from: 'probe', answers: await probe(nodes, signal), leaving });
 
   const detailOf = (node: NodeName, check: CheckedNode | undefined): DetailedHealth => {
     const health = state.nodes.get(node);
@@ -254,7 +257,7 @@ function makeFamilyHealth(deps: {
         if (address !== undefined) addresses.set(node.name, address);
         if (node.state === 'drain') draining.add(node.name);
       }
-      const answers = await probeAll(probe, addresses, signal);
+      const answers = await probe(addresses, signal);
       if (!isMissing()) return;
       checks = checksFrom(answers, checks);
       const round = { nodes: addresses, draining, gone: new Map<NodeName, Ip>() };

@@ -10,7 +10,13 @@ function processOf(...answers: readonly Omit<KubeProxyAnswer, 'isHealthy' | 'isS
   return process;
 }
 
-const question = { family: 4, publishedMs: 10_000, upMs: Number.NEGATIVE_INFINITY, wasOpen: false } as const;
+const question = {
+  family: 4,
+  publishedMs: 10_000,
+  isFoundPublished: false,
+  upMs: Number.NEGATIVE_INFINITY,
+  wasOpen: false,
+} as const;
 
 test('a kube-proxy that reports syncs of IPv4 only never serves IPv6', () => {
   const ipv4Only = processOf({ sentMs: 0, syncs: {} }, { sentMs: 200_000, syncs: { 4: { id: 'a', endMs: 11_000 } } });
@@ -66,4 +72,15 @@ test.each([
     { sentMs: 10_900, syncs: { 4: { id: 'b', endMs: secondMs } } },
   );
   expect(isProven(process, question)).toBe(expected);
+});
+
+test.each([
+  ['long before needs no sync since, and five seconds in which a change would have led to one', 14_900, 15_000],
+  ['a moment before is not proven by a sync of then', 14_900, 15_000],
+])('a listener that was published %s', (what, earlyMs, lateMs) => {
+  const endMs = what.startsWith('long') ? -500_000 : 9_900;
+  const answers = [0, earlyMs, lateMs].map((sentMs) => ({ sentMs, syncs: { 4: { id: 'a', endMs } } }));
+  const found = { ...question, isFoundPublished: true };
+  expect(isProven(processOf(...answers.slice(0, 2)), found)).toBe(false);
+  expect(isProven(processOf(...answers), found)).toBe(true);
 });

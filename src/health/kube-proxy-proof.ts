@@ -28,6 +28,10 @@ import type { KubeProxyAnswer, SyncEnd } from './kube-proxy-sync.ts';
  *                           │ sync 1
  *                           ├──────┤◄────── 2 s without another sync ──────►│ sync 1 is a proof
  *
+ *   published       found published
+ *      │ sync 1           │
+ *      ├──────┤           │◄── 5 s without another sync ──►│ a proof: a change never waits for so long
+ *
  * So a node is asked before anything is published: only a sync that is known to be at least the second one of its process is
  * certain to be followed by that second.
  *
@@ -101,19 +105,24 @@ export function processInSilence(process: ProxyProcess, nowMs: number): ProxyPro
   return { ...process, sinceMs: undefined, isStarted: process.isStarted || wasStarted };
 }
 
-/** A listener and a node. Times are monotonic ms; -Infinity: before this process started. */
+/** A listener and a node. Times are monotonic ms. */
 export type ListenerOnNode = {
   readonly family: Family;
   /** When this host saw the listener published. */
   readonly publishedMs: number;
-  /** When this host saw the node up, after it had been silent or did not exist. */
+  /** It may have been published long before. */
+  readonly isFoundPublished: boolean;
+  /** When this host saw the node up, after it had been silent or did not exist; -Infinity: since the start. */
   readonly upMs: number;
   /** The node was proven to serve the listener before it was silent. It may have restarted since. */
   readonly wasOpen: boolean;
 };
 
 /** True if the process is shown to serve the listener. */
-export function isProven(process: ProxyProcess, { family, publishedMs, upMs, wasOpen }: ListenerOnNode): boolean {
+export function isProven(
+  process: ProxyProcess,
+  { family, publishedMs, isFoundPublished, upMs, wasOpen }: ListenerOnNode,
+): boolean {
   const { sinceMs, answeredMs, isHealthy, isStarted } = process;
   const fromMs = Math.max(publishedMs, upMs);
   if (sinceMs === undefined || answeredMs < fromMs) return false;
@@ -133,6 +142,7 @@ export function isProven(process: ProxyProcess, { family, publishedMs, upMs, was
   if (!isStarted) return false;
   // kube-proxy may have seen the status a moment before this host, or this host may have missed the sync before.
   const enoughMs = isPaced ? quietMs : longQuietMs;
-  if (lastMs >= publishedMs - minSyncPeriodMs && answeredMs - Math.max(lastMs, fromMs) >= enoughMs) return true;
+  const mayHaveSynced = isFoundPublished || lastMs >= publishedMs - minSyncPeriodMs;
+  if (mayHaveSynced && answeredMs - Math.max(lastMs, fromMs) >= enoughMs) return true;
   return isHealthy && answeredMs - fromMs >= unhealthyMs + lagMs + longSyncMs;
 }

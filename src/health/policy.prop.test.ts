@@ -10,8 +10,8 @@ test('while the own probe decides, only silent nodes are out, and never all of t
   fc.assert(
     fc.property(fc.array(answers, { maxLength: 40 }), (rounds) => {
       let state: HealthState = { ...initialHealth, mode: 'own' };
-      for (const round of rounds) {
-        const verdict = judge(state, probe(...round), 3);
+      for (const [second, round] of rounds.entries()) {
+        const verdict = judge(state, probe(...round), { atMs: second * 1000, silenceMs: 2000 });
         state = verdict.state;
         const out = [...state.nodes].filter(([, { isOut }]) => isOut).map(([name]) => name);
         expect(out.length).toBeLessThan(3);
@@ -30,7 +30,8 @@ test('some node takes connections, if one may and any of those answers', () => {
   fc.assert(
     fc.property(fc.array(round, { maxLength: 40 }), (rounds) => {
       let state = initialHealth;
-      for (const found of rounds) {
+      for (const [second, found] of rounds.entries()) {
+        const time = { atMs: second * 1000, silenceMs: 2000 };
         const names = found.map((_, index) => nodeName(`n${index + 1}`));
         const leaving = new Set(names.filter((_, index) => found[index]?.isLeaving));
         const answers = found.map(({ answer }) => answer);
@@ -38,9 +39,9 @@ test('some node takes connections, if one may and any of those answers', () => {
         let verdict = judge(
           state,
           { ...checks(...answers.map((each) => (each === 'ok' ? each : `${each}!`))), leaving },
-          3,
+          time,
         );
-        if (state.mode === 'own' || verdict.wantsProbe) verdict = judge(verdict.state, probed, 3);
+        if (state.mode === 'own' || verdict.wantsProbe) verdict = judge(verdict.state, probed, time);
         ({ state } = verdict);
         const staying = names.filter((name, index) => !leaving.has(name) && answers[index] !== 'silent');
         const inUse = staying.filter((name) => state.nodes.get(name)?.isOut !== true);
@@ -58,8 +59,9 @@ test('as long as some node is healthy the mode changes only to the checks, and o
   fc.assert(
     fc.property(fc.constantFrom('checks', 'own'), fc.array(round, { maxLength: 40 }), (mode, rounds) => {
       let state: HealthState = { ...initialHealth, mode };
-      const modes = rounds.map((words) => {
-        state = judge(state, state.mode === 'own' ? probe('ok', 'silent') : checks(...words), 3).state;
+      const modes = rounds.map((words, second) => {
+        const found = state.mode === 'own' ? probe('ok', 'silent') : checks(...words);
+        state = judge(state, found, { atMs: second * 1000, silenceMs: 2000 }).state;
         return state.mode;
       });
       const changes = [mode, ...modes].filter((each, index, all) => index > 0 && each !== all[index - 1]);

@@ -227,8 +227,8 @@ const cases: readonly Case[] = [
 test.each(cases)('$name', ({ findings, mode, dead = [], out = [], wantsProbe = false }) => {
   let state: HealthState = initialHealth;
   let last = { dead: [] as readonly string[], wantsProbe: false };
-  for (const finding of findings) {
-    const verdict = judge(state, finding, 3);
+  for (const [second, finding] of findings.entries()) {
+    const verdict = judge(state, finding, { atMs: second * 1000, silenceMs: 2000 });
     state = verdict.state;
     last = verdict;
   }
@@ -237,3 +237,27 @@ test.each(cases)('$name', ({ findings, mode, dead = [], out = [], wantsProbe = f
   expect(last.dead).toEqual(dead);
   expect(last.wantsProbe).toBe(wantsProbe);
 });
+
+/** The seconds in which n2 is dead, if it is silent in rounds that end then; its connections are reset after five. */
+function deadAt(from: 'checks' | 'probe', seconds: readonly number[]): readonly number[] {
+  let state: HealthState = { ...initialHealth, mode: from === 'checks' ? 'checks' : 'own' };
+  return seconds.filter((second) => {
+    const round = from === 'checks' ? checks('ok', 'silent!') : probe('alive', 'silent');
+    const { state: next, dead } = judge(state, round, { atMs: second * 1000, silenceMs: 5000 });
+    state = next;
+    return dead.length > 0;
+  });
+}
+
+test.each(['checks', 'probe'] as const)('the silence of a node is time, not rounds, by %s', (from) => {
+  expect(deadAt(from, [10, 11, 12, 13, 14, 15, 16])).toEqual([15, 16]);
+  expect(deadAt(from, [10, 12.5, 15, 17.5])).toEqual([15, 17.5]); // rounds that take long
+  expect(deadAt(from, [10, 10.1, 10.2, 10.3, 10.4, 10.5, 10.6])).toEqual([]);
+});
+
+test.each(['checks', 'probe'] as const)(
+  'a minute without a round does not count as a minute of silence, by %s',
+  (from) => {
+    expect(deadAt(from, [10, 70, 71, 72, 73])).toEqual([72, 73]);
+  },
+);

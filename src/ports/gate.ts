@@ -2,11 +2,17 @@ import type { Family, Ip } from '../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../core/model/names.ts';
 import type { PersistentMap } from '../core/persistent-map.ts';
 
-/**
- * A listener that nodes serve themselves. `publishedMs`: since when this host sees it published, monotonic ms;
- * -Infinity: since before this process started; `undefined`: it is not published.
- */
-export type GatedListener = { readonly family: Family; readonly publishedMs: number | undefined };
+/** A listener that nodes serve themselves. */
+export type GatedListener = {
+  readonly family: Family;
+  /** Since when this host sees it published, monotonic ms; `undefined`: it is not published. */
+  readonly publishedMs: number | undefined;
+  /** It was published when this host saw it first, and perhaps long before. */
+  readonly isFoundPublished: boolean;
+};
+
+/** The nodes to which the packets of a listener are sent. */
+export type OpenNodes = ReadonlyMap<ListenerKey, ReadonlySet<NodeName>>;
 
 /** An address of a node. `isUp`: the node is not silent in this family. */
 export type GatedAddress = { readonly address: Ip; readonly isUp: boolean };
@@ -16,12 +22,14 @@ export type GatedAddress = { readonly address: Ip; readonly isUp: boolean };
  * arrives earlier is routed back, and leaves a conntrack entry without NAT that captures all later packets of its flow.
  */
 export type Gate = {
+  /**
+   * Called before the first listeners and nodes: an earlier process has shown that these nodes serve these listeners, and the
+   * kernel sends packets there. They stay open, except on nodes that are silent.
+   */
+  resume(open: OpenNodes): void;
   /** Replaces the listeners. A change of `publishedMs` closes a listener until the nodes have proven it again. */
   setListeners(listeners: PersistentMap<ListenerKey, GatedListener>): void;
-  /**
-   * Replaces the nodes. Listeners from before this process started are open at once on the first nodes, until those are
-   * silent.
-   */
+  /** Replaces the nodes. */
   setNodes(nodes: ReadonlyMap<NodeName, readonly GatedAddress[]>): void;
   /** Whether packets of the listener may be sent to the node. */
   isOpen(listener: ListenerKey, node: NodeName): boolean;

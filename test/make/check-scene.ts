@@ -1,3 +1,4 @@
+import { probeBy } from './probe-by.ts';
 import { check } from '../../src/cli/check.ts';
 import type { ApiConnection, Connect } from '../../src/cli/check/connection.ts';
 import type { GroupedFinding } from '../../src/cli/check/finding.ts';
@@ -173,7 +174,7 @@ export async function runCheck(
     onReload: () => undefined,
     metrics: { ...recordMetrics(), text: async () => '', contentType: '' },
     connect: scene.connect ?? connect,
-    probe: async (address: { readonly text: string }) => scene.probe?.(address.text) ?? 'ok',
+    probe: probeBy((address) => scene.probe?.(address) ?? 'ok'),
     makeKubeProxy: () => ({
       ask: async (address: { readonly text: string }) =>
         scene.kubeProxy === undefined ? kubeProxyAnswer({ 4: { id: '1', endMs: 0 } }) : scene.kubeProxy(address.text),

@@ -19,18 +19,22 @@ export type GateRig = {
   readonly gate: Gate;
   /** The kube-proxy of the node added last. */
   readonly kubeProxy: () => FakeKubeProxy;
-  readonly set: (listeners: readonly (readonly [ListenerKey, number | undefined])[]) => void;
+  readonly set: (listeners: readonly GatedEntry[]) => void;
   readonly setUp: (...nodes: readonly NodeName[]) => void;
   readonly setSilent: (node: NodeName) => void;
   /** Advances until the gate opens `dns` on `n1`; the time of that, or `undefined` if it does not open by `untilMs`. */
   readonly opensAt: (untilMs: number) => Promise<number | undefined>;
 };
 
-export function gated(
-  listeners: readonly (readonly [ListenerKey, number | undefined])[],
-): PersistentMap<ListenerKey, GatedListener> {
+/** A listener, and since when it is published, `found`: as this host found it. */
+export type GatedEntry = readonly [key: ListenerKey, publishedMs: number | undefined, how?: 'found'];
+
+export function gated(listeners: readonly GatedEntry[]): PersistentMap<ListenerKey, GatedListener> {
   return PersistentMap.empty<ListenerKey, GatedListener>().with(
-    listeners.map(([key, publishedMs]) => [key, { family: key === dns6 ? 6 : 4, publishedMs }]),
+    listeners.map(([key, publishedMs, how]) => [
+      key,
+      { family: key === dns6 ? 6 : 4, publishedMs, isFoundPublished: how === 'found' },
+    ]),
   );
 }
 

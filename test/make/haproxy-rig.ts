@@ -1,7 +1,7 @@
+import { probeBy } from './probe-by.ts';
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeHealth } from '../../src/health/health.ts';
 import type { CheckAnswer } from '../../src/ports/health.ts';
-import type { Probe } from '../../src/health/probe.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { type RecordedLog, type RecordedMetrics, recordLog, recordMetrics } from '../sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../sim/virtual-clock.ts';
@@ -34,7 +34,7 @@ export function makeMachineRig({
 } = {}): MachineRig {
   const log = recordLog();
   const metrics = recordMetrics();
-  const probe: Probe = async ({ text }) => (typeof probed === 'string' ? probed : probed(text));
+  const probe = probeBy((address) => (typeof probed === 'string' ? probed : probed(address)));
   const health = makeHealth({ probe, silenceMs: 15_000, clock, log, metrics });
   const proxy = makeHaproxy({
     folder,

@@ -7,6 +7,7 @@ export function sceneGate(parts: Partial<Gate> = {}): Gate {
     isOpen: () => true,
     isAnswering: () => true,
     subscribe: () => () => undefined,
+    resume: () => undefined,
     setListeners: () => undefined,
     setNodes: () => undefined,
     run: untilAborted,

@@ -7,8 +7,8 @@ export type Call =
   | { do: 'setStatus'; port: number; status: number }
   | { do: 'unlisten'; port: number; address?: string }
   | { do: 'fetch'; address: string; port: number; timeoutMs?: number }
-  /** Runs furiwake's own health probe; the answer is `text`. */
-  | { do: 'probe'; address: string }
+  /** Runs furiwake's own health probe. */
+  | { do: 'probe'; addresses: readonly string[] }
   /** Answers every datagram with `body` and the address and port that it came from: `n1 198.51.100.2 40000`. */
   | { do: 'serveUdp'; port: number; body: string }
   /**
@@ -37,5 +37,7 @@ export type Outcome = {
   readonly id?: number;
   readonly status?: number;
   readonly text?: string;
+  /** Of a probe, in the order of the addresses. */
+  readonly answers?: readonly string[];
   readonly end?: 'open' | 'ended' | 'reset';
 };

@@ -53,8 +53,9 @@ async function perform(call: Call): Promise<Outcome> {
     case 'fetch':
       return fetchOnce(call.address, call.port, call.timeoutMs ?? deadlineMs);
     case 'probe': {
-      const address = parseIp(call.address);
-      return address === undefined ? {} : { text: await probe(address, new AbortController().signal) };
+      const addresses = call.addresses.flatMap((text) => parseIp(text) ?? []);
+      const answers = await probe(new Map(addresses.map((ip, index) => [index, ip])), new AbortController().signal);
+      return { answers: addresses.map((_, index) => answers.get(index) ?? '') };
     }
     case 'serveUdp':
       return serveUdp(call.port, call.body);

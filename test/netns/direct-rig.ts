@@ -4,6 +4,7 @@ import { makeSubscribers, type Subscribers } from '../../src/async/subscribers.t
 import { parseIp } from '../../src/core/ip/ip.ts';
 import { parseRange } from '../../src/core/ip/range.ts';
 import type { NodeHealth } from '../../src/core/traffic/report.ts';
+import { serviceKey, type ServiceKey } from '../../src/core/model/names.ts';
 import { makeTable, nodesBackend, type TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
 import { mostPins } from '../../src/dataplane/direct/ruleset.ts';
@@ -11,6 +12,7 @@ import { makeHost } from '../../src/host/host.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';
 import type { Direct } from '../../src/ports/direct.ts';
+import type { Gate } from '../../src/ports/gate.ts';
 import { sceneGate } from '../make/scene-gate.ts';
 import { listener, localListener, localTable, nodeName, type Weights } from '../make/table.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
@@ -45,6 +47,7 @@ let stop: AbortController;
 let running: Promise<void>;
 let isAffine = false;
 let weights: Weights | undefined;
+let service = serviceKey('default', 'web');
 /** The verdicts on nodes, and since when those that are silent are; by name. After a change: `changes.tell()`. */
 export const verdicts: Map<string, NodeHealth> = new Map<string, NodeHealth>();
 export const silentSince: Map<string, number> = new Map<string, number>();
@@ -59,12 +62,17 @@ let lastPort = 20_000;
 /** A port that no flow has had. */
 export const nextPort = (): number => ++lastPort;
 
-beforeEach(async () => {
+/** The gate as `closed` says. */
+function byHand(): Gate {
+  return sceneGate({
+    isOpen: (_, node) => !closed.has(node),
+    isAnswering: (node) => !closed.has(node),
+    subscribe: changes.subscribe,
+  });
+}
+
+function start(gate: Gate): void {
   stop = new AbortController();
-  for (const each of [verdicts, silentSince, closed, drained]) each.clear();
-  isAffine = false;
-  weights = undefined;
-  limits.pins = mostPins;
   direct = makeDirect({
     exec: limited(lab.balancer.execPort),
     host: makeHost({ exec: lab.balancer.execPort, log: recordLog() }),
@@ -74,11 +82,7 @@ beforeEach(async () => {
     },
     silentSince: (name) => silentSince.get(name),
     silenceMs: 1_000,
-    gate: sceneGate({
-      isOpen: (_, node) => !closed.has(node),
-      isAnswering: (node) => !closed.has(node),
-      subscribe: changes.subscribe,
-    }),
+    gate,
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: allAnswer,
     own: () => new Map(),
@@ -88,11 +92,33 @@ beforeEach(async () => {
     metrics: recordMetrics(),
     lifetime: stop.signal,
   });
+}
+
+function run(): void {
+  running = direct.run(stop.signal);
+  running.catch(() => undefined);
+}
+
+/** Kills the adapter, and starts another one with this gate and first table: the table in the kernel stays. */
+export async function restart(gate: Gate, first: Parameters<typeof apply>[0] = {}): Promise<void> {
+  stop.abort();
+  await running.catch(() => undefined);
+  start(gate);
+  await apply(first);
+  run();
+}
+
+beforeEach(async () => {
+  for (const each of [verdicts, silentSince, closed, drained]) each.clear();
+  isAffine = false;
+  weights = undefined;
+  service = serviceKey('default', 'web');
+  limits.pins = mostPins;
+  start(byHand());
   for (const { ip4, ip6 } of lab.nodes)
     for (const address of [ip4, ip6]) await lab.balancer.exec('ping', '-c', '1', '-W', '2', address); // resolves its MAC
   await apply();
-  running = direct.run(stop.signal);
-  running.catch(() => undefined);
+  run();
 });
 afterEach(async () => {
   stop.abort();
@@ -120,10 +146,12 @@ export async function apply(
     readonly isAffine?: boolean;
     readonly sourceRanges?: readonly string[];
     readonly weights?: Weights;
+    readonly service?: ServiceKey;
   } = {},
 ): Promise<void> {
   isAffine = options.isAffine ?? isAffine;
   weights = options.weights ?? weights;
+  service = options.service ?? service;
   const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
     name: nodeName(name),
     addresses: [ip4, ip6].flatMap((text) => parseIp(text) ?? []),
@@ -135,6 +163,7 @@ export async function apply(
         protocol,
         dataplane: 'direct',
         isPublished: true,
+        service,
         isAffine,
         sourceRanges: options.sourceRanges?.flatMap((text) => {
           const range = parseRange(text);

@@ -6,7 +6,6 @@ import { makeRuntimeApi, unixSockets } from '../../src/dataplane/haproxy/client.
 import { listenPort } from '../../src/dataplane/haproxy/config.ts';
 import { type HaproxyOptions, makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { type HealthModule, makeHealth } from '../../src/health/health.ts';
-import type { CheckAnswer } from '../../src/ports/health.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import type { Log } from '../../src/ports/log.ts';
@@ -14,6 +13,7 @@ import type { Metrics } from '../../src/ports/metrics.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { node as tableNode, tableOf } from '../make/table.ts';
 import type { Outcome } from './agent-calls.ts';
+import { probeFrom } from './lab-probe.ts';
 import { type NetLab, type Node, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
 
@@ -85,8 +85,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     });
     const log = collectingLog(complaints);
     const health = makeHealth({
-      probe: async ({ text }) =>
-        ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as CheckAnswer,
+      probe: probeFrom(lab.balancer),
       silenceMs,
       clock: systemClock,
       log,

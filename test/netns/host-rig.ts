@@ -1,4 +1,4 @@
-import type { CheckAnswer } from '../../src/ports/health.ts';
+import { probeFrom } from './lab-probe.ts';
 import { mkdir } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { Agent } from '../../src/agent/agent.ts';
@@ -56,9 +56,7 @@ export async function startHostRig({
   const [log, metrics] = [recordLog(), recordMetrics()];
   const parts = await makeHostParts({
     machine: makeMachine({ clock, exec: wrap(lab.balancer.execPort), files: systemFiles }),
-    // A probe of this process would leave from outside of the lab.
-    probe: async ({ text }) =>
-      ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as CheckAnswer,
+    probe: probeFrom(lab.balancer),
     options: makeOptions({ stateDir }),
     isServing: true,
     log,

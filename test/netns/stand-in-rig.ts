@@ -1,3 +1,4 @@
+import { probeBy } from '../make/probe-by.ts';
 import { allAnswer } from '../make/answering-nodes.ts';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -75,7 +76,7 @@ beforeAll(async () => {
   await balancer.exec('ip', 'address', 'add', `${lanVip}/32`, 'dev', 'furiwake0', 'scope', 'link');
   const deps = { ...common, exec: balancer.execPort };
   host = makeHost(deps);
-  const health = makeHealth({ ...common, probe: async () => 'alive', silenceMs: 15_000 });
+  const health = makeHealth({ ...common, probe: probeBy(() => 'alive'), silenceMs: 15_000 });
   proxy = makeHaproxy({
     ...deps,
     folder: `${folder}/haproxy`,

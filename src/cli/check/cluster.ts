@@ -9,7 +9,7 @@ import { type CommandDeps, earlierStatePaths, statePaths } from '../../daemon/pl
 import { newIdentity } from '../../daemon/identity.ts';
 import { listAll } from '../../daemon/list-all.ts';
 import { missingRights, rights, showRight } from '../../daemon/rights.ts';
-import { type Probe, probeAll } from '../../health/probe.ts';
+import type { Probe } from '../../health/probe.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { makeIdentityFile } from '../../state/identity.ts';
 import { type RunOptions, siteOf } from '../options.ts';
@@ -99,7 +99,7 @@ async function checkNodes(nodes: readonly Node[], probe: Probe, signal: AbortSig
   const excluded = nodes.filter((node) => node.excluded !== undefined).map(({ name }) => name);
   const active = nodes.filter((node) => node.excluded === undefined);
   const targets = new Map(active.flatMap((node) => node.addresses).map((address) => [address.text, address]));
-  const answers = await probeAll(probe, targets, signal);
+  const answers = await probe(targets, signal);
   const those = (wanted: string): readonly string[] =>
     [...answers].filter(([, answer]) => answer === wanted).map(([address]) => address);
   const [healthy, unhealthy, alive, silent] = [those('ok'), those('unhealthy'), those('alive'), those('silent')];

@@ -4,7 +4,6 @@ import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { KubeProxy, KubeProxyAnswer } from '../../health/kube-proxy-sync.ts';
-import { probeAll } from '../../health/probe.ts';
 import type { CheckedHost } from './host.ts';
 
 /** What `direct` needs of a node. `ready`: all that can be seen from here. */
@@ -37,7 +36,7 @@ export async function findNextHops(
       kubeProxy.close();
     }
   };
-  const answers = await probeAll(ask, targets, signal);
+  const answers = await askEach(ask, targets);
   /** kube-proxy may listen on the address of one family only. */
   const answerOf = ({ name, addresses }: Node): KubeProxyAnswer | undefined =>
     addresses.map(({ text }) => answers.get(`${name} ${text}`)).find((answer) => answer !== undefined);
@@ -115,4 +114,19 @@ function troubleOf(
         advice: 'it gets no packets: use other nodes, or a load-balancer host outside the cluster',
       };
   }
+}
+
+const askedAtOnce = 500;
+
+async function askEach<Key, Answer>(
+  ask: (address: Ip) => Promise<Answer>,
+  targets: ReadonlyMap<Key, Ip>,
+): Promise<ReadonlyMap<Key, Answer>> {
+  const answers = new Map<Key, Answer>();
+  const waiting = targets.entries();
+  const work = async (): Promise<void> => {
+    for (const [key, address] of waiting) answers.set(key, await ask(address));
+  };
+  await Promise.all(Array.from({ length: Math.min(askedAtOnce, targets.size) }, work));
+  return answers;
 }

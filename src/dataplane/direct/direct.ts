@@ -8,29 +8,21 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { makeServerlessIndex } from '../../core/traffic/serverless.ts';
-import {
-  emptyTable,
-  type Listener,
-  type Listeners,
-  type TrafficTable,
-  usesHaproxy,
-  usesNat,
-} from '../../core/traffic/table.ts';
+import { emptyTable, type Listener, type TrafficTable, usesHaproxy, usesNat } from '../../core/traffic/table.ts';
 import type { Direct } from '../../ports/direct.ts';
 import type { Host, Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { readFlowClients } from '../nat/clients.ts';
-import { elementKey } from '../nftables/element.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
 import { readDirectCounters } from './direct-counters.ts';
+import { readEarlierTable, resumedSets } from './earlier-table.ts';
 import { makeFirstWaits } from './first-waits.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
-import { firstIdOf } from './ids.ts';
-import { directLayout, listenerElement } from './layout.ts';
+import { directLayout } from './layout.ts';
 import { makePinWatch } from './pin-watch.ts';
-import { type DirectProgram, nameOf } from './program.ts';
+import type { DirectProgram } from './program.ts';
 import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from './program-source.ts';
 import { directRules, directTable } from './ruleset.ts';
 import { makeStandIns } from './stand-ins.ts';
@@ -178,13 +170,12 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** A listener that leaves for another dataplane keeps its flows at nodes. */
   const isMine = (listener: Listener): boolean => listener.dataplane === 'direct' || standIns.has(listener);
 
-  /** An earlier process may have sent flows of these listeners to nodes. Their numbers say that they were of the same Services. */
-  const resume = async (listeners: Listeners, signal: AbortSignal): Promise<void> => {
-    const earlier = await kernel.elements(signal, ['listeners4', 'listeners6']);
-    if (earlier === undefined || earlier.size === 0) return;
-    const isEarlier = (listener: Listener): boolean =>
-      earlier.has(elementKey(listenerElement(listener, firstIdOf(nameOf(listener)))));
-    standIns.resume([...listeners.values()].filter(isEarlier));
+  const resume = async (first: TrafficTable, signal: AbortSignal): Promise<void> => {
+    const elements = await kernel.elements(signal, resumedSets);
+    if (elements === undefined) return;
+    const { listeners, open } = readEarlierTable(elements, first);
+    standIns.resume(listeners);
+    gate.resume(open);
   };
 
   const repair = async (signal: AbortSignal): Promise<string | undefined> => {
@@ -210,7 +201,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   return {
     apply: (next, signal) =>
       inTurn(async () => {
-        if (published === undefined && isFirst) await resume(next.listeners, signal);
+        if (published === undefined && isFirst) await resume(next, signal);
         const before = published?.listeners ?? emptyTable.listeners;
         const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
           const listener = next.listeners.get(key);

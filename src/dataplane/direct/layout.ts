@@ -22,6 +22,7 @@ import { nothingShared } from './stand-ins.ts';
  *   … that waits for its first node       waiting      0:1                               the kernel removes it after six seconds
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
+ *   … which were shown to serve it        shown        0:7 . 26, 0:7 . 27                only furiwake reads it, at its next start
  *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
  *                                         links        26 : "eth0"
  */
@@ -116,10 +117,13 @@ export function listenerElement({ address, port, protocol }: ListenerAddress, id
   return { set: `listeners${address.family}`, text: `${where} : ${classText(id)}` };
 }
 
-function slotElements({ id, marks }: SlotGroup): readonly Element[] {
+function slotElements({ id, marks, open }: SlotGroup): readonly Element[] {
   const group = classText(id);
-  const slots = marks.map((mark, slot) => ({ set: 'slots', text: `${group} . ${slot} : ${mark}` }));
-  return marks.length === smallSlotCount ? [{ set: 'small', text: group }, ...slots] : slots;
+  return [
+    ...(marks.length === smallSlotCount ? [{ set: 'small', text: group }] : []),
+    ...marks.map((mark, slot) => ({ set: 'slots', text: `${group} . ${slot} : ${mark}` })),
+    ...open.map((mark) => ({ set: 'shown', text: `${group} . ${mark}` })),
+  ];
 }
 
 function commonElements({ hops, nodeMacs }: DirectProgram): readonly Element[] {

@@ -19,8 +19,11 @@ import { nothingShared, type SharedListeners } from './stand-ins.ts';
 /** A node as a next hop. Registers are 32 bits wide: `mark` stands for the node. */
 export type NextHop = { readonly mark: number; readonly address: Ip; readonly link: string };
 
-/** The slots of all listeners that have the same backend and are open on the same nodes of it. With other slots it is another object. */
-export type SlotGroup = { readonly id: number; readonly marks: readonly number[] };
+/**
+ * The slots of all listeners that have the same backend and are open on the same nodes of it. With other slots it is another object.
+ * `open`: these nodes, also those that take no new flows now: the next process resumes with them.
+ */
+export type SlotGroup = { readonly id: number; readonly marks: readonly number[]; readonly open: readonly number[] };
 
 /** The contents of the table, apart from the syntax of nft. Unchanged parts keep their identity. */
 export type DirectProgram = {
@@ -130,14 +133,17 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       groupsByName.set(name, found);
       if (planned.has(found)) return found;
       planned.add(found);
-      const members = servers.filter(
-        ({ node, isDraining }) => !isDraining && takers.has(hopKey(node, family)) && !closed.includes(node),
-      );
-      const content = members.map(({ node, weight }) => `${node} ${weight}`).join();
+      const open = servers.filter(({ node }) => !closed.includes(node));
+      const members = open.filter(({ node, isDraining }) => !isDraining && takers.has(hopKey(node, family)));
+      const content = `${members.map(({ node, weight }) => `${node} ${weight}`).join()};${open.map(({ node }) => node).join()}`;
       if (found.content === content) return found;
       const slots = listener.backend === nodesBackend(family) ? slotCount : slotCountFor(members.length);
       found.content = content;
-      found.group = makeGroup(groupIds.of(name), nodeIds, members, slots);
+      found.group = {
+        id: groupIds.of(name),
+        marks: planMarks(nodeIds, members, slots),
+        open: open.map(({ node }) => nodeIds.of(node)),
+      };
       return found;
     };
 
@@ -215,7 +221,7 @@ type KnownGroup = {
 };
 
 function newGroup(name: string): KnownGroup {
-  return { name, listeners: new Set(), content: undefined, group: { id: 0, marks: [] } };
+  return { name, listeners: new Set(), content: undefined, group: { id: 0, marks: [], open: [] } };
 }
 
 /** The next hops, and (`takers`) those of them that take new flows. */
@@ -258,12 +264,12 @@ function slotCountFor(servers: number): number {
   return servers > 8 ? slotCount : smallSlotCount;
 }
 
-function makeGroup(id: number, nodeIds: Ids, servers: readonly Server[], slotsOfGroup: number): SlotGroup {
+function planMarks(nodeIds: Ids, servers: readonly Server[], slotsOfGroup: number): SlotGroup['marks'] {
   const slots = planSlots(
     servers.map(({ node, weight }) => ({ name: node, weight })),
     slotsOfGroup,
   );
-  return { id, marks: slots.map((name) => nodeIds.of(name as NodeName)) };
+  return slots.map((name) => nodeIds.of(name as NodeName));
 }
 
 /** A node in one family, as {@link DirectProgram.hops} names it. */

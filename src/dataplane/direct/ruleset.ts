@@ -34,6 +34,7 @@ export const directTable: TableSpec = {
     groups: 'map groups { type classid : classid;',
     small: 'set small { type classid;',
     slots: 'map slots { type classid . mark : mark;',
+    shown: 'set shown { type classid . mark;',
     gateways4: 'map gateways4 { type mark : ipv4_addr;',
     gateways6: 'map gateways6 { type mark : ipv6_addr;',
     links: 'map links { type mark : iface_index;',

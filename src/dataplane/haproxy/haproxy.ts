@@ -1,5 +1,6 @@
 import { makeBackoff } from '../../async/backoff.ts';
 import { makeLatch } from '../../async/latch.ts';
+import { restOfPeriod } from '../../async/rest-of-period.ts';
 import { makeSerial } from '../../async/serial.ts';
 import { makeSubscribers } from '../../async/subscribers.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
@@ -202,19 +203,20 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     let failures = 0;
     for (let waitMs = tickMs; ;) {
       await clock.sleep(waitMs, signal);
-      waitMs = tickMs;
+      const startMs = clock.monotonic();
       try {
         if (await tick(inTurn, signal)) noteUp();
         await inTurn(() => reconciler.save());
         tickTrouble.over();
         backoff.reset();
         failures = 0;
+        waitMs = restOfPeriod(tickMs, clock.monotonic() - startMs);
       } catch (error) {
         signal.throwIfAborted();
         // `revive` reports a HAProxy that does not serve. A single failure of one that serves is a death that `guard` noticed.
         failures = !(error instanceof RuntimeError) || (await revive(signal)) === 'serves' ? failures + 1 : 0;
         if (failures > 1) tickTrouble.failed(error);
-        if (failures !== 1) waitMs = backoff.next();
+        waitMs = failures === 1 ? tickMs : backoff.next();
       }
     }
   };

@@ -44,7 +44,7 @@ function elementsOf(listener: Listener): readonly Element[] {
         {
           ...directLayout.empty,
           ids: directLayout.empty.ids.with([[key, 1]]),
-          groups: directLayout.empty.groups.with([[key, { id: 1, marks: [1] }]]),
+          groups: directLayout.empty.groups.with([[key, { id: 1, marks: [1], open: [1] }]]),
         },
         listener,
       ),
