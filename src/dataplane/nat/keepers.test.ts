@@ -8,17 +8,17 @@ import type { Listener } from '../../core/traffic/table.ts';
 import { type Keepers, makeKeepers, type Members } from './keepers.ts';
 
 /** Per port: the Service and the backend of a listener with affinity, or none. */
-type Ports = readonly (readonly [service: string, backend: string] | undefined)[];
+type KeepersPorts = readonly (readonly [service: string, backend: string] | undefined)[];
 /** Per backend: its nodes, and whether each keeps its clients. */
-type Backends = Readonly<Partial<Record<string, readonly (readonly [node: number, keeps: boolean])[]>>>;
-type Step = { readonly ports: Ports; readonly backends: Backends };
+type BackendNodes = Readonly<Partial<Record<string, readonly (readonly [node: number, keeps: boolean])[]>>>;
+type KeepersStep = { readonly ports: KeepersPorts; readonly backends: BackendNodes };
 
 const names = ['local4:a', 'local4:b', 'nodes4'] as const;
 const nodesOf = fc.uniqueArray(fc.tuple(fc.nat({ max: 3 }), fc.boolean()), {
   selector: ([node]) => node,
   maxLength: 4,
 });
-const step: fc.Arbitrary<Step> = fc.record({
+const step: fc.Arbitrary<KeepersStep> = fc.record({
   ports: fc.array(fc.option(fc.tuple(fc.constantFrom('a', 'b'), fc.constantFrom(...names)), { nil: undefined }), {
     minLength: 4,
     maxLength: 4,
@@ -26,7 +26,7 @@ const step: fc.Arbitrary<Step> = fc.record({
   backends: fc.record(Object.fromEntries(names.map((name) => [name, nodesOf])), { requiredKeys: [] }),
 });
 
-function listenersOf(ports: Ports): readonly Listener[] {
+function listenersOf(ports: KeepersPorts): readonly Listener[] {
   return ports.flatMap((port, index) => {
     if (port === undefined) return [];
     const [service, backend] = port;
@@ -35,7 +35,7 @@ function listenersOf(ports: Ports): readonly Listener[] {
   });
 }
 
-function inputsOf({ ports, backends }: Step): Parameters<ReturnType<typeof makeKeepers>> {
+function inputsOf({ ports, backends }: KeepersStep): Parameters<ReturnType<typeof makeKeepers>> {
   const listeners = PersistentMap.from(listenersOf(ports).map((each) => [each.key, each] as const));
   const members = Object.entries(backends).map(([name, nodes = []]): [BackendId, Members] => {
     const all = nodes.map(([node, keeps]) => ({ node: `n${node}` as never, address: ip(`192.0.2.1${node}`), keeps }));
