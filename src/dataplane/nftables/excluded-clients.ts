@@ -9,7 +9,7 @@ import type { Client, Host } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 
 /**
- * Ends the connections of HAProxy whose clients a change of source ranges has excluded: nftables looks at the ranges when a
+ * Ends the connections of HAProxy whose clients a change of source ranges has excluded: nftables checks the ranges when a
  * connection opens, and not at each packet.
  */
 export type ExcludedClients = {
