@@ -135,7 +135,7 @@ async function findGateway(
       found.push({
         found: `this host forwards IPv${family} and may be the gateway of ${names}: they are not on the LAN of its default route`,
         advice:
-          'the answers of such a node cross this host, which drops them, because their source is an address of its own: give the nodes another gateway, or use haproxy',
+          'the answers of such a node cross this host, which drops them, because their source is an address of its own: give the nodes another gateway; run probes them, and without the annotation furiwake.dev/dataplane it uses no such node',
       });
   }
   return found;

@@ -46,6 +46,7 @@ export async function findNextHops(
     isOwn: ({ text }) => network.addresses().own.has(text),
     linkOf,
     isAnswering: (node) => answering.get(node) !== undefined,
+    isCrossing: () => false,
     isUnheard: () => false,
   });
   return nodes.flatMap(({ name, addresses }) =>
@@ -53,7 +54,9 @@ export async function findNextHops(
       const { family } = address;
       const obstacle = obstacles.get(name)?.[family];
       const state =
-        obstacle === undefined || obstacle === 'unheard' ? syncState(answering.get(name), family) : obstacle;
+        obstacle === undefined || obstacle === 'crossing' || obstacle === 'unheard'
+          ? syncState(answering.get(name), family)
+          : obstacle;
       return { node: name, family, link: linkOf(address), state };
     }),
   );

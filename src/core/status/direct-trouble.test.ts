@@ -42,6 +42,10 @@ test.each<[words: string, known: Known]>([
     { n1: { health: 'unhealthy' }, n2: { obstacle: 'thisHost' }, n3: { obstacle: 'offLink' } },
   ],
   [
+    'n2 has the load-balancer host as the gateway to clients outside the LAN, and it drops such answers: use another gateway, or furiwake.dev/dataplane=direct if all clients are on the LAN; n1, n3 are not shown to send packets with the address as source: the LAN may refuse them',
+    { n1: { obstacle: 'unheard' }, n2: { obstacle: 'crossing' }, n3: { obstacle: 'unheard' } },
+  ],
+  [
     'kube-proxy on n1, n2, n3 does not answer at port 10256: open the port to the load-balancer host',
     { n1: { obstacle: 'noAnswer' }, n2: { obstacle: 'noAnswer' }, n3: { obstacle: 'noAnswer' } },
   ],

@@ -1,6 +1,6 @@
 import type { AssignedAddress } from '../addresses/assignment.ts';
 import type { Family } from '../ip/ip.ts';
-import { kubeProxyHealthPort } from '../model/contract.ts';
+import { dataplaneAnnotation, kubeProxyHealthPort } from '../model/contract.ts';
 import type { NodeName } from '../model/names.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { addressOfNode, listenerKey, type Listeners, type TrafficTable } from '../traffic/table.ts';
@@ -34,7 +34,17 @@ export function closedPorts(
 }
 
 /** The causes that keep packets from a node, in the order in which they are reported. */
-const obstacles = ['drained', 'silent', 'unhealthy', 'thisHost', 'offLink', 'noAnswer', 'unheard', 'unproven'] as const;
+const obstacles = [
+  'drained',
+  'silent',
+  'unhealthy',
+  'thisHost',
+  'offLink',
+  'noAnswer',
+  'crossing',
+  'unheard',
+  'unproven',
+] as const;
 type Obstacle = (typeof obstacles)[number];
 
 /** By family, why `direct` sends no packets to any node, as part of a sentence. */
@@ -79,6 +89,8 @@ function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
       return `${names} ${has} no address in a LAN of the load-balancer host`;
     case 'noAnswer':
       return `kube-proxy on ${names} does not answer at port ${kubeProxyHealthPort}: open the port to the load-balancer host`;
+    case 'crossing':
+      return `${names} ${has} the load-balancer host as the gateway to clients outside the LAN, and it drops such answers: use another gateway, or ${dataplaneAnnotation}=direct if all clients are on the LAN`;
     case 'unheard':
       return `${names} ${is} not shown to send packets with the address as source: the LAN may refuse them`;
     case 'unproven':
