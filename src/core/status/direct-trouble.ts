@@ -35,6 +35,7 @@ export function closedPorts(
 
 /** The causes that keep packets from a node, in the order in which they are reported. */
 const obstacles = [
+  'noTable',
   'drained',
   'silent',
   'unhealthy',
@@ -60,9 +61,11 @@ export function directTrouble({
     const found = Map.groupBy(
       [...nodes.values()].filter((node) => addressOfNode(node, family) !== undefined),
       ({ name, state }): Obstacle => {
+        const obstacle = directObstacles.get(name)?.[family];
+        if (obstacle === 'noTable') return obstacle;
         if (state === 'drain') return 'drained';
         const verdict = health.get(name)?.[family] ?? 'up';
-        return verdict === 'up' ? (directObstacles.get(name)?.[family] ?? 'unproven') : verdict;
+        return verdict === 'up' ? (obstacle ?? 'unproven') : verdict;
       },
     );
     return obstacles
@@ -79,6 +82,8 @@ function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
   const names = nodeNames(nodes);
   const [is, has] = nodes.length === 1 ? ['is', 'has'] : ['are', 'have'];
   switch (obstacle) {
+    case 'noTable':
+      return 'nft or the kernel of the load-balancer host lacks what direct needs: furiwake check says what';
     case 'drained':
     case 'silent':
     case 'unhealthy':

@@ -8,7 +8,14 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { makeServerlessIndex } from '../../core/traffic/serverless.ts';
-import { emptyTable, type Listener, type TrafficTable, usesHaproxy, usesNat } from '../../core/traffic/table.ts';
+import {
+  emptyTable,
+  type Listener,
+  stackDataplane,
+  type TrafficTable,
+  usesHaproxy,
+  usesNat,
+} from '../../core/traffic/table.ts';
 import type { Direct } from '../../ports/direct.ts';
 import type { Host, Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
@@ -21,11 +28,13 @@ import { readEarlierTable, resumedSets } from './earlier-table.ts';
 import { makeFirstWaits } from './first-waits.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
 import { directLayout } from './layout.ts';
+import { withoutTable } from './obstacles.ts';
 import { makePinWatch } from './pin-watch.ts';
 import type { DirectProgram } from './program.ts';
 import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from './program-source.ts';
 import { directRules, directTable } from './ruleset.ts';
 import { makeStandIns } from './stand-ins.ts';
+import { makeTableTrial } from './try-table.ts';
 
 const nothing = { groups: PersistentMap.empty<ListenerKey, never>(), refusals: new Map() } as const;
 
@@ -82,6 +91,7 @@ export function makeDirect(deps: DirectDeps): Direct {
     log,
     monotonic: () => clock.monotonic(),
   });
+  const ifAble = makeTableTrial({ ...deps, isInPlace: () => kernel.isInPlace() });
   const inTurn = makeSerial();
   const changed = makeLatch();
   /** Set when there is a table to watch. */
@@ -152,12 +162,23 @@ export function makeDirect(deps: DirectDeps): Direct {
     return wasThere;
   };
 
+  /** Without a table: only listeners without a stand-in are refused. */
+  const leaveToStandIns = async (lacking: string, signal: AbortSignal): ReturnType<Direct['apply']> => {
+    await remove(signal); // that of another release would send packets to the nodes of then
+    ids = PersistentMap.empty();
+    reported.set(nothing, withoutTable(table.nodes), source.onLink(table.nodes));
+    const alone = [...table.listeners.values()].filter((each) => stackDataplane(each) === undefined);
+    return new Map(alone.map(({ key }) => [key, lacking]));
+  };
+
   const program = async (signal: AbortSignal, isRefresh = true): ReturnType<Direct['apply']> => {
     if (published === undefined) return new Map();
     source.follow(table);
     if (table.listeners.size > 0) {
       const next = await source.next(table, { isLost, isRefresh }, signal);
-      const refusals = await applySorted({ ...next, waiting: waitingNow(next.groups) }, signal);
+      const sorted = { ...next, waiting: waitingNow(next.groups) };
+      const { refusals, lacking } = await ifAble(() => applySorted(sorted, signal), signal);
+      if (lacking !== undefined) return await leaveToStandIns(lacking, signal);
       ({ ids } = next);
       reported.set({ groups: next.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
       inUse.set();

@@ -34,3 +34,13 @@ export function findObstacles(
     }
   return found;
 }
+
+/** Of a host that cannot load the table: no node can be a next hop. */
+export function withoutTable(nodes: TrafficTable['nodes']): DirectObstacles {
+  return new Map(
+    Array.from(nodes.values(), ({ name, addresses }) => [
+      name,
+      Object.fromEntries(addresses.map(({ family }) => [family, 'noTable' as const])),
+    ]),
+  );
+}
