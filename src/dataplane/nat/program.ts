@@ -119,7 +119,7 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
 /** Those of a backend, and those that keep the clients that they have. */
 type BackendServers = { readonly all: readonly Taker[]; readonly keeping: readonly Taker[] };
 
-/** A node keeps its number as long as the listener belongs to the Service and the node to its backend. */
+/** A node keeps its number as long as the listener belongs to the Service. */
 function makeKeepers(): (
   listeners: TrafficTable['listeners'],
   affine: ReadonlySet<ListenerKey>,
@@ -134,8 +134,8 @@ function makeKeepers(): (
     for (const key of affine) {
       const listener = listeners.get(key);
       if (listener === undefined) continue;
-      const { service, backend } = listener;
-      const nameOf = ({ node, address }: Taker): string => `${key} ${service} ${node.name} ${address.text}`;
+      const { uid, backend } = listener;
+      const nameOf = ({ node, address }: Taker): string => `${key} ${uid} ${node.name} ${address.text}`;
       const { all = [], keeping = [] } = servers.get(backend) ?? {};
       for (const server of all) names.add(nameOf(server));
       const keepers = keeping.map((server) => ({ address: server.address, number: ids.of(nameOf(server)) }));
