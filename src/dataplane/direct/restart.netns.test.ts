@@ -59,7 +59,6 @@ describe('flows at a node that drains', () => {
     drained.add('n1');
     await apply();
     const kept = new Map([...all].filter(([, node]) => node === 'n1'));
-    expect(kept.size).toBeGreaterThan(0);
     await expectSame(vip, kept);
     return kept;
   }
@@ -67,12 +66,14 @@ describe('flows at a node that drains', () => {
   test('stay there over a kill, also those of a Service that was created again under the same name', async () => {
     await apply({ uid: 'second' });
     const kept = await keptFlows();
+    expect(kept.size).toBeGreaterThan(0);
     await restart(byHand());
     await expectSame(vip, kept);
   });
 
   test('are not those of a Service that was created again under the same name while furiwake was down', async () => {
     const kept = await keptFlows();
+    expect(kept.size).toBeGreaterThan(0);
     await restart(byHand(), { uid: 'second' });
     for (const port of kept.keys()) expect(['n2', 'n3']).toContain(await nodeOf(vip, port));
   });
