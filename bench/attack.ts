@@ -131,6 +131,7 @@ async function startWays(
     ...common,
     ...silence,
     health,
+    idleSeconds: 10_800,
     host: { clientsOf: async () => new Map() },
     gate: sceneGate(),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),

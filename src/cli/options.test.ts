@@ -39,6 +39,7 @@ describe('the flags', () => {
       reservedPorts: new Set([22]),
       defaults: [],
       idleTimeoutSeconds: 3600,
+      directIdleSeconds: 10_800,
       nodeSilenceSeconds: 15,
       onLeaseLoss: 'withdraw',
       metricsAddress: { host: '127.0.0.1', port: 9470 },
@@ -99,6 +100,7 @@ describe('the flags', () => {
   test.each([
     ['--idle-timeout', '1h', 'expected seconds from 1 to 2000000, e.g. 3600'],
     ['--idle-timeout', '0', 'expected seconds from 1 to 2000000, e.g. 3600'],
+    ['--direct-idle-timeout', '59', 'expected seconds from 60 to 2000000, e.g. 10800'],
     ['--node-silence-timeout', '2', 'expected seconds from 3 to 2000000, e.g. 15'],
     ['--on-lease-loss', 'panic', 'expected withdraw or keep'],
     ['--kubeconfig', '', 'expected the path of a file'],

@@ -48,6 +48,7 @@ type SiteOptions = ScopeOptions & {
 type TrafficOptions = {
   readonly defaults: Site['defaults'];
   readonly idleTimeoutSeconds: number;
+  readonly directIdleSeconds: number;
   /** How long a node may be silent before its connections are reset. */
   readonly nodeSilenceSeconds: number;
   readonly onLeaseLoss: 'withdraw' | 'keep';
@@ -178,6 +179,14 @@ const trafficFlags: Flags<TrafficOptions> = {
     help: 'close connections that are idle for this long',
     byDefault: '3600',
     expected: secondsExpected(1, 3600),
+  },
+  directIdleSeconds: {
+    schema: seconds(60),
+    syntax: '--direct-idle-timeout <seconds>',
+    group: 'Traffic',
+    help: 'how long an idle TCP connection of direct stays with its node when the nodes change',
+    byDefault: '10800',
+    expected: secondsExpected(60, 10800),
   },
   nodeSilenceSeconds: {
     schema: seconds(3),

@@ -48,7 +48,7 @@ export type HostParts = {
 };
 
 export type HostPartsDeps = {
-  readonly options: Pick<RunOptions, 'stateDir' | 'idleTimeoutSeconds' | 'nodeSilenceSeconds'>;
+  readonly options: Pick<RunOptions, 'stateDir' | 'idleTimeoutSeconds' | 'directIdleSeconds' | 'nodeSilenceSeconds'>;
   readonly machine: Platform;
   /** Checks a node from this host. */
   readonly probe: Probe;
@@ -62,7 +62,7 @@ export type HostPartsDeps = {
 
 export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   const { machine, probe, log, metrics, lifetime } = deps;
-  const { stateDir, idleTimeoutSeconds, nodeSilenceSeconds } = deps.options;
+  const { stateDir, idleTimeoutSeconds, directIdleSeconds, nodeSilenceSeconds } = deps.options;
   const { exec, files, clock } = machine;
   const paths = statePaths(stateDir);
   const earlier = earlierStatePaths(stateDir);
@@ -115,6 +115,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     host,
     silentSince,
     silenceMs,
+    idleSeconds: directIdleSeconds,
     gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),
     linkOf: (address) => links.linkOf(address),
     answering: makeAnsweringNodes({

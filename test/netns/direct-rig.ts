@@ -82,6 +82,7 @@ function start(gate: Gate): void {
     },
     silentSince: (name) => silentSince.get(name),
     silenceMs: 1_000,
+    idleSeconds: 7_500,
     gate,
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: allAnswer,

@@ -52,6 +52,7 @@ export function startDirect(): void {
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
+    idleSeconds: 10_800,
     gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: gate.subscribe }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: { ...allAnswer, has: () => nodes.areProven },

@@ -83,7 +83,7 @@ function unreachableHere(users: readonly Service[]): readonly string[] {
 
 /** Loads the table in a network namespace of its own, which ends with nft. */
 async function tryTable(exec: Exec, signal: AbortSignal): Promise<readonly Concern[]> {
-  const stdin = renderTable(directTable, [], 1, directRules(['lo']));
+  const stdin = renderTable(directTable, [], 1, directRules(['lo'], 10_800));
   try {
     await exec.run('unshare', ['--net', 'nft', '-f', '-'], { stdin, signal });
     return [];

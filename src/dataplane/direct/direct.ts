@@ -35,6 +35,8 @@ export type DirectDeps = ProgramSourceDeps & {
   readonly silentSince: (node: NodeName, family: Family) => number | undefined;
   /** A node that is silent for so long loses the flows that it has; it gets no new ones before. */
   readonly silenceMs: number;
+  /** A TCP connection without a packet for so long may move to another node. */
+  readonly idleSeconds: number;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Ends the helper programs; the table stays, so that traffic continues. */
@@ -60,7 +62,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       empty: { ...directLayout.empty, devices: [] },
       withRestOf: (target, other) => ({ ...target, ...directLayout.withRestOf(target, other) }),
     },
-    rulesOf: ({ devices }) => directRules(devices),
+    rulesOf: ({ devices }) => directRules(devices, deps.idleSeconds),
   });
   const repairs = metrics.counter('furiwake_direct_repairs_total', 'Times that the table of direct was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */

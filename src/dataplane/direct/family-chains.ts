@@ -24,8 +24,8 @@ const datagram = {
 const carriedAddress = { 4: '@th,192,32', 6: '@th,256,128' } as const;
 const carriedPorts = { 4: '@th,240,16 . @th,224,16 . @th,136,8', 6: '@th,400,16 . @th,384,16 . @th,112,8' } as const;
 
-/** The chains of one family, see `ruleset.ts`. */
-export function familyChains(name: 4 | 6): string {
+/** The chains of one family, see `ruleset.ts`. A TCP connection without a packet for `idleSeconds` loses its pin. */
+export function familyChains(name: 4 | 6, idleSeconds: number): string {
   const [ip, hops] = name === 4 ? ['ip', 'ip ttl'] : ['ip6', 'ip6 hoplimit'];
   const hash = `jhash ${ip} saddr . ${ip} daddr . th sport . th dport . meta l4proto`;
   const carriedHash = `jhash ${carriedAddress[name]} . ${ip} daddr . ${carriedPorts[name]}`;
@@ -67,7 +67,7 @@ export function familyChains(name: 4 | 6): string {
 	chain keep${name} {
 		${hops} < 8 goto send${name}
 		tcp flags & (fin | rst) != 0 goto end${name}
-		meta l4proto tcp update @pins { meta priority . ${flow} timeout 3h : meta mark }
+		meta l4proto tcp update @pins { meta priority . ${flow} timeout ${idleSeconds}s : meta mark }
 		meta l4proto != tcp update @pins { meta priority . ${flow} timeout 3m : meta mark }
 		goto send${name}
 	}
@@ -91,7 +91,7 @@ export function familyChains(name: 4 | 6): string {
 
 	chain stay${name} {
 		${hops} < 8 goto send${name}
-		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout 3h : meta mark }
+		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout ${idleSeconds}s : meta mark }
 		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
 		meta l4proto != tcp update @seen { meta priority . ${flow} }
 		update @clients { meta priority . ${client} timeout 3h : meta mark } goto send${name}

@@ -42,6 +42,7 @@ function startDirect(): void {
     ...silence,
     exec,
     health,
+    idleSeconds: 10_800,
     host: makeHost({ ...common, exec }),
     gate: sceneGate({ isOpen: () => isOpen }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),

@@ -1,5 +1,5 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
-import type { NodeName } from '../../core/model/names.ts';
+import type { BackendId, NodeName } from '../../core/model/names.ts';
 import { addressOfNode, backendOf, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Link } from '../../ports/network.ts';
 import type { ProbedPath } from './answer-probe.ts';
@@ -35,8 +35,7 @@ export function probedPaths(host: {
   const listeners = [...table.listeners.values()].filter(({ dataplane }) => dataplane === 'direct');
   const vips = { 4: vipOf(listeners, 4), 6: vipOf(listeners, 6) };
   const usable = listeners.filter(({ protocol, sourceRanges }) => protocol === 'TCP' && sourceRanges === undefined);
-  const isServedBy = (node: NodeName, { backend, address }: Listener): boolean =>
-    backendOf(table, backend, address.family).servers.some((each) => each.node === node && !each.isDraining);
+  const served = backendsOf(table, usable, new Set(missing.map(({ node }) => node)));
   const sources = new Map<string, Ip>();
   for (const address of host.own) {
     const link = linkOf(address);
@@ -46,11 +45,14 @@ export function probedPaths(host: {
     const [link, nodeMac] = [linkOf(address), macs.get(address.text)];
     const source = link && sources.get(`${link.index} ${family}`);
     if (link === undefined || source === undefined || nodeMac === undefined) return undefined;
-    const served = usable.filter((each) => each.address.family === family && isServedBy(node, each));
-    const open = served.filter((each) => each.isPublished && host.isOpen(each, node));
-    const alone = served.length === 0 || host.isUnheard(hopKey(node, family)) ? vips[family] : undefined;
+    const isServed = (each: Listener): boolean =>
+      each.address.family === family && served.get(node)?.has(each.backend) === true;
+    const mayBeAlone = host.isUnheard(hopKey(node, family)) || !usable.some(isServed);
+    const alone = mayBeAlone ? vips[family] : undefined;
+    const start = alone === undefined ? turn : Math.floor(turn / 2);
+    const open = nextFrom(start, usable, (each) => isServed(each) && each.isPublished && host.isOpen(each, node));
     const targets = [
-      ...open.map(({ address: vip, port }) => ({ vip, port })),
+      ...(open === undefined ? [] : [{ vip: open.address, port: open.port }]),
       ...(alone === undefined ? [] : [{ vip: alone, port: undefined }]),
     ];
     const target = targets[turn % targets.length];
@@ -66,4 +68,24 @@ export function probedPaths(host: {
 
 function vipOf(listeners: readonly Listener[], family: Family): Ip | undefined {
   return listeners.find(({ address }) => address.family === family)?.address;
+}
+
+/** For each of these nodes the backends in which it takes new flows, of those that the listeners have. */
+function backendsOf(
+  table: TrafficTable,
+  listeners: readonly Listener[],
+  nodes: ReadonlySet<NodeName>,
+): ReadonlyMap<NodeName, ReadonlySet<BackendId>> {
+  const families = new Map(listeners.map(({ backend, address }) => [backend, address.family]));
+  const found = new Map<NodeName, Set<BackendId>>();
+  for (const [id, family] of families)
+    for (const { node, isDraining } of backendOf(table, id, family).servers)
+      if (nodes.has(node) && !isDraining) found.set(node, (found.get(node) ?? new Set()).add(id));
+  return found;
+}
+
+/** The first one that fits, from `start` on and then from the beginning. */
+function nextFrom<T>(start: number, list: readonly T[], fits: (each: T) => boolean): T | undefined {
+  const at = start % list.length;
+  return list.slice(at).find(fits) ?? list.slice(0, at).find(fits);
 }

@@ -82,12 +82,12 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   const macsOf = makeKnownMacs(exec);
   const linksOf = makeVipLinks(linkOf);
 
-  const obstaclesAmong = (nodes: TrafficTable['nodes'], unheard: readonly ReadonlySet<string>[]): DirectObstacles =>
+  const obstaclesAmong = (nodes: TrafficTable['nodes'], unheard: ReadonlySet<string>): DirectObstacles =>
     findObstacles(nodes, {
       isOwn,
       linkOf,
       isAnswering: (node) => gate.isAnswering(node),
-      isUnheard: (node, family) => unheard.some((hops) => hops.has(hopKey(node, family))),
+      isUnheard: (node, family) => unheard.has(hopKey(node, family)),
     });
 
   return {
@@ -134,10 +134,11 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs: new Set(macs.values()), isOpen }), devices };
     },
     mayOpen: (nodes) => {
-      const found = obstaclesAmong(nodes, [answering.silent()]);
+      const found = obstaclesAmong(nodes, answering.silent());
       return (node, family) => found.get(node)?.[family] === undefined;
     },
-    obstacles: (nodes) => obstaclesAmong(nodes, [answering.silent(), ...awaited.values()]),
+    obstacles: (nodes) =>
+      obstaclesAmong(nodes, new Set([...answering.silent(), ...[...awaited.values()].flatMap((hops) => [...hops])])),
     onLink: (nodes) =>
       new Set(
         addressesOf(nodes)

@@ -72,7 +72,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  * - A frame from a node's MAC has been here before: the node does not know the address, and routed it back. It must not
  *   circle until its TTL ends.
  * - A flow is pinned to its node by a packet that is not a SYN, or by its second datagram within ten seconds: neither a flood
- *   of SYNs nor one of single datagrams fills the map. A connection is pinned for a minute first, by its next packet for hours, so
+ *   of SYNs nor one of single datagrams fills the map. A connection is pinned for a minute first, by its next packet for `idleSeconds`, so
  *   that forged packets do not fill the map for long; a packet that a node routed back (its TTL was set to 8) does not count. A
  *   SYN deletes the pin of an earlier connection from the same port. Without a change of the slots the hash alone decides the same.
  * - In `checked` are the listeners with affinity, and those of UDP and SCTP with nodes of their own: `keepers` has their nodes with
@@ -88,7 +88,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   flow, and to no other. The hash over the carried client is the same as over the client's own packets.
  * - Only the first fragment of a datagram has ports. It leaves its node in a map for the others, which follow it in order.
  */
-export function directRules(devices: readonly string[]): string {
+export function directRules(devices: readonly string[], idleSeconds: number): string {
   const hook =
     devices.length === 0
       ? ''
@@ -120,5 +120,5 @@ export function directRules(devices: readonly string[]): string {
 		meta priority @refused drop
 		drop
 	}
-${familyChains(4)}${familyChains(6)}${hook}`;
+${familyChains(4, idleSeconds)}${familyChains(6, idleSeconds)}${hook}`;
 }

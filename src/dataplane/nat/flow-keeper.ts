@@ -1,4 +1,5 @@
-import type { ListenerKey, ServiceUid } from '../../core/model/names.ts';
+import type { Ip } from '../../core/ip/ip.ts';
+import type { BackendId, ListenerKey, ServiceUid } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { emptyTable, type ListenerAddress, type Listeners } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
@@ -60,7 +61,8 @@ export function makeFlowKeeper(deps: {
         const listener = listeners.get(key); // it is back: a client may have sent packets meanwhile
         if (listener !== undefined) changed.set(key, listener);
       }
-      const isWhole = seen?.places !== places;
+      const moved = seen && movedBackends(seen.places, places);
+      const isWhole = moved === undefined || !addListenersOf(moved, listeners, changed);
       if (isWhole || changed.size > 0) {
         const count = await endStaleFlows(deps.exec, { listeners, places, changed, isWhole }, signal);
         ended.add(count);
@@ -77,4 +79,29 @@ export function makeFlowKeeper(deps: {
       return [...new Set([...left.keys(), ...PersistentMap.changedKeys(inForce.listeners, wanted)])].filter(isOther);
     },
   };
+}
+
+/** The backends whose nodes differ; `undefined`: flows of any backend may be at a node that is lost, or no longer is. */
+function movedBackends(before: FlowPlaces, after: FlowPlaces): ReadonlySet<BackendId> | undefined {
+  if (before === after) return new Set();
+  const textOf = (ips: readonly Ip[] = []): string => ips.map(({ text }) => text).join(' ');
+  if (textOf(before.lost) !== textOf(after.lost)) return undefined;
+  const ids = new Set([...before.members.keys(), ...after.members.keys()]);
+  return new Set([...ids].filter((id) => textOf(before.members.get(id)) !== textOf(after.members.get(id))));
+}
+
+/** Beyond so many listeners the kernel is asked for all flows, not for those of each. */
+const mostAsked = 64;
+
+/** Adds the listeners that use these backends to `changed`; false: they are too many. */
+function addListenersOf(
+  backends: ReadonlySet<BackendId>,
+  listeners: Listeners,
+  changed: Map<ListenerKey, ListenerAddress>,
+): boolean {
+  if (backends.size === 0) return true;
+  const using = [...listeners.values()].filter(({ backend }) => backends.has(backend));
+  if (using.length > mostAsked) return false;
+  for (const listener of using) changed.set(listener.key, listener);
+  return true;
 }

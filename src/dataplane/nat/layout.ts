@@ -34,7 +34,7 @@ export const natLayout: Layout<NatProgram> = {
     listeners: PersistentMap.empty(),
     numberOf: () => 0,
     groups: new Map(),
-    keepers: new Map(),
+    keepers: PersistentMap.empty(),
     own: new Map(),
     guard: noGuard,
   },
@@ -76,12 +76,8 @@ export const natLayout: Layout<NatProgram> = {
   // A change of the own addresses may concern every restricted listener.
   mayDiffer: (before, after) => {
     const { own, keepers } = after;
-    const keeping = before.keepers === keepers ? [] : [...keepers.keys()];
     const restricted = before.own === own ? [] : [...after.listeners.values()].filter((each) => each.sourceRanges);
-    return [
-      ...keeping.filter((key) => before.keepers.get(key) !== keepers.get(key)),
-      ...restricted.map(({ key }) => key),
-    ];
+    return [...PersistentMap.changedKeys(before.keepers, keepers), ...restricted.map(({ key }) => key)];
   },
   rest: (program) => [...commonElements(program), ...[...slotsOf(program)].flatMap(slotElements)],
   restChange: (before, after) => {

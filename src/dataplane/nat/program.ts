@@ -1,6 +1,7 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
-import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
+import type { BackendId, NodeName } from '../../core/model/names.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
 import {
   addressOfNode,
@@ -9,16 +10,14 @@ import {
   type TrafficNode,
   type TrafficTable,
 } from '../../core/traffic/table.ts';
-import { makeIds, makeLastingIds } from '../direct/ids.ts';
+import { makeIds } from '../direct/ids.ts';
 import type { Guard } from './forwarding.ts';
+import { type Keepers, makeKeepers, type Member, type Members } from './keepers.ts';
 import { makeUses } from './uses.ts';
 import { natSlotCount } from './ruleset.ts';
 
 /** Nodes that take flows, for all backends that have the same ones: the address of the node of each slot. */
 export type NatGroup = { readonly id: number; readonly family: Family; readonly slots: readonly Ip[] };
-
-/** A node that keeps the clients which it has: its number for one holder of a listener. */
-export type Keeper = { readonly address: Ip; readonly number: number };
 
 /** The contents of the table, apart from the syntax of nft. Unchanged parts keep their identity. */
 export type NatProgram = {
@@ -28,7 +27,7 @@ export type NatProgram = {
   /** A backend without a group refuses its flows. */
   readonly groups: ReadonlyMap<BackendId, NatGroup>;
   /** Of each listener with affinity. */
-  readonly keepers: ReadonlyMap<ListenerKey, readonly Keeper[]>;
+  readonly keepers: Keepers;
   /** The host's own addresses. */
   readonly own: ReadonlyMap<string, Ip>;
   /** Where only flows of furiwake are forwarded. */
@@ -56,7 +55,7 @@ export type NatPlan = Pick<NatProgram, 'groups' | 'keepers'> & { readonly places
 export function makeNatPlanner(): (input: NatInput) => NatPlan {
   const ids = makeIds();
   let known = new Map<string, NatGroup>();
-  let plan: NatPlan = { groups: new Map(), keepers: new Map(), places: { members: new Map(), lost: [] } };
+  let plan: NatPlan = { groups: new Map(), keepers: PersistentMap.empty(), places: { members: new Map(), lost: [] } };
   const keepersOf = makeKeepers();
   const usesOf = makeUses();
 
@@ -69,7 +68,7 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
     const groups = new Map<BackendId, NatGroup>();
     const members = new Map<BackendId, readonly Ip[]>();
     const lost = new Map<string, Ip>();
-    const servers = new Map<BackendId, BackendServers>();
+    const servers = new Map<BackendId, Members>();
     const used = new Map<string, NatGroup>();
     const uses = usesOf(table.listeners);
     for (const [backend, family] of uses.backends) {
@@ -88,9 +87,10 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
       const takers = kept.filter(
         ({ node, server }) => !server.isDraining && node.state === 'active' && (isUp(node, family) || !someUp[family]),
       );
+      const memberOf = ({ node, address }: Taker): Member => ({ node: node.name, address });
       servers.set(backend, {
-        all: addressed,
-        keeping: kept.filter(({ node }) => isUp(node, family) || !someUp[family]),
+        all: addressed.map(memberOf),
+        keeping: kept.filter(({ node }) => isUp(node, family) || !someUp[family]).map(memberOf),
       });
       if (takers.length === 0) continue;
       const content = takers
@@ -103,9 +103,8 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
     }
     for (const content of known.keys()) if (!used.has(content)) ids.release(content);
     known = used;
-    const keepers = keepersOf(table.listeners, uses.affine, servers);
     plan = {
-      keepers: isSameMap(plan.keepers, keepers) ? plan.keepers : keepers,
+      keepers: keepersOf(table.listeners, uses.affine, servers),
       groups: isSameMap(plan.groups, groups) ? plan.groups : groups,
       places:
         textOf(plan.places) === textOf({ members, lost: [...lost.values()] })
@@ -113,44 +112,6 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
           : { members, lost: [...lost.values()] },
     };
     return plan;
-  };
-}
-
-/** Those of a backend, and those that keep the clients that they have. */
-type BackendServers = { readonly all: readonly Taker[]; readonly keeping: readonly Taker[] };
-
-/** A node keeps its number as long as the listener belongs to the Service. */
-function makeKeepers(): (
-  listeners: TrafficTable['listeners'],
-  affine: ReadonlySet<ListenerKey>,
-  servers: ReadonlyMap<BackendId, BackendServers>,
-) => NatProgram['keepers'] {
-  const ids = makeLastingIds();
-  let before: ReadonlyMap<ListenerKey, readonly Keeper[]> = new Map();
-  let named: ReadonlySet<string> = new Set();
-  return (listeners, affine, servers) => {
-    const now = new Map<ListenerKey, readonly Keeper[]>();
-    const names = new Set<string>();
-    for (const key of affine) {
-      const listener = listeners.get(key);
-      if (listener === undefined) continue;
-      const { uid, backend } = listener;
-      const nameOf = ({ node, address }: Taker): string => `${key} ${uid} ${node.name} ${address.text}`;
-      const { all = [], keeping = [] } = servers.get(backend) ?? {};
-      for (const server of all) names.add(nameOf(server));
-      const keepers = keeping.map((server) => ({ address: server.address, number: ids.of(nameOf(server)) }));
-      const old = before.get(key);
-      const isSame =
-        old?.length === keepers.length &&
-        keepers.every(
-          ({ address, number }, index) => old[index]?.number === number && old[index].address.text === address.text,
-        );
-      now.set(key, isSame && old !== undefined ? old : keepers);
-    }
-    for (const name of named) if (!names.has(name)) ids.release(name);
-    named = names;
-    before = now;
-    return now;
   };
 }
 
