@@ -15,7 +15,7 @@ export type Members = { readonly all: readonly Member[]; readonly keeping: reado
 
 /**
  * The keepers of each listener with affinity, from the difference to the last call. A node keeps its number as long as the
- * listener belongs to the Service and the node to its backend.
+ * listener belongs to the Service.
  */
 export function makeKeepers(): (
   listeners: Listeners,
@@ -33,8 +33,8 @@ export function makeKeepers(): (
     for (const name of named.get(key) ?? []) ids.release(name);
     named.delete(key);
   };
-  const keepersOf = ({ key, service }: Listener, { all, keeping }: Members): readonly Keeper[] => {
-    const nameOf = ({ node, address }: Member): string => `${key} ${service} ${node} ${address.text}`;
+  const keepersOf = ({ key, uid }: Listener, { all, keeping }: Members): readonly Keeper[] => {
+    const nameOf = ({ node, address }: Member): string => `${key} ${uid} ${node} ${address.text}`;
     const names = new Set(all.map(nameOf));
     for (const name of named.get(key) ?? []) if (!names.has(name)) ids.release(name);
     named.set(key, [...names]);

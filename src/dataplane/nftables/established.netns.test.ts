@@ -71,6 +71,7 @@ describe('a change of source ranges', () => {
     const stop = new AbortController();
     const running = steering.run(stop.signal);
     await steering.apply(targetOf(listening([address]), ours), signal);
+    await expect.poll(() => rig.fetchFrom('balancer', address, 80, 3_000), patience).toContain(address); // it may be tentative
     const dial = async (machine: 'client' | 'balancer'): Promise<() => Promise<string | undefined>> => {
       const { id = 0 } = await rig.lab[machine].ask({ do: 'dial', address, port: 80 });
       return async () => (await rig.lab[machine].ask({ do: 'heard', id })).end;
