@@ -20,7 +20,7 @@ import { makeAnswerProbe } from './answer-probe.ts';
 import { type AnsweringNodes, makeAnsweringNodes } from './answering-nodes.ts';
 
 /*
- * A site whose load-balancer host is the gateway of the nodes: their answers to clients outside the LAN come back to the host. The
+ * A site whose load-balancer host is the gateway of the nodes: their answers to clients outside the LAN return to the host. The
  * kernel drops those of IPv4, because their source is an address of its own, and a usual firewall those of IPv6, because it has
  * not seen the client's packets.
  */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { listener, node, nodeName, tableOf } from '../../../test/make/table.ts';
+import { listener, node as tableNode, nodeName, tableOf } from '../../../test/make/table.ts';
 import { serveVips } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import {
@@ -185,7 +185,7 @@ test('while the kernel lacks what the table needs, HAProxy serves, and only a li
   const refusals = await direct.apply(
     tableOf(
       [automatic, alone],
-      lab.nodes.map(({ name, ip4 }) => node(name, ip4)),
+      lab.nodes.map(({ name, ip4 }) => tableNode(name, ip4)),
     ),
     signal,
   );
