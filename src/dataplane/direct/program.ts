@@ -12,7 +12,7 @@ import {
   type Server,
   type TrafficTable,
 } from '../../core/traffic/table.ts';
-import { type Ids, makeIds, makeLastingIds } from './ids.ts';
+import { type Ids, makeIds, makeLastingIds } from '../nftables/ids.ts';
 import { slotCount, smallSlotCount } from './family-chains.ts';
 import { nothingShared, type SharedListeners } from './stand-ins.ts';
 

@@ -2,7 +2,7 @@ import type { Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Listener, Listeners } from '../../core/traffic/table.ts';
-import { makeLastingIds } from '../direct/ids.ts';
+import { makeLastingIds } from '../nftables/ids.ts';
 
 /** A node that keeps the clients which it has: its number for one holder of a listener. */
 export type Keeper = { readonly address: Ip; readonly number: number };
