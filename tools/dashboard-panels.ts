@@ -211,9 +211,12 @@ export const rows: readonly Row[] = [
       },
       {
         ...lines,
-        title: 'Packets of flows beyond this limit',
+        title: 'Packets of flows beyond this limit, or with impossible sources',
         unit: 'pps',
-        queries: [one('furiwake_direct_unpinned_packets_total', 'not pinned', 'rate')],
+        queries: [
+          one('furiwake_direct_unpinned_packets_total', 'not pinned', 'rate'),
+          one('furiwake_direct_spoofed_packets_total', 'impossible source', 'rate'),
+        ],
       },
       {
         ...lines,

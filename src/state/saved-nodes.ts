@@ -9,7 +9,8 @@ import { ipText, rangeText } from './decoders.ts';
 
 /** A node of the last table, as JSON. */
 export function encodeNode({ name, addresses, podCidrs, state }: TrafficNode): Readonly<Record<string, unknown>> {
-  return { name, addresses: addresses.map(({ text }) => text), podCidrs: podCidrs.map(formatRange), state };
+  const ofPods = podCidrs.length === 0 ? {} : { podCidrs: podCidrs.map(formatRange) };
+  return { name, addresses: addresses.map(({ text }) => text), ...ofPods, state };
 }
 
 const nodeSchema = z.object({

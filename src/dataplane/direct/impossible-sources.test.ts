@@ -27,7 +27,7 @@ test('the addresses of nodes and Pods are, each range once and without those wit
   ]);
 });
 
-test('a Pod CIDR that holds an address of a node or of this host is left out', () => {
+test('a Pod CIDR that holds an address of a node or of this host is excluded', () => {
   const nodes = nodesOf(withPods(node('n1', '10.0.0.11'), '10.0.0.0/16', '172.16.0.0/16', '10.244.0.0/24'));
   const own = new Map([['172.16.0.2', addressOf('172.16.0.2')]]);
   const found = makeImpossibleSources();

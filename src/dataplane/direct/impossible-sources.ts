@@ -5,7 +5,7 @@ import type { TrafficTable } from '../../core/traffic/table.ts';
 /**
  * Addresses that no client of `direct` has: those of the nodes and of their Pods, for which kube-proxy serves an address with
  * `ipMode: VIP` on the node itself. A Pod CIDR with an address of a node or of this host in it is not the network of Pods only, and
- * left out. The ranges do not overlap. The same object for the same nodes and addresses.
+ * excluded. The ranges do not overlap. The same object for the same nodes and addresses.
  */
 export function makeImpossibleSources(): (
   nodes: TrafficTable['nodes'],
