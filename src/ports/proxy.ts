@@ -83,8 +83,8 @@ export type Proxy = {
    */
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   /**
-   * Of the listeners that the last `upsert` refused: those that it serves with their settings of before, until a time or an event
-   * that the refusal names.
+   * Of the listeners that the last `upsert` refused: those that it would serve with another profile, which are the one that they had
+   * before and the usual one of their mode. The refusal says until when.
    */
   waiting(): ReadonlySet<ListenerKey>;
   /** Removes all that `table` does not have. What is missing, because the process has died since `upsert`, is added again. */

@@ -36,8 +36,12 @@ export function nodesOf(backend: string): string {
 
 /** The pool that has the backend of a listener, if that is not the one of all nodes. */
 export function poolOf({ address, options }: Pick<Listener, 'address' | 'options'>): PoolId {
-  const text = profileText(options?.profile ?? plainProfile);
-  return text === '' ? `${address.family}` : `${address.family}.${revisionOf(text)}`;
+  return poolOfProfile(address.family, options?.profile ?? plainProfile);
+}
+
+export function poolOfProfile(family: Family, profile: Profile): PoolId {
+  const text = profileText(profile);
+  return text === '' ? `${family}` : `${family}.${revisionOf(text)}`;
 }
 
 export function familyOfPool(pool: PoolId): Family {

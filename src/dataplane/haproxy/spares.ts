@@ -7,7 +7,9 @@ import {
   plainProfile,
   plainServer,
   type Profile,
+  isUsualProfile,
   type ServerOptions,
+  usualProfile,
 } from '../../core/traffic/options.ts';
 import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { NodeServer, Servers } from './config.ts';
@@ -19,6 +21,7 @@ import {
   ownerOf,
   type PoolId,
   poolOf,
+  poolOfProfile,
   poolOfSpare,
   profileLines,
   type SpareName,
@@ -67,13 +70,20 @@ const leastSize = 16;
 /** Of each profile and family. */
 const leastOfProfile = 4;
 
+/** Those of HTTP mode alone are declared from the start: what relies on it need not wait for a reload. */
+const httpPools = ([4, 6] as const).map((family) => poolOfProfile(family, usualProfile('http')));
+
 const noSpares: Spares = {
-  sizes: { 4: leastSize, 6: leastSize },
-  profiles: {},
+  sizes: { 4: leastSize, 6: leastSize, ...Object.fromEntries(httpPools.map((pool) => [pool, leastOfProfile])) },
+  profiles: Object.fromEntries(httpPools.map((pool) => [pool, usualProfile('http')])),
   names: PersistentMap.empty(),
   special: PersistentMap.empty(),
   servers: PersistentMap.empty(),
-  free: { 4: spareNames('4', 0, leastSize), 6: spareNames('6', 0, leastSize) },
+  free: {
+    4: spareNames('4', 0, leastSize),
+    6: spareNames('6', 0, leastSize),
+    ...Object.fromEntries(httpPools.map((pool) => [pool, spareNames(pool, 0, leastOfProfile)])),
+  },
   lastOwners: PersistentMap.empty(),
   uses: PersistentMap.empty(),
 };
@@ -233,8 +243,8 @@ function takeSpare(
 
 /** Removes the pools of profiles that no listener has had since before this plan. */
 function removeUnused({ sizes, free, profiles }: Pools): void {
-  for (const pool of Object.keys(profiles) as PoolId[]) {
-    if (free[pool]?.length !== sizes[pool]) continue;
+  for (const [pool, profile] of Object.entries(profiles) as [PoolId, Profile][]) {
+    if (isUsualProfile(profile) || free[pool]?.length !== sizes[pool]) continue;
     delete sizes[pool];
     delete free[pool];
     delete profiles[pool];
