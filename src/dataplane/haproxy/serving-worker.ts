@@ -50,6 +50,8 @@ export type ServingWorker = {
 };
 
 const families = [4, 6] as const;
+/** A HAProxy that dies again sooner is reported at growing intervals only. */
+const calmMs = 600_000;
 
 export function makeServingWorker(deps: {
   readonly settings: Settings;
@@ -68,6 +70,8 @@ export function makeServingWorker(deps: {
 }): ServingWorker {
   const { settings, map, api, process, haproxyFiles, mapSaver, reloads, health, clock, log, metrics } = deps;
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
+  const deaths = makeTrouble({ what: 'keeping HAProxy running', log, monotonic: () => clock.monotonic() });
+  let diedMs = -Infinity;
   const configTrouble = makeTrouble({
     what: 'writing the configuration of HAProxy',
     log,
@@ -173,19 +177,18 @@ export function makeServingWorker(deps: {
   const recover = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started'> => {
     held = undefined;
     const prepared = await prepareFiles(signal);
-    const wasSteady = process.isSteady();
     const outcome = await process.recover(prepared, signal);
     if (outcome === 'serves') await read(signal);
     if (outcome !== 'started') return outcome;
     const isFirst = !hasMet;
     hasMet = true;
-    if (!isFirst) restarts.add(1);
+    if (!isFirst) {
+      restarts.add(1);
+      diedMs = clock.monotonic();
+      deaths.failed(new Error('HAProxy exited unexpectedly and was restarted; its connections were lost'));
+    }
     const { pid: started } = await read(signal);
     if (isFirst) log.info({ pid: started, maxConnections: settings.maxConnections }, 'HAProxy started');
-    else {
-      const level = wasSteady ? 'warn' : 'debug'; // `run` reports a process that exits repeatedly
-      log[level]({ pid: started }, 'HAProxy exited unexpectedly and was restarted; its connections were lost');
-    }
     return outcome;
   };
 
@@ -212,6 +215,7 @@ export function makeServingWorker(deps: {
       }
       if (present.program !== program && wanted !== undefined) present = await reload(present, wanted, signal);
       if (present.program === program) own = program;
+      if (clock.monotonic() - diedMs >= calmMs) deaths.over();
       return present;
     },
     recover,
