@@ -35,7 +35,7 @@ export type Reloads = {
   failed(error: unknown, isSaid: boolean): void;
 };
 
-type Wait = { readonly words: string; readonly dueMs: number };
+type ReloadWait = { readonly words: string; readonly dueMs: number };
 
 const burst = 5;
 const pace = { firstMs: 60_000, mostMs: 600_000 };
@@ -60,8 +60,8 @@ export function makeReloads({
   const trouble = makeTrouble({ what: 'reloading HAProxy', log, monotonic: () => clock.monotonic() });
   const backoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
   const paced = makeBackoff(pace);
-  let failure: Wait | undefined;
-  let pacing: Wait | undefined;
+  let failure: ReloadWait | undefined;
+  let pacing: ReloadWait | undefined;
   /** Since the last calm. */
   let reloads = 0;
   let reloadedMs = -Infinity;
@@ -90,15 +90,15 @@ export function makeReloads({
     const pids = oldWorkers.known();
     const own = pids.filter((pid) => causes.get(pid)?.has(namespace) === true).length;
     if (pids.length + own < mostOldWorkers) return undefined;
-    const count = `${pids.length} workers that reloads have replaced still have connections`;
-    return `${count}, ${own} of them replaced for namespace ${namespace}; the next reload is when one has ended`;
+    const held = `${pids.length} workers that reloads have replaced still have connections`;
+    return `${held}, ${own} of them replaced for namespace ${namespace}; the next reload is when one has ended`;
   };
   const crowdOf = ({ namespaces }: Need): string | undefined => {
     const crowds = Array.from(namespaces, crowd);
     return crowds.includes(undefined) ? undefined : crowds[0];
   };
   const wait = (need: Need): string | undefined => {
-    const isDue = (each: Wait | undefined): boolean => clock.monotonic() >= (each?.dueMs ?? 0);
+    const isDue = (each: ReloadWait | undefined): boolean => clock.monotonic() >= (each?.dueMs ?? 0);
     if (!isDue(failure)) return failure?.words;
     if (need.isOfAll) return undefined;
     return isDue(pacing) ? crowdOf(need) : pacing?.words;

@@ -15,7 +15,6 @@ import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy 
 import type { NodeServer, Servers } from './config.ts';
 import { hasTarget } from './entries.ts';
 import {
-  affinitySections,
   familyOfPool,
   isSpareName,
   ownerOf,
@@ -23,11 +22,11 @@ import {
   poolOf,
   poolOfProfile,
   poolOfSpare,
-  profileLines,
+  spareNames,
   type SpareName,
   usesAllNodes,
 } from './pools.ts';
-import { nodeServer, podServer, type SilentNodes, type SpareServer, spareServerLine } from './spare-servers.ts';
+import { nodeServer, podServer, type SilentNodes, type SpareServer } from './spare-servers.ts';
 
 /**
  * The backends that the configuration declares ahead, empty. HAProxy cannot add a backend at run time, but servers: a backend of
@@ -87,10 +86,6 @@ const noSpares: Spares = {
   lastOwners: PersistentMap.empty(),
   uses: PersistentMap.empty(),
 };
-
-function spareNames(pool: PoolId, from: number, to: number): readonly SpareName[] {
-  return Array.from({ length: to - from }, (_, index): SpareName => `spare${pool}-${from + index}`);
-}
 
 type SparesInput = {
   readonly table: TrafficTable;
@@ -286,23 +281,4 @@ export function adoptedSpares(
     owners.set(name, id);
   }
   return adopted;
-}
-
-/** The sections of the configuration. */
-export function spareSections({
-  sizes,
-  profiles,
-  servers,
-}: Pick<Spares, 'sizes' | 'profiles' | 'servers'>): readonly string[] {
-  const backends = (Object.keys(sizes) as PoolId[])
-    .toSorted()
-    .flatMap((pool) =>
-      spareNames(pool, 0, sizes[pool] ?? 0).flatMap((name) => [
-        '',
-        `backend ${name}`,
-        ...profileLines(profiles[pool] ?? plainProfile, familyOfPool(pool)),
-        ...(servers.get(name) ?? []).map(spareServerLine),
-      ]),
-    );
-  return [...backends, ...affinitySections(profiles)];
 }
