@@ -26,6 +26,7 @@ const config: ViteUserConfig = defineConfig({
           // The machines may be shared: the deadline must catch tests that hang, not slow ones.
           testTimeout: 120_000,
           maxWorkers: '100%', // the default leaves a core idle: one of two
+          isolate: false, // modules are loaded once for each worker, not for each file: none has a state of its own
         },
       },
       {

@@ -220,7 +220,10 @@ export function makeAgent(deps: AgentDeps): Agent {
                 isUnsettled: (...of) => passes.isUnsettled(...of),
                 mayAttract: ports.mayAttract,
                 auditNow,
-                onAddresses: () => reporter.noteAddresses(),
+                onAddresses: () => {
+                  deps.direct.noteLinks();
+                  reporter.noteAddresses();
+                },
               },
               until,
             ),

@@ -7,8 +7,8 @@ export function closed(listener: Listener): Listener {
   let made = closedListeners.get(listener);
   if (made === undefined) {
     // A packet that still arrives for `direct` is handed to the same node as by the host that took over.
-    const sourceRanges = listener.dataplane === 'direct' ? listener.sourceRanges : [];
-    made = makeListener({ ...listener, sourceRanges, isHostAddress: true });
+    const closing = listener.dataplane === 'direct' ? {} : { sourceRanges: [], isDraining: true };
+    made = makeListener({ ...listener, ...closing, isHostAddress: true });
     closedListeners.set(listener, made);
   }
   return made;

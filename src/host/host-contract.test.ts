@@ -8,7 +8,8 @@ hostContract('the fake that the tests of the agent use', async () => {
     connections.add(connection);
     return async () => connections.has(connection);
   };
-  const peerOf = ({ address }: FakeConnection['local']): FakeConnection['peer'] => ({ address, port: 40_000 });
+  let port = 40_000;
+  const peerOf = ({ address }: FakeConnection['local']): FakeConnection['peer'] => ({ address, port: port++ });
   return {
     host: makeFakeHost({
       connections,

@@ -92,6 +92,11 @@ export function connectionFilter(
   );
 }
 
+/** The `ss` filter that matches these connections, all of one family. */
+export function endsFilter(connections: readonly Connection[]): readonly string[] {
+  return anyOf(connections.map(({ local, peer }) => [...endFilter('s', local), 'and', ...endFilter('d', peer)]));
+}
+
 function anyOf(filters: readonly (readonly string[])[]): readonly string[] {
   return filters.flatMap((filter, index) => [...(index === 0 ? [] : ['or']), '(', ...filter, ')']);
 }

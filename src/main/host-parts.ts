@@ -102,9 +102,9 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     links,
     clock,
   });
-  const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
-  const silenceMs = nodeSilenceSeconds * 1000;
   const host = makeHost({ exec, log });
+  const steering = makeSteering({ host, exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
+  const silenceMs = nodeSilenceSeconds * 1000;
   const silentSince = (node: NodeName, family: Family): number | undefined => {
     const { state, sinceMs } = health.families[family].stateOf(node);
     return state === 'silent' ? sinceMs : undefined;

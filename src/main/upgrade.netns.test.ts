@@ -191,8 +191,8 @@ test('a host of release 0.1.0 is upgraded while its HAProxy serves, and can go b
     await using furiwake = await host.run();
     await expect.poll(async () => (await furiwake.status())?.notReady, patience).toEqual([]);
     await echoes('upgraded');
-    expect(shownIps(server, 'default/web')).toEqual([web, webIpv6]);
-    expect(shownIps(server, 'dns/coredns')).toEqual([dns]); // not the lowest free one
+    await expect.poll(() => shownIps(server, 'default/web'), patience).toEqual([web, webIpv6]);
+    await expect.poll(() => shownIps(server, 'dns/coredns'), patience).toEqual([dns]); // not the lowest free one
     expect(await Promise.all([answersOn(web, 80), answersOn(webIpv6, 80), answersOn(dns, 53)])).toEqual(
       Array.from({ length: 3 }, () => 'answers'),
     );

@@ -25,6 +25,10 @@ export type Host = {
     listeners: readonly ListenerAddress[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<ListenerKey, readonly Client[]>>;
-  /** Resets the established TCP connections of these listeners (`ss -K`). */
-  endConnections(listeners: readonly ListenerAddress[], signal: AbortSignal): Promise<void>;
+  /** Resets the established TCP connections of these listeners (`ss -K`), all or those that `isMeant` selects. */
+  endConnections<L extends ListenerAddress>(
+    listeners: readonly L[],
+    signal: AbortSignal,
+    isMeant?: (listener: L, client: Client) => boolean,
+  ): Promise<void>;
 };

@@ -9,6 +9,7 @@ import {
   podTable,
   tableOf,
 } from '../../test/make/table.ts';
+import type { ServiceUid } from '../core/model/names.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { makeTableFile, type TableFile } from './table.ts';
@@ -97,13 +98,15 @@ test.each([
   expect(log.lines).toHaveLength(1);
 });
 
-test('a listener of version 2, without a dataplane, is one of HAProxy', async () => {
+test('a listener of version 2, without a dataplane, is one of HAProxy; its Service is known by name only', async () => {
   const texts = new Map<string, string>();
   await open(texts).file.write(tableOf([], nodes));
   const line =
     '{"port":80,"service":"test/service","protocol":"TCP","backend":"nodes4","targetPort":30080,"isHostAddress":false,"address":"192.0.2.51"}';
   texts.set('/state/listeners.jsonl', `{"file":"listeners","version":2}\n${line}\n`);
   const { file, log } = open(texts);
-  expect([...((await file.read())?.listeners.values() ?? [])]).toEqual([listener('192.0.2.51', 80, 30_080)]);
+  expect([...((await file.read())?.listeners.values() ?? [])]).toEqual([
+    listener('192.0.2.51', 80, 30_080, { uid: 'test/service' as ServiceUid }),
+  ]);
   expect(log.lines).toEqual([]);
 });

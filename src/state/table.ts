@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { formatRange } from '../core/ip/range.ts';
-import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { dataplanes, standIns } from '../core/traffic/dataplane.ts';
 import { balances, checkPathPattern, type ListenerOptions, modes } from '../core/traffic/options.ts';
@@ -56,7 +56,7 @@ export function makeTableFile({
   const listenerFile = makeMapFile<ListenerKey, Listener>({
     path: listenersPath,
     name: 'listeners',
-    version: 3,
+    version: 4,
     files,
     log,
     without: unserved,
@@ -148,6 +148,7 @@ const optionsSchema = z.object({
 
 const listenerSchema = z.object({
   service: z.string(),
+  uid: z.string().optional(), // absent before version 4
   address: ipText,
   protocol: z.enum(['TCP', 'UDP', 'SCTP']),
   port,
@@ -178,6 +179,7 @@ function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
   const listener = makeListener({
     ...saved,
     service: saved.service as ServiceKey,
+    uid: (saved.uid ?? saved.service) as ServiceUid,
     backend: saved.backend as BackendId,
     sourceRanges: saved.sourceRanges,
     options: saved.options && decodeListenerOptions(saved.options),
@@ -249,6 +251,7 @@ function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): reado
   const listener = makeListener({
     ...saved,
     service: service as ServiceKey,
+    uid: service as ServiceUid,
     protocol: 'TCP',
     dataplane: 'haproxy',
     isPublished: false,

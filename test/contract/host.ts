@@ -49,6 +49,18 @@ export function hostContract(name: string, makeScene: () => Promise<HostScene>):
       expect(await (await scene.connectTo(four))()).toBe(true);
     });
 
+    test.each([four, six])('of the connections of $address.text only those that are meant end', async (each) => {
+      await using scene = await makeScene();
+      const portsOf = async (): Promise<ReadonlySet<number>> =>
+        new Set([...(await scene.host.clientsOf([each], signal)).values()].flat().map(({ port }) => port));
+      const staying = await scene.connectTo(each);
+      const spared = await portsOf();
+      const ending = [await scene.connectTo(each), await scene.connectTo(each)];
+      await scene.host.endConnections([other, each], signal, (of, { port }) => of === each && !spared.has(port));
+      for (const isAlive of ending) expect(await isAlive()).toBe(false);
+      expect(await staying()).toBe(true);
+    });
+
     test('the clients of a listener are those of its connections; a listener without any is not listed', async () => {
       await using scene = await makeScene();
       const wanted = [four, six, listener('10.10.0.1', 25, 'UDP'), listener('10.10.0.1', 99)];

@@ -102,6 +102,7 @@ export function makeFakeDirect({
       onLink: () => shown.onLink,
       obstacles: () => shown.obstacles,
       onForwarding: subscribers.subscribe,
+      noteLinks: () => undefined,
       apply: async (table, signal) => {
         await step('apply');
         signal.throwIfAborted();

@@ -35,16 +35,16 @@ export function makeFakeHost({
       }
       return clients;
     },
-    endConnections: async (listeners, signal) => {
+    endConnections: async (listeners, signal, isMeant = () => true) => {
       await beforeEnd(listeners);
       signal.throwIfAborted();
       for (const connection of connections) {
-        const { local, isTaken } = connection;
-        const isMeant = listeners.some(
+        const { local, isTaken, peer } = connection;
+        const listener = listeners.find(
           ({ address, port, protocol }) =>
             protocol === 'TCP' && address.text === local.address.text && port === local.port,
         );
-        if (isTaken && isMeant) connections.delete(connection);
+        if (isTaken && listener !== undefined && isMeant(listener, peer)) connections.delete(connection);
       }
     },
   };

@@ -3,6 +3,7 @@ import { makeBackoff } from '../../src/async/backoff.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeHealth } from '../../src/health/health.ts';
+import type { Probe } from '../../src/health/probe.ts';
 import type { CheckAnswer } from '../../src/ports/health.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { type RecordedLog, type RecordedMetrics, recordLog, recordMetrics } from '../sim/observers.ts';
@@ -24,6 +25,7 @@ const folder = '/var/lib/furiwake/haproxy';
 export function makeMachineRig({
   machine = makeHaproxyMachine(folder),
   probed = 'ok',
+  probeMs = 0,
   hasAccount = true,
   clock = virtualClock(),
 }: {
@@ -31,12 +33,19 @@ export function makeMachineRig({
   readonly machine?: HaproxyMachine;
   /** The results of furiwake's own probe, for all nodes or by address. */
   readonly probed?: CheckAnswer | ((address: string) => CheckAnswer);
+  /** How long a round of it takes. */
+  readonly probeMs?: number;
   readonly hasAccount?: boolean;
   readonly clock?: VirtualClock;
 } = {}): MachineRig {
   const log = recordLog();
   const metrics = recordMetrics();
-  const probe = probeBy((address) => (typeof probed === 'string' ? probed : probed(address)));
+  const answers = probeBy((address) => (typeof probed === 'string' ? probed : probed(address)));
+  const probe: Probe = async (targets, signal) => {
+    const found = await answers(targets, signal);
+    await clock.sleep(probeMs, signal);
+    return found;
+  };
   const health = makeHealth({ probe, silenceMs: 15_000, clock, log, metrics });
   const proxy = makeHaproxy({
     folder,

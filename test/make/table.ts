@@ -1,5 +1,5 @@
 import { type Ip, parseIp } from '../../src/core/ip/ip.ts';
-import { type NodeName, serviceKey, type ServiceKey } from '../../src/core/model/names.ts';
+import { type NodeName, serviceKey, type ServiceKey, type ServiceUid } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import {
   type Listener,
@@ -18,8 +18,10 @@ import type { Addresses } from '../../src/ports/host.ts';
 /** A TCP listener on all nodes of its family, reached on `targetPort`. */
 export function listener(vip: string, port: number, targetPort: number, more: Partial<Listener> = {}): Listener {
   const address = addressOf(vip);
+  const service = more.service ?? serviceKey('test', 'service');
   return makeListener({
-    service: serviceKey('test', 'service'),
+    service,
+    uid: `uid of ${service}` as ServiceUid,
     address,
     port,
     protocol: 'TCP',

@@ -4,7 +4,7 @@ import { makeSubscribers, type Subscribers } from '../../src/async/subscribers.t
 import { parseIp } from '../../src/core/ip/ip.ts';
 import { parseRange } from '../../src/core/ip/range.ts';
 import type { NodeHealth } from '../../src/core/traffic/report.ts';
-import { serviceKey, type ServiceKey } from '../../src/core/model/names.ts';
+import type { ServiceUid } from '../../src/core/model/names.ts';
 import { makeTable, nodesBackend, type TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
 import { mostPins } from '../../src/dataplane/direct/ruleset.ts';
@@ -47,7 +47,7 @@ let stop: AbortController;
 let running: Promise<void>;
 let isAffine = false;
 let weights: Weights | undefined;
-let service = serviceKey('default', 'web');
+let uid = 'first' as ServiceUid;
 /** The verdicts on nodes, and since when those that are silent are; by name. After a change: `changes.tell()`. */
 export const verdicts: Map<string, NodeHealth> = new Map<string, NodeHealth>();
 export const silentSince: Map<string, number> = new Map<string, number>();
@@ -63,7 +63,7 @@ let lastPort = 20_000;
 export const nextPort = (): number => ++lastPort;
 
 /** The gate as `closed` says. */
-function byHand(): Gate {
+export function byHand(): Gate {
   return sceneGate({
     isOpen: (_, node) => !closed.has(node),
     isAnswering: (node) => !closed.has(node),
@@ -113,7 +113,7 @@ beforeEach(async () => {
   for (const each of [verdicts, silentSince, closed, drained]) each.clear();
   isAffine = false;
   weights = undefined;
-  service = serviceKey('default', 'web');
+  uid = 'first' as ServiceUid;
   limits.pins = mostPins;
   start(byHand());
   for (const { ip4, ip6 } of lab.nodes)
@@ -140,19 +140,19 @@ function limited(exec: Exec): Exec {
 
 /**
  * Programs listeners of all addresses, UDP and TCP; those of a family admit the ranges of that family. `weights`: of the nodes
- * with endpoints of the Service; without, all serve it.
+ * with endpoints of the Service; without, all serve it. `uid`: of the Service.
  */
 export async function apply(
   options: {
     readonly isAffine?: boolean;
     readonly sourceRanges?: readonly string[];
     readonly weights?: Weights;
-    readonly service?: ServiceKey;
+    readonly uid?: string;
   } = {},
 ): Promise<void> {
   isAffine = options.isAffine ?? isAffine;
   weights = options.weights ?? weights;
-  service = options.service ?? service;
+  uid = (options.uid as ServiceUid | undefined) ?? uid;
   const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
     name: nodeName(name),
     addresses: [ip4, ip6].flatMap((text) => parseIp(text) ?? []),
@@ -164,7 +164,7 @@ export async function apply(
         protocol,
         dataplane: 'direct',
         isPublished: true,
-        service,
+        uid,
         isAffine,
         sourceRanges: options.sourceRanges?.flatMap((text) => {
           const range = parseRange(text);

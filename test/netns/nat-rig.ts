@@ -4,6 +4,7 @@ import type { NodeHealth } from '../../src/core/traffic/report.ts';
 import type { Listener, TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeNat } from '../../src/dataplane/nat/nat.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
+import { makeHost } from '../../src/host/host.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { type Exec, ExecError } from '../../src/ports/exec.ts';
 import type { Addresses } from '../../src/ports/host.ts';
@@ -123,7 +124,7 @@ export async function startNatRig(): Promise<NatRig> {
       const nat = rig.makeNew(stop.signal, balancer.execPort);
       const ended = nat.run(stop.signal).catch(() => undefined);
       const deps = { exec: balancer.execPort, clock: systemClock, log: silent, metrics, lifetime: stop.signal };
-      running = { nat, steering: makeSteering(deps), stop, ended };
+      running = { nat, steering: makeSteering({ ...deps, host: makeHost(deps) }), stop, ended };
     },
     stop: async () => {
       running?.stop.abort();

@@ -88,7 +88,7 @@ beforeAll(async () => {
     health: health.families,
     files: systemFiles,
   });
-  steering = makeSteering({ ...deps, lifetime: lifetime.signal });
+  steering = makeSteering({ ...deps, host, lifetime: lifetime.signal });
   startDirect();
 });
 afterAll(async () => {

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
+import { makeHost } from '../../src/host/host.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';
 import type { Addresses } from '../../src/ports/host.ts';
@@ -59,6 +60,7 @@ export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number 
     lab,
     makeNew: (lifetime, exec = balancer.execPort) =>
       makeSteering({
+        host: makeHost({ exec, log: silent }),
         exec,
         clock: systemClock,
         log: silent,

@@ -5,7 +5,7 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
 const advice =
-  'connections of a deleted Service continue until client or server end them; furiwake needs a kernel with INET_DIAG_DESTROY to reset them';
+  'connections of a deleted Service, and of clients outside changed source ranges, continue until client or server end them; furiwake needs a kernel with INET_DIAG_DESTROY to reset them';
 
 /** Whether the kernel lets `ss -K` end a connection (INET_DIAG_DESTROY): tried on one of our own, on loopback. */
 export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortSignal): Promise<Finding> {

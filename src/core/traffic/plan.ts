@@ -187,7 +187,7 @@ function planCarriers(
     podPlace,
   }: Pick<TrafficInput, 'onLink' | 'endpoints' | 'overProfiles' | 'drainedServices' | 'podPlace'>,
 ): Carriers {
-  const { key, spec } = service;
+  const { key, uid, spec } = service;
   const vips = publishedVips(service);
   const { isHostAddress } = assignment;
   const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
@@ -222,6 +222,7 @@ function planCarriers(
         protocol: port.protocol,
         port: port.port,
         service: key,
+        uid,
         ...carriage,
         isPublished: isDirect && isVip,
         isAffine: carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP',

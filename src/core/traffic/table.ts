@@ -1,6 +1,6 @@
 import type { Family, Ip } from '../ip/ip.ts';
 import { formatRange, type IpRange } from '../ip/range.ts';
-import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey, ServiceUid } from '../model/names.ts';
 import type { Protocol } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { type Revision, revisionOf } from '../revision.ts';
@@ -38,6 +38,8 @@ export type Listener = ListenerAddress & {
   readonly key: ListenerKey;
   /** For logs, for metrics, and to detect that a listener changes hands. Never part of a daemon's configuration. */
   readonly service: ServiceKey;
+  /** The object: a Service that is deleted and created again under the same name is another one, and inherits no flow. */
+  readonly uid: ServiceUid;
   readonly dataplane: Dataplane;
   /**
    * For `direct`: the status of the Service shows the address with `ipMode: VIP`. kube-proxy serves it from then on; before,
@@ -168,6 +170,7 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
     port,
     protocol,
     service,
+    uid,
     dataplane,
     isPublished,
     standIn,
@@ -186,6 +189,7 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
     revision: revisionOf(
       [
         service,
+        uid,
         [
           [
             dataplane,

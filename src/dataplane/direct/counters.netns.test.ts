@@ -45,6 +45,29 @@ test.each([vips[0], vips[1]])(
   },
 );
 
+test.each([vips[0], vips[1]])(
+  'a change of the source ranges cuts the flows of clients outside them: %s',
+  async (vip) => {
+    const flows = await newFlows(vip, 3);
+    await expectSame(vip, flows);
+    const { id = 0 } = await lab.client.ask({ do: 'dial', address: vip, port: 53 });
+    const heard = async (): Promise<string | undefined> => (await lab.client.ask({ do: 'heard', id })).text;
+    const echo = async (text: string): Promise<void> => {
+      await lab.client.ask({ do: 'say', id, text });
+      await vi.waitUntil(async () => (await heard())?.endsWith(text), patience);
+    };
+    await echo('before ');
+    await apply({ sourceRanges: ['192.0.2.0/24', '2001:db8::/64'] });
+    for (const port of flows.keys()) expect(await nodeOf(vip, port)).toBe('timeout');
+    const before = (await countersOf(vip, 'TCP'))?.refused ?? 0;
+    await lab.client.ask({ do: 'say', id, text: 'excluded ' });
+    await expect.poll(async () => (await countersOf(vip, 'TCP'))?.refused, patience).toBeGreaterThan(before);
+    expect(await heard()).not.toContain('excluded');
+    await apply();
+    await vi.waitUntil(async () => (await heard())?.endsWith('excluded '), patience); // sent again
+  },
+);
+
 test('without a table there is nothing counted', async () => {
   await direct.remove(signal);
   expect(await countersOf(vips[0], 'UDP')).toBeUndefined();

@@ -91,6 +91,10 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** The numbers of the listeners in the kernel. */
   let ids: DirectProgram['ids'] = PersistentMap.empty();
 
+  let links: string | undefined;
+  /** They differ from those of the last repair: the kernel removes the chain of a device with the device. */
+  let haveLinksMoved = false;
+
   const isLost = (node: NodeName, family: Family): boolean => {
     const since = deps.silentSince(node, family);
     if (since === undefined) return false;
@@ -186,6 +190,13 @@ export function makeDirect(deps: DirectDeps): Direct {
     return found;
   };
 
+  const follow = async (signal: AbortSignal): Promise<void> => {
+    await program(signal);
+    if (!haveLinksMoved) return;
+    await repair(signal);
+    haveLinksMoved = false;
+  };
+
   const watch = async (signal: AbortSignal): Promise<void> => {
     while (!kernel.isInPlace()) await inUse.wait(signal); // without a listener of direct, nothing is watched
     await watchTable(
@@ -245,7 +256,7 @@ export function makeDirect(deps: DirectDeps): Direct {
               runWhenSet({
                 what: 'sending packets to the nodes that are up',
                 due: changed,
-                work: () => inTurn(async () => void (await program(inner))),
+                work: () => inTurn(() => follow(inner)),
                 retry: { firstMs: 200, mostMs: 30_000 },
                 level: 'error',
                 clock,
@@ -262,6 +273,13 @@ export function makeDirect(deps: DirectDeps): Direct {
       } finally {
         for (const unsubscribe of end) unsubscribe();
       }
+    },
+    noteLinks: () => {
+      const now = source.linksText(table.nodes);
+      if (now === links) return;
+      links = now;
+      haveLinksMoved = true;
+      changed.set();
     },
     remove: (signal) =>
       inTurn(async () => {

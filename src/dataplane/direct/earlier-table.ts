@@ -2,7 +2,7 @@ import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
 import type { OpenNodes } from '../../ports/gate.ts';
 import { elementKey } from '../nftables/element.ts';
-import { firstIdOf } from './ids.ts';
+import { firstIdOf } from '../nftables/ids.ts';
 import { listenerElement } from './layout.ts';
 import { nameOf } from './program.ts';
 

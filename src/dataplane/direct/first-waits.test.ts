@@ -60,12 +60,12 @@ test('it no longer waits once a node has taken it', () => {
   expect(scene.waiting()).toEqual([]);
 });
 
-test('a listener that the stand-in may serve already does not wait, and the next Service on it does', () => {
+test('a listener that the stand-in may serve already does not wait, and the next Service on it does, also under the same name', () => {
   const scene = makeScene();
   scene.publish(tableOf([listener(vip, 80, 30_080)], nodes));
   scene.publish(tableOf([web], nodes));
   expect(scene.waiting()).toEqual([]);
-  scene.publish(tableOf([{ ...web, service: 'test/other' as Listener['service'] }], nodes));
+  scene.publish(tableOf([{ ...web, uid: 'other' as Listener['uid'] }], nodes));
   expect(scene.waiting()).toEqual([80]);
 });
 

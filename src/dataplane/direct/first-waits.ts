@@ -1,5 +1,5 @@
 import type { Family } from '../../core/ip/ip.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../../core/model/names.ts';
+import type { ListenerKey, NodeName, ServiceUid } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { backendOf, stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
 
@@ -9,7 +9,7 @@ const waitMs = 5_000;
 export const waitLapseMs = 6_000;
 
 type FirstWait = {
-  readonly service: ServiceKey;
+  readonly uid: ServiceUid;
   /** Monotonic ms; `undefined`: it has no servers yet, so neither a node nor the stand-in has connections. */
   readonly untilMs: number | undefined;
 };
@@ -48,7 +48,7 @@ export function makeFirstWaits(): FirstWaits {
     { table, open, mayOpen, nowMs }: WaitState,
   ): FirstWait | undefined => {
     const listener = table.listeners.get(key);
-    if (listener?.service !== wait.service || open.has(key)) return undefined;
+    if (listener?.uid !== wait.uid || open.has(key)) return undefined;
     const { family } = listener.address;
     const { servers } = backendOf(table, listener.backend, family);
     if (wait.untilMs !== undefined) return nowMs < wait.untilMs ? wait : undefined;
@@ -60,9 +60,9 @@ export function makeFirstWaits(): FirstWaits {
     follow: (before, after) => {
       for (const key of PersistentMap.changedKeys(before, after)) {
         const listener = after.get(key);
-        const isNew = before.get(key)?.service !== listener?.service;
+        const isNew = before.get(key)?.uid !== listener?.uid;
         if (listener?.dataplane !== 'direct' || stackDataplane(listener) === undefined) waits.delete(key);
-        else if (isNew) waits.set(key, { service: listener.service, untilMs: undefined });
+        else if (isNew) waits.set(key, { uid: listener.uid, untilMs: undefined });
       }
     },
     waiting: (state) => {

@@ -2,7 +2,7 @@ import { beforeAll, expect, test, vi } from 'vitest';
 import { apply, endsOf, lab, nextPort, nodeOf, vips } from '../../../test/netns/direct-rig.ts';
 import { duringFlood, flood, floodSources } from '../../../test/netns/flood.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { countElements } from './count-elements.ts';
+import { countElements } from '../nftables/count-elements.ts';
 import { directTable } from './ruleset.ts';
 
 /*

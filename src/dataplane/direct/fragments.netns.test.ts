@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { lab, nextPort, nodeOf, vips } from '../../../test/netns/direct-rig.ts';
 import { countFragments, type Fragment, fragmentsAt, orders, sendFragments } from '../../../test/netns/fragments.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { countElements } from './count-elements.ts';
+import { countElements } from '../nftables/count-elements.ts';
 import { directTable } from './ruleset.ts';
 
 /*

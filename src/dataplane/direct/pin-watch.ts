@@ -1,10 +1,11 @@
+import { repeatEvery } from '../../async/repeat-every.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { readElementCounters } from '../nftables/element-counters.ts';
-import { countElements } from './count-elements.ts';
+import { countElements } from '../nftables/count-elements.ts';
 import { directTable, mostPins } from './ruleset.ts';
 
 const everyMs = 30_000;
@@ -34,7 +35,6 @@ export function makePinWatch(deps: {
   );
   const monotonic = (): number => clock.monotonic();
   const full = makeTrouble({ what: 'keeping the flows of direct at their nodes', log, monotonic });
-  const counting = makeTrouble({ what: 'counting the flows that direct keeps at their nodes', log, monotonic });
   /** Packets in `overflow` at the last look. */
   let before = 0;
 
@@ -51,17 +51,16 @@ export function makePinWatch(deps: {
     else if (Math.max(pins, clients) < mostPins) full.over();
   };
 
-  return async (signal) => {
-    for (;;) {
-      try {
-        if (isInPlace()) await look(signal);
+  return (signal) =>
+    repeatEvery({
+      everyMs,
+      what: 'counting the flows that direct keeps at their nodes',
+      work: async (until) => {
+        if (isInPlace()) await look(until);
         else pinned.reset();
-        counting.over();
-      } catch (error) {
-        signal.throwIfAborted();
-        counting.failed(error);
-      }
-      await clock.sleep(everyMs, signal);
-    }
-  };
+      },
+      clock,
+      log,
+      signal,
+    });
 }

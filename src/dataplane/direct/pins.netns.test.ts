@@ -3,7 +3,7 @@ import { apply, direct, endsOf, expectSame, lab, limits, newFlows, vips } from '
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { systemClock } from '../../main/node/clock.ts';
-import { countElements } from './count-elements.ts';
+import { countElements } from '../nftables/count-elements.ts';
 import { makePinWatch } from './pin-watch.ts';
 import { directTable } from './ruleset.ts';
 

@@ -51,6 +51,8 @@ export type ProgramSource = {
   mayOpen(nodes: TrafficTable['nodes']): (node: NodeName, family: Family) => boolean;
   /** Which of the nodes could not be next hops at the last program, and why. */
   obstacles(nodes: TrafficTable['nodes']): DirectObstacles;
+  /** The links of the host on which it, or a node, has an address: another text after one was renamed or made again. */
+  linksText(nodes: TrafficTable['nodes']): string;
   /** The families in which a node is on a link of the host. */
   onLink(nodes: TrafficTable['nodes']): ReadonlySet<Family>;
 };
@@ -139,6 +141,10 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
     },
     obstacles: (nodes) =>
       obstaclesAmong(nodes, new Set([...answering.silent(), ...[...awaited.values()].flatMap((hops) => [...hops])])),
+    linksText: (nodes) => {
+      const links = [...addressesOf(nodes), ...own().values()].flatMap((address) => deps.linkOf(address) ?? []);
+      return [...new Set(links.map(({ name, index, mac }) => `${name} ${index} ${mac}`))].sort().join(', ');
+    },
     onLink: (nodes) =>
       new Set(
         addressesOf(nodes)

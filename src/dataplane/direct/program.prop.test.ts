@@ -62,7 +62,12 @@ function tableOf({ listeners, drained, weight }: World, before: TrafficTable | u
   const all = localTable(
     listeners.map(({ address, port, isLocal, service, endpoints, dataplane }) => {
       const listener = isLocal ? localListener(address, port, 0, service) : directListener(address, port);
-      const own = directListener(address, port, { ...listener, service: service as never, dataplane });
+      const own = directListener(address, port, {
+        ...listener,
+        service: service as never,
+        uid: service as never,
+        dataplane,
+      });
       return [
         own,
         Object.fromEntries((isLocal ? endpoints : names).map((name) => [name, !isLocal && name === 'n1' ? weight : 1])),

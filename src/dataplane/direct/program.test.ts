@@ -157,10 +157,13 @@ test('listeners with the same nodes share a group; the group stays the same obje
   expect(plan(inputOf({ verdicts: silent('n1', 'silent') })).groups.get(dns.key)).not.toBe(first.groups.get(dns.key));
 });
 
-test('the number of a listener is that of its Service: the next one on the address has another', () => {
+test('the number of a listener is that of its Service: the next one on the address has another, also under the same name', () => {
   const plan = makeDirectPlanner();
-  const other = directListener('203.0.113.1', 53, { isPublished: true, service: 'test/other' as typeof dns.service });
+  const other = directListener('203.0.113.1', 53, { isPublished: true, uid: 'other' as typeof dns.uid });
   const before = plan(inputOf()).ids.get(dns.key);
-  expect(plan(inputOf({ table: tableOf([other], nodes) })).ids.get(other.key)).not.toBe(before);
+  const next = plan(inputOf({ table: tableOf([other], nodes) })).ids.get(other.key);
+  expect(next).not.toBe(before);
+  // After a restart each has the same.
+  expect(makeDirectPlanner()(inputOf({ table: tableOf([other], nodes) })).ids.get(other.key)).toBe(next);
   expect(makeDirectPlanner()(inputOf()).ids.get(dns.key)).toBe(before);
 });

@@ -12,7 +12,7 @@ import {
   type Server,
   type TrafficTable,
 } from '../../core/traffic/table.ts';
-import { type Ids, makeIds, makeLastingIds } from './ids.ts';
+import { type Ids, makeIds, makeLastingIds } from '../nftables/ids.ts';
 import { slotCount, smallSlotCount } from './family-chains.ts';
 import { nothingShared, type SharedListeners } from './stand-ins.ts';
 
@@ -87,7 +87,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   const followListeners = (listeners: TrafficTable['listeners'], changed: readonly ListenerKey[]): void => {
     for (const key of changed) {
       const [old, now] = [last.table.listeners.get(key), listeners.get(key)];
-      if (old !== undefined && old.service !== now?.service) listenerIds.release(nameOf(old));
+      if (old !== undefined && old.uid !== now?.uid) listenerIds.release(nameOf(old));
       const former = old && listenersOf.get(old.backend);
       former?.delete(key);
       if (old !== undefined && former?.size === 0) listenersOf.delete(old.backend);
@@ -196,8 +196,8 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
 }
 
 /** What the number of a listener is for: the next Service on the address has another one. */
-export function nameOf({ key, service }: Pick<Listener, 'key' | 'service'>): string {
-  return `${key} ${service}`;
+export function nameOf({ key, uid }: Pick<Listener, 'key' | 'uid'>): string {
+  return `${key} ${uid}`;
 }
 
 /**

@@ -15,7 +15,7 @@ export function makePublications(
       PersistentMap.changedKeys(before, listeners).map((key) => {
         const listener = listeners.get(key);
         if (listener === undefined) return [key, undefined];
-        const earlier = before.get(key)?.service === listener.service ? known.get(key) : undefined;
+        const earlier = before.get(key)?.uid === listener.uid ? known.get(key) : undefined;
         if (listener.isPublished && earlier?.publishedMs !== undefined) return [key, earlier];
         const publishedMs = listener.isPublished ? nowMs : undefined;
         const isFoundPublished = listener.isPublished && earlier === undefined;

@@ -1,9 +1,9 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   apply,
+  byHand,
   closed,
   drained,
-  endsOf,
   expectSame,
   newFlows,
   nextPort,
@@ -12,7 +12,6 @@ import {
   restart,
   vips,
 } from '../../../test/netns/direct-rig.ts';
-import { serviceKey } from '../../core/model/names.ts';
 import { makeGate } from '../../health/gate.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import type { Gate } from '../../ports/gate.ts';
@@ -45,10 +44,37 @@ test('after the kill of a process that was resumed the proofs are still there', 
   for (const vip of vips) expect(nodesOf(await newFlows(vip, 20))).toEqual(['n1', 'n2']);
 });
 
-test('the proofs of a Service are not those of another one on its address', async () => {
-  const flows = await newFlows(vips[0], 3);
-  await expectSame(vips[0], flows);
-  expect(await endsOf('pins')).toHaveLength(3);
-  await restart(unanswered(), { service: serviceKey('default', 'other') });
-  for (const port of [...flows.keys(), nextPort()]) expect(await nodeOf(vips[0], port)).toBe('timeout');
+test('the proofs of a Service are not those of the next one on its address, also under the same name', async () => {
+  await restart(unanswered(), { uid: 'second' });
+  for (const vip of vips) expect(await nodeOf(vip, nextPort())).toBe('timeout');
+});
+
+describe('flows at a node that drains', () => {
+  const vip = vips[0];
+
+  /** Some that only their pins keep at n1. */
+  async function keptFlows(): Promise<ReadonlyMap<number, string>> {
+    const all = await newFlows(vip, 12);
+    await expectSame(vip, all);
+    drained.add('n1');
+    await apply();
+    const kept = new Map([...all].filter(([, node]) => node === 'n1'));
+    await expectSame(vip, kept);
+    return kept;
+  }
+
+  test('stay there over a kill, also those of a Service that was created again under the same name', async () => {
+    await apply({ uid: 'second' });
+    const kept = await keptFlows();
+    expect(kept.size).toBeGreaterThan(0);
+    await restart(byHand());
+    await expectSame(vip, kept);
+  });
+
+  test('are not those of a Service that was created again under the same name while furiwake was down', async () => {
+    const kept = await keptFlows();
+    expect(kept.size).toBeGreaterThan(0);
+    await restart(byHand(), { uid: 'second' });
+    for (const port of kept.keys()) expect(['n2', 'n3']).toContain(await nodeOf(vip, port));
+  });
 });

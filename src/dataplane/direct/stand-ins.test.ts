@@ -57,7 +57,7 @@ test('a listener that gets a stand-in has no flow there: those at its nodes stay
 test('the next Service on the address inherits nothing', () => {
   const standIns = makeStandIns();
   standIns.follow(listeners, nodes, allServed);
-  const other = { ...web, service: 'test/other' as typeof web.service };
+  const other = { ...web, uid: 'other' as typeof web.uid };
   standIns.follow(tableOf([other]).listeners, none, allServed);
   expect([standIns.has(web), standIns.shared().unsorted.size]).toEqual([false, 0]);
 });
@@ -79,9 +79,6 @@ test('a listener that an earlier process sent to nodes leaves, or enters again w
   const mail = { ...web, key: '203.0.113.1|25|TCP' as typeof web.key };
   standIns.resume([web, mail]);
   standIns.follow(tableOf([web, mail]).listeners, openOf(mail), allServed);
-  expect([standIns.has(web), standIns.has({ ...web, service: 'test/other' as typeof web.service })]).toEqual([
-    true,
-    false,
-  ]);
+  expect([standIns.has(web), standIns.has({ ...web, uid: 'other' as typeof web.uid })]).toEqual([true, false]);
   expect([[...standIns.shared().unsorted].length, standIns.entering()]).toEqual([2, [mail.key]]);
 });

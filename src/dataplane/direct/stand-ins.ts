@@ -1,4 +1,4 @@
-import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
+import type { ListenerKey, ServiceUid } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { emptyTable, type Listener, stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Client } from '../../ports/host.ts';
@@ -22,7 +22,7 @@ import type { Client } from '../../ports/host.ts';
  * node opens, and stays so when it gets one. While it has no server at all, it leaves: the stack refuses its new flows.
  */
 type StandInState = {
-  readonly service: ServiceKey;
+  readonly uid: ServiceUid;
   readonly isAlone: boolean;
   readonly phase: 'entering' | 'direct' | 'leaving';
   /** In phase `direct`. */
@@ -48,7 +48,7 @@ export type StandIns = {
   /** Follows the listeners, which of them have nodes (`open`), and which have no server. */
   follow(listeners: TrafficTable['listeners'], open: OpenListeners, serverless: ReadonlySet<ListenerKey>): void;
   /** Whether nodes have, or may have, flows of the listener, of the same Service. */
-  has(listener: Pick<Listener, 'key' | 'service'>): boolean;
+  has(listener: Pick<Listener, 'key' | 'uid'>): boolean;
   /** The listeners whose flows are not known yet. */
   entering(): readonly ListenerKey[];
   /** The listeners of which the stand-in still holds flows. */
@@ -77,7 +77,7 @@ export function makeStandIns(): StandIns {
 
   return {
     resume: (listeners) => {
-      for (const { key, service } of listeners) set(key, { service, isAlone: false, phase: 'leaving', clients: [] });
+      for (const { key, uid } of listeners) set(key, { uid, isAlone: false, phase: 'leaving', clients: [] });
     },
     follow: (listeners, open, serverless) => {
       const changed = new Set([
@@ -89,19 +89,19 @@ export function makeStandIns(): StandIns {
       before = { listeners, open, serverless };
       for (const key of changed) {
         const listener = listeners.get(key);
-        if (states.has(key) && listener?.service !== states.get(key)?.service) set(key, undefined);
+        if (states.has(key) && listener?.uid !== states.get(key)?.uid) set(key, undefined);
         if (listener === undefined) continue;
-        const { service } = listener;
+        const { uid } = listener;
         const isRefused = serverless.has(key) && stackDataplane(listener) === undefined;
         const isAlone = !isRefused && stackDataplane(listener) === undefined;
         const state = states.get(key);
         const phase = nextPhase(state?.phase ?? (isRefused ? 'leaving' : undefined), open.has(key), isAlone);
         if (phase === state?.phase && isAlone === (state?.isAlone ?? isAlone)) continue;
         const clients = phase === 'direct' && state !== undefined ? state.clients : [];
-        set(key, phase && { service, isAlone, phase, clients });
+        set(key, phase && { uid, isAlone, phase, clients });
       }
     },
-    has: ({ key, service }) => states.get(key)?.service === service,
+    has: ({ key, uid }) => states.get(key)?.uid === uid,
     entering: () => inPhase('entering'),
     holding: () => inPhase('direct').filter((key) => (states.get(key)?.clients.length ?? 0) > 0),
     sort: (keys, clients) => {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { type HaproxyMachine, makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { makeMachineRig, serve } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
+import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
 import { RuntimeError, type Sockets } from './client.ts';
 
@@ -133,6 +134,31 @@ test('a silent node is taken out of use though HAProxy refuses a listener at tha
   stop.abort();
   await running;
 });
+
+test.each([10_000, 10_400, 10_800, 11_200])(
+  'while the own probe decides, a node that is silent from %i ms on is out of use after three seconds',
+  async (fromMs) => {
+    const clock = virtualClock();
+    const { machine, proxy } = makeMachineRig({
+      clock,
+      probed: (address) => (address === '192.0.2.12' && clock.monotonic() >= fromMs ? 'silent' : 'alive'),
+      probeMs: 500,
+    });
+    const stop = new AbortController();
+    const running = Promise.allSettled([proxy.run(stop.signal)]);
+    await clock.drive(proxy.upsert(tableOf([], [...nodes, node('n2', '192.0.2.12')]), stop.signal));
+    let downMs: number | undefined;
+    machine.faults.command = (command) => {
+      if (command === 'set server nodes4/n2 health down') downMs = clock.monotonic();
+      return undefined;
+    };
+    await clock.advance(20_000);
+    expect(downMs).toBeGreaterThan(fromMs);
+    expect(downMs).toBeLessThanOrEqual(fromMs + 3000);
+    stop.abort();
+    await running;
+  },
+);
 
 test('before the first table and after a stop no HAProxy is started, and no request is repeated', async () => {
   const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');

@@ -1,5 +1,5 @@
 import type { Ip } from '../../core/ip/ip.ts';
-import type { BackendId, ListenerKey, ServiceKey } from '../../core/model/names.ts';
+import type { BackendId, ListenerKey, ServiceUid } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { emptyTable, type ListenerAddress, type Listeners } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
@@ -37,13 +37,13 @@ export function makeFlowKeeper(deps: {
   /** The same when the last sweep succeeded; `undefined`: the flows of an earlier process are there. */
   let seen: typeof inForce | undefined;
   /** Listeners that a Service has lost since then. */
-  const left = new Map<ListenerKey, ServiceKey>();
+  const left = new Map<ListenerKey, ServiceUid>();
 
   return {
     note: (listeners, places) => {
       for (const key of PersistentMap.changedKeys(inForce.listeners, listeners)) {
-        const old = inForce.listeners.get(key)?.service;
-        if (old !== undefined && old !== listeners.get(key)?.service) left.set(key, old);
+        const old = inForce.listeners.get(key)?.uid;
+        if (old !== undefined && old !== listeners.get(key)?.uid) left.set(key, old);
       }
       inForce = { listeners, places };
     },
@@ -53,8 +53,7 @@ export function makeFlowKeeper(deps: {
       const changed = new Map<ListenerKey, ListenerAddress>();
       for (const key of PersistentMap.changedKeys(before, listeners)) {
         const [old, now] = [before.get(key), listeners.get(key)];
-        const isSame =
-          old?.service === now?.service && old?.targetPort === now?.targetPort && old?.backend === now?.backend;
+        const isSame = old?.uid === now?.uid && old?.targetPort === now?.targetPort && old?.backend === now?.backend;
         const listener = now ?? old;
         if (!isSame && listener !== undefined) changed.set(key, listener);
       }
@@ -74,7 +73,7 @@ export function makeFlowKeeper(deps: {
     },
     handedOver: (wanted) => {
       const isOther = (key: ListenerKey): boolean => {
-        const [former, now] = [left.get(key) ?? inForce.listeners.get(key)?.service, wanted.get(key)?.service];
+        const [former, now] = [left.get(key) ?? inForce.listeners.get(key)?.uid, wanted.get(key)?.uid];
         return former !== undefined && now !== undefined && former !== now;
       };
       return [...new Set([...left.keys(), ...PersistentMap.changedKeys(inForce.listeners, wanted)])].filter(isOther);

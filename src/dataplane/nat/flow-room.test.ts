@@ -18,8 +18,8 @@ test('a kernel without statistics has dropped nothing', () => {
   expect(parseFlowRoom('15\n262144\n')).toEqual({ flows: 15, most: 262_144, dropped: 0 });
 });
 
-function makeScene() {
-  const kernel = { flows: 10, dropped: 0, clients: 0, isBroken: false };
+function makeScene({ dropped = 0 } = {}) {
+  const kernel = { flows: 10, dropped, clients: 0, isBroken: false };
   const exec: Pick<Exec, 'run'> = {
     run: async (_, [option]) => {
       if (kernel.isBroken) throw new ExecError('perl', 1, 'no memory');
@@ -43,9 +43,8 @@ function makeScene() {
 }
 
 test('conntrack that is full, or drops packets, is reported once, and when it has room again', async () => {
-  using scene = makeScene();
+  using scene = makeScene({ dropped: 1_000 }); // from before
   const { kernel, look, metrics } = scene;
-  kernel.dropped = 1_000; // from before
   expect(await look()).toEqual([]);
   kernel.flows = 100;
   expect(await look()).toEqual(['tracking new flows failed; retrying']);

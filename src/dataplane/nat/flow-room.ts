@@ -1,10 +1,11 @@
 import * as z from 'zod';
+import { repeatEvery } from '../../async/repeat-every.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
-import { countElements } from '../direct/count-elements.ts';
+import { countElements } from '../nftables/count-elements.ts';
 import { mostClients, natTable } from './ruleset.ts';
 
 const everyMs = 30_000;
@@ -45,7 +46,6 @@ export function makeFlowRoomWatch(deps: {
   const monotonic = (): number => clock.monotonic();
   const fullFlows = makeTrouble({ what: 'tracking new flows', log, monotonic });
   const fullClients = makeTrouble({ what: 'keeping new clients of nat at their nodes', log, monotonic });
-  const counting = makeTrouble({ what: 'counting the flows in conntrack', log, monotonic });
   let before: number | undefined;
 
   const look = async (signal: AbortSignal): Promise<void> => {
@@ -67,16 +67,15 @@ export function makeFlowRoomWatch(deps: {
     else fullClients.over();
   };
 
-  return async (signal) => {
-    for (;;) {
-      await clock.sleep(everyMs, signal);
-      try {
-        if (isInPlace()) await look(signal);
-        counting.over();
-      } catch (error) {
-        signal.throwIfAborted();
-        counting.failed(error);
-      }
-    }
-  };
+  return (signal) =>
+    repeatEvery({
+      everyMs,
+      what: 'counting the flows in conntrack',
+      work: async (until) => {
+        if (isInPlace()) await look(until);
+      },
+      clock,
+      log,
+      signal,
+    });
 }

@@ -2,7 +2,7 @@ import type { Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Listener, Listeners } from '../../core/traffic/table.ts';
-import { makeLastingIds } from '../direct/ids.ts';
+import { makeLastingIds } from '../nftables/ids.ts';
 
 /** A node that keeps the clients which it has: its number for one holder of a listener. */
 export type Keeper = { readonly address: Ip; readonly number: number };
@@ -15,7 +15,7 @@ export type Members = { readonly all: readonly Member[]; readonly keeping: reado
 
 /**
  * The keepers of each listener with affinity, from the difference to the last call. A node keeps its number as long as the
- * listener belongs to the Service and the node to its backend.
+ * listener belongs to the Service.
  */
 export function makeKeepers(): (
   listeners: Listeners,
@@ -33,8 +33,8 @@ export function makeKeepers(): (
     for (const name of named.get(key) ?? []) ids.release(name);
     named.delete(key);
   };
-  const keepersOf = ({ key, service }: Listener, { all, keeping }: Members): readonly Keeper[] => {
-    const nameOf = ({ node, address }: Member): string => `${key} ${service} ${node} ${address.text}`;
+  const keepersOf = ({ key, uid }: Listener, { all, keeping }: Members): readonly Keeper[] => {
+    const nameOf = ({ node, address }: Member): string => `${key} ${uid} ${node} ${address.text}`;
     const names = new Set(all.map(nameOf));
     for (const name of named.get(key) ?? []) if (!names.has(name)) ids.release(name);
     named.set(key, [...names]);

@@ -15,7 +15,7 @@ import type { Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Nat } from '../../ports/nat.ts';
-import { makeIds } from '../direct/ids.ts';
+import { makeIds } from '../nftables/ids.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
 import { readNatCounters } from './counters.ts';

@@ -10,7 +10,7 @@ import {
   type TrafficNode,
   type TrafficTable,
 } from '../../core/traffic/table.ts';
-import { makeIds } from '../direct/ids.ts';
+import { makeIds } from '../nftables/ids.ts';
 import type { Guard } from './forwarding.ts';
 import { type Keepers, makeKeepers, type Member, type Members } from './keepers.ts';
 import { makeUses } from './uses.ts';

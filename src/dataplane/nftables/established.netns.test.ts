@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { patience } from '../../../test/netns/patience.ts';
 import { ours, proxyPort, type SteeringRig, tableOf, targetOf, useSteering } from '../../../test/netns/steering-rig.ts';
 import { addressesOf } from '../../../test/make/table.ts';
+import { closed } from '../../agent/withdrawn.ts';
 import type { Steering } from '../../ports/steering.ts';
 
 /*
@@ -41,8 +42,11 @@ describe('a host that is withdrawn', () => {
         .toBe(count + 1);
     };
     await answers(1);
-    const closed = tableOf(listening.map(([text, port]) => [text, port, []] as const));
-    await steering.apply(targetOf(closed, addressesOf()), signal);
+    const stop = new AbortController();
+    const running = steering.run(stop.signal);
+    const { listeners } = tableOf(listening);
+    const withdrawn = { listeners: listeners.with(Array.from(listeners, ([key, each]) => [key, closed(each)])) };
+    await steering.apply(targetOf(withdrawn, addressesOf()), signal);
     await move('delete');
     expect(await rig.fetchFrom('client', address, 80, 3_000)).toBe('timeout');
     await answers(2);
@@ -51,6 +55,49 @@ describe('a host that is withdrawn', () => {
     await answers(3);
     expect(await rig.fetchFrom('client', address, 80)).toContain(`${address} 80`);
     await move('delete');
+    stop.abort();
+    await running;
+  });
+});
+
+describe('a change of source ranges', () => {
+  const listening = (addresses: readonly string[], ranges?: readonly string[]): ReturnType<typeof tableOf> =>
+    tableOf(addresses.map((address) => [address, 80, ranges] as const));
+
+  test.each([
+    ['10.50.0.1', '10.99.0.0/16'],
+    ['fd50::1', 'fd99::/64'],
+  ])('ends the connections of clients outside them, and no others: %s', async (address, unused) => {
+    const stop = new AbortController();
+    const running = steering.run(stop.signal);
+    await steering.apply(targetOf(listening([address]), ours), signal);
+    await expect.poll(() => rig.fetchFrom('balancer', address, 80, 3_000), patience).toContain(address); // it may be tentative
+    const dial = async (machine: 'client' | 'balancer'): Promise<() => Promise<string | undefined>> => {
+      const { id = 0 } = await rig.lab[machine].ask({ do: 'dial', address, port: 80 });
+      return async () => (await rig.lab[machine].ask({ do: 'heard', id })).end;
+    };
+    const [excluded, permitted] = [await dial('client'), await dial('balancer')];
+    expect([await excluded(), await permitted()]).toEqual(['open', 'open']);
+    await steering.apply(targetOf(listening([address], [address, unused]), ours), signal);
+    await expect.poll(excluded, patience).toBe('reset');
+    expect(await permitted()).toBe('open');
+    await steering.apply(targetOf(listening([address], [unused]), ours), signal);
+    await expect.poll(permitted, patience).toBe('reset');
+    stop.abort();
+    await running;
+  });
+
+  test('that an earlier process programmed, and did not live to follow, ends them as well', async () => {
+    await steering.apply(targetOf(listening(['10.50.0.1']), ours), signal);
+    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 80 });
+    await steering.apply(targetOf(listening(['10.50.0.1'], ['10.99.0.0/16']), ours), signal);
+    const stop = new AbortController();
+    const next = rig.makeNew(stop.signal);
+    const running = next.run(stop.signal);
+    await next.apply(targetOf(listening(['10.50.0.1'], ['10.99.0.0/16']), ours), signal);
+    await expect.poll(() => rig.lab.client.ask({ do: 'heard', id }), patience).toMatchObject({ end: 'reset' });
+    stop.abort();
+    await running;
   });
 });
 

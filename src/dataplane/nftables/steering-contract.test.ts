@@ -1,4 +1,5 @@
 import { type Fate, steeringContract } from '../../../test/contract/steering.ts';
+import { makeFakeHost } from '../../../test/make/fake-host.ts';
 import { makeFakeNft } from '../../../test/make/fake-nft.ts';
 import { makeHostPorts } from '../../../test/make/host-ports.ts';
 import { silent } from '../../../test/make/log.ts';
@@ -49,6 +50,7 @@ steeringContract('nftables in memory', async () => {
   });
   return {
     steering: makeSteering({
+      host: makeFakeHost({ listening: async () => [] }),
       exec: nft.exec,
       clock: virtualClock(),
       log: silent,

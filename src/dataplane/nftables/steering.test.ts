@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { makeFakeHost } from '../../../test/make/fake-host.ts';
 import { type FakeNft, makeFakeNft } from '../../../test/make/fake-nft.ts';
 import { silent } from '../../../test/make/log.ts';
 import { addressesOf, listener, tableOf as makeTable } from '../../../test/make/table.ts';
@@ -9,7 +10,7 @@ import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { ExecError } from '../../ports/exec.ts';
-import type { Refusals } from '../../ports/host.ts';
+import type { Host, Refusals } from '../../ports/host.ts';
 import type { Steering, SteeringTarget } from '../../ports/steering.ts';
 import { elementKey } from './element.ts';
 import { allElements, differenceTo, emptyMirror } from './mirror.ts';
@@ -20,11 +21,21 @@ const { signal } = new AbortController();
 
 type SteeringOnFake = { readonly nft: FakeNft; readonly steering: Steering };
 
+/** No connection is open. */
+const noSockets: Pick<Host, 'endConnections'> = makeFakeHost({ listening: async () => [] });
+
 function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}, clock = virtualClock()): SteeringOnFake {
   const nft = makeFakeNft(options);
   return {
     nft,
-    steering: makeSteering({ exec: nft.exec, clock, log: silent, metrics: recordMetrics(), lifetime: signal }),
+    steering: makeSteering({
+      host: noSockets,
+      exec: nft.exec,
+      clock,
+      log: silent,
+      metrics: recordMetrics(),
+      lifetime: signal,
+    }),
   };
 }
 

@@ -1,14 +1,17 @@
 import { keepWatching } from '../../async/keep-watching.ts';
 import { makeSerial } from '../../async/serial.ts';
+import { superviseAll } from '../../async/supervise-all.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Family } from '../../core/ip/ip.ts';
 import { emptyTable, type Listener, usesHaproxy } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
+import type { Host } from '../../ports/host.ts';
 import type { Steering } from '../../ports/steering.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { readElementCounters } from './element-counters.ts';
+import { makeExcludedClients } from './excluded-clients.ts';
 import { addressKey, portKey } from './element-keys.ts';
 import { makePacedRepairs } from './paced-repairs.ts';
 import { makeRouting } from './routing.ts';
@@ -22,6 +25,7 @@ import { type KernelEvent, watchKernel } from './watch.ts';
  * `lifetime`; the table stays, so that traffic continues.
  */
 export function makeSteering(deps: {
+  readonly host: Pick<Host, 'endConnections'>;
   readonly exec: Exec;
   readonly clock: Clock;
   readonly log: Log;
@@ -37,6 +41,7 @@ export function makeSteering(deps: {
     rulesOf: (target) => steeringRules(hasOwnAddresses(target)),
   });
   const routing = makeRouting(deps);
+  const excludedClients = makeExcludedClients(deps);
   const repairs = metrics.counter(
     'furiwake_nftables_repairs_total',
     'Times that the table or a routing rule was restored',
@@ -76,12 +81,39 @@ export function makeSteering(deps: {
     return found;
   };
 
+  const watch = async (signal: AbortSignal): Promise<void> => {
+    const afterRepair = makePacedRepairs({ clock, log });
+    let seen = table.generation();
+    const react = async (event: KernelEvent): Promise<void> => {
+      if (event.kind === 'table' && event.generation > seen && event.generation <= table.generation()) {
+        seen = event.generation; // furiwake's own transaction
+        return;
+      }
+      const rules = event.kind === 'table' ? 0 : await inTurn(() => repairRouting(signal));
+      const found = event.kind === 'rules' ? undefined : await inTurn(() => repairTable(signal));
+      const change = found ?? (rules > 0 ? 'the routing rule is gone' : undefined);
+      if (change !== undefined) await afterRepair(change, signal);
+    };
+    await keepWatching({
+      what: 'watching nftables and routing rules',
+      watch: () => watchKernel(exec, steeringTable, signal),
+      react,
+      clock,
+      log,
+      signal,
+    });
+  };
+
   return {
     apply: (target, signal) =>
       inTurn(async () => {
         if (!table.isInPlace()) await ensureRouting(signal);
+        const before = listeners;
         ({ listeners } = target);
-        return await table.apply(target, signal);
+        const refusals = await table.apply(target, signal);
+        const asBefore = Array.from(refusals.keys(), (key) => [key, before.get(key)] as const);
+        excludedClients.follow(listeners.with(asBefore));
+        return refusals;
       }),
     refused: async (signal, keys) => {
       const restricted = Array.from(keys ?? listeners.keys()).flatMap((key) => {
@@ -105,28 +137,7 @@ export function makeSteering(deps: {
     },
     audit: (signal) =>
       inTurn(async () => (await repairRouting(signal)) + ((await repairTable(signal)) === undefined ? 0 : 1)),
-    run: async (signal) => {
-      const afterRepair = makePacedRepairs({ clock, log });
-      let seen = table.generation();
-      const react = async (event: KernelEvent): Promise<void> => {
-        if (event.kind === 'table' && event.generation > seen && event.generation <= table.generation()) {
-          seen = event.generation; // furiwake's own transaction
-          return;
-        }
-        const rules = event.kind === 'table' ? 0 : await inTurn(() => repairRouting(signal));
-        const found = event.kind === 'rules' ? undefined : await inTurn(() => repairTable(signal));
-        const change = found ?? (rules > 0 ? 'the routing rule is gone' : undefined);
-        if (change !== undefined) await afterRepair(change, signal);
-      };
-      await keepWatching({
-        what: 'watching nftables and routing rules',
-        watch: () => watchKernel(exec, steeringTable, signal),
-        react,
-        clock,
-        log,
-        signal,
-      });
-    },
+    run: (signal) => superviseAll([watch, (inner) => excludedClients.run(inner)], signal),
     remove: (signal) =>
       inTurn(async () => {
         ({ listeners } = emptyTable);

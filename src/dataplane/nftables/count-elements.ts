@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { Exec } from '../../ports/exec.ts';
-import type { TableSpec } from '../nftables/table-text.ts';
+import type { TableSpec } from './table-text.ts';
 
 /*
  * nft prints elements in order to count them: a second for 65,000. perl only asks the kernel for them, and counts: 50 ms.

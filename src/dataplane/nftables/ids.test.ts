@@ -8,11 +8,20 @@ test.each([makeIds, makeLastingIds])('a name in use keeps its number, and no oth
   expect(ids.of('n7')).toBe(numbers[7]);
 });
 
-test.each([makeIds, makeLastingIds])('a name that was released gets another number: %o', (make) => {
-  const ids = make();
+test('a name that was released gets another number', () => {
+  const ids = makeIds();
   const before = ids.of('a');
   ids.release('a');
   expect(ids.of('a')).not.toBe(before);
+});
+
+test('a lasting number is the same again when its name is back, and another name may have it meanwhile', () => {
+  const ids = makeLastingIds(1);
+  expect(ids.of('a')).toBe(1);
+  ids.release('a');
+  expect(ids.of('b')).toBe(1);
+  ids.release('b');
+  expect(ids.of('a')).toBe(1);
 });
 
 test('after the greatest number come the least that are free', () => {
