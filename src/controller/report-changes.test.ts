@@ -37,6 +37,16 @@ test('a changed listener concerns the Services that have it, had it and will hav
   expect([...servicesConcerned(next, next, undefined)]).toEqual([]);
 });
 
+test('a listener that the host begins to program concerns no Service, unless it is of another one than wanted', () => {
+  const begun = reportOf([first, { holder: web, isForwarding: false }]);
+  const tableFor = (service: typeof web) => tableOf([{ ...first, service }], []);
+  expect([...servicesConcerned(emptyReport, begun, tableFor(web))]).toEqual([]);
+  expect([...servicesConcerned(emptyReport, begun, tableFor(other))]).toEqual([web, other]);
+  expect([...servicesConcerned(begun, emptyReport, undefined)]).toEqual([web]); // it is removed
+  const refused = reportOf([first, { holder: web, isForwarding: false, proxyTrouble: 'no' }]);
+  expect([...servicesConcerned(emptyReport, refused, tableFor(web))]).toEqual([web]);
+});
+
 test.each<[what: string, change: Partial<HostReport>]>([
   ['what direct lacks', { directObstacles: new Map() }],
   ['the health of nodes', { health: new Map() }],

@@ -1,6 +1,6 @@
 import type { ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import type { HostReport } from '../core/traffic/report.ts';
+import type { HostReport, ListenerReport } from '../core/traffic/report.ts';
 import { serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
 
 /** The Services whose status may differ after the report `report` that follows `before`. `table`: the published one. */
@@ -10,13 +10,12 @@ export function servicesConcerned(
   table: Pick<TrafficTable, 'listeners'> | undefined,
 ): ReadonlySet<ServiceKey> {
   const concerned = new Set<ServiceKey>();
-  for (const key of PersistentMap.changedKeys(before.listeners, report.listeners))
-    for (const service of [
-      before.listeners.get(key)?.holder,
-      report.listeners.get(key)?.holder,
-      table?.listeners.get(key)?.service,
-    ])
-      if (service !== undefined) concerned.add(service);
+  for (const key of PersistentMap.changedKeys(before.listeners, report.listeners)) {
+    const [old, now] = [before.listeners.get(key), report.listeners.get(key)];
+    const wanted = table?.listeners.get(key)?.service;
+    if (old?.holder === undefined && isEmpty(old) && isEmpty(now) && now?.holder === wanted) continue;
+    for (const service of [old?.holder, now?.holder, wanted]) if (service !== undefined) concerned.add(service);
+  }
   // The message of a Service whose packets are dropped says what each node lacks.
   if (before.directObstacles !== report.directObstacles || before.health !== report.health)
     for (const { holder, isForwarding } of report.listeners.values())
@@ -24,6 +23,13 @@ export function servicesConcerned(
   for (const id of PersistentMap.changedKeys(before.unconfirmed, report.unconfirmed))
     concerned.add(serviceOfBackend(id));
   return concerned;
+}
+
+/** The host has begun to program the listener, at most: there is nothing to say of it yet. */
+function isEmpty(report: ListenerReport | undefined): boolean {
+  if (report === undefined) return true;
+  const { holder: _, ...rest } = report;
+  return Object.values(rest).every((value) => value === undefined || value === false);
 }
 
 /** Whether a plan may differ after a report: it depends on health, duplicates, links, routes and the host's addresses. */

@@ -138,7 +138,7 @@ export const reasons = {
     where: 'Serving',
     means:
       'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks. A TCP port has HAProxy as its stand-in meanwhile, unless HAProxy cannot be changed: the message says that, too.',
-    do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), or connect the host to the LAN of the nodes. Otherwise use furiwake.dev/dataplane: haproxy, for TCP; for a TCP port without a nodePort furiwake.dev/backends: pods.',
+    do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), connect the host to the LAN of the nodes, or give the nodes another gateway than this host. Otherwise use furiwake.dev/dataplane: haproxy, for TCP; for a TCP port without a nodePort furiwake.dev/backends: pods.',
   },
   NoEndpoints: {
     where: 'Serving',

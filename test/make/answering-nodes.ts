@@ -7,6 +7,7 @@ export const allAnswer: AnsweringNodes = {
   keep: () => undefined,
   setPaths: () => undefined,
   silent: () => new Set(),
+  crossing: () => new Set(),
   subscribe: () => () => undefined,
   run: untilAborted,
 };

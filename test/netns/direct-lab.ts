@@ -50,6 +50,20 @@ export async function arrivals(node: Node): Promise<number> {
   return Number(/packets (\d+)/.exec(text)?.[1]);
 }
 
+/** The nodes have this machine of the lab as their default gateway. */
+export async function setGateway(
+  { router, balancer, nodes }: DirectLab,
+  gateway: 'router' | 'balancer',
+): Promise<void> {
+  const [ip4, ip6] = gateway === 'router' ? ['192.0.2.1', '2001:db8::1'] : ['192.0.2.2', '2001:db8::2'];
+  for (const machine of [router, balancer])
+    await machine.exec('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
+  for (const node of nodes) {
+    await node.exec('ip', 'route', 'replace', 'default', 'via', ip4);
+    await node.exec('ip', '-6', 'route', 'replace', 'default', 'via', ip6);
+  }
+}
+
 export async function startDirectLab(options: { readonly nodes: number }): Promise<DirectLab> {
   const maker = await machineMaker();
   try {

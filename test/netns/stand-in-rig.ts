@@ -43,8 +43,8 @@ export let direct: Direct;
 export const nodes: { areOpen: boolean; areProven: boolean } = { areOpen: false, areProven: true };
 const gate = makeSubscribers();
 
-/** Another process takes over. */
-export function startDirect(): void {
+/** Another process takes over. `more`: other parts of its host. */
+export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}): void {
   direct = makeDirect({
     ...common,
     exec: lab.balancer.execPort,
@@ -59,6 +59,7 @@ export function startDirect(): void {
     own: () => new Map(),
     primary: () => [],
     lifetime: lifetime.signal,
+    ...more,
   });
 }
 

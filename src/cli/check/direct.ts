@@ -8,10 +8,9 @@ import {
   requestedDataplane,
 } from '../../core/traffic/dataplane.ts';
 import type { Platform } from '../../daemon/platform.ts';
-import { directRules, directTable } from '../../dataplane/direct/ruleset.ts';
-import { renderTable } from '../../dataplane/nftables/table-text.ts';
+import { tryDirectTable } from '../../dataplane/direct/try-table.ts';
 import type { KubeProxy } from '../../health/kube-proxy-sync.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
+import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { counted, type Finding, named, ok, warning } from './finding.ts';
 import type { CheckedHost } from './host.ts';
@@ -81,23 +80,17 @@ function unreachableHere(users: readonly Service[]): readonly string[] {
     : [`this host itself cannot connect to the ports without a NodePort of ${named(names)}`];
 }
 
-/** Loads the table in a network namespace of its own, which ends with nft. */
+/** Whether nft and the kernel have what the table needs. */
 async function tryTable(exec: Exec, signal: AbortSignal): Promise<readonly Concern[]> {
-  const stdin = renderTable(directTable, [], 1, directRules(['lo'], 10_800));
-  try {
-    await exec.run('unshare', ['--net', 'nft', '-f', '-'], { stdin, signal });
-    return [];
-  } catch (error) {
-    if (!(error instanceof ExecError)) throw error;
-    const [line = ''] = error.stderr.trim().split('\n');
-    return [
-      {
-        found: `its table cannot be loaded: ${line || error.message}`,
-        advice:
-          'the kernel needs NETFILTER_INGRESS, NFT_FWD_NETDEV and NFT_HASH (modprobe nft_fwd_netdev nft_hash), and nft 1.0.6 or newer',
-      },
-    ];
-  }
+  const words = await tryDirectTable(exec, signal);
+  if (words === undefined) return [];
+  return [
+    {
+      found: `its table cannot be loaded: ${words}`,
+      advice:
+        'the kernel needs NETFILTER_INGRESS, NFT_FWD_NETDEV and NFT_HASH (modprobe nft_fwd_netdev nft_hash), and nft 1.0.6 or newer; until then HAProxy or nat stands in',
+    },
+  ];
 }
 
 /** `direct` hands on packets as they are, and sends no ICMP error for one that is too large. */
@@ -135,7 +128,7 @@ async function findGateway(
       found.push({
         found: `this host forwards IPv${family} and may be the gateway of ${names}: they are not on the LAN of its default route`,
         advice:
-          'the answers of such a node cross this host, which drops them, because their source is an address of its own: give the nodes another gateway, or use haproxy',
+          'the answers of such a node cross this host, which drops them, because their source is an address of its own: give the nodes another gateway; run probes them, and without the annotation furiwake.dev/dataplane it uses no such node',
       });
   }
   return found;

@@ -8,6 +8,8 @@ import type { CheckedHost } from './host.ts';
 
 /** What `direct` needs of a node. `ready`: all that can be seen from here. */
 const states = ['ready', 'noSync', 'untimed', 'noAnswer', 'offLink', 'thisHost'] as const;
+/** Those that are found without probes. */
+const hopObstacles = ['noAnswer', 'offLink', 'thisHost'] as const;
 export type CheckedHopState = (typeof states)[number];
 
 /** A node in one family. `link`: the interface of this host on whose LAN it is. */
@@ -46,14 +48,14 @@ export async function findNextHops(
     isOwn: ({ text }) => network.addresses().own.has(text),
     linkOf,
     isAnswering: (node) => answering.get(node) !== undefined,
+    isCrossing: () => false,
     isUnheard: () => false,
   });
   return nodes.flatMap(({ name, addresses }) =>
     addresses.map((address): CheckedHop => {
       const { family } = address;
       const obstacle = obstacles.get(name)?.[family];
-      const state =
-        obstacle === undefined || obstacle === 'unheard' ? syncState(answering.get(name), family) : obstacle;
+      const state = hopObstacles.find((each) => each === obstacle) ?? syncState(answering.get(name), family);
       return { node: name, family, link: linkOf(address), state };
     }),
   );

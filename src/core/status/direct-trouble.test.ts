@@ -42,6 +42,18 @@ test.each<[words: string, known: Known]>([
     { n1: { health: 'unhealthy' }, n2: { obstacle: 'thisHost' }, n3: { obstacle: 'offLink' } },
   ],
   [
+    'nft or the kernel of the load-balancer host lacks what direct needs: furiwake check says what',
+    {
+      n1: { obstacle: 'noTable', isDrained: true },
+      n2: { obstacle: 'noTable', health: 'silent' },
+      n3: { obstacle: 'noTable' },
+    },
+  ],
+  [
+    'n2 has the load-balancer host as the gateway to clients outside the LAN, and it drops such answers: use another gateway, or furiwake.dev/dataplane=direct if all clients are on the LAN; n1, n3 are not shown to send packets with the address as source: the LAN may refuse them',
+    { n1: { obstacle: 'unheard' }, n2: { obstacle: 'crossing' }, n3: { obstacle: 'unheard' } },
+  ],
+  [
     'kube-proxy on n1, n2, n3 does not answer at port 10256: open the port to the load-balancer host',
     { n1: { obstacle: 'noAnswer' }, n2: { obstacle: 'noAnswer' }, n3: { obstacle: 'noAnswer' } },
   ],

@@ -1,6 +1,6 @@
 import type { AssignedAddress } from '../addresses/assignment.ts';
 import type { Family } from '../ip/ip.ts';
-import { kubeProxyHealthPort } from '../model/contract.ts';
+import { dataplaneAnnotation, kubeProxyHealthPort } from '../model/contract.ts';
 import type { NodeName } from '../model/names.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { addressOfNode, listenerKey, type Listeners, type TrafficTable } from '../traffic/table.ts';
@@ -34,7 +34,18 @@ export function closedPorts(
 }
 
 /** The causes that keep packets from a node, in the order in which they are reported. */
-const obstacles = ['drained', 'silent', 'unhealthy', 'thisHost', 'offLink', 'noAnswer', 'unheard', 'unproven'] as const;
+const obstacles = [
+  'noTable',
+  'drained',
+  'silent',
+  'unhealthy',
+  'thisHost',
+  'offLink',
+  'noAnswer',
+  'crossing',
+  'unheard',
+  'unproven',
+] as const;
 type Obstacle = (typeof obstacles)[number];
 
 /** By family, why `direct` sends no packets to any node, as part of a sentence. */
@@ -50,9 +61,11 @@ export function directTrouble({
     const found = Map.groupBy(
       [...nodes.values()].filter((node) => addressOfNode(node, family) !== undefined),
       ({ name, state }): Obstacle => {
+        const obstacle = directObstacles.get(name)?.[family];
+        if (obstacle === 'noTable') return obstacle;
         if (state === 'drain') return 'drained';
         const verdict = health.get(name)?.[family] ?? 'up';
-        return verdict === 'up' ? (directObstacles.get(name)?.[family] ?? 'unproven') : verdict;
+        return verdict === 'up' ? (obstacle ?? 'unproven') : verdict;
       },
     );
     return obstacles
@@ -69,6 +82,8 @@ function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
   const names = nodeNames(nodes);
   const [is, has] = nodes.length === 1 ? ['is', 'has'] : ['are', 'have'];
   switch (obstacle) {
+    case 'noTable':
+      return 'nft or the kernel of the load-balancer host lacks what direct needs: furiwake check says what';
     case 'drained':
     case 'silent':
     case 'unhealthy':
@@ -79,6 +94,8 @@ function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
       return `${names} ${has} no address in a LAN of the load-balancer host`;
     case 'noAnswer':
       return `kube-proxy on ${names} does not answer at port ${kubeProxyHealthPort}: open the port to the load-balancer host`;
+    case 'crossing':
+      return `${names} ${has} the load-balancer host as the gateway to clients outside the LAN, and it drops such answers: use another gateway, or ${dataplaneAnnotation}=direct if all clients are on the LAN`;
     case 'unheard':
       return `${names} ${is} not shown to send packets with the address as source: the LAN may refuse them`;
     case 'unproven':

@@ -34,11 +34,13 @@ export type ListenerReport = {
 export type NodeHealth = 'up' | 'unhealthy' | 'silent';
 
 /**
- * Why `direct` sends no packets to a node, whatever the listener. `thisHost`: it cannot be its own next hop. `offLink`: the
+ * Why `direct` sends no packets to a node, whatever the listener. `noTable`: nft or the kernel of the
+ * host lacks what `direct` needs. `thisHost`: it cannot be its own next hop. `offLink`: the
  * address of the node is on no link of the host. `noAnswer`: the health port of its kube-proxy gives no usable answer.
+ * `crossing`: this host is its gateway, and drops its answers to clients outside the LAN.
  * `unheard`: it is not shown to answer clients itself, although it was probed or kube-proxy serves a listener that waits for that.
  */
-export type DirectObstacle = 'thisHost' | 'offLink' | 'noAnswer' | 'unheard';
+export type DirectObstacle = 'noTable' | 'thisHost' | 'offLink' | 'noAnswer' | 'crossing' | 'unheard';
 
 /** By node and family. */
 export type DirectObstacles = ReadonlyMap<NodeName, { readonly 4?: DirectObstacle; readonly 6?: DirectObstacle }>;

@@ -45,7 +45,7 @@ async function pathsTo(vip: string, port: number | undefined): Promise<readonly 
 
 test.each(vips)('only the node that serves %s, on a LAN that delivers its answer, is shown to answer', async (vip) => {
   const paths = await pathsTo(vip, 53);
-  const answered = await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })(paths, signal);
+  const { answered } = await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })(paths, signal);
   expect(paths.map((path) => answered.has(path))).toEqual([true, false, false]);
 });
 
@@ -54,11 +54,11 @@ test.each(vips)(
   async (vip) => {
     const probe = makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock });
     const paths = await pathsTo(vip, undefined);
-    const answered = await probe(paths, signal);
+    const { answered } = await probe(paths, signal);
     expect(paths.map((path) => answered.has(path))).toEqual([true, false, true]);
     const forwarding = ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding'];
     await lab.nodes[2]?.exec('sysctl', '-qw', ...forwarding.map((name) => `${name}=0`));
-    const again = await probe(paths, signal);
+    const { answered: again } = await probe(paths, signal);
     expect(paths.map((path) => again.has(path))).toEqual([true, false, false]);
     await lab.nodes[2]?.exec('sysctl', '-qw', ...forwarding.map((name) => `${name}=1`));
   },
@@ -70,9 +70,34 @@ test('a node that puts another source on what it forwards is not shown', async (
   chain post { type nat hook postrouting priority srcnat; ip saddr 203.0.113.11 masquerade; }
 }`);
   const paths = await pathsTo('203.0.113.11', undefined);
-  const answered = await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })(paths, signal);
+  const { answered } = await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })(paths, signal);
   expect(paths.map((path) => answered.has(path))).toEqual([false, false, true]);
   await node?.nft('delete table ip hide');
+});
+
+test.each(vips)('a node whose gateway is this host is found, and no far datagram leaves the LAN: %s', async (vip) => {
+  const [node] = lab.nodes;
+  await lab.router.nft(`table inet far
+delete table inet far
+table inet far {
+  chain forward { type filter hook forward priority 0; oifname "wan" ip daddr 198.18.0.0/15 counter; oifname "wan" ip6 daddr 2001:2::/48 counter; }
+}`);
+  const family = vip.includes(':') ? '-6' : '-4';
+  const setGateway = async (gateway: string): Promise<void> =>
+    void (await node?.exec('ip', family, 'route', 'replace', 'default', 'via', gateway));
+  const probe = makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock });
+  const found = async (port: number | undefined): Promise<readonly unknown[]> => {
+    const [paths] = [await pathsTo(vip, port)];
+    const { answered, crossing } = await probe(paths, signal);
+    return [answered.has(paths[0] as ProbedPath), ...paths.map((path) => crossing.has(path))];
+  };
+  for (const port of [53, undefined]) {
+    await setGateway(vip.includes(':') ? '2001:db8::2' : '192.0.2.2');
+    expect(await found(port)).toEqual([true, true, false, false]);
+    await setGateway(vip.includes(':') ? '2001:db8::1' : '192.0.2.1');
+    expect(await found(port)).toEqual([true, false, false, false]);
+  }
+  expect(await lab.router.exec('nft', 'list', 'table', 'inet', 'far')).not.toMatch(/packets [1-9]/);
 });
 
 test('the probe ends the connection that it opened: a Pod accepts none that continues', async () => {

@@ -1,4 +1,4 @@
-import { type Ip, ipOf } from '../../core/ip/ip.ts';
+import { type Family, type Ip, ipOf } from '../../core/ip/ip.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { tcpFrame, udpFrame } from './probe-frames.ts';
@@ -14,28 +14,47 @@ export type ProbedPath = {
 };
 
 /**
- * Over which of these paths a node sends packets that have the VIP as their source:
+ * How nodes send packets that have the VIP as their source:
  *
  *   with a port     this host ── SYN to the VIP ──► node: kube-proxy, Pod       ── SYN-ACK from the VIP ──► this host
  *   without         this host ── datagram from the VIP to this host ──► node: forwards it ─────────────────► this host
+ *   always          this host ── datagram from the VIP to a far address ──► node: forwards it ──► this host, or another router
  *
- * Both show that the LAN lets the node send with an address that is not its own. The first one shows as well that kube-proxy serves
- * the VIP and that a Pod accepts; the second one needs neither, only a node that forwards, as Kubernetes requires. Sends all
- * at once and waits for half a second at most. Throws `ExecError` when perl fails.
+ * The first two show that the LAN lets the node send with an address that is not its own. The first one shows as well that
+ * kube-proxy serves the VIP and that a Pod accepts; the second one needs neither, only a node that forwards, as Kubernetes requires.
+ * The third one finds a node whose gateway is this host; its TTL ends at the first router. Sends all at once and waits for half
+ * a second at most. Throws `ExecError` when perl fails.
  */
-export type AnswerProbe = (paths: readonly ProbedPath[], signal: AbortSignal) => Promise<ReadonlySet<ProbedPath>>;
+export type AnswerProbe = (paths: readonly ProbedPath[], signal: AbortSignal) => Promise<ProbeResult>;
+
+export type ProbeResult = {
+  /** The node answers this host, over the link. */
+  readonly answered: ReadonlySet<ProbedPath>;
+  /** What the node sends to clients outside its LAN crosses this host. */
+  readonly crossing: ReadonlySet<ProbedPath>;
+};
+
+/** Addresses for benchmarks (RFC 2544, RFC 5180), which only a default route leads to. */
+const far: { readonly [F in Family]: Ip } = {
+  4: ipOf(4, 0xc6_12_00_01n), // 198.18.0.1
+  6: ipOf(6, 0x2001_0002_0000_0000_0000_0000_0000_0001n), // 2001:2::1
+};
+/** One for the node, and the last one for the router. */
+const hopsToRouter = 2;
 
 /** Each path has a port of its own, from here on: an answer to it belongs to the path. */
 const firstPort = 61_000;
 const mostPaths = 4_000;
-/** A SYN is sent twice: the first answer of a Pod may wait for an ARP request. */
+/** All is sent twice: the first answer of a Pod may wait for an ARP request. */
 const pausesMs = [200, 300];
+/** After the last answer: what crosses this host may be a little later. */
+const graceMs = 50;
 /** Longer than perl needs to start, and the window. */
 const startMs = 5_000;
 
 /*
  * perl opens the packet socket, with a filter in the kernel (BPF): of all packets of the host it sees only SYN-ACKs and
- * datagrams to the ports of the probe, and none that it has sent itself. It sends a frame for each line, prints how many it has sent, and prints what it receives in hex.
+ * datagrams to the ports of the probe, none that it has sent itself, or that are for another host. It sends a frame for each line, prints how many it has sent, and prints what it receives in hex.
  */
 const script = String.raw`
 use strict;
@@ -67,16 +86,17 @@ while (1) {
     }
     print "sent ", scalar(@lines), "\n";
   }
-  print unpack("H*", $_), "\n" if vec($readable, fileno($link), 1) && defined recv($link, $_, 96, 0);
+  next unless vec($readable, fileno($link), 1) && defined(my $from = recv($link, $_, 96, 0));
+  print unpack("H*", $_), "\n" if unpack("x10 C", $from) == 0;                                # PACKET_HOST
 }
 `;
 
 export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clock }): AnswerProbe {
   const { exec, clock } = deps;
   return async (paths, signal) => {
-    const answered = new Set<ProbedPath>();
+    const [answered, crossing] = [new Set<ProbedPath>(), new Set<ProbedPath>()];
     const probed = paths.slice(0, mostPaths);
-    if (probed.length === 0) return answered;
+    if (probed.length === 0) return { answered, crossing };
     /** Frames that perl was given and has not sent. */
     let unsent = 0;
     const frameOf = (kind: 'syn' | 'rst', { link, nodeMac, vip, port }: ProbedPath, local: number): string => {
@@ -89,28 +109,44 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
     };
     const line = (kind: 'syn' | 'rst', path: ProbedPath, index: number): string =>
       `${path.link.index} ${frameOf(kind, path, firstPort + index)}\n`;
+    const farLine = ({ link, nodeMac, vip }: ProbedPath, index: number): string => {
+      const port = firstPort + index;
+      const [from, to] = [
+        { mac: link.mac, address: vip, port },
+        { mac: nodeMac, address: far[vip.family], port },
+      ];
+      return `${link.index} ${udpFrame(from, to, hopsToRouter)}\n`;
+    };
     using deadline = clock.deadline(startMs, signal);
     const isOver = new AbortController();
     await using perl = exec.spawn('perl', ['-e', script], AbortSignal.any([deadline.signal, isOver.signal]));
     const sendAll = async (): Promise<void> => {
       for (const pauseMs of pausesMs) {
         const missing = [...probed.entries()].filter(([, path]) => !answered.has(path));
-        unsent += missing.length;
-        await perl.write(missing.map(([index, path]) => line('syn', path, index)).join(''));
+        unsent += 2 * missing.length;
+        await perl.write(missing.map(([index, path]) => farLine(path, index) + line('syn', path, index)).join(''));
         await clock.sleep(pauseMs, isOver.signal);
       }
     };
     const receive = async (text: string): Promise<void> => {
-      const { mac, source, port } = decodeFrame(text);
+      const { mac, source, target, port } = decodeFrame(text);
       const index = port - firstPort;
       const path = probed[index];
-      if (path === undefined || answered.has(path)) return;
-      if (source.text !== path.vip.text || mac === path.link.mac) return; // of another source, or a reflection
+      if (path === undefined || source.text !== path.vip.text || mac === path.link.mac) return; // of another source, or a reflection
+      if (target.text === far[target.family].text) crossing.add(path);
+      else if (!answered.has(path)) await accept(path, index);
+    };
+    const accept = async (path: ProbedPath, index: number): Promise<void> => {
       answered.add(path);
       if (path.port === undefined) return; // there is no connection to reset
       unsent++;
       await perl.write(line('rst', path, index));
     };
+    const endSoon = async (): Promise<void> => {
+      await clock.sleep(graceMs, isOver.signal).catch(() => undefined); // it is over already
+      isOver.abort();
+    };
+    let ending: Promise<void> | undefined;
     let sending: Promise<void> | undefined;
     for await (const text of perl.lines) {
       const [, sent] = /^sent (\d+)$/.exec(text) ?? [];
@@ -119,24 +155,32 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
         sending.catch(() => undefined); // the end of perl, which is reported below
       } else if (sent === undefined) await receive(text);
       else unsent -= Number(sent);
-      if (answered.size === probed.length && unsent === 0) break; // the resets are sent, too
+      if (answered.size === probed.length && unsent === 0) ending ??= endSoon(); // the resets are sent, too
     }
     signal.throwIfAborted();
     const isEarly = !isOver.signal.aborted && answered.size < probed.length;
     if (isEarly) throw new ExecError('perl', await perl.exited, perl.takeErrors());
     isOver.abort();
-    return answered;
+    return { answered, crossing };
   };
 }
 
-/** The sources and the destination port of an Ethernet frame, in hex, with a TCP segment or a datagram. */
-function decodeFrame(frame: string): { readonly mac: string; readonly source: Ip; readonly port: number } {
+/** The ends of an Ethernet frame, in hex, with a TCP segment or a datagram: both addresses, the MAC of the source, the port of the target. */
+function decodeFrame(frame: string): {
+  readonly mac: string;
+  readonly source: Ip;
+  readonly target: Ip;
+  readonly port: number;
+} {
   const isV4 = frame.slice(24, 28) === '0800';
   const part = (at: number, bytes: number): string => frame.slice(2 * at, 2 * (at + bytes));
   const segmentAt = isV4 ? 14 + 4 * Number.parseInt(frame[29] ?? '0', 16) : 14 + 40;
+  const addressAt = (at: number): Ip =>
+    isV4 ? ipOf(4, BigInt(`0x${part(at, 4)}`)) : ipOf(6, BigInt(`0x${part(at, 16)}`));
   return {
     mac: (part(6, 6).match(/../g) ?? []).join(':'),
-    source: isV4 ? ipOf(4, BigInt(`0x${part(26, 4)}`)) : ipOf(6, BigInt(`0x${part(22, 16)}`)),
+    source: addressAt(isV4 ? 26 : 22),
+    target: addressAt(isV4 ? 30 : 38),
     port: Number.parseInt(part(segmentAt + 2, 2), 16),
   };
 }

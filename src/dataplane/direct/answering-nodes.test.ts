@@ -16,6 +16,7 @@ const [n1, n2] = [path(1), path(2)];
 
 let clock: VirtualClock;
 let answering: Set<ProbedPath>;
+let crossing: Set<ProbedPath>;
 let probes: (readonly ProbedPath[])[];
 let written: (readonly string[])[];
 let failsToWrite: boolean;
@@ -23,14 +24,17 @@ let log = recordLog();
 
 beforeEach(() => {
   clock = virtualClock();
-  [answering, probes, written, failsToWrite, log] = [new Set(), [], [], false, recordLog()];
+  [answering, crossing, probes, written] = [new Set(), new Set(), [], []];
+  [failsToWrite, log] = [false, recordLog()];
 });
 
 function make(known: readonly string[] = []): AnsweringNodes {
   return makeAnsweringNodes({
     probe: (paths) => {
       probes.push(paths);
-      return Promise.resolve(new Set(paths.filter((each) => answering.has(each))));
+      const those = (of: ReadonlySet<ProbedPath>): ReadonlySet<ProbedPath> =>
+        new Set(paths.filter((each) => of.has(each)));
+      return Promise.resolve({ answered: those(answering), crossing: those(crossing) });
     },
     record: {
       known: new Set(known),
@@ -45,13 +49,13 @@ function make(known: readonly string[] = []): AnsweringNodes {
   });
 }
 
-test('a node that answers is known, recorded, and not probed again', async () => {
+test('a node that answers is known, recorded, and then probed each five minutes only', async () => {
   answering.add(n1);
   const nodes = make();
   nodes.setPaths(new Map([['n1 4', n1]]));
   await runFor(nodes, clock, 3_600_000);
   expect(nodes.has('n1 4')).toBe(true);
-  expect([probes.length, written]).toEqual([1, [['n1 4']]]);
+  expect([probes.length, written]).toEqual([13, [['n1 4']]]);
 });
 
 test('a node that does not answer is probed after growing waits, at most each minute', async () => {
@@ -99,14 +103,41 @@ test('a node whose path was away while it waited is probed soon after the path i
   await running;
 });
 
-test('a node that is known from before a restart is not probed, and one that left the cluster is forgotten', async () => {
+test('a node whose answers cross this host is not used, and is used when they no longer do', async () => {
+  answering.add(n1);
+  const nodes = make(['n1 4']);
+  const stop = new AbortController();
+  const running = nodes.run(stop.signal).catch(() => undefined);
+  const state = (): unknown => [nodes.has('n1 4'), [...nodes.crossing()]];
+  nodes.setPaths(new Map([['n1 4', n1]]));
+  await clock.advance(1_000);
+  expect(state()).toEqual([true, []]);
+  crossing.add(n1);
+  await clock.advance(300_000);
+  expect([state(), written]).toEqual([[false, ['n1 4']], [[]]]);
+  crossing.delete(n1);
+  await clock.advance(60_000);
+  expect([state(), written]).toEqual([
+    [true, []],
+    [[], ['n1 4']],
+  ]);
+  crossing.add(n1);
+  await clock.advance(300_000);
+  nodes.keep(new Set());
+  expect(state()).toEqual([false, []]);
+  stop.abort();
+  await running;
+});
+
+test('a node that is known from before a restart is probed once more, and one that left the cluster is forgotten', async () => {
   answering.add(n2);
   const nodes = make(['n1 4', 'n3 4']);
   expect(nodes.has('n1 4')).toBe(true);
   nodes.keep(new Set(['n1 4', 'n2 4']));
   nodes.setPaths(new Map([['n1 4', n1], ['n2 4', n2]])); // prettier-ignore
   await runFor(nodes, clock, 10_000);
-  expect(probes).toEqual([[n2]]);
+  expect(probes).toEqual([[n1, n2]]);
+  expect(nodes.has('n1 4')).toBe(true);
   expect(written.at(-1)).toEqual(['n1 4', 'n2 4']);
 });
 

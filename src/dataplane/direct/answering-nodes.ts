@@ -12,17 +12,23 @@ type Hop = string;
 
 /**
  * The nodes that were shown to answer clients themselves, see {@link AnswerProbe}. Once shown, a node counts as such until it
- * leaves the cluster: it is a property of the LAN, and a flow must not lose its node because a Pod is slow.
+ * leaves the cluster, or this host becomes its gateway: it is a property of the LAN, and a flow must not lose its node because a Pod
+ * is slow.
  */
 export type AnsweringNodes = {
   has(hop: Hop): boolean;
   /** The nodes of the cluster: others are forgotten. */
   keep(hops: ReadonlySet<Hop>): void;
-  /** A path to each node that can be probed now. Those that are not shown to answer are probed, after growing waits. */
+  /**
+   * A path to each node that can be probed now. Those that are not shown to answer are probed, after growing waits; the others
+   * now and then, whether their answers cross this host.
+   */
   setPaths(paths: ReadonlyMap<Hop, ProbedPath>): void;
   /** Hops that were probed in vain. */
   silent(): ReadonlySet<Hop>;
-  /** Calls `listener` after each change of `has` or `silent`; returns a function that ends the subscription. */
+  /** Hops whose answers to clients outside their LAN cross this host, which drops them: `has` is false. */
+  crossing(): ReadonlySet<Hop>;
+  /** Calls `listener` after each change of `has`, `silent` or `crossing`; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
   /** Probes and records until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -37,6 +43,8 @@ export type AnsweringNodesRecord = {
 
 /** kube-proxy and the Pods of a new Service may need a moment. */
 const waits = { firstMs: 200, mostMs: 60_000 };
+/** A node that answers may get another gateway. */
+const againMs = 300_000;
 /** Of one hop: a single lost frame says nothing. */
 const attemptsToSilence = 3;
 
@@ -55,19 +63,29 @@ export function makeAnsweringNodes(deps: {
   let recorded = known;
   let paths: ReadonlyMap<Hop, ProbedPath> = new Map();
   const attempts = new Map<Hop, Attempt>();
+  /** When each node that is shown to answer is probed again, monotonic ms. */
+  const again = new Map<Hop, number>();
+  let crossing: ReadonlySet<Hop> = new Set();
+  const dueMs = (hop: Hop): number => (known.has(hop) ? again.get(hop) : attempts.get(hop)?.dueMs) ?? 0;
 
   const probeAll = async (signal: AbortSignal): Promise<void> => {
     const nowMs = clock.monotonic();
-    const probed = [...paths].filter(([hop]) => !known.has(hop) && (attempts.get(hop)?.dueMs ?? nowMs) <= nowMs);
+    const probed = [...paths].filter(([hop]) => dueMs(hop) <= nowMs);
     if (probed.length === 0) return;
-    const answered = await probe(
+    const found = await probe(
       probed.map(([, path]) => path),
       signal,
     );
-    for (const [hop, path] of probed) {
-      if (answered.has(path)) {
-        known = new Set([...known, hop]);
+    const hopsOf = (those: ReadonlySet<ProbedPath>): readonly Hop[] =>
+      probed.flatMap(([hop, path]) => (those.has(path) ? hop : []));
+    const asked = new Set(probed.map(([hop]) => hop));
+    crossing = new Set([...[...crossing].filter((hop) => !asked.has(hop)), ...hopsOf(found.crossing)]);
+    const shown = new Set([...known, ...hopsOf(found.answered)].filter((hop) => !crossing.has(hop)));
+    if (shown.size !== known.size || [...shown].some((hop) => !known.has(hop))) known = shown;
+    for (const [hop] of probed) {
+      if (known.has(hop)) {
         attempts.delete(hop);
+        again.set(hop, clock.monotonic() + againMs);
         continue;
       }
       const attempt = attempts.get(hop) ?? { dueMs: 0, failures: 0, backoff: makeBackoff(waits) };
@@ -82,13 +100,15 @@ export function makeAnsweringNodes(deps: {
     has: (hop) => known.has(hop),
     keep: (hops) => {
       for (const hop of attempts.keys()) if (!hops.has(hop)) attempts.delete(hop);
+      for (const hop of again.keys()) if (!hops.has(hop)) again.delete(hop);
+      crossing = new Set([...crossing].filter((hop) => hops.has(hop)));
       const kept = [...known].filter((hop) => hops.has(hop));
       if (kept.length < known.size) known = new Set(kept);
       if (known !== recorded) due.set();
     },
     setPaths: (next) => {
       for (const hop of next.keys()) {
-        if (known.has(hop) || paths.has(hop)) continue;
+        if (paths.has(hop)) continue;
         // It may have waited for long while there was nothing to probe it with.
         const attempt = attempts.get(hop);
         if (attempt !== undefined) attempt.dueMs = Math.min(attempt.dueMs, clock.monotonic() + waits.firstMs);
@@ -98,6 +118,7 @@ export function makeAnsweringNodes(deps: {
     },
     silent: () =>
       new Set([...attempts].filter(([, { failures }]) => failures >= attemptsToSilence).map(([hop]) => hop)),
+    crossing: () => crossing,
     subscribe,
     run: async (signal) => {
       const alarm = makeAlarm({ clock, signal, ring: () => due.set() });
@@ -106,10 +127,7 @@ export function makeAnsweringNodes(deps: {
         due,
         work: async () => {
           await probeAll(signal);
-          for (const hop of paths.keys()) {
-            const attempt = attempts.get(hop);
-            if (attempt !== undefined) alarm.setAt(attempt.dueMs);
-          }
+          for (const hop of paths.keys()) alarm.setAt(dueMs(hop));
           if (known === recorded) return;
           const written = known;
           await record.write(written);

@@ -3,29 +3,30 @@ import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSerial } from '../../async/serial.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
-import { makeTrouble } from '../../async/trouble.ts';
 import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { makeServerlessIndex } from '../../core/traffic/serverless.ts';
-import { emptyTable, type Listener, type TrafficTable, usesHaproxy, usesNat } from '../../core/traffic/table.ts';
+import { emptyTable, type Listener, stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Direct } from '../../ports/direct.ts';
 import type { Host, Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
-import { readFlowClients } from '../nat/clients.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
 import { readDirectCounters } from './direct-counters.ts';
 import { readEarlierTable, resumedSets } from './earlier-table.ts';
 import { makeFirstWaits } from './first-waits.ts';
+import { makeFlowSorting } from './flow-sorting.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
 import { directLayout } from './layout.ts';
+import { withoutTable } from './obstacles.ts';
 import { makePinWatch } from './pin-watch.ts';
 import type { DirectProgram } from './program.ts';
 import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from './program-source.ts';
 import { directRules, directTable } from './ruleset.ts';
 import { makeStandIns } from './stand-ins.ts';
+import { makeTableTrial } from './try-table.ts';
 
 const nothing = { groups: PersistentMap.empty<ListenerKey, never>(), refusals: new Map() } as const;
 
@@ -77,11 +78,8 @@ export function makeDirect(deps: DirectDeps): Direct {
   const standIns = makeStandIns();
   const serverlessOf = makeServerlessIndex();
   const firstWaits = makeFirstWaits();
-  const sortingTrouble = makeTrouble({
-    what: 'reading which flows HAProxy and nat hold',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const sorting = makeFlowSorting({ ...deps, standIns });
+  const ifAble = makeTableTrial({ ...deps, isInPlace: () => kernel.isInPlace() });
   const inTurn = makeSerial();
   const changed = makeLatch();
   /** Set when there is a table to watch. */
@@ -114,20 +112,11 @@ export function makeDirect(deps: DirectDeps): Direct {
     return listeners;
   };
 
-  /** Reads whose the flows of these listeners are. Until that succeeds, packets without a pin are the stand-in's. */
-  const sort = async (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> => {
-    if (keys.length === 0) return;
-    try {
-      const listeners = keys.flatMap((key) => table.listeners.get(key) ?? []);
-      const connections = await deps.host.clientsOf(listeners.filter(usesHaproxy), signal);
-      const flows = await readFlowClients(exec, listeners.filter(usesNat), signal);
-      standIns.sort(keys, new Map([...connections, ...flows]));
-      sortingTrouble.over();
-    } catch (error) {
-      signal.throwIfAborted();
-      sortingTrouble.failed(error); // the next audit tries again
-    }
-  };
+  const sort = (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> =>
+    sorting(
+      keys.flatMap((key) => table.listeners.get(key) ?? []),
+      signal,
+    );
 
   /**
    * Listeners that a node opens now may have flows at their stand-in. New connections go to nodes from the first transaction on;
@@ -156,12 +145,23 @@ export function makeDirect(deps: DirectDeps): Direct {
     return wasThere;
   };
 
+  /** Without a table: only listeners without a stand-in are refused. */
+  const leaveToStandIns = async (lacking: string, signal: AbortSignal): ReturnType<Direct['apply']> => {
+    await remove(signal); // that of another release would send packets to the nodes of then
+    ids = PersistentMap.empty();
+    reported.set(nothing, withoutTable(table.nodes), source.onLink(table.nodes));
+    const alone = [...table.listeners.values()].filter((each) => stackDataplane(each) === undefined);
+    return new Map(alone.map(({ key }) => [key, lacking]));
+  };
+
   const program = async (signal: AbortSignal, isRefresh = true): ReturnType<Direct['apply']> => {
     if (published === undefined) return new Map();
     source.follow(table);
     if (table.listeners.size > 0) {
       const next = await source.next(table, { isLost, isRefresh }, signal);
-      const refusals = await applySorted({ ...next, waiting: waitingNow(next.groups) }, signal);
+      const sorted = { ...next, waiting: waitingNow(next.groups) };
+      const { refusals, lacking } = await ifAble(() => applySorted(sorted, signal), signal);
+      if (lacking !== undefined) return await leaveToStandIns(lacking, signal);
       ({ ids } = next);
       reported.set({ groups: next.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
       inUse.set();

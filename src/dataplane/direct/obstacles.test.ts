@@ -8,18 +8,21 @@ test('each node and family has the obstacle that an administrator must remove fi
     node('far', '198.51.100.11', '2001:db8::12'),
     node('mute', '192.0.2.13'),
     node('unheard', '192.0.2.15'),
+    node('routed', '192.0.2.16'),
     node('own', '192.0.2.14'),
   ];
   const found = findObstacles(new Map(nodes.map((each) => [each.name, each])), {
     isOwn: ({ text }) => text === '192.0.2.14',
     linkOf: ({ text }) => (text.startsWith('198.') ? undefined : 'eth0'),
-    isAnswering: (name) => name === 'near' || name === 'unheard',
-    isUnheard: (name, family) => name === 'unheard' && family === 4,
+    isAnswering: (name) => name !== 'mute' && name !== 'far',
+    isCrossing: (name) => name === 'routed',
+    isUnheard: (name, family) => name === 'routed' || (name === 'unheard' && family === 4),
   });
   expect(Object.fromEntries(found)).toEqual({
     far: { 4: 'offLink', 6: 'noAnswer' },
     mute: { 4: 'noAnswer' },
     unheard: { 4: 'unheard' },
+    routed: { 4: 'crossing' },
     own: { 4: 'thisHost' },
   });
 });

@@ -10,6 +10,8 @@ export function findObstacles(
     readonly isOwn: (address: Ip) => boolean;
     readonly linkOf: (address: Ip) => string | undefined;
     readonly isAnswering: (node: NodeName) => boolean;
+    /** Answers of the node to clients outside its LAN cross this host. */
+    readonly isCrossing: (node: NodeName, family: Ip['family']) => boolean;
     /** Only that the node is not shown to answer clients itself (`AnsweringNodes`) keeps packets from it. */
     readonly isUnheard: (node: NodeName, family: Ip['family']) => boolean;
   },
@@ -23,10 +25,22 @@ export function findObstacles(
           ? 'offLink'
           : !host.isAnswering(name)
             ? 'noAnswer'
-            : host.isUnheard(name, address.family)
-              ? 'unheard'
-              : undefined;
+            : host.isCrossing(name, address.family)
+              ? 'crossing'
+              : host.isUnheard(name, address.family)
+                ? 'unheard'
+                : undefined;
       if (obstacle !== undefined) found.set(name, { ...found.get(name), [address.family]: obstacle });
     }
   return found;
+}
+
+/** Of a host that cannot load the table: no node can be a next hop. */
+export function withoutTable(nodes: TrafficTable['nodes']): DirectObstacles {
+  return new Map(
+    Array.from(nodes.values(), ({ name, addresses }) => [
+      name,
+      Object.fromEntries(addresses.map(({ family }) => [family, 'noTable' as const])),
+    ]),
+  );
 }

@@ -23,26 +23,33 @@ export function tcpFrame(kind: 'syn' | 'rst', from: FrameEnd, to: FrameEnd): str
     ...word(0, 2), // checksum
     ...word(0, 2),
   ];
-  return frameOf(tcp, segment, 16, from, to);
+  return frameOf(tcp, segment, 16, from, to, fewHops);
 }
 
-/** An Ethernet frame, in hex, with an empty UDP datagram (RFC 768). Both addresses have the same family. */
-export function udpFrame(from: FrameEnd, to: FrameEnd): string {
-  return frameOf(udp, [...word(from.port, 2), ...word(to.port, 2), ...word(8, 2), ...word(0, 2)], 6, from, to);
+/** An Ethernet frame, in hex, with an empty UDP datagram (RFC 768). Both addresses have the same family. `hops`: its TTL. */
+export function udpFrame(from: FrameEnd, to: FrameEnd, hops: number = fewHops): string {
+  return frameOf(udp, [...word(from.port, 2), ...word(to.port, 2), ...word(8, 2), ...word(0, 2)], 6, from, to, hops);
 }
 
 const tcp = 6;
 const udp = 17;
 
 /** `checksumAt`: its position in the segment, where it is 0. */
-function frameOf(protocol: number, segment: Bytes, checksumAt: number, from: FrameEnd, to: FrameEnd): string {
+function frameOf(
+  protocol: number,
+  segment: Bytes,
+  checksumAt: number,
+  from: FrameEnd,
+  to: FrameEnd,
+  hops: number,
+): string {
   const [source, target] = [addressBytes(from.address), addressBytes(to.address)];
   const isV4 = to.address.family === 4;
   const pseudoHeader = isV4
     ? [...source, ...target, 0, protocol, ...word(segment.length, 2)] // RFC 9293 §3.1
     : [...source, ...target, ...word(segment.length, 4), 0, 0, 0, protocol]; // RFC 8200 §8.1
   const summed = withChecksum(segment, checksumAt, pseudoHeader);
-  const ends = [protocol, source, target, summed.length] as const;
+  const ends = [protocol, source, target, summed.length, hops] as const;
   const frame = [
     ...macBytes(to.mac),
     ...macBytes(from.mac),
@@ -54,16 +61,16 @@ function frameOf(protocol: number, segment: Bytes, checksumAt: number, from: Fra
 }
 
 /** As furiwake clamps it: a node that does not serve the address must not let the probe circle. */
-const hops = 8;
+const fewHops = 8;
 
 /** RFC 791 §3.1, without fragmentation. */
-function ipv4Header(protocol: number, source: Bytes, target: Bytes, length: number): Bytes {
+function ipv4Header(protocol: number, source: Bytes, target: Bytes, length: number, hops: number): Bytes {
   const header = [0x45, 0, ...word(20 + length, 2), 0, 0, 0x40, 0, hops, protocol, 0, 0, ...source, ...target];
   return withChecksum(header, 10, []);
 }
 
 /** RFC 8200 §3. */
-function ipv6Header(protocol: number, source: Bytes, target: Bytes, length: number): Bytes {
+function ipv6Header(protocol: number, source: Bytes, target: Bytes, length: number, hops: number): Bytes {
   return [0x60, 0, 0, 0, ...word(length, 2), protocol, hops, ...source, ...target];
 }
 

@@ -26,11 +26,12 @@ function pathsOf(
     isOpen: () => true,
     isMissing: () => true,
     isUnheard: () => false,
+    isRefresh: false,
     turn: 0,
     ...more,
   });
   return Object.fromEntries(
-    Array.from(paths, ([hop, { link, nodeMac, vip, port }]) => [
+    Array.from(paths ?? [], ([hop, { link, nodeMac, vip, port }]) => [
       hop,
       `${link.address.text} ${nodeMac.slice(-2)} ${vip.text} ${port ?? '-'}`,
     ]),
@@ -66,8 +67,14 @@ test('a node without Pods of a Local listener is not asked for it, nor is one th
   expect(new Set(turns)).toEqual(new Set([alone['n1 4'], '192.0.2.2 11 203.0.113.1 80']));
 });
 
-test('a node is probed only where the gate is open, its MAC is known, and it is not known to answer', () => {
+test('a node is probed only where the gate is open, and its MAC is known', () => {
   expect(Object.keys(pathsOf([web], { isOpen: (_, name) => name === 'n1' }))).toEqual(['n1 4']);
   expect(Object.keys(pathsOf([web], { macs: new Map([['192.0.2.12', '02:00:00:00:00:12']]) }))).toEqual(['n2 4']);
-  expect(Object.keys(pathsOf([web], { isMissing: (hop) => hop !== 'n1 4' }))).toEqual(['n2 4']);
+});
+
+test('a node that is shown to answer has a path to the address alone, found again with each refresh', () => {
+  const isMissing = (hop: string): boolean => hop !== 'n1 4';
+  expect(pathsOf([web], { isMissing })).toEqual({ 'n1 4': alone['n1 4'], 'n2 4': '192.0.2.2 12 203.0.113.1 80' });
+  expect(pathsOf([web], { isMissing: () => false })).toEqual({});
+  expect(pathsOf([web], { isMissing: () => false, isRefresh: true })).toEqual(alone);
 });

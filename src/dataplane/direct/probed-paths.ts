@@ -10,6 +10,9 @@ import { hopKey } from './program.ts';
  *
  *   the node serves TCP listeners that are open to all clients       one that the gate has opened; they take turns, by `turn`
  *   it serves none, or was probed in vain: Pods may be missing       also a VIP alone
+ *   it is shown to answer, and may have got another gateway          a VIP alone
+ *
+ * `undefined`: those of before are good enough.
  */
 export function probedPaths(host: {
   readonly table: TrafficTable;
@@ -22,16 +25,19 @@ export function probedPaths(host: {
   readonly isMissing: (hop: string) => boolean;
   /** The node was probed in vain. */
   readonly isUnheard: (hop: string) => boolean;
+  /** The paths to nodes that are not missing are found again. */
+  readonly isRefresh: boolean;
   readonly turn: number;
-}): ReadonlyMap<string, ProbedPath> {
+}): ReadonlyMap<string, ProbedPath> | undefined {
   const { table, linkOf, macs, turn } = host;
-  const missing = [...table.nodes.values()].flatMap((node) =>
+  const hops = [...table.nodes.values()].flatMap((node) =>
     ([4, 6] as const).flatMap((family) => {
       const [address, hop] = [addressOfNode(node, family), hopKey(node.name, family)];
-      return address !== undefined && host.isMissing(hop) ? { node: node.name, address, family, hop } : [];
+      return address === undefined ? [] : { node: node.name, address, family, hop, isMissing: host.isMissing(hop) };
     }),
   );
-  if (missing.length === 0) return new Map();
+  const missing = hops.filter(({ isMissing }) => isMissing);
+  if (missing.length === 0 && !host.isRefresh) return undefined;
   const listeners = [...table.listeners.values()].filter(({ dataplane }) => dataplane === 'direct');
   const vips = { 4: vipOf(listeners, 4), 6: vipOf(listeners, 6) };
   const usable = listeners.filter(({ protocol, sourceRanges }) => protocol === 'TCP' && sourceRanges === undefined);
@@ -41,10 +47,7 @@ export function probedPaths(host: {
     const link = linkOf(address);
     if (link !== undefined) sources.set(`${link.index} ${address.family}`, address);
   }
-  const pathTo = (node: NodeName, address: Ip, family: Family): ProbedPath | undefined => {
-    const [link, nodeMac] = [linkOf(address), macs.get(address.text)];
-    const source = link && sources.get(`${link.index} ${family}`);
-    if (link === undefined || source === undefined || nodeMac === undefined) return undefined;
+  const targetOf = (node: NodeName, family: Family): Pick<ProbedPath, 'vip' | 'port'> | undefined => {
     const isServed = (each: Listener): boolean =>
       each.address.family === family && served.get(node)?.has(each.backend) === true;
     const mayBeAlone = host.isUnheard(hopKey(node, family)) || !usable.some(isServed);
@@ -55,13 +58,17 @@ export function probedPaths(host: {
       ...(open === undefined ? [] : [{ vip: open.address, port: open.port }]),
       ...(alone === undefined ? [] : [{ vip: alone, port: undefined }]),
     ];
-    const target = targets[turn % targets.length];
-    return target && { link: { index: link.index, mac: link.mac, address: source }, nodeMac, ...target };
+    return targets[turn % targets.length];
   };
   const paths = new Map<string, ProbedPath>();
-  for (const { node, address, family, hop } of missing) {
-    const path = pathTo(node, address, family);
-    if (path !== undefined) paths.set(hop, path);
+  for (const { node, address, family, hop, isMissing } of hops) {
+    const [link, nodeMac] = [linkOf(address), macs.get(address.text)];
+    const source = link && sources.get(`${link.index} ${family}`);
+    if (link === undefined || source === undefined || nodeMac === undefined) continue;
+    const vip = vips[family];
+    const target = isMissing ? targetOf(node, family) : vip && { vip, port: undefined };
+    if (target === undefined) continue;
+    paths.set(hop, { link: { index: link.index, mac: link.mac, address: source }, nodeMac, ...target });
   }
   return paths;
 }

@@ -89,6 +89,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       isOwn,
       linkOf,
       isAnswering: (node) => gate.isAnswering(node),
+      isCrossing: (node, family) => answering.crossing().has(hopKey(node, family)),
       isUnheard: (node, family) => unheard.has(hopKey(node, family)),
     });
 
@@ -118,18 +119,18 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       const addresses = addressesOf(table.nodes);
       const macs = await macsOf(addresses, isRefresh, signal);
       const silent = answering.silent();
-      answering.setPaths(
-        probedPaths({
-          table,
-          linkOf: deps.linkOf,
-          own: own().values(),
-          macs,
-          isOpen: hasGateOpen,
-          isMissing: (hop) => !answering.has(hop),
-          isUnheard: (hop) => silent.has(hop),
-          turn: turn++,
-        }),
-      );
+      const paths = probedPaths({
+        table,
+        linkOf: deps.linkOf,
+        own: own().values(),
+        macs,
+        isOpen: hasGateOpen,
+        isMissing: (hop) => !answering.has(hop),
+        isUnheard: (hop) => silent.has(hop),
+        isRefresh,
+        turn: turn++,
+      });
+      if (paths !== undefined) answering.setPaths(paths);
       const links = [...addresses, ...primary()].flatMap((address) => linkOf(address) ?? []);
       const devices = [...new Set([...links, ...linksOf(table.listeners, isRefresh)])].sort();
       const verdicts = health.verdicts();

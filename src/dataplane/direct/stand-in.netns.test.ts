@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { listener, nodeName } from '../../../test/make/table.ts';
+import { listener, node as tableNode, nodeName, tableOf } from '../../../test/make/table.ts';
 import { serveVips } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import {
@@ -16,6 +16,7 @@ import {
   startDirect,
   underClients,
 } from '../../../test/netns/stand-in-rig.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
 
 const { signal } = new AbortController();
 
@@ -151,4 +152,50 @@ test('a listener that gets its stand-in late keeps the connections at its nodes,
   await expectAlive([...atNodes, atHaproxy]);
   await program(listener(address, port, port));
   await expectAlive([...atNodes, atHaproxy]);
+});
+
+test('while the kernel lacks what the table needs, HAProxy serves, and only a listener without a stand-in is refused', async () => {
+  const address = '203.0.113.25';
+  const automatic = listener(address, port, port, {
+    dataplane: 'direct',
+    standIn: 'haproxy',
+    isPublished: true,
+    needsProof: true,
+  });
+  const alone = listener(address, port + 1, 0, { dataplane: 'direct', isPublished: true });
+  for (const each of lab.nodes) await serveVips(each, [address], port);
+  [nodes.areOpen, nodes.areProven] = [true, true];
+  await direct.remove(signal);
+  const { execPort } = lab.balancer;
+  let lacksForwarding = true; // NFT_FWD_NETDEV
+  const exec: Exec = {
+    ...execPort,
+    run: async (file, args, options) => {
+      if (lacksForwarding && options.stdin?.includes('fwd ip to') === true)
+        throw new ExecError('nft', 1, 'Error: Could not process rule: No such file or directory');
+      return await execPort.run(file, args, options);
+    },
+  };
+  startDirect({ exec });
+  await program(automatic);
+  expect(direct.isForwarding(automatic.key)).toBe(false);
+  expect(direct.obstacles().get(nodeName('n1'))).toEqual({ 4: 'noTable', 6: 'noTable' });
+  const atHaproxy = await connect(address);
+  expect(await heldByHaproxy(automatic)).toBe(1);
+  const refusals = await direct.apply(
+    tableOf(
+      [automatic, alone],
+      lab.nodes.map(({ name, ip4 }) => tableNode(name, ip4)),
+    ),
+    signal,
+  );
+  expect([...refusals]).toEqual([[alone.key, 'nft: Error: Could not process rule: No such file or directory']]);
+  expect((await direct.counters(signal)).size).toBe(0);
+  lacksForwarding = false; // modprobe
+  await direct.audit(signal);
+  await program(automatic);
+  expect(direct.isForwarding(automatic.key)).toBe(true);
+  expect(direct.obstacles().size).toBe(0);
+  await expectAlive([atHaproxy, await connect(address)]);
+  expect(await heldByHaproxy(automatic)).toBe(1);
 });
