@@ -5,7 +5,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Refusals } from '../ports/host.ts';
 import type { Proxy } from '../ports/proxy.ts';
 
-/** Of an `upsert`: the listeners that HAProxy refuses, and those of them that it serves with their settings of before. */
+/** Of an `upsert`: the listeners that HAProxy refuses, and those of them that it would serve with another profile. */
 export type ProxyAnswer = { readonly refusals: Refusals<ListenerKey>; readonly waiting: ReadonlySet<ListenerKey> };
 
 /**
