@@ -31,42 +31,6 @@ describe('what one tool refuses', () => {
     expect(rig.agent.report().listeners.get(a.key)?.revision).toBe(a.revision);
   });
 
-  test('of settings that wait for a reload is another reason, and the listener stays as it was', async () => {
-    const rig = startAgent();
-    await publish(rig, a);
-    const changed = listener('192.0.2.51', 80, 'a', { targetPort: 30_999 });
-    rig.ports.refuses.proxy = ({ revision }) => (revision === changed.revision ? 'at noon' : undefined);
-    rig.ports.waiting = new Set([a.key]);
-    await publish(rig, changed);
-    expect(rig.agent.report().listeners.get(a.key)).toMatchObject({
-      refusal: { revision: changed.revision, verdict: { reason: 'SettingsWaiting', message: 'at noon' } },
-    });
-    expect(rig.ports.held.steering.listeners.get(a.key)?.targetPort).toBe(a.targetPort);
-    rig.ports.waiting = new Set();
-    await rig.clock.advance(60_000);
-    expect(rig.agent.report().listeners.get(a.key)?.refusal?.verdict.reason).toBe('DataplaneError');
-  });
-
-  test('of settings that wait does not keep the Service open: source ranges, a drain and a withdrawal are in force', async () => {
-    const rig = startAgent();
-    await publish(rig, a, b);
-    rig.ports.refuses.proxy = ({ targetPort }) => (targetPort === 30_999 ? 'at noon' : undefined);
-    rig.ports.waiting = new Set([a.key]);
-    const steered = (): Listener | undefined => rig.ports.held.steering.listeners.get(a.key);
-    const waiting = { targetPort: 30_999 };
-    await publish(rig, listener('192.0.2.51', 80, 'a', waiting), b);
-    await publish(rig, listener('192.0.2.51', 80, 'a', { ...waiting, sourceRanges: [] }), b);
-    expect(steered()).toMatchObject({ targetPort: a.targetPort, sourceRanges: [], isDraining: false });
-    await publish(rig, listener('192.0.2.51', 80, 'a', { ...waiting, isDraining: true }), b);
-    expect(steered()).toMatchObject({ targetPort: a.targetPort, sourceRanges: undefined, isDraining: true });
-    await rig.clock.advance(10 * 60_000);
-    expect(steered()).toMatchObject({ targetPort: a.targetPort, isDraining: true });
-    await publish(rig, listener('192.0.2.51', 80, 'a', waiting), b);
-    rig.agent.setServing(false);
-    await rig.clock.advance(0);
-    expect(steered()).toMatchObject({ sourceRanges: [] });
-  });
-
   test('is tried again after growing waits, and delays no other change', async () => {
     const rig = startAgent();
     let attempts = 0;

@@ -9,8 +9,10 @@ export type Outcomes = {
   readonly refused: Map<ListenerKey, string>;
   /** They depend on a stage that is not done; its words, or `undefined` if it is only slow. */
   readonly blocked: Map<ListenerKey, string | undefined>;
-  /** Those of them that are in force nevertheless, without their stand-in. */
+  /** Those of them that are in force nevertheless, in part: without their stand-in, or with another profile. */
   readonly alone: Map<ListenerKey, Listener>;
+  /** Those of `alone` that have another profile until a reload of HAProxy. */
+  readonly waiting: Set<ListenerKey>;
   refuse(refusals: Refusals<ListenerKey>): void;
   block(listeners: readonly Listener[], words: string | undefined): void;
   /** Whether the listener stays as it is in force. */
@@ -29,19 +31,25 @@ export function makeOutcomes(target: TrafficTable, before: Listeners): Outcomes 
   const refused = new Map<ListenerKey, string>();
   const blocked = new Map<ListenerKey, string | undefined>();
   const alone = new Map<ListenerKey, Listener>();
+  const waiting = new Set<ListenerKey>();
+  const end = (key: ListenerKey): boolean => {
+    waiting.delete(key);
+    return alone.delete(key);
+  };
   const isLeft = ({ key }: Listener): boolean => !alone.has(key) && (refused.has(key) || blocked.has(key));
   const left = (key: ListenerKey): Listener | undefined => leftAs(inForce, target.listeners, key);
   return {
     refused,
     blocked,
     alone,
+    waiting,
     refuse: (refusals) => {
-      for (const [key, words] of refusals) if (alone.delete(key) || !refused.has(key)) refused.set(key, words);
+      for (const [key, words] of refusals) if (end(key) || !refused.has(key)) refused.set(key, words);
     },
     block: (listeners, words) => {
       for (const listener of listeners)
         if (!isLeft(listener)) {
-          alone.delete(listener.key);
+          end(listener.key);
           blocked.set(listener.key, words);
         }
     },

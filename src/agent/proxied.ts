@@ -5,7 +5,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Refusals } from '../ports/host.ts';
 import type { Proxy } from '../ports/proxy.ts';
 
-/** Of an `upsert`: the listeners that HAProxy refuses, and those of them that it serves with their settings of before. */
+/** Of an `upsert`: the listeners that HAProxy refuses, and those of them that it would serve with another profile. */
 export type ProxyAnswer = { readonly refusals: Refusals<ListenerKey>; readonly waiting: ReadonlySet<ListenerKey> };
 
 /**
@@ -15,7 +15,8 @@ export type ProxyAnswer = { readonly refusals: Refusals<ListenerKey>; readonly w
  */
 export type Proxied = {
   /**
-   * Asks HAProxy to prepare `table`. If it is slow: not again for the table that it has acknowledged last; and it first removes
+   * Asks HAProxy to prepare `table`. If it is slow: not again for the table that it has answered last, unless it refused
+   * listeners and a pass knows that; and it first removes
    * what neither `table` nor `steered`, what packets are sent to, has: passes with changes would leave it no time for that.
    */
   upsert(table: TrafficTable, steered: TrafficTable | undefined, signal: AbortSignal): Promise<ProxyAnswer>;
@@ -39,7 +40,8 @@ export function makeProxied(
   let served: Listeners = PersistentMap.empty();
   /** `undefined`: an earlier process may have given it any. */
   let possible: Listeners | undefined;
-  let prepared: { readonly table: TrafficTable; readonly answer: ProxyAnswer } | undefined;
+  /** The last answer. `isRead`: a pass has had it, and its refusals. */
+  let prepared: { readonly table: TrafficTable; readonly answer: ProxyAnswer; readonly isRead: boolean } | undefined;
   let pruned: TrafficTable | undefined;
   /** The calls under way, each with its begin. */
   const calls = new Set<{ readonly sinceMs: number }>();
@@ -69,7 +71,11 @@ export function makeProxied(
   return {
     upsert: async (table, steered, signal) => {
       if (isSlow()) {
-        if (prepared?.answer.refusals.size === 0 && isSameTable(prepared.table, table)) return prepared.answer;
+        if (prepared !== undefined && isSameTable(prepared.table, table)) {
+          const { answer, isRead } = prepared;
+          prepared = { ...prepared, isRead: true };
+          if (!isRead || answer.refusals.size === 0) return answer;
+        }
         const needed = steered && joined(table, steered.listeners);
         if (needed !== undefined && possible !== undefined && hasMore(possible, needed.listeners))
           await prune(needed, signal).catch(() => signal.throwIfAborted()); // attempted, and reported, by each pass
@@ -82,7 +88,7 @@ export function makeProxied(
       const refusals = await timed(() => proxy.upsert(table, signal));
       const answer = { refusals, waiting: proxy.waiting() };
       served = listeners.with(Array.from(refusals.keys(), (key) => [key, undefined]));
-      prepared = { table, answer };
+      prepared = { table, answer, isRead: false };
       return answer;
     },
     prune: async (table, signal) => {

@@ -18,7 +18,7 @@ export type Quarantine = {
   nextDueMs(): number | undefined;
 };
 
-/** Why a listener is not in force as wanted, in the words of a tool. `isWaiting`: HAProxy serves it with its settings of before. */
+/** Why a listener is not in force as wanted, in the words of a tool. `isWaiting`: HAProxy serves it with another profile. */
 export type ListenerRefusal = { readonly words: string; readonly isWaiting: boolean };
 
 type QuarantineEntry = ListenerRefusal & {

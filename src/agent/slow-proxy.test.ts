@@ -113,6 +113,21 @@ test('a HAProxy that needs three seconds for each answer, as on a busy machine, 
   expect(rig.log.lines).toEqual([]);
 });
 
+test('a listener that a slow HAProxy refuses is said to be refused, is tried again after growing waits, and delays no other', async () => {
+  const rig = startAgent();
+  rig.ports.hanging.get = (step) => (step.startsWith('proxy.') ? rig.clock.sleep(3_000, signal) : undefined);
+  rig.ports.refuses.proxy = ({ port }) => (port === 443 ? 'no such thing' : undefined);
+  await change(rig, 30_000, a, b, nat(0));
+  expect([a, b, nat(0)].map((each) => answer(rig, each))).toEqual(['ready', 'no such thing', 'ready']);
+  const before = count(rig, 'proxy.upsert');
+  await rig.clock.advance(10 * 60_000);
+  expect(count(rig, 'proxy.upsert') - before).toBeLessThan(40);
+  expect(rig.log.lines.length).toBeLessThan(8);
+  rig.ports.refuses.proxy = () => undefined;
+  await rig.clock.advance(70_000);
+  expect([answer(rig, b), rig.agent.troubles()]).toEqual(['ready', []]);
+});
+
 test('a slow HAProxy from which a listener was removed again, because nftables failed, is asked for it again before packets come', async () => {
   const rig = startAgent();
   await publish(rig, a);

@@ -14,7 +14,8 @@ import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { HostState } from './host-state.ts';
 import type { Outcomes } from './outcomes.ts';
-import type { Proxied, ProxyAnswer } from './proxied.ts';
+import { type FormerAnswer, upsertWithFormer } from './former-settings.ts';
+import type { Proxied } from './proxied.ts';
 import type { Shortfall, Stage } from './stages.ts';
 
 export type PassPorts = {
@@ -63,13 +64,14 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
   readonly upserted: TrafficTable;
 }> {
   const isFirst = before.programmed === undefined;
-  let answer: ProxyAnswer = { refusals: new Map(), waiting: new Set() };
+  let answer: FormerAnswer = { refusals: new Map(), instead: new Map() };
   let isPending = false;
   const steered = before.programmed?.table;
   const isUpserted = await step(
     'proxy',
     async () => {
-      answer = await ports.proxied.upsert(target, steered, signal);
+      const { inForce } = outcomes;
+      answer = await upsertWithFormer(ports.proxied, target, { inForce, steered }, signal);
     },
     ({ words }) => {
       isPending = words === undefined;
@@ -79,11 +81,15 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
       return delayed;
     },
   );
-  const { refusals, waiting } = answer;
+  const { refusals, instead } = answer;
   if (isUpserted) {
     outcomes.refuse(refusals);
     const refused = changed.filter(({ key }) => refusals.has(key));
     outcomes.setInForce(withUnconfirmed(outcomes.inForce, refused));
+    for (const [key, listener] of instead) {
+      outcomes.alone.set(key, listener);
+      outcomes.waiting.add(key);
+    }
   }
   for (const listener of changed.filter(outcomes.isLeft)) {
     const old = outcomes.inForce.get(listener.key);
@@ -93,9 +99,10 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
   const had = before.programmed?.proxied.listeners ?? outcomes.inForce;
   const upserted = withListeners(
     outcomes.table(),
-    Array.from(outcomes.alone.keys(), (key) => [key, had.get(key)]),
+    Array.from(outcomes.alone.keys(), (key) => [key, instead.get(key) ?? had.get(key)]),
   );
-  return { isUpserted, isUnknown: isFirst && isPending && before.held.size === 0, waiting, upserted };
+  const isUnknown = isFirst && isPending && before.held.size === 0;
+  return { isUpserted, isUnknown, waiting: outcomes.waiting, upserted };
 }
 
 /** The dataplanes beside HAProxy. */

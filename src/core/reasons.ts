@@ -113,8 +113,8 @@ export const reasons = {
   SettingsWaiting: {
     where: 'Serving',
     means:
-      'The port that the message names is served with its settings of before. Its new annotations for HAProxy need a reload, which leaves a worker that keeps its memory until its last connection ends: after five reloads in succession the next ones wait, and while eight such workers have connections. The message says until when.',
-    do: 'Nothing, or find the Services whose annotations for HAProxy change all the time. `furiwake status` counts the workers that were replaced.',
+      'The port that the message names is served without the settings that it names: with those of before, or for a new port with the usual ones. They need a reload of HAProxy, which waits or has failed. A reload leaves a worker that keeps its memory until its last connection ends, so after five in succession the next ones wait, and while too many such workers have connections: four of one namespace, eight of all. The message says until when.',
+    do: 'Nothing, or find the Services whose annotations for HAProxy change all the time. `furiwake status` counts the workers that were replaced. After a failure, read the log of the load-balancer host.',
   },
   HeaderRefused: {
     where: 'Serving',

@@ -83,8 +83,8 @@ export type Proxy = {
    */
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   /**
-   * Of the listeners that the last `upsert` refused: those that it serves with their settings of before, until a time or an event
-   * that the refusal names.
+   * Of the listeners that the last `upsert` refused: those that it would serve with another profile, which are the one that they had
+   * before and the usual one of their mode. The refusal says until when.
    */
   waiting(): ReadonlySet<ListenerKey>;
   /** Removes all that `table` does not have. What is missing, because the process has died since `upsert`, is added again. */
@@ -117,7 +117,7 @@ export type Proxy = {
   trouble(): string | undefined;
   /**
    * Why HAProxy takes no connections, on one line, once that has lasted for five seconds; the same words until HAProxy has
-   * served for ten seconds. `undefined`: it does, or its command socket alone does not answer.
+   * run for half a minute. `undefined`: it does, or its command socket alone does not answer.
    */
   outage(): string | undefined;
   /** Calls `listener` after each change of `trouble` and `outage`; returns a function that ends the subscription. */

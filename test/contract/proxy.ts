@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { noLimits, plainProfile, plainServer } from '../../src/core/traffic/options.ts';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { directListener, listener } from '../make/table.ts';
@@ -19,6 +20,8 @@ export type ProxyScene = AsyncDisposable & {
   hang(isHanging: boolean): Promise<void>;
   /** From now on no process can be started, or it can again. A running one continues. */
   preventStarts(isPrevented: boolean): Promise<void>;
+  /** From now on no other configuration can be loaded, or it can again. */
+  preventReloads(isPrevented: boolean): Promise<void>;
 };
 
 const { signal } = new AbortController();
@@ -80,6 +83,27 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       expect(await scene.serves(a)).toBe(true);
       expect([...(await scene.proxy.upsert(scene.table([udp, a, b]), signal)).keys()]).toEqual([udp.key]);
       expect(await scene.proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
+    });
+
+    test('a listener whose profile needs a reload that cannot be made waits, and is served with the usual profile meanwhile', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b] = listeners(scene);
+      const profile = { ...plainProfile, idleTimeoutMs: 90_000 };
+      const wanted = { ...b, options: { limits: noLimits, server: plainServer, profile, isMeasured: false } };
+      await proxy.upsert(scene.table([a]), signal);
+      expect(proxy.waiting()).toEqual(new Set());
+      await scene.preventReloads(true);
+      expect([...(await proxy.upsert(scene.table([a, wanted]), signal)).keys()]).toEqual([wanted.key]);
+      expect(proxy.waiting()).toEqual(new Set([wanted.key]));
+      expect([await scene.serves(a), await scene.serves(wanted)]).toEqual([true, false]);
+      expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
+      expect(proxy.waiting()).toEqual(new Set());
+      expect(await scene.serves(b)).toBe(true);
+      await scene.preventReloads(false);
+      await expect.poll(() => proxy.upsert(scene.table([a, wanted]), signal), { timeout: 15_000 }).toEqual(new Map());
+      expect(proxy.waiting()).toEqual(new Set());
+      expect([await scene.serves(a), await scene.serves(wanted)]).toEqual([true, true]);
     });
 
     test('an audit repairs external changes, counts them, and then finds no difference', async () => {

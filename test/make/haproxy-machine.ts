@@ -144,6 +144,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     }
     if (verb === 'show' && what === 'map')
       return Array.from(process.map, (entry) => `0x1 ${entry.join(' ')}`).join('\n');
+    if (command === 'show backend') return ['# name', ...process.backends].join('\n');
     if (verb === 'show' && what === 'stat') return '# pxname,svname,scur,stot,status,check_status,last_chk,addr,';
     if (verb === 'show') return '# table: services';
     if (what === 'health') {

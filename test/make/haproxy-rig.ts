@@ -1,4 +1,6 @@
 import { probeBy } from './probe-by.ts';
+import { makeBackoff } from '../../src/async/backoff.ts';
+import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeHealth } from '../../src/health/health.ts';
 import type { Probe } from '../../src/health/probe.ts';
@@ -58,4 +60,25 @@ export function makeMachineRig({
     ...machine,
   });
   return { machine, proxy, clock, log, metrics, health };
+}
+
+/** Like the agent: applies the table, retries after growing waits, and audits it. */
+export async function serve(
+  { proxy, clock }: MachineRig,
+  wanted: () => TrafficTable,
+  signal: AbortSignal,
+): Promise<void> {
+  const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
+  for (;;) {
+    try {
+      await proxy.upsert(wanted(), signal);
+      await proxy.prune(wanted(), signal);
+      backoff.reset();
+      await clock.sleep(10_000, signal);
+      await proxy.audit(wanted(), signal);
+    } catch {
+      signal.throwIfAborted();
+      await clock.sleep(backoff.next(), signal);
+    }
+  }
 }

@@ -71,6 +71,8 @@ export type FakeHostPorts = Pick<
   /** Listeners that HAProxy or nft refuse. */
   readonly refuses: {
     proxy: (listener: Listener) => string | undefined;
+    /** HAProxy needs a reload for the profile of the listener. */
+    profile: (listener: Listener) => string | undefined;
     steering: (listener: Listener) => string | undefined;
     /** nft refuses to remove them. */
     removal: (listener: Listener) => string | undefined;
@@ -86,8 +88,6 @@ export type FakeHostPorts = Pick<
     /** Every address that was ever put on the host or advertised. */
     readonly attracted: Set<string>;
   };
-  /** The listeners that HAProxy refuses because their settings wait for a reload. */
-  waiting: ReadonlySet<ListenerKey>;
   /** Sockets of the host's programs. */
   listening: readonly ListeningSocket[];
   /** HAProxy exits: it has no listeners until the next change or audit. */
@@ -113,13 +113,16 @@ export function makeHostPorts(): FakeHostPorts {
   const failing: FakeHostPorts['failing'] = new Map();
   const refuses: FakeHostPorts['refuses'] = {
     proxy: () => undefined,
+    profile: () => undefined,
     steering: () => undefined,
     removal: () => undefined,
   };
   const proxyRefusals = (listeners: TrafficTable['listeners']): Map<ListenerKey, string> =>
     refusalsOf(listeners, (listener) => {
       if (!usesHaproxy(listener)) return undefined;
-      return listener.protocol === 'TCP' ? refuses.proxy(listener) : `HAProxy cannot serve ${listener.protocol}`;
+      return listener.protocol === 'TCP'
+        ? (refuses.proxy(listener) ?? refuses.profile(listener))
+        : `HAProxy cannot serve ${listener.protocol}`;
     });
   const served = (listeners: TrafficTable['listeners']): TrafficTable['listeners'] => {
     const refused = proxyRefusals(listeners);
@@ -159,11 +162,11 @@ export function makeHostPorts(): FakeHostPorts {
   const troubleNews = makeSubscribers();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
-  const ports: Pick<FakeHostPorts, 'gate' | 'listening' | 'waiting'> = {
+  const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = {
     gate: Promise.resolve(),
     listening: [],
-    waiting: new Set(),
   };
+  let waiting: ReadonlySet<ListenerKey> = new Set();
   const step = async (name: StepName, shown: string = name, signal?: AbortSignal): Promise<void> => {
     steps.push(shown);
     await ports.gate;
@@ -208,7 +211,11 @@ export function makeHostPorts(): FakeHostPorts {
         await step('proxy.upsert', undefined, signal);
         signal.throwIfAborted();
         held.proxy = held.proxy.with(served(listeners));
-        return proxyRefusals(listeners);
+        const refusals = proxyRefusals(listeners);
+        const isWaiting = (listener: Listener): boolean =>
+          refusals.has(listener.key) && refusals.get(listener.key) === refuses.profile(listener);
+        waiting = new Set([...listeners.values()].filter(isWaiting).map(({ key }) => key));
+        return refusals;
       },
       prune: async ({ listeners }, signal) => {
         await step('proxy.prune', undefined, signal);
@@ -234,7 +241,7 @@ export function makeHostPorts(): FakeHostPorts {
       onTrouble: troubleNews.subscribe,
       failing: () => withoutServers,
       refusingHeaders: () => refusingHeaders,
-      waiting: () => ports.waiting,
+      waiting: () => waiting,
       onServers: serverNews.subscribe,
       stop: async () => {
         const wasThere = held.proxy.size > 0;

@@ -111,7 +111,7 @@ const faults = [
 ] as const;
 
 test.each(kinds.flatMap((kind) => faults.map((fault) => [kind, ...fault] as const)))(
-  'no spare backend for another Service (%s), and %s: all other changes are made, and its own when that is over',
+  'no spare backend for another Service (%s), and %s: all other changes are made, and its own when that is over; one with a profile is served without',
   async (kind, _, fault, words) => {
     await using scene = await start(kind);
     const { clock, server, host, machine, attempts } = scene;
@@ -125,16 +125,18 @@ test.each(kinds.flatMap((kind) => faults.map((fault) => [kind, ...fault] as cons
       undefined,
       expect.stringMatching(/^192.*: Serving/),
     ]);
-    expect(shown(scene, 'late')).toMatch(new RegExp(`^no address: DataplaneError .*${words}`));
+    const isServed = kind === 'profile';
+    const state = isServed ? String.raw`192\.0\.2\.8: SettingsWaiting` : 'no address: DataplaneError';
+    expect(shown(scene, 'late')).toMatch(new RegExp(`^${state} .*${words}`));
     const [before, lines] = [attempts(), host.log.length];
     await clock.advance(10 * 60_000);
     expect(attempts() - before).toBeLessThan(80); // with an audit every half minute
     expect(host.log.length - lines).toBeLessThan(30);
-    expect(machine.held?.map.size).toBe(spares[kind] + 2);
+    expect(machine.held?.map.size).toBe(spares[kind] + (isServed ? 3 : 2));
 
     Object.assign(machine.faults, { isDiskFull: false, config: () => undefined });
     await clock.advance(120_000);
-    expect(shown(scene, 'late')).toMatch(/^192\.0\.2\.8: /);
+    expect(shown(scene, 'late')).toMatch(/^192\.0\.2\.8: (?!SettingsWaiting)/);
     expect(machine.held?.map.size).toBe(spares[kind] + 3);
   },
 );

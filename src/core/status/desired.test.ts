@@ -248,7 +248,7 @@ describe('the status of a Service', () => {
   });
 });
 
-test('settings that wait are said of their ports, which are served as before, and the address is published', () => {
+test('settings that wait are said of their ports, which are served without them, and the address is published', () => {
   const answer: Answer = (revision) => ({
     revision: old,
     isForwarding: true,
@@ -257,7 +257,7 @@ test('settings that wait are said of their ports, which are served as before, an
   const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });
   expect(conditions(status)).toMatchObject({ Serving: 'True SettingsWaiting' });
   expect(status?.conditions.at(-1)?.message).toBe(
-    'port 80, 443 is served with the settings of before: the next reload is at noon',
+    'ports 80, 443 are served without new settings: the next reload is at noon',
   );
   expect(status?.ingress).toMatchObject([{ ip: '192.0.2.8' }]);
 });

@@ -125,7 +125,7 @@ function refusedHeaders({ assignment, reports }: StatusInput): readonly Verdict[
   return [{ reason: 'HeaderRefused', message }];
 }
 
-/** Ports that are served with their settings of before. */
+/** Ports that are served without settings that need a reload of HAProxy. */
 function waitingSettings({ assignment, listeners, reports }: StatusInput): readonly Verdict[] {
   const portsBy = new Map<string, Set<number>>();
   for (const { ip, served } of assignment.addresses)
@@ -138,7 +138,7 @@ function waitingSettings({ assignment, listeners, reports }: StatusInput): reado
     }
   return Array.from(portsBy, ([why, ports]) => ({
     reason: 'SettingsWaiting',
-    message: `port ${portList([...ports])} is served with the settings of before: ${why}`,
+    message: `${ports.size === 1 ? 'port' : 'ports'} ${portList(ports)} ${ports.size === 1 ? 'is' : 'are'} served without new settings: ${why}`,
   }));
 }
 

@@ -78,6 +78,16 @@ export const plainProfile: Profile = {
   affinitySeconds: 0,
   checkPath: '',
 };
+const plainHttpProfile: Profile = { ...plainProfile, mode: 'http' };
+
+/** The profile of a server that relies on `mode` and on nothing else. HAProxy has backends with it from its start. */
+export function usualProfile(mode: Mode): Profile {
+  return mode === 'http' ? plainHttpProfile : plainProfile;
+}
+
+export function isUsualProfile(profile: Profile): boolean {
+  return profileText(profile) === profileText(usualProfile(profile.mode));
+}
 
 /** The settings of a profile that differ from the usual ones: `balance=leastconn idle-timeout=30000ms`. Equal profiles have equal texts. */
 export function profileText(profile: Profile): string {

@@ -127,6 +127,11 @@ export function parseMap(answer: string): Map<string, string> {
   return entries;
 }
 
+/** Reads `show backend`: after its header, a name per line. */
+export function parseBackends(answer: string): ReadonlySet<string> {
+  return new Set(answer.split('\n').filter((line) => line !== '' && !line.startsWith('#')));
+}
+
 /** One server of `show servers state`. */
 export type ServerLine = {
   readonly backend: string;

@@ -153,9 +153,13 @@ export function descriptionOf(id: ProgramId): string {
   return `furiwake ${id}`;
 }
 
-/** The program in a `description`; `undefined`: not a HAProxy of furiwake. The release 0.1.0 adds a second word. */
+/**
+ * The program in a `description`; `undefined`: not one whose port and entries are as here, as in release 0.1.0, which adds a second
+ * word. A change of {@link listenPort}, or of the meaning of a field of the entries, needs another first word; further fields do not:
+ * a program without them ignores them.
+ */
 export function parseDescription(description: string): ProgramId | undefined {
-  return /^furiwake ([0-9a-f]{16})(?: \S+)?$/.exec(description)?.[1];
+  return /^furiwake ([0-9a-f]{16})$/.exec(description)?.[1];
 }
 
 /**

@@ -16,7 +16,8 @@ import {
 import { type Entries, type MapEntry, entryOf } from './entries.ts';
 import type { SpareName } from './pools.ts';
 import type { SilentNodes } from './spare-servers.ts';
-import { planSpares, type Spares, spareSections } from './spares.ts';
+import { spareSections } from './spare-sections.ts';
+import { planSpares, type Spares } from './spares.ts';
 
 /** The desired state of HAProxy for one table. */
 export type Desired = {

@@ -1,33 +1,14 @@
 import { expect, test } from 'vitest';
 import { type HaproxyMachine, makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
-import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
+import { makeMachineRig, serve } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
-import { makeBackoff } from '../../async/backoff.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
 import { RuntimeError, type Sockets } from './client.ts';
 
 const nodes = [node('n1', '192.0.2.11')];
 const table = tableOf([listener('192.0.2.51', 80, 30_080)], nodes);
 const changed = tableOf([listener('192.0.2.51', 80, 30_081), listener('192.0.2.52', 80, 30_080)], nodes);
-
-/** Like the agent: applies the table, retries after growing waits, and audits it. */
-async function serve({ proxy, clock }: MachineRig, wanted: () => TrafficTable, signal: AbortSignal): Promise<void> {
-  const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
-  for (;;) {
-    try {
-      await proxy.upsert(wanted(), signal);
-      await proxy.prune(wanted(), signal);
-      backoff.reset();
-      await clock.sleep(10_000, signal);
-      await proxy.audit(wanted(), signal);
-    } catch {
-      signal.throwIfAborted();
-      await clock.sleep(backoff.next(), signal);
-    }
-  }
-}
 
 const kinds: readonly (readonly [string, Partial<HaproxyMachine['faults']>])[] = [
   ['exits at the first command', { diesAtCommand: true }],
@@ -77,39 +58,6 @@ test.each([
   const { length } = log.lines;
   await clock.advance(300_000);
   expect(log.lines.slice(length)).toEqual([]);
-  stop.abort();
-  await parts;
-});
-
-test('a HAProxy that dies is started at once, and a second time', async () => {
-  const rig = makeMachineRig();
-  const { machine, proxy, clock, log } = rig;
-  const stop = new AbortController();
-  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
-  await clock.advance(20_000);
-  for (let death = 1; death <= 2; death++) {
-    machine.die();
-    await clock.advance(0);
-    expect(machine.held?.map.size).toBe(1);
-  }
-  expect(log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
-    'HAProxy exited unexpectedly and was restarted; its connections were lost',
-  ]);
-  stop.abort();
-  await parts;
-});
-
-test('a HAProxy that dies each minute is started at once each time', async () => {
-  const rig = makeMachineRig();
-  const { machine, proxy, clock } = rig;
-  const stop = new AbortController();
-  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
-  for (let death = 1; death <= 10; death++) {
-    await clock.advance(60_000);
-    machine.die();
-    await clock.advance(0);
-    expect(machine.held?.map.size).toBe(1);
-  }
   stop.abort();
   await parts;
 });

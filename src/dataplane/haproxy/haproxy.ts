@@ -68,9 +68,8 @@ const outageMs = 5_000;
  *   what servers expect             header-checks.ts, proxy-header.ts
  *
  * When it exits, `run` below notices at once and calls `revive`, which starts it (serving-worker.ts, process.ts) and gives it the
- * complete last table. Any
- * other call that finds a dead process also makes one attempt. `process.ts` paces the starts of a process that exits
- * repeatedly.
+ * complete last table. Any other call that finds a dead process also makes one attempt. `process.ts` paces the starts of a process
+ * that exits repeatedly.
  *
  * Throws `RangeError` for a folder that HAProxy cannot use.
  */

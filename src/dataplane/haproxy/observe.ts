@@ -29,7 +29,7 @@ export async function observeProxy(
     connections: process.connections,
     maxConnections: process.maxConnections,
     upSeconds: process.upSeconds,
-    oldWorkers: oldWorkers.known(),
+    oldWorkers: oldWorkers.known().length,
     servers: ([4, 6] as const).flatMap((family) =>
       (desired?.servers[family] ?? []).map(({ node, address, isDraining }) => {
         const stat = stats.get(`${nodesBackend(family)}/${node}`);

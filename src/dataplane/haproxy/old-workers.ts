@@ -6,9 +6,9 @@ import { maxLineBytes, packLines, unlessUnreachable } from './client.ts';
  * master's socket reaches them. A master that does not answer, or a worker that has just ended, is not an error.
  */
 export type OldWorkers = {
-  /** How many there were when they were counted last. */
-  known(): number;
-  count(signal: AbortSignal): Promise<number>;
+  /** Their process IDs when HAProxy was asked last. */
+  known(): readonly number[];
+  find(signal: AbortSignal): Promise<readonly number[]>;
   /** Each second: counts them as long as there are some, and after `pid`, the serving worker, has changed. */
   watch(pid: number, signal: AbortSignal): Promise<void>;
   /** Ends the sessions for which `isEnding` holds. The next call tries again what was not possible. */
@@ -31,7 +31,7 @@ export function makeOldWorkers({
     'Workers of HAProxy that a reload has replaced and that still have connections',
   );
   gauge.set(0);
-  let known = 0;
+  let known: readonly number[] = [];
   let serving: number | undefined;
   const ask = async (text: string, signal: AbortSignal): Promise<string | undefined> =>
     await master(`${text}\nquit\n`, signal).catch(unlessUnreachable);
@@ -39,18 +39,18 @@ export function makeOldWorkers({
     const answer = await ask('show proc', signal);
     if (answer === undefined) return undefined;
     const pids = parseOldWorkers(answer);
-    known = pids.length;
-    gauge.set(known);
+    known = pids;
+    gauge.set(known.length);
     return pids;
   };
   return {
     known: () => known,
-    count: async (signal) => {
+    find: async (signal) => {
       await find(signal);
       return known;
     },
     watch: async (pid, signal) => {
-      if (pid === serving && known === 0) return;
+      if (pid === serving && known.length === 0) return;
       if ((await find(signal)) !== undefined) serving = pid;
     },
     end: async (isEnding, signal) => {

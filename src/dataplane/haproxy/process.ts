@@ -26,7 +26,7 @@ export type HaproxyProcess = {
   recover(id: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
   /** The worker has answered a command. */
   noteAnswer(): void;
-  /** True if the last start is long enough ago to rule out a crash loop. */
+  /** Whether it has run for half a minute since its last start, several times the longest wait for a start. */
   isSteady(): boolean;
   /** Time until another start may be tried, in ms. */
   retryInMs(): number;
@@ -46,11 +46,12 @@ const takeOverMs = 10_000;
 /** A master that has just started or reloaded executes itself again, and loses signals in that time. */
 const repeatMs = 1000;
 const stopMs = 3000;
-const steadyMs = 10_000;
 const silenceMs = 30_000;
 /** A process that died twice may have been killed twice; starts after the third one wait. */
 const startsAtOnce = 2;
 const retry = { firstMs: 250, mostMs: 10_000 };
+/** Several times the longest wait: a process that dies sooner is worth a longer one. */
+const steadyMs = 3 * retry.mostMs;
 
 export function makeHaproxyProcess(deps: {
   readonly folder: string;
@@ -69,6 +70,7 @@ export function makeHaproxyProcess(deps: {
   let startedMs: number | undefined;
   /** The starts since the process was last stable. */
   let unsteadyStarts = 0;
+  let isDeathNoted = false;
   /** Time of its last answer. */
   let answeredMs = Number.NEGATIVE_INFINITY;
   let silentSinceMs: number | undefined;
@@ -76,6 +78,7 @@ export function makeHaproxyProcess(deps: {
   const noteAnswer = (): void => {
     answeredMs = clock.monotonic();
     silentSinceMs = undefined;
+    isDeathNoted = false;
   };
 
   const info = async (signal: AbortSignal): Promise<ProcessInfo> => {
@@ -135,17 +138,23 @@ export function makeHaproxyProcess(deps: {
 
   const isSteady = (): boolean => startedMs === undefined || answeredMs - startedMs > steadyMs;
 
-  const start = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
+  /** The next start waits from now on, when the process is found dead. */
+  const noteDeath = (): void => {
+    if (isDeathNoted) return;
+    isDeathNoted = true;
     if (isSteady()) {
       unsteadyStarts = 0;
       starts.over();
-    }
+    } else if (unsteadyStarts > startsAtOnce) starts.failed('HAProxy exits shortly after its start');
+  };
+
+  const start = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
+    noteDeath();
     await starts.attempt(async () => {
       startedMs = clock.monotonic();
       unsteadyStarts++;
       await attemptStart(id, signal);
     }, signal);
-    if (unsteadyStarts > startsAtOnce) starts.failed('HAProxy exits shortly after its start');
   };
 
   const attemptStart = async (id: ProgramId, signal: AbortSignal): Promise<void> => {

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, rmdir } from 'node:fs/promises';
 import { vi } from 'vitest';
 import { proxyContract } from '../../../test/contract/proxy.ts';
 import { namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
@@ -33,6 +33,10 @@ proxyContract('HAProxy in a network namespace', async () => {
     preventStarts: async (isPrevented) => {
       const port = { address: '127.0.0.1', port: 292 };
       await rig.lab.balancer.ask(isPrevented ? { do: 'serveHttp', body: '', ...port } : { do: 'unlisten', ...port });
+    },
+    preventReloads: async (isPrevented) => {
+      const candidate = `${folder}/candidate.cfg`; // of a folder, HAProxy can check no configuration
+      await (isPrevented ? mkdir(candidate) : rmdir(candidate));
     },
     [Symbol.asyncDispose]: () => rig[Symbol.asyncDispose](),
   };

@@ -2,6 +2,7 @@ import { proxyContract } from '../../../test/contract/proxy.ts';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { makeHostPorts } from '../../../test/make/host-ports.ts';
 import { node, tableOf } from '../../../test/make/table.ts';
+import { isUsualProfile } from '../../core/traffic/options.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import { entryKey } from './entries.ts';
 
@@ -30,6 +31,10 @@ proxyContract('the fake that the tests of the agent use', async () => {
       if (isPrevented) ports.failing.set('proxy.upsert', 'HAProxy cannot be started');
       else ports.failing.delete('proxy.upsert');
     },
+    preventReloads: async (isPrevented) => {
+      const isUsual = ({ options }: Listener): boolean => options === undefined || isUsualProfile(options.profile);
+      ports.refuses.profile = (each) => (isPrevented && !isUsual(each) ? 'needs a reload' : undefined);
+    },
     [Symbol.asyncDispose]: async () => undefined,
   };
 });
@@ -50,6 +55,10 @@ proxyContract('HAProxy in memory', async () => {
     },
     preventStarts: async (isPrevented) => {
       machine.faults.start = isPrevented ? 'cannot bind socket' : undefined;
+      await clock.advance(1000);
+    },
+    preventReloads: async (isPrevented) => {
+      machine.faults.config = () => (isPrevented ? 'out of memory' : undefined);
       await clock.advance(1000);
     },
     [Symbol.asyncDispose]: async () => undefined,

@@ -16,20 +16,13 @@ import { makeMapSaver } from './map-saver.ts';
 import type { OldWorkers } from './old-workers.ts';
 import type { HaproxyProcess } from './process.ts';
 import { makeRefused } from './refused.ts';
-import { makeReloads } from './reloads.ts';
+import { makeReloads, type Reloads } from './reloads.ts';
 import { isSameSet } from './own-checks.ts';
 import { makeServingWorker } from './serving-worker.ts';
 import { podsOn, type SilentNodes } from './spare-servers.ts';
 import { adoptedSpares } from './spares.ts';
-import type { Undeclared } from './undeclared.ts';
-import {
-  type Applied,
-  applyRemovals,
-  applyUpserts,
-  removeLeftovers,
-  removeSpareLeftovers,
-  type WorkerContents,
-} from './worker.ts';
+import type { Undeclared, UndeclaredListener } from './undeclared.ts';
+import { type Applied, applyRemovals, applyUpserts, removeLeftovers, removeSpareLeftovers } from './worker.ts';
 
 /**
  * Keeps one HAProxy equal to one table; one call at a time.
@@ -39,7 +32,7 @@ import {
  *
  * The map file is written at most once a second, and before a start or a reload. A file that cannot be written, or that
  * HAProxy refuses, matters only if a start or a reload needs it: a running worker gets all changes by commands. If a reload
- * fails, only the listeners that need it are refused.
+ * waits or fails, only the listeners that need it are refused.
  *
  * Each call makes one attempt to get an answering process; a caller that repeats it must wait longer each time.
  */
@@ -50,7 +43,7 @@ export type Reconciler = {
   /** `backend/server` of those that get no new connections, and whose connections may not continue without end. */
   drainsWithLimit(): readonly string[];
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
-  /** Of the listeners that the last call refused: those that the worker serves with their settings of before until a reload is due. */
+  /** Of the listeners that the last call refused: those that need a reload only because of their profile. */
   waiting(): ReadonlySet<ListenerKey>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
@@ -113,7 +106,6 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   /** What the worker that serves does not declare. */
   let missing: Undeclared | undefined;
-  let waiting: ReadonlySet<ListenerKey> = new Set();
   const noteNodes = ({ unsafeNodes }: Desired): void => {
     const [unsafe] = unsafeNodes;
     const words =
@@ -133,7 +125,6 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const present = await worker.bring(signal);
       worker.hold(undefined); // until all of it is acknowledged
       missing = worker.lacking(present, next);
-      waiting = reloads.hasFailed() ? new Set() : servedAsBefore(present, missing, next);
       const applied = await work(
         changing,
         present,
@@ -163,7 +154,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       ...(worker.held()?.spares.serversOf(family, node) ?? []),
       ...(desired === undefined ? [] : podsOn(family, node, desired.spares)),
     ],
-    waiting: () => waiting,
+    waiting: () => new Set(missing?.listeners.filter(({ need }) => !need.isOfAll).map(({ key }) => key)),
     drainsWithLimit: () => worker.held()?.spares.drainsWithLimit() ?? [],
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
@@ -175,7 +166,8 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const next = await settle(table, signal);
       await upsertTo(next, signal);
       noteNodes(next);
-      return new Map([...next.refusals, ...refused.listeners(), ...reloads.refusalsOf(missing?.listeners ?? [])]);
+      const lacking = (missing?.listeners ?? []).map((each) => [each.key, reloadWords(each, reloads)] as const);
+      return new Map([...next.refusals, ...refused.listeners(), ...lacking]);
     },
     prune: async (table, signal) => {
       await apply(await settle(table, signal), applyRemovals, signal);
@@ -217,18 +209,9 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   };
 }
 
-/** Those that have an entry in the map: a listener that gets another holder is removed first. */
-function servedAsBefore(
-  { entries: { values } }: Pick<WorkerContents, 'entries'>,
-  missing: Undeclared | undefined,
-  { table: { listeners } }: Desired,
-): ReadonlySet<ListenerKey> {
-  return new Set(
-    missing?.listeners.filter((key) => {
-      const listener = listeners.get(key);
-      return listener !== undefined && values.has(entryKey(listener));
-    }),
-  );
+function reloadWords({ need, settings }: UndeclaredListener, reloads: Pick<Reloads, 'wait'>): string {
+  const why = reloads.wait(need);
+  return `${settings || 'the port'} needs a reload of HAProxy${why === undefined ? '' : `; ${why}`}`;
 }
 
 function isRefused({ refused }: Applied): boolean {

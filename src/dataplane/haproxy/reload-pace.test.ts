@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, localListener, localTable, node, tableOf } from '../../../test/make/table.ts';
-import { noLimits, plainProfile, plainServer } from '../../core/traffic/options.ts';
+import { serviceKey } from '../../core/model/names.ts';
+import { noLimits, plainProfile, plainServer, usualProfile } from '../../core/traffic/options.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
 import type { Refusals } from '../../ports/host.ts';
@@ -20,6 +21,11 @@ function withProfile(idleTimeoutMs: number): Listener {
     isMeasured: false,
   };
   return listener('192.0.2.52', 80, 30_081, { options });
+}
+
+function httpListener(vip: string): Listener {
+  const options = { limits: noLimits, server: plainServer, profile: usualProfile('http'), isMeasured: false };
+  return listener(vip, 80, 30_080, { options, service: serviceKey('web', vip) });
 }
 
 /** A HAProxy in memory, its programs with their first argument, and the signals for reloads. */
@@ -62,7 +68,10 @@ test('a Service whose settings change each second causes few reloads; others cha
   const waiting = withProfile(60_000);
   expect(rig.reloads()).toBe(5);
   expect([...refusals.entries()]).toEqual([
-    [waiting.key, expect.stringMatching(/^the port needs a reload of HAProxy; .* the next one is at 20.*Z$/)],
+    [
+      waiting.key,
+      expect.stringMatching(/^idle-timeout=60000ms needs a reload of HAProxy; .* the next one is at 20.*Z$/),
+    ],
   ]);
   const other = listener('192.0.2.53', 80, 30_082);
   expect([...(await upsert(rig, tableOf([plain, waiting, other], nodes))).keys()]).toEqual([waiting.key]);
@@ -109,7 +118,7 @@ test.each(['at once', 'after a tick'])(
   },
 );
 
-test('settings that wait leave their listener served as before; a listener that is new is not', async () => {
+test('listeners whose profile waits for a reload are said, new ones and changed ones; with a profile that is there they are served', async () => {
   const rig = makeRig();
   await upsert(rig, tableOf([plain], nodes));
   for (let second = 1; second <= 5; second++) await upsert(rig, tableOf([plain, withProfile(second * 1000)], nodes));
@@ -117,7 +126,10 @@ test('settings that wait leave their listener served as before; a listener that 
   const fresh = { ...withProfile(7000), ...listener('192.0.2.54', 80, 30_083, { options: withProfile(7000).options }) };
   const refusals = await upsert(rig, tableOf([plain, changed, fresh], nodes));
   expect([...refusals.keys()].toSorted()).toEqual([changed.key, fresh.key].toSorted());
-  expect(rig.proxy.waiting()).toEqual(new Set([changed.key]));
+  expect(rig.proxy.waiting()).toEqual(new Set([changed.key, fresh.key]));
+  const former = [withProfile(5000), { ...fresh, options: undefined }];
+  expect(await upsert(rig, tableOf([plain, ...former], nodes))).toEqual(new Map());
+  expect([rig.proxy.waiting(), rig.machine.held?.map.size]).toEqual([new Set(), 3]);
   await rig.clock.advance(60_000);
   expect(await upsert(rig, tableOf([plain, changed, fresh], nodes))).toEqual(new Map());
   expect(rig.proxy.waiting()).toEqual(new Set());
@@ -158,7 +170,7 @@ test('Services with backends of their own never wait for a reload, one after the
   }
 });
 
-test('no more than eight replaced workers are left by settings; the next reload is when one has ended', async () => {
+test('one namespace leaves no more than four replaced workers; its next reload is when one has ended', async () => {
   const rig = makeRig();
   rig.machine.faults.keepsOldWorkers = true;
   await upsert(rig, tableOf([plain], nodes));
@@ -166,14 +178,41 @@ test('no more than eight replaced workers are left by settings; the next reload 
     await rig.clock.advance(15 * 60_000);
     await upsert(rig, tableOf([plain, withProfile(change * 1000)], nodes));
   }
-  expect([rig.reloads(), rig.machine.oldWorkers.length]).toEqual([8, 8]);
+  expect([rig.reloads(), rig.machine.oldWorkers.length]).toEqual([4, 4]);
   expect((await upsert(rig, tableOf([plain, withProfile(20_000)], nodes))).get(withProfile(0).key)).toMatch(
-    /; 8 workers that reloads have replaced still have connections/,
+    /; 4 workers that reloads have replaced still have connections, 4 of them replaced for namespace test;/,
   );
-  expect(await rig.proxy.observe(signal)).toMatchObject({ oldWorkers: 8 });
+  expect(await rig.proxy.observe(signal)).toMatchObject({ oldWorkers: 4 });
   rig.machine.oldWorkers.pop();
   expect(await upsert(rig, tableOf([plain, withProfile(20_000)], nodes))).toEqual(new Map());
-  expect(rig.reloads()).toBe(9);
+  expect(rig.reloads()).toBe(5);
+});
+
+test('a namespace whose old workers keep connections keeps no other from new settings', async () => {
+  const rig = makeRig();
+  rig.machine.faults.keepsOldWorkers = true;
+  const { options } = withProfile(90_000);
+  const other = listener('192.0.2.53', 80, 30_082, { options, service: serviceKey('shop', 'web') });
+  for (let change = 1; change <= 20; change++) {
+    await rig.clock.advance(15 * 60_000);
+    await upsert(rig, tableOf([plain, withProfile(change * 1000)], nodes));
+  }
+  const table = tableOf([plain, withProfile(20_000), other], nodes);
+  expect(await upsert(rig, table)).toEqual(new Map());
+  expect(rig.reloads()).toBe(5);
+});
+
+test('HTTP mode alone needs no reload, and more backends with it wait for nothing', async () => {
+  const rig = makeRig();
+  rig.machine.faults.keepsOldWorkers = true;
+  await upsert(rig, tableOf([plain], nodes));
+  for (let change = 1; change <= 6; change++) await upsert(rig, tableOf([plain, withProfile(change * 1000)], nodes));
+  const before = rig.reloads();
+  const services = Array.from({ length: 9 }, (_, index) => httpListener(`192.0.2.${60 + index}`));
+  expect(await upsert(rig, tableOf([plain, ...services.slice(0, 4)], nodes))).toEqual(new Map());
+  expect(rig.reloads()).toBe(before);
+  expect(await upsert(rig, tableOf([plain, ...services], nodes))).toEqual(new Map());
+  expect([rig.reloads(), rig.machine.held?.map.size]).toEqual([before + 1, 10]);
 });
 
 test('a HAProxy that exits while a reload waits is started with the new program', async () => {

@@ -1,117 +1,142 @@
 import { expect, test } from 'vitest';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
-import type { ListenerKey } from '../../core/model/names.ts';
 import type { ProgramId } from './config.ts';
-import { makeReloads } from './reloads.ts';
+import { makeReloads, type Need } from './reloads.ts';
 
 const { signal } = new AbortController();
 const program = 'program' as ProgramId;
 
+function needOf(...namespaces: readonly string[]): Need {
+  return { isOfAll: false, namespaces: new Set(namespaces) };
+}
+
+const shop = needOf('shop');
+const ofAll: Need = { ...shop, isOfAll: true };
+
 function makeRig() {
   const clock = virtualClock();
   const [log, metrics] = [recordLog(), recordMetrics()];
-  let old = 0;
-  let known = 0;
-  const count = async (): Promise<number> => (known = old);
-  const oldWorkers = { known: () => known, count };
+  let old: readonly number[] = [];
+  let known = old;
+  const find = async (): Promise<readonly number[]> => (known = old);
+  const oldWorkers = { known: () => known, find };
   const reloads = makeReloads({ process: { reload: async () => undefined }, oldWorkers, clock, log, metrics });
+  let pid = 1;
   return {
     reloads,
     clock,
     metrics,
-    setOld: (workers: number) => {
-      old = workers;
+    /** Workers that were replaced for none of the namespaces, or those with these process IDs. */
+    setOld: (pids: number | readonly number[]) => {
+      old = typeof pids === 'number' ? Array.from({ length: pids }, (_, index) => 1000 + index) : pids;
     },
+    old: () => old,
     logged: () => new Set(log.lines.map(({ message }) => message)),
+    reload: (need: Need = shop) => reloads.reload(program, need, pid++, signal),
+    /** The replaced worker keeps a connection. False if the reload must wait. */
+    leaveOld: async (need: Need): Promise<boolean> => {
+      if (!(await reloads.mayReload(need, signal))) return false;
+      old = [...old, pid];
+      await reloads.reload(program, need, pid++, signal);
+      return true;
+    },
     /** Fails, and resolves with the time until the next attempt. */
     fail: async (isSaid = false): Promise<number> => {
       reloads.failed(new Error('out of memory'), isSaid);
       const failedMs = clock.monotonic();
-      while (!reloads.isDue(false)) await clock.advance(100);
+      while (reloads.wait(ofAll) !== undefined) await clock.advance(100);
       return clock.monotonic() - failedMs;
     },
   };
 }
 
 test('each failure doubles the wait for the next reload, up to half a minute; a success ends that', async () => {
-  const { reloads, fail, logged, metrics } = makeRig();
-  expect(reloads.isDue(false)).toBe(true);
+  const { reloads, reload, fail, logged, metrics } = makeRig();
+  expect(reloads.wait(shop)).toBeUndefined();
   const waits: number[] = [];
   for (let time = 0; time < 7; time++) waits.push(await fail());
   expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
   expect(logged()).toEqual(new Set(['reloading HAProxy failed; retrying']));
   expect(metrics.total('furiwake_reloads_total')).toBe(0);
-  await reloads.reload(program, false, signal);
+  await reload();
   expect(logged()).toContain('reloading HAProxy works again');
   expect(metrics.total('furiwake_reloads_total')).toBe(1);
   expect(await fail()).toBe(1000);
 });
 
-test('a failure with a line of its own in the log is not logged again, and is the cause of the refusals', async () => {
-  const { reloads, fail, logged } = makeRig();
-  await fail(true);
+test('a failure with a line of its own in the log is not logged again, and says why a reload waits', async () => {
+  const { reloads, logged } = makeRig();
+  reloads.failed(new Error('out of memory'), true);
   expect(logged().size).toBe(0);
-  const key = '192.0.2.51|80|TCP' as ListenerKey;
-  expect(reloads.refusalsOf([key])).toEqual(new Map([[key, 'HAProxy: out of memory']]));
+  expect([reloads.wait(shop), reloads.wait(ofAll)]).toEqual(Array(2).fill('the last one failed: out of memory'));
+  expect(await reloads.mayReload(ofAll, signal)).toBe(false);
 });
 
-test('after five reloads the next ones wait, longer each time, and their listeners say until when; a calm half hour ends that', async () => {
-  const { reloads, clock } = makeRig();
-  const key = '192.0.2.51|80|TCP' as ListenerKey;
+test('after five reloads the next ones wait, longer each time, and say until when; a calm half hour ends that', async () => {
+  const { reloads, reload, clock } = makeRig();
   const waits: number[] = [];
-  const reload = async (): Promise<void> => {
+  const attempt = async (): Promise<void> => {
     const startMs = clock.monotonic();
-    while (!reloads.isDue(false)) await clock.advance(10_000);
+    while (reloads.wait(shop) !== undefined) await clock.advance(10_000);
     waits.push(clock.monotonic() - startMs);
-    await reloads.reload(program, false, signal);
+    await reload();
   };
-  for (let time = 0; time < 11; time++) await reload();
+  for (let time = 0; time < 11; time++) await attempt();
   expect(waits.map((ms) => ms / 60_000)).toEqual([0, 0, 0, 0, 0, 1, 2, 4, 8, 10, 10]);
   const until = new Date(clock.now() + 600_000).toISOString().slice(0, 19);
-  expect(reloads.refusalsOf([key]).get(key)).toBe(
-    `the port needs a reload of HAProxy; after 11 reloads in succession, the next one is at ${until}Z`,
-  );
+  expect(reloads.wait(shop)).toBe(`after 11 reloads in succession, the next one is at ${until}Z`);
+  expect(await reloads.mayReload(shop, signal)).toBe(false);
   await clock.advance(30 * 60_000);
   waits.length = 0;
-  for (let time = 0; time < 6; time++) await reload();
+  for (let time = 0; time < 6; time++) await attempt();
   expect(waits.map((ms) => ms / 60_000)).toEqual([0, 0, 0, 0, 0, 1]);
 });
 
-test('a growth of the spare backends does not count as one of the reloads in succession', async () => {
-  const { reloads } = makeRig();
-  for (let time = 0; time < 8; time++) await reloads.reload(program, true, signal);
-  expect(reloads.isDue(false)).toBe(true);
+test('a reload that all need does not count as one of the reloads in succession', async () => {
+  const { reloads, reload } = makeRig();
+  for (let time = 0; time < 8; time++) await reload(ofAll);
+  expect(reloads.wait(shop)).toBeUndefined();
 });
 
-test('while eight replaced workers have connections no reload is due, and its listeners say so', async () => {
+test('while eight replaced workers have connections no reload is due, and it says so', async () => {
   const { reloads, setOld } = makeRig();
-  const key = '192.0.2.51|80|TCP' as ListenerKey;
   setOld(7);
-  expect(await reloads.mayReload(false, signal)).toBe(true);
+  expect(await reloads.mayReload(shop, signal)).toBe(true);
   setOld(8);
-  expect(reloads.isDue(false)).toBe(true); // not counted yet
-  expect(await reloads.mayReload(false, signal)).toBe(false);
-  expect(reloads.isDue(false)).toBe(false);
-  expect(reloads.refusalsOf([key]).get(key)).toBe(
-    'the port needs a reload of HAProxy; 8 workers that reloads have replaced still have connections, and the next reload is when one of them has ended',
+  expect(reloads.wait(shop)).toBeUndefined(); // HAProxy was not asked yet
+  expect(await reloads.mayReload(shop, signal)).toBe(false);
+  expect(reloads.wait(shop)).toBe(
+    '8 workers that reloads have replaced still have connections, 0 of them replaced for namespace shop; the next reload is when one has ended',
   );
   setOld(7);
-  expect(await reloads.mayReload(false, signal)).toBe(true);
+  expect(await reloads.mayReload(shop, signal)).toBe(true);
 });
 
-test('a growth of the spare backends waits for neither the pace nor the workers, only for the end of a failure', async () => {
-  const { reloads, setOld, fail } = makeRig();
-  for (let time = 0; time < 6; time++) await reloads.reload(program, false, signal);
+test('a namespace alone leaves half of the old workers to others; each further one leaves its share', async () => {
+  const { leaveOld, clock, setOld, old } = makeRig();
+  const leaveAll = async (need: Need): Promise<number> => {
+    for (let count = 0; ; count++) {
+      await clock.advance(30 * 60_000);
+      if (!(await leaveOld(need))) return count;
+    }
+  };
+  expect(await leaveAll(needOf('hostile'))).toBe(4);
+  expect(await leaveOld(needOf('hostile', 'shop'))).toBe(true); // one reload is for all that wait
+  expect([await leaveAll(shop), await leaveAll(needOf('other')), await leaveAll(needOf('hostile'))]).toEqual([1, 1, 0]);
+  expect(await leaveAll(needOf('last'))).toBe(1);
+  setOld(old().slice(4)); // those of the first one
+  expect(await leaveAll(needOf('hostile'))).toBe(2);
+});
+
+test('a reload that all need waits for neither the pace nor the workers, only for the end of a failure', async () => {
+  const { reloads, reload, setOld, fail } = makeRig();
+  for (let time = 0; time < 6; time++) await reload();
   setOld(8);
-  expect([reloads.isDue(false), await reloads.mayReload(false, signal)]).toEqual([false, false]);
-  expect([reloads.isDue(true), await reloads.mayReload(true, signal)]).toEqual([true, true]);
+  expect(await reloads.mayReload(shop, signal)).toBe(false);
+  expect([reloads.wait(ofAll), await reloads.mayReload(ofAll, signal)]).toEqual([undefined, true]);
   reloads.failed(new Error('out of memory'), true);
-  expect([reloads.isDue(true), await reloads.mayReload(true, signal), reloads.hasFailed()]).toEqual([
-    false,
-    false,
-    true,
-  ]);
+  expect(await reloads.mayReload(ofAll, signal)).toBe(false);
   await fail(true);
-  expect(await reloads.mayReload(true, signal)).toBe(true);
+  expect(await reloads.mayReload(ofAll, signal)).toBe(true);
 });

@@ -1,41 +1,47 @@
 import { makeBackoff } from '../../async/backoff.ts';
 import { makeTrouble } from '../../async/trouble.ts';
-import type { ListenerKey } from '../../core/model/names.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { ProgramId } from './config.ts';
 import type { OldWorkers } from './old-workers.ts';
 import type { HaproxyProcess } from './process.ts';
 
+/** What a reload is for. */
+export type Need = {
+  /** More backends with a usual profile, or the program of another release. As the number of backends doubles, these are few. */
+  readonly isOfAll: boolean;
+  /** Those whose Services need it. */
+  readonly namespaces: ReadonlySet<string>;
+};
+
 /**
  * Reloads of HAProxy. Each one leaves a worker that keeps its memory until its last connection ends, and settings of users cause
- * them: after a few, the next ones wait, longer each time, until there is none for half an hour, and while there are many such
- * workers. One reload is for all changes that wait. After a failure the next attempts wait as well. Meanwhile a worker serves with
- * the last program.
+ * them. So a reload may have to wait, and meanwhile a worker serves with the last program:
  *
- * A growth of the spare backends waits for neither pace nor workers: Services of all users need it, and as their number doubles there
- * are few.
+ *   after a failure      for growing times
+ *   after five reloads   longer each time, until there is none for half an hour     not if all need it
+ *   for old workers      until one has ended: see `crowd`                           not if all need it
+ *
+ * One reload is for all changes that wait.
  */
 export type Reloads = {
-  /** As far as it is known without asking HAProxy. */
-  isDue(isGrowth: boolean): boolean;
-  /** Counts the replaced workers first. */
-  mayReload(isGrowth: boolean, signal: AbortSignal): Promise<boolean>;
-  reload(program: ProgramId, isGrowth: boolean, signal: AbortSignal): Promise<void>;
+  /** Why a reload for `need` must wait, as far as that is known without asking HAProxy; `undefined`: it need not. */
+  wait(need: Need): string | undefined;
+  /** Asks for the replaced workers first. */
+  mayReload(need: Need, signal: AbortSignal): Promise<boolean>;
+  /** `replaced`: the process ID of the worker that serves. */
+  reload(program: ProgramId, need: Need, replaced: number, signal: AbortSignal): Promise<void>;
   failed(error: unknown, isSaid: boolean): void;
-  /** Whether the last attempt failed. */
-  hasFailed(): boolean;
-  /** Of listeners that need a program that is not loaded yet. */
-  refusalsOf(listeners: readonly ListenerKey[]): Refusals<ListenerKey>;
 };
+
+type ReloadWait = { readonly words: string; readonly dueMs: number };
 
 const burst = 5;
 const pace = { firstMs: 60_000, mostMs: 600_000 };
+const calmMs = 1_800_000;
 /** 20 to 67 MB each, half a gigabyte together (ADR 0026). */
 const mostOldWorkers = 8;
-const calmMs = 1_800_000;
 
 export function makeReloads({
   process,
@@ -45,7 +51,7 @@ export function makeReloads({
   metrics,
 }: {
   readonly process: Pick<HaproxyProcess, 'reload'>;
-  readonly oldWorkers: Pick<OldWorkers, 'count' | 'known'>;
+  readonly oldWorkers: Pick<OldWorkers, 'find' | 'known'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -54,13 +60,14 @@ export function makeReloads({
   const trouble = makeTrouble({ what: 'reloading HAProxy', log, monotonic: () => clock.monotonic() });
   const backoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
   const paced = makeBackoff(pace);
-  /** After a failure. */
-  let failure: { readonly words: string; readonly dueMs: number } | undefined;
-  let dueMs = 0;
-  let paceWords = '';
+  let failure: ReloadWait | undefined;
+  let pacing: ReloadWait | undefined;
   /** Since the last calm. */
   let reloads = 0;
   let reloadedMs = -Infinity;
+  /** Of old workers, the namespaces that needed the reload. */
+  const causes = new Map<number, ReadonlySet<string>>();
+
   const noteReload = (): void => {
     const nowMs = clock.monotonic();
     if (nowMs - reloadedMs >= calmMs) {
@@ -70,47 +77,57 @@ export function makeReloads({
     reloadedMs = nowMs;
     if (++reloads < burst) return;
     const waitMs = paced.next();
-    dueMs = nowMs + waitMs;
     const at = new Date(clock.now() + waitMs).toISOString().replace(/\.\d+Z$/, 'Z');
-    paceWords = `after ${reloads} reloads in succession, the next one is at ${at}`;
+    const words = `after ${reloads} reloads in succession, the next one is at ${at}`;
+    pacing = { words, dueMs: nowMs + waitMs };
   };
-  const hasRoom = (): boolean => oldWorkers.known() < mostOldWorkers;
-  const isInTime = (isGrowth: boolean): boolean => {
-    const nowMs = clock.monotonic();
-    return nowMs >= (failure?.dueMs ?? 0) && (isGrowth || nowMs >= dueMs);
+
+  /**
+   * Why `namespace` must wait for the end of an old worker. It may cause as many as are left: one alone half of all, two a third
+   * each. So no namespace keeps all others from reloads.
+   */
+  const crowd = (namespace: string): string | undefined => {
+    const pids = oldWorkers.known();
+    const own = pids.filter((pid) => causes.get(pid)?.has(namespace) === true).length;
+    if (pids.length + own < mostOldWorkers) return undefined;
+    const held = `${pids.length} workers that reloads have replaced still have connections`;
+    return `${held}, ${own} of them replaced for namespace ${namespace}; the next reload is when one has ended`;
   };
-  const words = (): string => {
-    if (failure !== undefined) return failure.words;
-    const cause = isInTime(false)
-      ? `${oldWorkers.known()} workers that reloads have replaced still have connections, and the next reload is when one of them has ended`
-      : paceWords;
-    return `the port needs a reload of HAProxy; ${cause}`;
+  const crowdOf = ({ namespaces }: Need): string | undefined => {
+    const crowds = Array.from(namespaces, crowd);
+    return crowds.includes(undefined) ? undefined : crowds[0];
   };
+  const wait = (need: Need): string | undefined => {
+    const isDue = (each: ReloadWait | undefined): boolean => clock.monotonic() >= (each?.dueMs ?? 0);
+    if (!isDue(failure)) return failure?.words;
+    if (need.isOfAll) return undefined;
+    return isDue(pacing) ? crowdOf(need) : pacing?.words;
+  };
+
   return {
-    isDue: (isGrowth) => isInTime(isGrowth) && (isGrowth || hasRoom()),
-    mayReload: async (isGrowth, signal) => {
-      if (!isInTime(isGrowth)) return false;
-      if (isGrowth) return true;
-      await oldWorkers.count(signal);
-      return hasRoom();
+    wait,
+    mayReload: async (need, signal) => {
+      if (!need.isOfAll && wait({ ...need, namespaces: new Set() }) === undefined) {
+        const pids = new Set(await oldWorkers.find(signal));
+        for (const pid of causes.keys()) if (!pids.has(pid)) causes.delete(pid);
+      }
+      return wait(need) === undefined;
     },
-    hasFailed: () => failure !== undefined,
-    reload: async (program, isGrowth, signal) => {
+    reload: async (program, need, replaced, signal) => {
       log.info({}, 'HAProxy runs another program: reloading it');
       await process.reload(program, signal);
       count.add(1);
       trouble.over();
       backoff.reset();
       failure = undefined;
-      if (!isGrowth) noteReload();
+      if (need.isOfAll) return;
+      causes.set(replaced, need.namespaces);
+      noteReload();
     },
     failed: (error, isSaid) => {
       if (!isSaid) trouble.failed(error);
-      failure = {
-        words: `HAProxy: ${error instanceof Error ? error.message : String(error)}`,
-        dueMs: clock.monotonic() + backoff.next(),
-      };
+      const words = `the last one failed: ${error instanceof Error ? error.message : String(error)}`;
+      failure = { words, dueMs: clock.monotonic() + backoff.next() };
     },
-    refusalsOf: (listeners) => new Map(listeners.map((key) => [key, words()])),
   };
 }

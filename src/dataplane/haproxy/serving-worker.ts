@@ -11,16 +11,17 @@ import type { Desired } from './desired.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import type { MapSaver } from './map-saver.ts';
 import type { HaproxyProcess } from './process.ts';
-import type { Reloads } from './reloads.ts';
-import { type Declared, type Undeclared, undeclared } from './undeclared.ts';
+import type { Need, Reloads } from './reloads.ts';
+import { type Undeclared, undeclared } from './undeclared.ts';
 import { readHeld, type WorkerContents } from './worker.ts';
 
 /**
  * The worker that serves: how furiwake gets one that runs the wanted program, and what it holds.
  *
  *   runs the program                      stays
- *   runs another one                      reload, if a listener needs it; meanwhile, and if the reload fails, it stays as long as it
- *                                         runs the last program of furiwake
+ *   runs another one of furiwake          reload, if a listener needs it, or an earlier furiwake made it; meanwhile, and if the reload
+ *                                         fails, it stays
+ *   runs none of furiwake                 reload
  *   died, hangs, or was never started     `HaproxyProcess.recover`, with the files as they are wanted, or as they were accepted last
  *
  * Each call makes one attempt; a caller that repeats it must wait longer each time.
@@ -42,13 +43,15 @@ export type ServingWorker = {
   /** `undefined`: a change is under way, or it is not certain that all of it was made. */
   hold(contents: WorkerContents | undefined): void;
   read(signal: AbortSignal): Promise<WorkerContents>;
-  /** Whether changes can be made without a reload, or with one that failed shortly before. */
+  /** Whether changes can be made without a reload. */
   isUsable(contents: WorkerContents): boolean;
   /** The part of `desired` that needs a program that these contents do not have; `undefined`: none. */
   lacking(contents: WorkerContents, desired: Desired): Undeclared | undefined;
 };
 
 const families = [4, 6] as const;
+/** A HAProxy that dies again sooner is reported at growing intervals only. */
+const calmMs = 600_000;
 
 export function makeServingWorker(deps: {
   readonly settings: Settings;
@@ -67,6 +70,8 @@ export function makeServingWorker(deps: {
 }): ServingWorker {
   const { settings, map, api, process, haproxyFiles, mapSaver, reloads, health, clock, log, metrics } = deps;
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
+  const deaths = makeTrouble({ what: 'keeping HAProxy running', log, monotonic: () => clock.monotonic() });
+  let diedMs = -Infinity;
   const configTrouble = makeTrouble({
     what: 'writing the configuration of HAProxy',
     log,
@@ -75,8 +80,10 @@ export function makeServingWorker(deps: {
 
   let wanted: Desired | undefined;
   let program = '' as ProgramId;
-  /** What the last program declares that a worker was seen to run. */
-  let declared: Declared | undefined;
+  /** The last worker with a program of furiwake. */
+  let last: WorkerContents | undefined;
+  /** The last program of this furiwake that a worker was seen to run. */
+  let own: ProgramId | undefined;
   let held: WorkerContents | undefined;
   let pid: number | undefined;
   let hasMet = false;
@@ -122,6 +129,7 @@ export function makeServingWorker(deps: {
     }
     pid = present.pid;
     held = present;
+    if (present.program !== undefined) last = present;
     return present;
   };
 
@@ -130,32 +138,36 @@ export function makeServingWorker(deps: {
     if (isDeferred && wanted !== undefined) await writeConfig(wanted, signal);
     const written = haproxyFiles.program();
     const isWanted = fileProblem === undefined || written === program;
-    if (!isWanted && (written === undefined || written !== declared?.program)) throw fileProblem;
+    if (!isWanted && (written === undefined || written !== last?.program)) throw fileProblem;
     if (wanted !== undefined) await mapSaver.save(wanted);
     return isWanted ? program : (written ?? program);
   };
 
+  /** Another furiwake made the program: what it declares beside its backends is not known. */
+  const needOf = (present: WorkerContents, { need }: Undeclared): Need =>
+    present.program === own ? need : { isOfAll: true, namespaces: new Set() };
+
   /**
-   * Loads the program. If that fails, a worker with the last one keeps serving, and the next attempts wait. It does also if no listener
-   * needs the new one, as after the end of a profile.
+   * Loads the program. If that fails, a worker with one of furiwake keeps serving, and the next attempts wait. It does also if no
+   * listener needs the new one, as after the end of a profile.
    */
-  const reload = async (present: WorkerContents, signal: AbortSignal): Promise<WorkerContents> => {
-    const isUsable = present.program === declared?.program;
-    let isGrowth = false;
-    if (isUsable && wanted !== undefined) {
-      const missing = undeclared(wanted, declared);
-      ({ isGrowth } = missing);
-      if (missing.listeners.length === 0 || !(await reloads.mayReload(isGrowth, signal))) return present;
+  const reload = async (present: WorkerContents, desired: Desired, signal: AbortSignal): Promise<WorkerContents> => {
+    const isUsable = present.program !== undefined;
+    const missing = undeclared(desired, present.backends);
+    const need = needOf(present, missing);
+    if (isUsable) {
+      if (present.program === own && missing.listeners.length === 0) return present;
+      if (!(await reloads.mayReload(need, signal))) return present;
     }
     held = undefined;
     try {
       if ((await prepareFiles(signal)) !== program) throw fileProblem;
-      await reloads.reload(program, isGrowth, signal);
+      await reloads.reload(program, need, present.pid, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!isUsable) throw error;
       const now = await read(signal);
-      if (now.program !== declared?.program) throw error;
+      if (now.program === undefined) throw error;
       reloads.failed(error, error === fileProblem); // which has a line of its own
       return now;
     }
@@ -165,19 +177,18 @@ export function makeServingWorker(deps: {
   const recover = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started'> => {
     held = undefined;
     const prepared = await prepareFiles(signal);
-    const wasSteady = process.isSteady();
     const outcome = await process.recover(prepared, signal);
     if (outcome === 'serves') await read(signal);
     if (outcome !== 'started') return outcome;
     const isFirst = !hasMet;
     hasMet = true;
-    if (!isFirst) restarts.add(1);
+    if (!isFirst) {
+      restarts.add(1);
+      diedMs = clock.monotonic();
+      deaths.failed(new Error('HAProxy exited unexpectedly and was restarted; its connections were lost'));
+    }
     const { pid: started } = await read(signal);
     if (isFirst) log.info({ pid: started, maxConnections: settings.maxConnections }, 'HAProxy started');
-    else {
-      const level = wasSteady ? 'warn' : 'debug'; // `run` reports a process that exits repeatedly
-      log[level]({ pid: started }, 'HAProxy exited unexpectedly and was restarted; its connections were lost');
-    }
     return outcome;
   };
 
@@ -188,10 +199,11 @@ export function makeServingWorker(deps: {
     want: async (desired, signal) => {
       wanted = desired;
       ({ program } = desired);
-      const isWaiting = fileProblem !== undefined && clock.monotonic() < fileDueMs;
-      isDeferred =
-        declared !== undefined &&
-        (isWaiting || (program !== declared.program && !reloads.isDue(undeclared(desired, declared).isGrowth)));
+      const isWaiting = (serving: WorkerContents): boolean =>
+        program !== serving.program &&
+        reloads.wait(needOf(serving, undeclared(desired, serving.backends))) !== undefined;
+      const isFileDue = fileProblem === undefined || clock.monotonic() >= fileDueMs;
+      isDeferred = last !== undefined && (!isFileDue || isWaiting(last));
       if (!isDeferred) await writeConfig(desired, signal);
     },
     bring: async (signal) => {
@@ -201,8 +213,9 @@ export function makeServingWorker(deps: {
           throw new RuntimeError('silent', 'HAProxy serves, but its command socket does not answer');
         present = held ?? (await read(signal));
       }
-      if (present.program !== program) present = await reload(present, signal);
-      if (present.program === program && wanted !== undefined) declared = { program, sizes: wanted.spares.sizes };
+      if (present.program !== program && wanted !== undefined) present = await reload(present, wanted, signal);
+      if (present.program === program) own = program;
+      if (clock.monotonic() - diedMs >= calmMs) deaths.over();
       return present;
     },
     recover,
@@ -211,7 +224,7 @@ export function makeServingWorker(deps: {
     hold: (contents) => {
       held = contents;
     },
-    isUsable: (contents) => contents.program === program || contents.program === declared?.program,
-    lacking: (contents, desired) => (contents.program === program ? undefined : undeclared(desired, declared)),
+    isUsable: (contents) => contents.program !== undefined,
+    lacking: (contents, desired) => (contents.program === program ? undefined : undeclared(desired, contents.backends)),
   };
 }

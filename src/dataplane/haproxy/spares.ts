@@ -7,24 +7,26 @@ import {
   plainProfile,
   plainServer,
   type Profile,
+  isUsualProfile,
   type ServerOptions,
+  usualProfile,
 } from '../../core/traffic/options.ts';
 import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { NodeServer, Servers } from './config.ts';
 import { hasTarget } from './entries.ts';
 import {
-  affinitySections,
   familyOfPool,
   isSpareName,
   ownerOf,
   type PoolId,
   poolOf,
+  poolOfProfile,
   poolOfSpare,
-  profileLines,
+  spareNames,
   type SpareName,
   usesAllNodes,
 } from './pools.ts';
-import { nodeServer, podServer, type SilentNodes, type SpareServer, spareServerLine } from './spare-servers.ts';
+import { nodeServer, podServer, type SilentNodes, type SpareServer } from './spare-servers.ts';
 
 /**
  * The backends that the configuration declares ahead, empty. HAProxy cannot add a backend at run time, but servers: a backend of
@@ -67,20 +69,23 @@ const leastSize = 16;
 /** Of each profile and family. */
 const leastOfProfile = 4;
 
+/** Those of HTTP mode alone are declared from the start: what relies on it need not wait for a reload. */
+const httpPools = ([4, 6] as const).map((family) => poolOfProfile(family, usualProfile('http')));
+
 const noSpares: Spares = {
-  sizes: { 4: leastSize, 6: leastSize },
-  profiles: {},
+  sizes: { 4: leastSize, 6: leastSize, ...Object.fromEntries(httpPools.map((pool) => [pool, leastOfProfile])) },
+  profiles: Object.fromEntries(httpPools.map((pool) => [pool, usualProfile('http')])),
   names: PersistentMap.empty(),
   special: PersistentMap.empty(),
   servers: PersistentMap.empty(),
-  free: { 4: spareNames('4', 0, leastSize), 6: spareNames('6', 0, leastSize) },
+  free: {
+    4: spareNames('4', 0, leastSize),
+    6: spareNames('6', 0, leastSize),
+    ...Object.fromEntries(httpPools.map((pool) => [pool, spareNames(pool, 0, leastOfProfile)])),
+  },
   lastOwners: PersistentMap.empty(),
   uses: PersistentMap.empty(),
 };
-
-function spareNames(pool: PoolId, from: number, to: number): readonly SpareName[] {
-  return Array.from({ length: to - from }, (_, index): SpareName => `spare${pool}-${from + index}`);
-}
 
 type SparesInput = {
   readonly table: TrafficTable;
@@ -233,8 +238,8 @@ function takeSpare(
 
 /** Removes the pools of profiles that no listener has had since before this plan. */
 function removeUnused({ sizes, free, profiles }: Pools): void {
-  for (const pool of Object.keys(profiles) as PoolId[]) {
-    if (free[pool]?.length !== sizes[pool]) continue;
+  for (const [pool, profile] of Object.entries(profiles) as [PoolId, Profile][]) {
+    if (isUsualProfile(profile) || free[pool]?.length !== sizes[pool]) continue;
     delete sizes[pool];
     delete free[pool];
     delete profiles[pool];
@@ -276,23 +281,4 @@ export function adoptedSpares(
     owners.set(name, id);
   }
   return adopted;
-}
-
-/** The sections of the configuration. */
-export function spareSections({
-  sizes,
-  profiles,
-  servers,
-}: Pick<Spares, 'sizes' | 'profiles' | 'servers'>): readonly string[] {
-  const backends = (Object.keys(sizes) as PoolId[])
-    .toSorted()
-    .flatMap((pool) =>
-      spareNames(pool, 0, sizes[pool] ?? 0).flatMap((name) => [
-        '',
-        `backend ${name}`,
-        ...profileLines(profiles[pool] ?? plainProfile, familyOfPool(pool)),
-        ...(servers.get(name) ?? []).map(spareServerLine),
-      ]),
-    );
-  return [...backends, ...affinitySections(profiles)];
 }

@@ -1,39 +1,53 @@
 import type { ListenerKey } from '../../core/model/names.ts';
-import type { ProgramId } from './config.ts';
+import { isUsualProfile, plainProfile, profileText } from '../../core/traffic/options.ts';
+import type { Listener } from '../../core/traffic/table.ts';
 import type { Desired } from './desired.ts';
 import { backendOfEntry } from './entries.ts';
-import { isSpareName, poolOfSpare, type SpareName } from './pools.ts';
-import type { Spares } from './spares.ts';
-
-/** The spare backends that a program declares. */
-export type Declared = { readonly program: ProgramId; readonly sizes: Spares['sizes'] };
+import { isSpareName, type SpareName } from './pools.ts';
+import type { Need } from './reloads.ts';
 
 type Wanted = Pick<Desired, 'entries' | 'servers'> & { readonly spares: Pick<Desired['spares'], 'servers'> };
 
-/** Listeners that a worker cannot serve until a reload; `without` leaves them and their servers out. */
+/** Listeners that a worker cannot serve as wanted until a reload; `without` leaves them and their servers out. */
 export type Undeclared = {
-  readonly listeners: readonly ListenerKey[];
-  /** Some of them need more spare backends without a profile. These are never removed. */
-  readonly isGrowth: boolean;
+  readonly listeners: readonly UndeclaredListener[];
+  /** Of all of them. */
+  readonly need: Need;
   without(wanted: Wanted): Wanted;
 };
 
-/** The part of `desired` that needs spare backends that a worker with the program `declared` does not have. */
-export function undeclared({ entries, spares }: Desired, declared: Declared | undefined): Undeclared {
-  const isMissing = (name: string): name is SpareName => {
-    const size = declared?.sizes[poolOfSpare(name) ?? '4'] ?? 0;
-    return isSpareName(name) && Number(name.slice(name.lastIndexOf('-') + 1)) >= size;
-  };
+export type UndeclaredListener = {
+  readonly key: ListenerKey;
+  readonly need: Need;
+  /** Its settings that need the reload, as words; empty: it needs one more backend without any. */
+  readonly settings: string;
+};
+
+/** The part of `desired` that needs spare backends that a worker does not have. */
+export function undeclared({ entries, spares, table }: Desired, backends: ReadonlySet<string>): Undeclared {
+  const isMissing = (name: string): name is SpareName => isSpareName(name) && !backends.has(name);
   const names = [...spares.servers.keys()].filter(isMissing);
-  const lacking = [...entries].filter(([, entry]) => isMissing(backendOfEntry(entry)));
-  const listeners = lacking.map(([key]) => key);
+  const listeners = [...entries].flatMap(([key, entry]) => {
+    const listener = isMissing(backendOfEntry(entry)) ? table.listeners.get(key) : undefined;
+    return listener === undefined ? [] : undeclaredListener(listener);
+  });
   return {
     listeners,
-    isGrowth: lacking.some(([, entry]) => /^spare[46]-/.test(backendOfEntry(entry))),
+    need: {
+      isOfAll: listeners.some(({ need }) => need.isOfAll),
+      namespaces: new Set(listeners.flatMap(({ need }) => [...need.namespaces])),
+    },
     without: (wanted) => ({
       ...wanted,
-      entries: wanted.entries.with(listeners.map((key) => [key, undefined])),
+      entries: wanted.entries.with(listeners.map(({ key }) => [key, undefined])),
       spares: { servers: wanted.spares.servers.with(names.map((name) => [name, undefined])) },
     }),
   };
+}
+
+function undeclaredListener({ key, service, options }: Listener): UndeclaredListener {
+  const { profile } = options ?? { profile: plainProfile };
+  const isOfAll = isUsualProfile(profile);
+  const [namespace = ''] = service.split('/');
+  return { key, need: { isOfAll, namespaces: new Set([namespace]) }, settings: isOfAll ? '' : profileText(profile) };
 }

@@ -1,6 +1,6 @@
 import type { Family } from '../../core/ip/ip.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
-import { parseInfo, parseMap, parseServersState, parseStat, type ServerLine } from './answers.ts';
+import { parseBackends, parseInfo, parseMap, parseServersState, parseStat, type ServerLine } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import {
   addNodeServer,
@@ -18,8 +18,10 @@ import type { Spares } from './spares.ts';
 /** The contents of a worker: its program, its map, and the servers by backend and name. */
 export type WorkerContents = {
   readonly pid: number;
-  /** `undefined`: not a program of furiwake. */
+  /** `undefined`: not a program that furiwake can use. */
   readonly program: ProgramId | undefined;
+  /** The backends that the program declares. */
+  readonly backends: ReadonlySet<string>;
   readonly entries: HeldEntries;
   /** Those of the backends of all nodes. */
   readonly servers: ReadonlyMap<string, ReadonlyMap<string, ServerLine>>;
@@ -28,12 +30,13 @@ export type WorkerContents = {
 
 /** Reads the contents of the serving worker. */
 export async function readHeld(api: RuntimeApi, map: string, signal: AbortSignal): Promise<WorkerContents> {
-  const commands = ['show info', `show map ${map}`, 'show servers state'];
-  const [info = '', entries = '', servers = ''] = await api.ask(commands, signal);
+  const commands = ['show info', 'show backend', `show map ${map}`, 'show servers state'];
+  const [info = '', backends = '', entries = '', servers = ''] = await api.ask(commands, signal);
   const process = parseInfo(info);
   return {
     pid: process.pid,
     program: parseDescription(process.description),
+    backends: parseBackends(backends),
     entries: makeHeldEntries(parseMap(entries)),
     servers: serversByBackend([servers]),
     spares: makeHeldSpares(parseServersState(servers)),
