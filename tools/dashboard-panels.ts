@@ -206,7 +206,7 @@ export const rows: readonly Row[] = [
         title: 'Flows that direct keeps at their nodes',
         queries: [
           one('furiwake_direct_pins', '{{of}}', 'value', ['of']),
-          one('furiwake_direct_pins_limit', 'the most of each'),
+          one('furiwake_direct_pins_limit', 'the most'),
         ],
       },
       {
