@@ -2,6 +2,7 @@ import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
+import { nodeUse } from '../../core/traffic/node-use.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
 import {
   backendOf,
@@ -231,12 +232,7 @@ function planHops(
   lost: Set<string>,
 ): { readonly hops: DirectProgram['hops']; readonly takers: ReadonlySet<string> } {
   const nodes = [...table.nodes.values()];
-  const isUp = (node: NodeName, family: Family): boolean => (verdicts.get(node)?.[family] ?? 'up') === 'up';
-  /** If no node is up, the checks are more likely wrong than all nodes: none is given up. */
-  const hasUp = {
-    4: nodes.some(({ name, state }) => state === 'active' && isUp(name, 4)),
-    6: nodes.some(({ name, state }) => state === 'active' && isUp(name, 6)),
-  };
+  const { hasUp, takes } = nodeUse(nodes, verdicts);
   const servesAny = (node: NodeName, family: Family): boolean => {
     for (const listener of table.listeners.values())
       if (listener.address.family === family && isOpen(listener, node)) return true;
@@ -244,7 +240,8 @@ function planHops(
   };
   const hops = new Map<string, NextHop>();
   const takers = new Set<string>();
-  for (const { name, state, addresses } of nodes)
+  for (const node of nodes) {
+    const { name, addresses } = node;
     for (const family of [4, 6] as const) {
       const address = addresses.find((each) => each.family === family);
       const link = address && linkOf(address);
@@ -254,8 +251,9 @@ function planHops(
       else if (lost.has(key) && (!hasUp[family] || servesAny(name, family))) lost.delete(key);
       if (lost.has(key)) continue;
       hops.set(key, { mark: nodeIds.of(name), address, link });
-      if (state === 'active' && (isUp(name, family) || !hasUp[family])) takers.add(key);
+      if (takes(node, family)) takers.add(key);
     }
+  }
   return { hops, takers };
 }
 

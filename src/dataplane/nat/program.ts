@@ -2,6 +2,7 @@ import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, NodeName } from '../../core/model/names.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
+import { nodeUse } from '../../core/traffic/node-use.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
 import {
   addressOfNode,
@@ -60,11 +61,7 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
   const usesOf = makeUses();
 
   return ({ table, verdicts, isLost }) => {
-    const nodes = [...table.nodes.values()];
-    const isUp = ({ name }: TrafficNode, family: Family): boolean => (verdicts.get(name)?.[family] ?? 'up') === 'up';
-    /** If no node is up, the checks are more likely wrong than all nodes: none is given up. */
-    const hasUp = (family: Family): boolean => nodes.some((node) => node.state === 'active' && isUp(node, family));
-    const someUp = { 4: hasUp(4), 6: hasUp(6) };
+    const { hasUp, keeps, takes } = nodeUse(table.nodes.values(), verdicts);
     const groups = new Map<BackendId, NatGroup>();
     const members = new Map<BackendId, readonly Ip[]>();
     const lost = new Map<string, Ip>();
@@ -77,20 +74,18 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
         const address = node && addressOfNode(node, family);
         return node === undefined || address === undefined ? [] : [{ node, address, server }];
       });
-      const gone = addressed.filter(({ node }) => someUp[family] && isLost(node.name, family));
+      const gone = addressed.filter(({ node }) => hasUp[family] && isLost(node.name, family));
       for (const { address } of gone) lost.set(address.text, address);
       const kept = addressed.filter(({ address }) => !lost.has(address.text));
       members.set(
         backend,
         kept.map(({ address }) => address),
       );
-      const takers = kept.filter(
-        ({ node, server }) => !server.isDraining && node.state === 'active' && (isUp(node, family) || !someUp[family]),
-      );
+      const takers = kept.filter(({ node, server }) => !server.isDraining && takes(node, family));
       const memberOf = ({ node, address }: Taker): Member => ({ node: node.name, address });
       servers.set(backend, {
         all: addressed.map(memberOf),
-        keeping: kept.filter(({ node }) => isUp(node, family) || !someUp[family]).map(memberOf),
+        keeping: kept.filter(({ node }) => keeps(node.name, family)).map(memberOf),
       });
       if (takers.length === 0) continue;
       const content = takers
