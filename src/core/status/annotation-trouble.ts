@@ -24,7 +24,8 @@ function ignoredOptions(spec: ServiceSpec): readonly string[] {
 /** The settings of HAProxy that the Service does not get, because too many Services have others; `nearest`: see `makeProfileBudget`. */
 export function profileTrouble(spec: ServiceSpec, nearest: string | undefined): readonly Verdict[] {
   if (nearest === undefined) return [];
-  const wanted = [...profilesOf(spec)].join(' and ');
+  const withoutMode = (text: string): string => text.replace(/^mode=\w+ /, ''); // which the ports have nevertheless
+  const wanted = [...new Set(Array.from(profilesOf(spec), withoutMode))].join(' and ');
   const message = `served with the usual settings and without ${wanted}: HAProxy has ${mostProfiles} profiles, the most that it can have; the one most like it is ${nearest}`;
   return [{ reason: 'TooManyProfiles', message }];
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { makeNode, makeService, tcp, udp } from '../../../test/make/service.ts';
 import { conditions, statusOf } from '../../../test/make/status.ts';
 import { nodeName } from '../../../test/make/table.ts';
-import type { ServiceSpec } from '../model/service.ts';
+import type { Annotation, ServiceSpec } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { localBackend } from '../traffic/table.ts';
 import type { DesiredStatus } from './desired.ts';
@@ -180,8 +180,11 @@ describe('the condition Serving', () => {
     expect(status?.conditions.find(({ type }) => type.endsWith('/Serving'))?.message).toBe(message);
   });
 
-  test('names the profile that is most like the one that is too many', () => {
-    const one = makeService('a', { options: [['furiwake.dev/idle-timeout', '9s']] });
+  test.each<[string, Annotation[]]>([
+    ['', []],
+    [' in HTTP mode, which the port has', [['furiwake.dev/http-mode', 'all']]],
+  ])('names the profile that is most like the one that is too many%s', (_, more) => {
+    const one = makeService('a', { options: [['furiwake.dev/idle-timeout', '9s'], ...more] });
     const status = statusOf([one], { overProfiles: new Map([[one.key, 'idle-timeout=8000ms']]) });
     expect(conditions(status)).toMatchObject({ Serving: 'True TooManyProfiles' });
     expect(status?.conditions.find(({ type }) => type.endsWith('/Serving'))?.message).toBe(

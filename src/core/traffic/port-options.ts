@@ -1,6 +1,6 @@
 import type { ServicePort, ServiceSpec } from '../model/service.ts';
 import { decodeProxyOptions, type OptionsRequest } from './decode-options.ts';
-import { hasOwnBackend, type ListenerOptions, plainProfile, profileText } from './options.ts';
+import { hasOwnBackend, isUsualProfile, type ListenerOptions, plainProfile, profileText } from './options.ts';
 
 /** With the affinity to Pods. */
 type HaproxyRequest = OptionsRequest & Pick<ServiceSpec, 'backends' | 'sessionAffinity' | 'affinitySeconds'>;
@@ -49,10 +49,10 @@ export function haproxyNeed(request: OptionsRequest, { port, protocol }: Service
   return proxyProtocol.has(port) ? 'the PROXY protocol' : http.has(port) ? 'HTTP mode' : undefined;
 }
 
-/** The profiles that the Service asks for, other than the usual one. */
+/** The profiles that the Service asks for, other than the usual ones. */
 export function profilesOf(request: HaproxyRequest): ReadonlySet<string> {
-  const texts = request.ports.map((port) => profileText(optionsOfPort(request, port, false)?.profile ?? plainProfile));
-  return new Set(texts.filter((text) => text !== ''));
+  const profiles = request.ports.map((port) => optionsOfPort(request, port, false)?.profile ?? plainProfile);
+  return new Set(profiles.filter((profile) => !isUsualProfile(profile)).map(profileText));
 }
 
 /**

@@ -33,10 +33,11 @@ test('of too many the youngest exceed, each with the one in use that is most lik
   expect(budgetOf(byKey(services.filter(({ name }) => name !== 'other'))).size).toBe(0);
 });
 
-test('a Service that HAProxy does not serve, or without a profile, takes no place', () => {
+test('a Service that HAProxy does not serve, or without a profile, or with HTTP mode alone, takes no place', () => {
   const services = [
     withTimeout('a', 1, 0, { dataplane: 'nat' }),
     withTimeout('b', 2, 0, { options: [['furiwake.dev/connection-rate', '5']] }),
+    withTimeout('http', 2, 0, { options: [['furiwake.dev/http-mode', '80']] }),
     withTimeout('c', 3),
   ];
   expect(makeProfileBudget(1)(byKey(services)).size).toBe(0);
