@@ -204,10 +204,7 @@ export const rows: readonly Row[] = [
       {
         ...lines,
         title: 'Flows that direct keeps at their nodes',
-        queries: [
-          one('furiwake_direct_pins', '{{of}}', 'value', ['of']),
-          one('furiwake_direct_pins_limit', 'the most'),
-        ],
+        queries: [one('furiwake_direct_pins', '{{of}}', 'value', ['of']), one('furiwake_direct_pins_limit', 'most')],
       },
       {
         ...lines,
