@@ -204,16 +204,16 @@ export const rows: readonly Row[] = [
       {
         ...lines,
         title: 'Flows that direct keeps at their nodes',
-        queries: [
-          one('furiwake_direct_pins', '{{of}}', 'value', ['of']),
-          one('furiwake_direct_pins_limit', 'the most of each'),
-        ],
+        queries: [one('furiwake_direct_pins', '{{of}}', 'value', ['of']), one('furiwake_direct_pins_limit', 'most')],
       },
       {
         ...lines,
-        title: 'Packets of flows beyond this limit',
+        title: 'Packets of flows beyond this limit, or with impossible sources',
         unit: 'pps',
-        queries: [one('furiwake_direct_unpinned_packets_total', 'not pinned', 'rate')],
+        queries: [
+          one('furiwake_direct_unpinned_packets_total', 'not pinned', 'rate'),
+          one('furiwake_direct_spoofed_packets_total', 'impossible source', 'rate'),
+        ],
       },
       {
         ...lines,

@@ -9,6 +9,7 @@ import {
   podTable,
   tableOf,
 } from '../../test/make/table.ts';
+import { parseRange } from '../core/ip/range.ts';
 import type { ServiceUid } from '../core/model/names.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
@@ -27,7 +28,8 @@ function open(texts: Map<string, string>): { readonly file: TableFile; readonly 
   return { file, log };
 }
 
-const nodes = [node('n1', '192.0.2.11', '2001:db8::11')];
+const podCidrs = ['10.244.0.0/24', 'fd44::/64'].flatMap((text) => parseRange(text) ?? []);
+const nodes = [{ ...node('n1', '192.0.2.11', '2001:db8::11'), podCidrs }];
 
 test('listeners of both dataplanes survive, published or not', async () => {
   const texts = new Map<string, string>();

@@ -19,6 +19,7 @@ import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { ipText, port, rangeText } from './decoders.ts';
 import { makeMapFile } from './map-file.ts';
+import { decodeNode, encodeNode, readEarlierNodes } from './saved-nodes.ts';
 
 /** The last table, on disk: a host serves it after a reboot while the API server is unreachable. */
 export type TableFile = {
@@ -71,7 +72,7 @@ export function makeTableFile({
     files,
     log,
     without: unserved,
-    encode: ({ name, addresses, state }) => ({ name, addresses: addresses.map(({ text }) => text), state }),
+    encode: encodeNode,
     decode: decodeNode,
   });
   const backendFile = makeMapFile<BackendId, Backend | PodBackend>({
@@ -229,14 +230,6 @@ function decodeBackend(fields: unknown): readonly [BackendId, Backend | PodBacke
   ];
 }
 
-const nodeSchema = z.object({ name: z.string(), addresses: z.array(ipText), state: z.enum(['active', 'drain']) });
-
-function decodeNode(fields: unknown): readonly [NodeName, TrafficNode] {
-  const saved = nodeSchema.parse(fields);
-  const name = saved.name as NodeName;
-  return [name, { ...saved, name }];
-}
-
 /** A row of release 0.1.0: TCP through NodePorts. */
 const rowSchema = z.object({
   service: z.string(),
@@ -267,31 +260,4 @@ function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): reado
     isHostAddress: !placed.has(saved.address.text),
   });
   return [listener.key, listener];
-}
-
-const earlierServer = z.object({ node: z.string(), address: ipText, state: z.enum(['active', 'drain']) });
-const earlierNodes = z.object({ version: z.literal(1), 4: z.array(earlierServer), 6: z.array(earlierServer) });
-
-async function readEarlierNodes(
-  files: Files,
-  path: string,
-  log: Log,
-): Promise<PersistentMap<NodeName, TrafficNode> | undefined> {
-  try {
-    const text = await files.read(path);
-    if (text === undefined) return undefined;
-    const saved = earlierNodes.parse(JSON.parse(text));
-    const nodes = new Map<NodeName, TrafficNode>();
-    for (const { node, address, state } of [...saved[4], ...saved[6]]) {
-      const name = node as NodeName;
-      nodes.set(name, { name, state, addresses: [...(nodes.get(name)?.addresses ?? []), address] });
-    }
-    return PersistentMap.from(nodes);
-  } catch (error) {
-    log.error(
-      { file: path, err: error },
-      'the nodes of the earlier release cannot be read; waiting for the API server',
-    );
-    return undefined;
-  }
 }

@@ -56,6 +56,8 @@ export const closed: Set<string> = new Set<string>();
 /** The nodes that drain, from the next `apply` on. */
 export const drained: Set<string> = new Set<string>();
 export const changes: Subscribers = makeSubscribers();
+/** The Pod CIDRs of all nodes. */
+export const podCidrs: readonly string[] = ['10.244.0.0/16', 'fd44::/64'];
 /** How many pins the kernel takes, from the next table on. */
 export const limits: { pins: number } = { pins: mostPins };
 let lastPort = 20_000;
@@ -156,6 +158,7 @@ export async function apply(
   const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
     name: nodeName(name),
     addresses: [ip4, ip6].flatMap((text) => parseIp(text) ?? []),
+    podCidrs: podCidrs.flatMap((text) => parseRange(text) ?? []),
     state: drained.has(name) ? 'drain' : 'active',
   }));
   const listeners = vips.flatMap((vip) =>

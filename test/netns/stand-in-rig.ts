@@ -10,6 +10,7 @@ import { arrivals, countArrivals, type DirectLab, startDirectLab } from './direc
 import { patience } from './patience.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
+import { parseCidr } from '../../src/core/ip/range.ts';
 import type { Listener } from '../../src/core/traffic/table.ts';
 import { makeHealth } from '../../src/health/health.ts';
 import { makeHost } from '../../src/host/host.ts';
@@ -29,6 +30,7 @@ import { makeDirect } from '../../src/dataplane/direct/direct.ts';
  */
 const { signal } = new AbortController();
 export const port = 5300;
+const podCidrs = [parseCidr('10.244.0.0/16')].flatMap((range) => range ?? []);
 export const lanVip = '192.0.2.52';
 const common = { exec: undefined as never, clock: systemClock, log: recordLog(), metrics: recordMetrics() };
 export let lab: DirectLab;
@@ -103,7 +105,7 @@ afterAll(async () => {
 export async function program(each: Listener): Promise<void> {
   const table = tableOf(
     [each],
-    lab.nodes.map(({ name, ip4, ip6 }) => tableNode(name, ip4, ip6)),
+    lab.nodes.map(({ name, ip4, ip6 }) => ({ ...tableNode(name, ip4, ip6), podCidrs })),
   );
   expect(await proxy.upsert(table, signal)).toEqual(new Map());
   const { listeners } = table;

@@ -64,7 +64,12 @@ export async function checkDirect(
     return [ok(['no Service asks for it', found, ...troubles.map((trouble) => trouble.found)].join('; '))];
   return [
     ok(
-      [`${counted(users.length, 'Service asks', 'Services ask')} for it`, found, ...unreachableHere(users)].join('; '),
+      [
+        `${counted(users.length, 'Service asks', 'Services ask')} for it`,
+        found,
+        'no firewall of this host sees its packets (those from impossible sources are dropped)',
+        ...unreachableHere(users),
+      ].join('; '),
     ),
     ...troubles.map((trouble) => warning(trouble.found, trouble.advice)),
   ];
@@ -88,7 +93,7 @@ async function tryTable(exec: Exec, signal: AbortSignal): Promise<readonly Conce
     {
       found: `its table cannot be loaded: ${words}`,
       advice:
-        'the kernel needs NETFILTER_INGRESS, NFT_FWD_NETDEV and NFT_HASH (modprobe nft_fwd_netdev nft_hash), and nft 1.0.6 or newer; until then HAProxy or nat stands in',
+        'the kernel needs NETFILTER_INGRESS, NFT_FWD_NETDEV, NFT_FIB_NETDEV and NFT_HASH (modprobe nft_fwd_netdev nft_fib_netdev nft_hash), and nft 1.0.6 or newer; until then HAProxy or nat stands in',
     },
   ];
 }

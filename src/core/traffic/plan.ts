@@ -7,6 +7,7 @@ import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
 import { decideDataplane, hasPodServers, needsDirect, requestedDataplane } from './dataplane.ts';
+import { makeNodesPlanner } from './nodes.ts';
 import { optionsOfPort } from './port-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
@@ -21,10 +22,8 @@ import {
   localBackend,
   makeListener,
   nodesBackend,
-  nodesBackends,
   podBackend,
   type PodBackend,
-  type TrafficNode,
   type TrafficTable,
   usesNat,
 } from './table.ts';
@@ -264,36 +263,4 @@ function hasHadFinalizer({ finalizers, status }: Service): boolean {
     finalizers.includes(ownFinalizer) ||
     status.conditions.some((each) => each.type === conditionTypes.addressAssigned && each.status === 'True')
   );
-}
-
-type PlannedNodes = Pick<TrafficTable, 'nodes' | 'backends'>;
-
-/** Omits excluded nodes: the dataplane drains a server before it removes it. The same nodes give the same objects. */
-function makeNodesPlanner(): (nodes: ReadonlyMap<NodeName, Node>, drained: ReadonlySet<NodeName>) => PlannedNodes {
-  let last: { readonly nodes: ReadonlyMap<NodeName, Node>; readonly drained: ReadonlySet<NodeName> } | undefined;
-  let planned: PlannedNodes = emptyTable;
-  return (nodes, drained) => {
-    if (last?.nodes === nodes && last.drained === drained) return planned;
-    last = { nodes, drained };
-    const usable = [...nodes.values()]
-      .filter(({ excluded, addresses }) => excluded === undefined && addresses.length > 0)
-      .map(({ name, addresses }): TrafficNode => ({ name, addresses, state: drained.has(name) ? 'drain' : 'active' }))
-      .sort((a, b) => (a.name < b.name ? -1 : 1));
-    const next = { nodes: new Map(usable.map((node) => [node.name, node])), backends: nodesBackends(usable) };
-    planned = {
-      nodes: contentOf(planned.nodes) === contentOf(next.nodes) ? planned.nodes : next.nodes,
-      backends: contentOfBackends(planned) === contentOfBackends(next) ? planned.backends : next.backends,
-    };
-    return planned;
-  };
-}
-
-function contentOfBackends({ backends }: PlannedNodes): string {
-  return JSON.stringify([...backends]);
-}
-
-function contentOf(nodes: TrafficTable['nodes']): string {
-  return Array.from(nodes.values(), ({ name, addresses, state }) =>
-    [name, ...addresses.map(({ text }) => text), state].join(' '),
-  ).join('\n');
 }

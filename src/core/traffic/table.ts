@@ -118,6 +118,8 @@ export type TrafficNode = {
   readonly name: NodeName;
   /** At most one per family. */
   readonly addresses: readonly Ip[];
+  /** Addresses of its Pods; none where the cluster does not allocate them by node. */
+  readonly podCidrs: readonly IpRange[];
   readonly state: 'active' | 'drain';
 };
 

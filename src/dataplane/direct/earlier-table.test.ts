@@ -24,6 +24,7 @@ function elementsOf(table: TrafficTable, isOpen: (listener: Listener, node: stri
     isOwn: () => false,
     isLost: () => false,
     nodeMacs: new Set(),
+    impossible: [],
     isOpen,
   });
   return new Set(

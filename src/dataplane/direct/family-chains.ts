@@ -40,6 +40,9 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		meta priority @small meta mark set ${hashed} mod ${smallSlotCount} seed ${seed}
 		meta mark set meta priority . meta mark map @slots jump`;
   const choose = toNodeBy(hash);
+  const checkSource = `
+		fib saddr type { local, broadcast, multicast } goto impossible
+		${ip} saddr @impossible${name} goto impossible`;
   const toKeeper = 'meta mark set meta priority . meta mark map @clients meta priority . meta mark @keepers';
   return `
 	chain send${name} {
@@ -115,7 +118,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		goto overflow${name}
 	}
 
-	chain affine${name} {
+	chain affine${name} {${checkSource}
 		${isSyn} meta priority @flows continue
 		meta mark set ${flow}
 		tcp flags & (syn | ack) != syn meta mark set meta priority . meta mark map @pins jump stay${name}
@@ -163,7 +166,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	}
 
 	chain unpinned${name} {
-		${listener}
+		${listener}${checkSource}
 		meta mark set ${flow}
 		meta l4proto tcp goto unpinnedtcp${name}
 		meta priority . meta mark @seen goto later${name}
@@ -171,7 +174,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		goto first${name}
 	}
 
-	chain syn${name} {
+	chain syn${name} {${checkSource}
 		delete @pins { meta priority . meta mark : meta mark }
 		delete @closing { meta priority . meta mark : meta mark }
 		goto first${name}
@@ -181,7 +184,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		delete @pins { meta priority . ${flow} : meta mark }
 		delete @closing { meta priority . ${flow} : meta mark }
 		meta priority != @open goto stack
-		ether saddr @node_macs drop
+		ether saddr @node_macs drop${checkSource}
 		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
 		meta priority @open meta priority @flows continue
 		meta priority != @affine goto later${name}

@@ -64,6 +64,7 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
       isOwn: () => false,
       isLost: () => false,
       nodeMacs: new Set(['02:00:00:00:00:01']),
+      impossible: [],
       isOpen: (_, name) => !closed.includes(name),
     });
     const shared = [...program.listeners.values()].filter(({ standIn }) => standIn !== undefined);
@@ -141,6 +142,7 @@ test('a group with few slots is in the set of small ones, and a change of its no
       isOwn: () => false,
       isLost: () => false,
       nodeMacs: new Set(),
+      impossible: [],
       isOpen: () => true,
     });
   const elements = (set: string, of: readonly { readonly set: string }[]): number =>

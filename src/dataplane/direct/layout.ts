@@ -25,6 +25,7 @@ import { nothingShared } from './stand-ins.ts';
  *   … which were shown to serve it        shown        0:7 . 26, 0:7 . 27                only furiwake reads it, at its next start
  *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
  *                                         links        26 : "eth0"
+ *   … and no client                       impossible4  192.0.2.11, 10.244.0.0-10.244.0.255 its Pods
  */
 export const directLayout: Layout<DirectProgram> = {
   empty: {
@@ -37,6 +38,7 @@ export const directLayout: Layout<DirectProgram> = {
     slots: new Set(),
     hops: new Map(),
     nodeMacs: new Set(),
+    impossible: [],
   },
   elementsOf: ({ ids, groups, keepers, shared, waiting }, listener) => {
     const { address, isAffine, key, port, protocol, sourceRanges } = listener;
@@ -97,18 +99,23 @@ export const directLayout: Layout<DirectProgram> = {
     }
     return keys;
   },
-  rest: (program) => [...commonElements(program), ...[...program.slots].flatMap(slotElements)],
+  rest: (program) => [
+    ...commonElements(program),
+    ...sourceElements(program),
+    ...[...program.slots].flatMap(slotElements),
+  ],
   restChange: (before, after) => {
     // A group that changed has the same number: only the slots that have another node are written.
     const changing = (groups: DirectProgram['slots'], others: DirectProgram['slots']): readonly Element[] =>
       [...groups].filter((group) => !others.has(group)).flatMap(slotElements);
+    const isSame = before.impossible === after.impossible;
     const [old, now] = [
-      [...commonElements(before), ...changing(before.slots, after.slots)],
-      [...commonElements(after), ...changing(after.slots, before.slots)],
+      [...commonElements(before), ...(isSame ? [] : sourceElements(before)), ...changing(before.slots, after.slots)],
+      [...commonElements(after), ...(isSame ? [] : sourceElements(after)), ...changing(after.slots, before.slots)],
     ];
     return { remove: absentFrom(now, old), add: absentFrom(old, now) };
   },
-  withRestOf: (target, { slots, hops, nodeMacs }) => ({ ...target, slots, hops, nodeMacs }),
+  withRestOf: (target, { slots, hops, nodeMacs, impossible }) => ({ ...target, slots, hops, nodeMacs, impossible }),
 };
 
 /** The number of a listener. */
@@ -124,6 +131,10 @@ function slotElements({ id, marks, open }: SlotGroup): readonly Element[] {
     ...marks.map((mark, slot) => ({ set: 'slots', text: `${group} . ${slot} : ${mark}` })),
     ...open.map((mark) => ({ set: 'shown', text: `${group} . ${mark}` })),
   ];
+}
+
+function sourceElements({ impossible }: DirectProgram): readonly Element[] {
+  return impossible.map((range) => ({ set: `impossible${range.family}`, text: formatRange(range) }));
 }
 
 function commonElements({ hops, nodeMacs }: DirectProgram): readonly Element[] {

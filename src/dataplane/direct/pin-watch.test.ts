@@ -8,18 +8,21 @@ import { mostPins } from './ruleset.ts';
 
 /** A watch of a kernel with so many pins, in which so many packets found no room; `undefined`: perl fails. */
 function makeScene(): {
-  readonly kernel: { pins: number | undefined; overflow: number };
+  readonly kernel: { pins: number | undefined; overflow: number; spoofed: number };
   readonly look: () => Promise<readonly string[]>;
   readonly metrics: ReturnType<typeof recordMetrics>;
   readonly [Symbol.dispose]: () => void;
 } {
-  const kernel = { pins: 0 as number | undefined, overflow: 0 };
-  const overflow = (): string =>
-    elementAnswer('overflow', { '01000000': { packets: kernel.overflow, bytes: 0 } }).toString('hex');
+  const kernel = { pins: 0 as number | undefined, overflow: 0, spoofed: 0 };
+  const answerOf = (set: 'overflow' | 'spoofed'): string =>
+    elementAnswer(set, { '01000000': { packets: kernel[set], bytes: 0 } }).toString('hex');
   const exec: Pick<Exec, 'run'> = {
     run: async (_file, _args, { stdin }) => {
       if (kernel.pins === undefined) throw new ExecError('perl', 1, 'netlink: no');
-      return { stdout: stdin === undefined ? `${kernel.pins}\n0\n` : `${overflow()}\n`, stderr: '' };
+      return {
+        stdout: stdin === undefined ? `${kernel.pins}\n0\n` : `${answerOf('overflow')}\n${answerOf('spoofed')}\n`,
+        stderr: '',
+      };
     },
   };
   const [clock, log, metrics, stop] = [virtualClock(), recordLog(), recordMetrics(), new AbortController()];
@@ -54,6 +57,16 @@ test('a full map is reported once, and when it has room again', async () => {
   expect(await look()).toEqual([`${full} works again`]);
   expect(metrics.gaugeOf('furiwake_direct_pins_limit')).toBe(mostPins);
   expect(metrics.total('furiwake_direct_unpinned_packets_total')).toBe(9);
+});
+
+test('packets from impossible sources are counted', async () => {
+  using scene = makeScene();
+  const { kernel, look, metrics } = scene;
+  kernel.spoofed = 5;
+  expect(await look()).toEqual([]);
+  kernel.spoofed = 8;
+  expect(await look()).toEqual([]);
+  expect(metrics.total('furiwake_direct_spoofed_packets_total')).toBe(8);
 });
 
 test('a new table counts from 0', async () => {

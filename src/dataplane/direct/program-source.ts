@@ -9,6 +9,7 @@ import type { Gate } from '../../ports/gate.ts';
 import type { Health } from '../../ports/health.ts';
 import type { Link } from '../../ports/network.ts';
 import type { AnsweringNodes } from './answering-nodes.ts';
+import { makeImpossibleSources } from './impossible-sources.ts';
 import { makeKnownMacs } from './node-macs.ts';
 import { findObstacles } from './obstacles.ts';
 import { probedPaths } from './probed-paths.ts';
@@ -83,6 +84,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   lookAgain();
   const macsOf = makeKnownMacs(exec);
   const linksOf = makeVipLinks(linkOf);
+  const impossibleOf = makeImpossibleSources();
 
   const obstaclesAmong = (nodes: TrafficTable['nodes'], unheard: ReadonlySet<string>): DirectObstacles =>
     findObstacles(nodes, {
@@ -134,7 +136,8 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       const links = [...addresses, ...primary()].flatMap((address) => linkOf(address) ?? []);
       const devices = [...new Set([...links, ...linksOf(table.listeners, isRefresh)])].sort();
       const verdicts = health.verdicts();
-      return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs: new Set(macs.values()), isOpen }), devices };
+      const [nodeMacs, impossible] = [new Set(macs.values()), impossibleOf(table.nodes, own())];
+      return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, impossible, isOpen }), devices };
     },
     mayOpen: (nodes) => {
       const found = obstaclesAmong(nodes, answering.silent());

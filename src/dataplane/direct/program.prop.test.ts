@@ -132,6 +132,7 @@ test('a planner that plans only what changed plans the same as one that plans al
             isOwn: () => false,
             isLost: (name) => lost.includes(name),
             nodeMacs: new Set(),
+            impossible: [],
             isOpen,
           };
           // For this one all is different.

@@ -31,6 +31,7 @@ function inputOf(more: Partial<ProgramInput> = {}): ProgramInput {
     isOwn: () => false,
     isLost: () => false,
     nodeMacs: new Set(),
+    impossible: [],
     isOpen: () => true,
     ...more,
   };

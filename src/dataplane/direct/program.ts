@@ -1,4 +1,5 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
+import type { IpRange } from '../../core/ip/range.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
@@ -45,6 +46,8 @@ export type DirectProgram = {
   readonly slots: ReadonlySet<SlotGroup>;
   readonly hops: ReadonlyMap<string, NextHop>;
   readonly nodeMacs: ReadonlySet<string>;
+  /** Ranges that do not overlap; packets from there are not sent to nodes. */
+  readonly impossible: readonly IpRange[];
 };
 
 export type ProgramInput = {
@@ -57,6 +60,7 @@ export type ProgramInput = {
   /** The node has been silent for so long that its flows are sent to other nodes. */
   readonly isLost: (node: NodeName, family: Family) => boolean;
   readonly nodeMacs: ReadonlySet<string>;
+  readonly impossible: DirectProgram['impossible'];
   /** Whether the node is known to serve the listener. Another function if the answer for an unchanged listener may differ. */
   readonly isOpen: (listener: Listener, node: NodeName) => boolean;
 };
@@ -192,6 +196,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       slots: new Set(Array.from(groupsByName.values(), ({ group }) => group)),
       hops,
       nodeMacs: input.nodeMacs,
+      impossible: input.impossible,
     };
   };
 }

@@ -39,6 +39,8 @@ export const directTable: TableSpec = {
     gateways6: 'map gateways6 { type mark : ipv6_addr;',
     links: 'map links { type mark : iface_index;',
     node_macs: 'set node_macs { type ether_addr;',
+    impossible4: 'set impossible4 { type ipv4_addr; flags interval;',
+    impossible6: 'set impossible6 { type ipv6_addr; flags interval;',
   },
   lapsing: { waiting: `set waiting { type classid; flags timeout; timeout ${waitLapseMs / 1000}s;` },
   textOf: (set, element) => {
@@ -83,6 +85,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  * - With affinity a client is pinned, not a flow, for three hours since its last packet; by the first one for a minute (TCP) or three
  *   only, so that packets from forged sources do not fill the map for long. The hash leaves the ports out, so that
  *   a client has the same node on all ports of a Service.
+ * - A new flow from an address that no client has is dropped, and counted in `spoofed`: this host does not route the packet, so
+ *   neither its kernel nor its firewall checks the source.
  * - A map without the key ends the rule, not the chain. So a flow whose node is gone is sent to another one.
  * - An ICMP error (the path MTU, for example) to a VIP concerns one flow, which it carries: it is sent to the node of that
  *   flow, and to no other. The hash over the carried client is the same as over the client's own packets.
@@ -109,11 +113,17 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 	map closing { type classid . mark : mark; flags dynamic,timeout; timeout 20s; size ${mostPins}; }
 	map clients { type classid . mark : mark; flags dynamic,timeout; timeout 3h; size ${mostPins}; }
 	set overflow { type classid; flags dynamic; size 65536; }
+	set spoofed { type classid; flags dynamic; size 65536; }
 	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size 16384; }
 	set seen { type classid . mark; flags dynamic,timeout; timeout 10s; size 262144; }
 
 	chain stack {
 		meta priority set 0 meta mark set 0 accept
+	}
+
+	chain impossible {
+		update @spoofed { meta priority counter }
+		drop
 	}
 
 	chain refuse {

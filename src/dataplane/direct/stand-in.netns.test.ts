@@ -131,6 +131,21 @@ test('a listener that needs a proof is left to HAProxy until the nodes are shown
   expect(direct.obstacles()).toEqual(new Map());
 });
 
+test('a Pod with an address of its own is served by HAProxy, by way of its node, while that stands in', async () => {
+  const pod = '10.244.1.9';
+  const [home] = lab.nodes;
+  if (home === undefined) throw new Error('the lab has no nodes');
+  const onDirect = listener(lanVip, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+  nodes.areOpen = false;
+  await program(onDirect);
+  await home.exec('ip', 'address', 'add', `${pod}/32`, 'dev', 'lo');
+  await home.exec('ip', 'route', 'replace', lanVip, 'dev', 'eth0', 'src', pod);
+  await lab.balancer.exec('ip', 'route', 'replace', pod, 'via', home.ip4);
+  const { id = 0 } = await home.ask({ do: 'dial', address: lanVip, port });
+  await expect.poll(async () => (await home.ask({ do: 'heard', id })).text, patience).toMatch(/^n\d /);
+  await home.exec('ip', 'route', 'del', lanVip);
+});
+
 test('a listener that gets its stand-in late keeps the connections at its nodes, then and when it goes to HAProxy', async () => {
   const address = '203.0.113.24';
   const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });

@@ -1,0 +1,42 @@
+import type { Ip } from '../../core/ip/ip.ts';
+import { type IpRange, rangeContains, rangeOf } from '../../core/ip/range.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+
+/**
+ * Addresses that no client of `direct` has: those of the nodes and of their Pods, for which kube-proxy serves an address with
+ * `ipMode: VIP` on the node itself. A Pod CIDR with an address of a node or of this host in it is not the network of Pods only, and
+ * excluded. The ranges do not overlap. The same object for the same nodes and addresses.
+ */
+export function makeImpossibleSources(): (
+  nodes: TrafficTable['nodes'],
+  own: ReadonlyMap<string, Ip>,
+) => readonly IpRange[] {
+  let last: { readonly nodes: TrafficTable['nodes']; readonly own: ReadonlyMap<string, Ip> } | undefined;
+  let found: readonly IpRange[] = [];
+  return (nodes, own) => {
+    if (last?.nodes === nodes && last.own === own) return found;
+    last = { nodes, own };
+    const ofNodes = [...nodes.values()].flatMap(({ addresses }) => addresses);
+    const others = [...ofNodes, ...own.values()];
+    const ofPods = [...nodes.values()]
+      .flatMap(({ podCidrs }) => podCidrs)
+      .filter((range) => !others.some((address) => rangeContains(range, address)));
+    found = outermost([...ofNodes.map(rangeOf), ...ofPods]);
+    return found;
+  };
+}
+
+/** Those that are part of no other one: CIDRs contain each other, or do not overlap. */
+function outermost(ranges: readonly IpRange[]): readonly IpRange[] {
+  const sorted = ranges.toSorted((a, b) => a.family - b.family || compare(a.first, b.first) || compare(b.last, a.last));
+  const kept: IpRange[] = [];
+  for (const range of sorted) {
+    const before = kept.at(-1);
+    if (before === undefined || before.family !== range.family || before.last < range.first) kept.push(range);
+  }
+  return kept;
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
