@@ -13,13 +13,15 @@ import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Health, NodeChecks } from '../ports/health.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { Addresses } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostNetwork } from '../ports/network.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { TableFile } from '../state/table.ts';
-import { makeAddressIndex } from './addresses.ts';
+import { makeAddressIndex, withoutOwn } from './addresses.ts';
 import { runAudits } from './audit.ts';
 import { makeAddressLifetime } from './address-lifetime.ts';
 import type { PassPorts } from './steps.ts';
@@ -70,7 +72,11 @@ export type Agent = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export type AgentDeps = Omit<PassPorts, 'proxied' | 'portOf' | 'addressesOf' | 'serverlessOf' | 'mayAttract'> & {
+export type AgentDeps = Omit<
+  PassPorts,
+  'proxied' | 'portOf' | 'addressesOf' | 'serverlessOf' | 'mayAttract' | 'announce'
+> & {
+  readonly advertiser: Advertiser;
   readonly proxy: Proxy;
   readonly network: HostNetwork;
   readonly direct: Direct;
@@ -94,7 +100,14 @@ export function makeAgent(deps: AgentDeps): Agent {
     addressesOf: makeAddressIndex(),
     serverlessOf: makeServerlessIndex(),
     mayAttract: () => isServing,
+    announce: (addresses) => {
+      announced = addresses;
+      announceAgain();
+    },
   };
+  let announced: Addresses = PersistentMap.empty();
+  const announceAgain = (): void =>
+    advertiser.advertise(isServing ? withoutOwn(announced, network.addresses()) : PersistentMap.empty());
 
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
@@ -173,7 +186,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       if (isServing === next) return;
       isServing = next;
       if (!next) {
-        advertiser.advertise(PersistentMap.empty());
+        announceAgain();
         withdrawal.set();
       }
       reporter.updateAll();
@@ -219,6 +232,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 programmed: () => passes.state().programmed,
                 isUnsettled: (...of) => passes.isUnsettled(...of),
                 mayAttract: ports.mayAttract,
+                announceAgain,
                 auditNow,
                 onAddresses: () => {
                   deps.direct.noteLinks();

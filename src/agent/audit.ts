@@ -1,4 +1,3 @@
-import { withoutOwn } from './addresses.ts';
 import { makeBackoff } from '../async/backoff.ts';
 import { type Latch, waitAtMost } from '../async/latch.ts';
 import type { Serial } from '../async/serial.ts';
@@ -6,26 +5,24 @@ import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Advertiser } from '../ports/advertiser.ts';
 import type { Addresses } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Steering } from '../ports/steering.ts';
 import type { Log } from '../ports/log.ts';
-import type { HostNetwork } from '../ports/network.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { HostState } from './host-state.ts';
-import { patienceOf, type Stage } from './stages.ts';
+import { shortMs, type Stage } from './stages.ts';
 
 export type AuditDeps = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
   readonly nat: Nat;
-  readonly network: Pick<HostNetwork, 'addresses'>;
   readonly placement: Pick<Placement, 'audit'>;
-  readonly advertiser: Pick<Advertiser, 'advertise'>;
+  /** Announces again what is announced, without addresses that are the host's own by now. */
+  readonly announceAgain: () => void;
   /** One change of the host at a time. */
   readonly inTurn: Serial;
   readonly programmed: () => HostState['programmed'];
@@ -53,17 +50,17 @@ const retry = { firstMs: 1_000, mostMs: everyMs };
  * does not end, does not keep the others from being repaired.
  */
 export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
-  const { proxy, steering, direct, nat, network, placement, advertiser, clock, log } = deps;
+  const { proxy, steering, direct, nat, placement, clock, log } = deps;
 
   /**
    * Begins an audit while no pass is under way; a pass need not wait for its end, for each part makes its changes in the order of
    * the calls. Resolves with the number of repairs; `undefined`: there was no audit.
    */
-  const turn = async (of: readonly [Stage, ...Stage[]], work: () => Promise<number>): Promise<number | undefined> => {
+  const turn = async (of: readonly Stage[], work: () => Promise<number>): Promise<number | undefined> => {
     const begun = await deps.inTurn(async () => {
       if (deps.isUnsettled(...of)) return undefined;
       const repairs = work();
-      await settlesWithin(repairs, patienceOf(of[0]), clock, signal);
+      await settlesWithin(repairs, shortMs, clock, signal);
       return { repairs };
     });
     return await begun?.repairs;
@@ -71,7 +68,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
 
   const audit = async (
     what: string,
-    of: readonly [Stage, ...Stage[]],
+    of: readonly Stage[],
     work: (programmed: NonNullable<HostState['programmed']>) => Promise<number>,
     wait: (ms: number, tookMs: number) => Promise<void>,
   ): Promise<never> => {
@@ -91,7 +88,10 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
             tookMs = clock.monotonic() - begunMs;
           }
         });
-        if (repairs === undefined) continue;
+        if (repairs === undefined) {
+          waitMs = retry.firstMs; // news of the kernel may have come
+          continue;
+        }
         if (repairs > 0) log.warn({ repairs }, `external change to ${what} detected and reverted`);
         trouble.over();
         backoff.reset();
@@ -125,7 +125,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
       async ({ addresses }) => {
         const wanted: Addresses = deps.mayAttract() ? addresses : PersistentMap.empty();
         const restored = await placement.audit(wanted, signal);
-        advertiser.advertise(withoutOwn(wanted, network.addresses()));
+        deps.announceAgain();
         deps.onAddresses();
         return restored.length;
       },

@@ -4,9 +4,14 @@ import { isSameTable, type Listener, type Listeners, type TrafficTable, usesHapr
 import type { Clock } from '../ports/clock.ts';
 import type { Refusals } from '../ports/host.ts';
 import type { Proxy } from '../ports/proxy.ts';
+import { isFormerOf, withFormerProfiles } from './former-settings.ts';
+import { withListeners } from './listener-changes.ts';
 
-/** Of an `upsert`: the listeners that HAProxy refuses, and those of them that it would serve with another profile. */
-export type ProxyAnswer = { readonly refusals: Refusals<ListenerKey>; readonly waiting: ReadonlySet<ListenerKey> };
+/** Of an `upsert`: the listeners that HAProxy refuses, and (`instead`) those of them that it serves with a former profile. */
+export type ProxyAnswer = {
+  readonly refusals: Refusals<ListenerKey>;
+  readonly instead: ReadonlyMap<ListenerKey, Listener>;
+};
 
 /**
  * Changes HAProxy, and knows what it has acknowledged: perhaps after the pass that asked for it, and for another table than the
@@ -15,17 +20,23 @@ export type ProxyAnswer = { readonly refusals: Refusals<ListenerKey>; readonly w
  */
 export type Proxied = {
   /**
-   * Asks HAProxy to prepare `table`. If it is slow: not again for the table that it has answered last, unless it refused
-   * listeners and a pass knows that; and it first removes
-   * what neither `table` nor `steered`, what packets are sent to, has: passes with changes would leave it no time for that.
+   * Asks HAProxy to prepare `table`, and once more for listeners that need a reload because of their profile, as they can be in
+   * force meanwhile. If HAProxy is slow, the last answer for the same table is used again, one with refusals once; and first it
+   * removes what neither `table` nor `steered` (where packets are sent) needs, for which changes would leave it no time.
    */
-  upsert(table: TrafficTable, steered: TrafficTable | undefined, signal: AbortSignal): Promise<ProxyAnswer>;
+  upsert(
+    table: TrafficTable,
+    before: { readonly inForce: Listeners; readonly steered: TrafficTable | undefined },
+    signal: AbortSignal,
+  ): Promise<ProxyAnswer>;
   /** If HAProxy is slow: not again for the table that it has acknowledged last. */
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Whether HAProxy has needed more than a second for its last answer, or does now. */
   isSlow(): boolean;
   /** Whether HAProxy has acknowledged the listener as it is here, and was asked for no other since. */
   serves(listener: Listener): boolean;
+  /** The same of the listener with a former profile. */
+  servesInstead(listener: Listener): Listener | undefined;
   /** Whether HAProxy may have a listener with this key: until it has removed it. */
   mayHave(key: ListenerKey): boolean;
 };
@@ -68,8 +79,17 @@ export function makeProxied(
     pruned = table;
   };
 
+  const ask = async (table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>> => {
+    const { listeners } = table;
+    served = without(served, (key) => listeners.get(key)?.revision !== served.get(key)?.revision, listeners);
+    possible = possible && joined({ ...table, listeners: possible }, listeners).listeners;
+    const refusals = await timed(() => proxy.upsert(table, signal));
+    served = listeners.with(Array.from(refusals.keys(), (key) => [key, undefined]));
+    return refusals;
+  };
+
   return {
-    upsert: async (table, steered, signal) => {
+    upsert: async (table, { inForce, steered }, signal) => {
       if (isSlow()) {
         if (prepared !== undefined && isSameTable(prepared.table, table)) {
           const { answer, isRead } = prepared;
@@ -82,12 +102,11 @@ export function makeProxied(
       }
       prepared = undefined;
       pruned = undefined;
-      const { listeners } = table;
-      served = without(served, (key) => listeners.get(key)?.revision !== served.get(key)?.revision, listeners);
-      possible = possible && joined({ ...table, listeners: possible }, listeners).listeners;
-      const refusals = await timed(() => proxy.upsert(table, signal));
-      const answer = { refusals, waiting: proxy.waiting() };
-      served = listeners.with(Array.from(refusals.keys(), (key) => [key, undefined]));
+      const refusals = await ask(table, signal);
+      const instead = withFormerProfiles(table, proxy.waiting(), inForce);
+      if (instead.size > 0)
+        for (const key of (await ask(withListeners(table, instead), signal)).keys()) instead.delete(key);
+      const answer = { refusals, instead };
       prepared = { table, answer, isRead: false };
       return answer;
     },
@@ -101,6 +120,10 @@ export function makeProxied(
     serves: (listener) => {
       const known = served.get(listener.key);
       return known !== undefined && usesHaproxy(known) && known.revision === listener.revision;
+    },
+    servesInstead: (listener) => {
+      const known = served.get(listener.key);
+      return isFormerOf(listener, known) ? known : undefined;
     },
     mayHave: (key) => possible === undefined || possible.has(key),
   };

@@ -112,6 +112,53 @@ test.each(steps)('changes without a pause are made although %s needs seven secon
   expect([isReady(rig, a, elsewhere), answer(rig, leaving)]).toEqual([true, 'nothing']);
 });
 
+test.each([
+  ['placement.add', 'host.endConnections'],
+  ['placement.remove', 'host.endConnections'],
+  ['direct.apply', 'nat.apply'],
+  ['direct.apply', 'steering.apply'],
+] as const)(
+  'while %s hangs, %s, which takes some milliseconds, is not repeated without a pause, and succeeds',
+  async (hanging, other) => {
+    const rig = startAgent();
+    const leaving = listener('192.0.2.51', 81, 'leaving');
+    await publish(rig, a, leaving, listener('192.0.2.70', 80, 'away'));
+    const never = Promise.withResolvers<void>();
+    rig.ports.hanging.get = (step) =>
+      step === hanging ? never.promise : step === other ? rig.clock.sleep(5, signal) : undefined;
+    rig.ports.steps.length = 0;
+    await change(rig, 60_000, a, elsewhere, nat(0), direct(0));
+    const [name = ''] = other === 'host.endConnections' ? ['end'] : [other];
+    expect(rig.ports.steps.filter((step) => step.startsWith(name)).length).toBeLessThan(8);
+    expect([answer(rig, leaving), answer(rig, nat(0))]).toEqual(['nothing', 'ready']);
+  },
+);
+
+test('an audit of addresses that takes long announces nothing that was withdrawn meanwhile', async () => {
+  const rig = startAgent();
+  await publish(rig, a);
+  rig.ports.hanging.get = (step) => (step === 'placement.audit' ? rig.clock.sleep(3_000, signal) : undefined);
+  rig.ports.steps.length = 0;
+  while (!rig.ports.steps.includes('placement.audit')) await rig.clock.advance(100);
+  rig.agent.setServing(false);
+  for (let ms = 0; ms < 60_000; ms += 1_000) {
+    await rig.clock.advance(1_000);
+    expect(rig.ports.held.advertised.size).toBe(0);
+  }
+});
+
+test('addresses that change while others are added slowly are audited soon after that', async () => {
+  const rig = startAgent();
+  await publish(rig, a);
+  await rig.clock.advance(1_000);
+  rig.ports.hanging.get = (step) => (step === 'placement.add' ? rig.clock.sleep(3_000, signal) : undefined);
+  await change(rig, 1_500, a, elsewhere);
+  rig.ports.steps.length = 0;
+  rig.ports.tellNetwork('addresses');
+  await rig.clock.advance(10_000); // three additions, of which the third one is waited for
+  expect(rig.ports.steps).toContain('placement.audit');
+});
+
 test.each(['proxy', 'steering', 'direct', 'nat', 'placement'] as const)(
   'an audit of %s that does not end delays no change for more than five seconds, and none of another part',
   async (part) => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { answer, listener, publish, type RunningAgent, startAgent, table } from '../../test/make/agent-rig.ts';
 import type { StepName } from '../../test/make/host-ports.ts';
 import { directListener } from '../../test/make/table.ts';
+import { noLimits, plainProfile, plainServer } from '../core/traffic/options.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
 /*
@@ -126,6 +127,31 @@ test('a listener that a slow HAProxy refuses is said to be refused, is tried aga
   rig.ports.refuses.proxy = () => undefined;
   await rig.clock.advance(70_000);
   expect([answer(rig, b), rig.agent.troubles()]).toEqual(['ready', []]);
+});
+
+test('a Service that waits for a reload of a slow HAProxy is served with a former profile, and HAProxy is not asked without a pause', async () => {
+  const rig = startAgent();
+  const waiting = listener('192.0.2.51', 443, 'waiting', {
+    options: {
+      limits: noLimits,
+      server: plainServer,
+      profile: { ...plainProfile, idleTimeoutMs: 60_000 },
+      isMeasured: false,
+    },
+  });
+  rig.ports.refuses.profile = ({ options }) =>
+    options?.profile.idleTimeoutMs === 60_000 ? 'after five reloads' : undefined;
+  rig.ports.hanging.get = (step) => (step === 'proxy.upsert' ? rig.clock.sleep(1_500, signal) : undefined);
+  await change(rig, 30_000, a, waiting);
+  const report = rig.agent.report().listeners.get(waiting.key);
+  expect([report?.isForwarding, report?.refusal?.verdict]).toEqual([
+    true,
+    { reason: 'SettingsWaiting', message: 'after five reloads' },
+  ]);
+  const before = count(rig, 'proxy.upsert');
+  await rig.clock.advance(10 * 60_000);
+  expect(count(rig, 'proxy.upsert') - before).toBeLessThan(60);
+  expect(answer(rig, a)).toBe('ready');
 });
 
 test('a slow HAProxy from which a listener was removed again, because nftables failed, is asked for it again before packets come', async () => {

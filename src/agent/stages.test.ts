@@ -216,6 +216,7 @@ describe('a stage that is slow', () => {
       const result = pass({ steering: () => clock.sleep(18_000, signal) });
       await clock.advance(18_000);
       results.push((await result).steering);
+      await clock.advance(200); // the wait after the second one
     }
     const late = { words: undefined, wasTried: true };
     expect(results).toEqual([late, late, undefined, undefined]);

@@ -24,9 +24,11 @@ export type Stage = keyof typeof stages;
  * A pass waits for a stage no longer than this; not for one that failed late, nor while another stage of the tool is slow.
  * Nearly all that follows needs steering.
  */
-export const patienceOf = (stage: Stage): number => (stage === 'steering' ? 5_000 : usualMs);
+const patienceOf = (stage: Stage): number => (stage === 'steering' ? 5_000 : usualMs);
 /** The limit of all programs that furiwake starts. */
 const mostPatienceMs = 30_000;
+/** The same while the tool is slow at another stage. */
+export const shortMs = 200;
 const isHaproxys = (stage: Stage): boolean => stages[stage].tool === 'HAProxy';
 export const slowWords = (stage: Stage): string => `${stages[stage].tool} has not answered yet`;
 
@@ -55,15 +57,15 @@ export type PassStages = {
  *   waiting   it failed: skipped until it is due, after a time that grows. Without a time: it depends on another stage, and the
  *             pass that does that one attempts it
  *   slow      an attempt has outlasted its pass: skipped until it ends
- *   late      it has ended well, maybe for another table: due at once
+ *   late      it has ended well, maybe for another table: due at once; if the next attempt ends late, too, after a time that grows
  *
  * No pass waits for a stage
  *
  *   - whose last attempt failed after its pass had ended, until an attempt is done in time,
  *   - of a slow HAProxy: its late answers count, listener by listener (`Proxied`),
- *   - while its tool is slow at another stage.
  *
- * Any other stage whose attempt ends late and well gets twice the time for the next one.
+ * and a pass waits only briefly for one whose tool is slow at another stage. Any other stage whose attempt ends late and well gets twice
+ * the time for the next one.
  *
  * No stage but steering delays changes that do not need it; without steering none is made.
  */
@@ -107,7 +109,7 @@ export function makeStages(deps: {
     if (known !== undefined) return known;
     const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
     const trouble = makeTrouble({ what: stages[stage].what, log, monotonic, level: 'error' });
-    const entry: StageEntry = { stage, backoff, trouble, progress: { is: 'done' } };
+    const entry: StageEntry = { stage, backoff, trouble, progress: { is: 'done' }, isLateAgain: false };
     entries.set(stage, entry);
     return entry;
   };
@@ -126,6 +128,13 @@ export function makeStages(deps: {
     return { words, wasTried: true };
   };
 
+  /** A slow HAProxy is not asked again for what it has answered. Another stage may end late without end, if its tool is slow. */
+  const waitAfterLate = (entry: StageEntry): number => {
+    const waitMs = entry.isLateAgain && !isHaproxys(entry.stage) ? entry.backoff.next() : 0;
+    entry.isLateAgain = true;
+    return waitMs;
+  };
+
   const perform = async (
     entry: StageEntry,
     work: () => Promise<unknown>,
@@ -137,14 +146,14 @@ export function makeStages(deps: {
       () => undefined,
       (error: unknown) => ({ error }),
     );
-    const patienceMs = isToolSlow(stage) ? 0 : patience.ms(stage);
+    const patienceMs = isToolSlow(stage) ? Math.min(shortMs, patience.ms(stage)) : patience.ms(stage);
     if (!(await settlesWithin(attempt, patienceMs, clock, signal))) {
       const { words } = entry.progress;
       entry.progress = { is: 'slow', words };
       void attempt.then((failure) => {
         if (signal.aborted) return;
         patience.note(stage, monotonic() - begunMs, failure === undefined);
-        if (failure === undefined) entry.progress = { is: 'late', words, dueMs: monotonic() };
+        if (failure === undefined) entry.progress = { is: 'late', words, dueMs: monotonic() + waitAfterLate(entry) };
         else fail(entry, failure.error);
         onLateEnd();
       });
@@ -156,6 +165,7 @@ export function makeStages(deps: {
       return fail(entry, failure.error);
     }
     entry.progress = { is: 'done' };
+    entry.isLateAgain = false;
     patience.note(stage, monotonic() - begunMs, true);
     entry.trouble.over();
     entry.backoff.reset();
@@ -166,7 +176,8 @@ export function makeStages(deps: {
     begin: () => {
       const nowMs = monotonic();
       const isDue = ({ stage, progress: { is, dueMs = Infinity } }: StageEntry): boolean =>
-        is === 'late' || (is === 'waiting' && (isUrgent || stage === 'steering' || dueMs <= nowMs));
+        (is === 'late' && (isUrgent || dueMs <= nowMs)) ||
+        (is === 'waiting' && (isUrgent || stage === 'steering' || dueMs <= nowMs));
       const isSkipped = (entry: StageEntry): boolean =>
         entry.progress.is === 'slow' || (entry.progress.dueMs !== undefined && !isDue(entry));
       const areDue = undone().some(isDue);
@@ -218,6 +229,8 @@ type StageEntry = {
   readonly backoff: Backoff;
   readonly trouble: Trouble;
   progress: Progress;
+  /** The last attempt has ended late, too. */
+  isLateAgain: boolean;
 };
 
 /** How long a pass waits for each stage. */

@@ -4,7 +4,6 @@ import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import { inherit, needsProxy, withListeners, withoutStandIn, withUnconfirmed } from './listener-changes.ts';
-import type { Advertiser } from '../ports/advertiser.ts';
 import type { Addresses, Host } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Steering, SteeringTarget } from '../ports/steering.ts';
@@ -14,8 +13,7 @@ import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { HostState } from './host-state.ts';
 import type { Outcomes } from './outcomes.ts';
-import { type FormerAnswer, upsertWithFormer } from './former-settings.ts';
-import type { Proxied } from './proxied.ts';
+import type { Proxied, ProxyAnswer } from './proxied.ts';
 import type { Shortfall, Stage } from './stages.ts';
 
 export type PassPorts = {
@@ -26,7 +24,8 @@ export type PassPorts = {
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly nat: Pick<Nat, 'apply'>;
   readonly placement: Placement;
-  readonly advertiser: Advertiser;
+  /** Announces those of the addresses that are not the host's own, while this host may attract packets. */
+  readonly announce: (addresses: Addresses) => void;
   readonly host: Pick<Host, 'endConnections'>;
   /** The addresses that these listeners need on the host, without the host's own. */
   readonly addressesOf: (listeners: Listeners) => Addresses;
@@ -64,14 +63,14 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
   readonly upserted: TrafficTable;
 }> {
   const isFirst = before.programmed === undefined;
-  let answer: FormerAnswer = { refusals: new Map(), instead: new Map() };
+  let answer: ProxyAnswer = { refusals: new Map(), instead: new Map() };
   let isPending = false;
   const steered = before.programmed?.table;
   const isUpserted = await step(
     'proxy',
     async () => {
       const { inForce } = outcomes;
-      answer = await upsertWithFormer(ports.proxied, target, { inForce, steered }, signal);
+      answer = await ports.proxied.upsert(target, { inForce, steered }, signal);
     },
     ({ words }) => {
       isPending = words === undefined;
@@ -91,6 +90,13 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
       outcomes.waiting.add(key);
     }
   }
+  if (!isUpserted)
+    for (const listener of changed.filter(outcomes.isLeft)) {
+      const other = ports.proxied.servesInstead(listener);
+      if (other === undefined) continue;
+      outcomes.alone.set(listener.key, other);
+      outcomes.waiting.add(listener.key);
+    }
   for (const listener of changed.filter(outcomes.isLeft)) {
     const old = outcomes.inForce.get(listener.key);
     if (listener.dataplane === 'direct' && (!isUpserted || old === undefined || !usesHaproxy(old)))
@@ -99,7 +105,7 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
   const had = before.programmed?.proxied.listeners ?? outcomes.inForce;
   const upserted = withListeners(
     outcomes.table(),
-    Array.from(outcomes.alone.keys(), (key) => [key, instead.get(key) ?? had.get(key)]),
+    Array.from(outcomes.alone, ([key, listener]) => [key, outcomes.waiting.has(key) ? listener : had.get(key)]),
   );
   const isUnknown = isFirst && isPending && before.held.size === 0;
   return { isUpserted, isUnknown, waiting: outcomes.waiting, upserted };
@@ -135,7 +141,7 @@ export async function attract(
       return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
     },
   );
-  ports.advertiser.advertise(withoutOwn(attracted(), ports.network.addresses()));
+  ports.announce(addresses);
   return { addresses, attracted };
 }
 
