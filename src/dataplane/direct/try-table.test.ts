@@ -18,10 +18,11 @@ async function outcomeOf(error: ExecError | undefined, hasTable = false): Promis
   const refuse = async (): Promise<never> => {
     throw new ExecError('nft', 1, 'Error: busy');
   };
-  return await ifAble(refuse, signal).then(
-    ({ lacking }) => lacking,
-    (failure: unknown) => String(failure),
-  );
+  try {
+    return (await ifAble(refuse, signal)).lacking;
+  } catch (failure) {
+    return String(failure);
+  }
 }
 
 test('what nft says of a table that it cannot load is what it lacks', async () => {
