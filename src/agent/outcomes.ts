@@ -10,8 +10,8 @@ export type Outcomes = {
   /** They depend on a stage that is not done; its words, or `undefined` if it is only slow. */
   readonly blocked: Map<ListenerKey, string | undefined>;
   /** Those of them that are in force nevertheless, in part: without their stand-in, or with another profile. */
-  readonly alone: Map<ListenerKey, Listener>;
-  /** Those of `alone` that have another profile until a reload of HAProxy. */
+  readonly instead: Map<ListenerKey, Listener>;
+  /** Those of `instead` that have another profile until a reload of HAProxy. */
   readonly waiting: Set<ListenerKey>;
   refuse(refusals: Refusals<ListenerKey>): void;
   block(listeners: readonly Listener[], words: string | undefined): void;
@@ -30,18 +30,18 @@ export function makeOutcomes(target: TrafficTable, before: Listeners): Outcomes 
   let inForce = before;
   const refused = new Map<ListenerKey, string>();
   const blocked = new Map<ListenerKey, string | undefined>();
-  const alone = new Map<ListenerKey, Listener>();
+  const instead = new Map<ListenerKey, Listener>();
   const waiting = new Set<ListenerKey>();
   const end = (key: ListenerKey): boolean => {
     waiting.delete(key);
-    return alone.delete(key);
+    return instead.delete(key);
   };
-  const isLeft = ({ key }: Listener): boolean => !alone.has(key) && (refused.has(key) || blocked.has(key));
+  const isLeft = ({ key }: Listener): boolean => !instead.has(key) && (refused.has(key) || blocked.has(key));
   const left = (key: ListenerKey): Listener | undefined => leftAs(inForce, target.listeners, key);
   return {
     refused,
     blocked,
-    alone,
+    instead,
     waiting,
     refuse: (refusals) => {
       for (const [key, words] of refusals) if (end(key) || !refused.has(key)) refused.set(key, words);
@@ -63,7 +63,7 @@ export function makeOutcomes(target: TrafficTable, before: Listeners): Outcomes 
     },
     table: () => {
       const keys = [...refused.keys(), ...blocked.keys()];
-      return withListeners(target, [...keys.map((key) => [key, left(key)] as const), ...alone]);
+      return withListeners(target, [...keys.map((key) => [key, left(key)] as const), ...instead]);
     },
   };
 }

@@ -90,15 +90,15 @@ async function makeOnePass(
   const isFirst = before.programmed === undefined;
   const wanted = ports.addressesOf(addressedBy);
 
-  const { isUpserted, isUnknown, waiting, upserted } = await prepareProxy(pass);
+  const { isUpserted, mustWait, waiting, upserted } = await prepareProxy(pass);
   const isSteered =
-    !isUnknown &&
+    !mustWait &&
     (await step(
       'steering',
       async () => outcomes.refuse(await ports.steering.apply(steeringTarget(pass, wanted), signal)),
       () => [...changed, ...gone],
     ));
-  const { refused, blocked, alone } = outcomes;
+  const { refused, blocked, instead } = outcomes;
   if (isFirst && !isSteered) {
     // What an earlier process programmed may still serve: only unneeded addresses are removed.
     const kept = (): Addresses => (ports.mayAttract() ? wanted : PersistentMap.empty());
@@ -130,12 +130,12 @@ async function makeOnePass(
   // Both are made from the target, not from the earlier maps: maps that share their structure are compared in no time.
   const inForce = target.listeners
     .with([...remnants, ...unchanged].map(({ key }) => [key, revisionLeft(key)]))
-    .with(alone);
+    .with(instead);
   // A refused listener that was never in force is not held.
   const held = target.listeners
     .with(remaining.map((listener) => [listener.key, listener]))
     .with(unchanged.map(({ key }) => [key, outcomes.inForce.get(key)]))
-    .with(alone);
+    .with(instead);
   const [refusedRemnant] = remnants.flatMap(({ key }) => refused.get(key) ?? []);
   await step('remnants', async () => {
     if (refusedRemnant !== undefined) throw new Error(refusedRemnant);

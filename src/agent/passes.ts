@@ -74,8 +74,8 @@ export function makePasses(deps: {
     const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
     const wereDone = stages.areDone();
     const attempts = stages.begin();
-    const isKnown = wereDone ? isSettled(tried) : isApplied(tried) || isSameTable(tried, lastTried);
-    if (isKnown && !attempts.areDue) return;
+    const isUpToDate = wereDone ? isSettled(tried) : isApplied(tried) || isSameTable(tried, lastTried);
+    if (isUpToDate && !attempts.areDue) return;
     const before = { state, blocked };
     const onHeld = (held: Listeners): void => {
       state = { ...state, held };

@@ -15,14 +15,14 @@ const stages = {
   pruning: { what: 'removing listeners from HAProxy', tool: 'HAProxy' },
   connections: { what: 'ending the connections of removed listeners', tool: 'the kernel' },
   removal: { what: 'removing addresses from this host', tool: 'the kernel' },
-  /** No other stage failed, but a tool refused to remove a listener. */
+  /** Not a step: records that a tool refused to remove a listener. */
   remnants: { what: 'removing listeners', tool: 'nft' },
 } as const;
 export type Stage = keyof typeof stages;
 
 /**
  * A pass waits for a stage no longer than this; not for one that failed late, nor while another stage of the tool is slow.
- * Nearly all that follows needs steering.
+ * Longer for steering, because nearly every later stage needs it.
  */
 const patienceOf = (stage: Stage): number => (stage === 'steering' ? 5_000 : usualMs);
 /** The limit of all programs that furiwake starts. */

@@ -56,8 +56,8 @@ export type Pass = {
 /** Makes HAProxy ready for the listeners that need it, before packets come. */
 export async function prepareProxy({ ports, before, target, changed, outcomes, step, signal }: Pass): Promise<{
   readonly isUpserted: boolean;
-  /** Without its record, nothing is known of what an earlier process programmed: a HAProxy that is only slow will tell. */
-  readonly isUnknown: boolean;
+  /** There is no record of an earlier process, and HAProxy has not answered: nothing may be steered yet. */
+  readonly mustWait: boolean;
   readonly waiting: ReadonlySet<ListenerKey>;
   /** What HAProxy has then, without the listeners that it is about to remove. */
   readonly upserted: TrafficTable;
@@ -80,13 +80,13 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
       return delayed;
     },
   );
-  const { refusals, instead } = answer;
+  const { refusals } = answer;
   if (isUpserted) {
     outcomes.refuse(refusals);
     const refused = changed.filter(({ key }) => refusals.has(key));
     outcomes.setInForce(withUnconfirmed(outcomes.inForce, refused));
-    for (const [key, listener] of instead) {
-      outcomes.alone.set(key, listener);
+    for (const [key, listener] of answer.instead) {
+      outcomes.instead.set(key, listener);
       outcomes.waiting.add(key);
     }
   }
@@ -94,21 +94,21 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
     for (const listener of changed.filter(outcomes.isLeft)) {
       const other = ports.proxied.servesInstead(listener);
       if (other === undefined) continue;
-      outcomes.alone.set(listener.key, other);
+      outcomes.instead.set(listener.key, other);
       outcomes.waiting.add(listener.key);
     }
   for (const listener of changed.filter(outcomes.isLeft)) {
     const old = outcomes.inForce.get(listener.key);
     if (listener.dataplane === 'direct' && (!isUpserted || old === undefined || !usesHaproxy(old)))
-      outcomes.alone.set(listener.key, withoutStandIn(listener, old));
+      outcomes.instead.set(listener.key, withoutStandIn(listener, old));
   }
   const had = before.programmed?.proxied.listeners ?? outcomes.inForce;
   const upserted = withListeners(
     outcomes.table(),
-    Array.from(outcomes.alone, ([key, listener]) => [key, outcomes.waiting.has(key) ? listener : had.get(key)]),
+    Array.from(outcomes.instead, ([key, listener]) => [key, outcomes.waiting.has(key) ? listener : had.get(key)]),
   );
-  const isUnknown = isFirst && isPending && before.held.size === 0;
-  return { isUpserted, isUnknown, waiting: outcomes.waiting, upserted };
+  const mustWait = isFirst && isPending && before.held.size === 0;
+  return { isUpserted, mustWait, waiting: outcomes.waiting, upserted };
 }
 
 /** The dataplanes beside HAProxy. */

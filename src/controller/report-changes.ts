@@ -13,7 +13,7 @@ export function servicesConcerned(
   for (const key of PersistentMap.changedKeys(before.listeners, report.listeners)) {
     const [old, now] = [before.listeners.get(key), report.listeners.get(key)];
     const wanted = table?.listeners.get(key)?.service;
-    if (old?.holder === undefined && isEmpty(old) && isEmpty(now) && now?.holder === wanted) continue;
+    if (old?.holder === undefined && saysNothing(old) && saysNothing(now) && now?.holder === wanted) continue;
     for (const service of [old?.holder, now?.holder, wanted]) if (service !== undefined) concerned.add(service);
   }
   // The message of a Service whose packets are dropped says what each node lacks.
@@ -26,7 +26,7 @@ export function servicesConcerned(
 }
 
 /** The host has begun to program the listener, at most: there is nothing to say of it yet. */
-function isEmpty(report: ListenerReport | undefined): boolean {
+function saysNothing(report: ListenerReport | undefined): boolean {
   if (report === undefined) return true;
   const { holder: _, ...rest } = report;
   return Object.values(rest).every((value) => value === undefined || value === false);

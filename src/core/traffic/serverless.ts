@@ -6,8 +6,8 @@ type Backends = Pick<TrafficTable, 'backends' | 'pods'>;
 
 /**
  * The listeners whose backend is known and has no server at all; the same object while they are the same. Compares with the
- * table of the last call, so that one changed listener of ten thousand costs no walk over the others. Many tables have such a
- * backend that no listener uses: that of the nodes of a family which the cluster does not have.
+ * table of the last call, so that one changed listener of ten thousand costs no walk over the others. Only a backend that
+ * changes between empty and not empty costs that walk.
  */
 export function makeServerlessIndex(): (table: TrafficTable) => ReadonlySet<ListenerKey> {
   const empty = new Set<BackendId>();

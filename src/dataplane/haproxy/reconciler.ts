@@ -97,7 +97,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     await worker.meet(signal);
     if (desired?.table !== table) {
       const values = desired === undefined ? worker.held()?.entries.values : undefined;
-      const adopted = adoptedSpares(table, (listener) => values?.get(entryKey(listener)));
+      const adopted = values && adoptedSpares(table, (listener) => values.get(entryKey(listener)));
       desired = planDesired(settings, table, desired, undefined, adopted);
     }
     await worker.want(desired, signal);
