@@ -113,7 +113,7 @@ export const reasons = {
   SettingsWaiting: {
     where: 'Serving',
     means:
-      'The port that the message names is served without the settings that it names: with those of before, or for a new port with the usual ones. They need a reload of HAProxy, which waits or has failed. A reload leaves a worker that keeps its memory until its last connection ends, so after five in succession the next ones wait, and while too many such workers have connections: four of one namespace, eight of all. The message says until when.',
+      'The port that the message names is served without the settings that it names: with those of before, or for a new port with the usual ones. They need a reload of HAProxy, which waits or has failed. A reload leaves a worker that keeps its memory until its last connection ends, so after five in succession the next ones wait, and while too many such workers have connections: eight, of which one namespace alone leaves four to others, or sixteen for the first reload of a namespace. The message says until when.',
     do: 'Nothing, or find the Services whose annotations for HAProxy change all the time. `furiwake status` counts the workers that were replaced. After a failure, read the log of the load-balancer host.',
   },
   HeaderRefused: {

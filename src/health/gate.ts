@@ -67,7 +67,8 @@ function idleDueMs({ askedMs, sinceMs, failures, process, paths }: GatedNode): n
  * At the start nothing is open but what the table in the kernel has: an earlier process had the proof, and those flows live.
  *
  * A restart of kube-proxy closes nothing: its rules stay in the kernel. That of a node does, because the node is silent
- * meanwhile; it opens again after the first sync of its kube-proxy.
+ * meanwhile; it opens again after the first sync of its kube-proxy. Not seen: a reboot that begins and ends while furiwake is
+ * stopped (ADR 0020).
  */
 export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readonly clock: Clock }): Gate {
   const { makeKubeProxy, clock } = deps;

@@ -24,7 +24,7 @@ export type Driver = {
   /** Its log lines at level warn and above. */
   readonly complaints: readonly string[];
   /** Last value of a metric without labels. */
-  metric(name: string): number;
+  readonly metric: (name: string) => number;
   /** Resolves after this number of further rounds of `proxy.run`. */
   rounds(count: number): Promise<void>;
   /** Starts `proxy.run`; ends with the rig, or with `end`. */

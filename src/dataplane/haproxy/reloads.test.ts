@@ -99,17 +99,17 @@ test('a reload that all need does not count as one of the reloads in succession'
   expect(reloads.wait(shop)).toBeUndefined();
 });
 
-test('while eight replaced workers have connections no reload is due, and it says so', async () => {
+test('while sixteen replaced workers have connections no reload is due, and it says so', async () => {
   const { reloads, setOld } = makeRig();
-  setOld(7);
+  setOld(15);
   expect(await reloads.mayReload(shop, signal)).toBe(true);
-  setOld(8);
+  setOld(16);
   expect(reloads.wait(shop)).toBeUndefined(); // HAProxy was not asked yet
   expect(await reloads.mayReload(shop, signal)).toBe(false);
   expect(reloads.wait(shop)).toBe(
-    '8 workers that reloads have replaced still have connections, 0 of them replaced for namespace shop; the next reload is when one has ended',
+    '16 workers that reloads have replaced still have connections, 0 of them replaced for namespace shop; the next reload is when one has ended',
   );
-  setOld(7);
+  setOld(15);
   expect(await reloads.mayReload(shop, signal)).toBe(true);
 });
 
@@ -129,10 +129,24 @@ test('a namespace alone leaves half of the old workers to others; each further o
   expect(await leaveAll(needOf('hostile'))).toBe(2);
 });
 
+test('four namespaces that hold all old workers keep no other from its first reload', async () => {
+  const { leaveOld, clock, old } = makeRig();
+  for (const namespace of ['a', 'b', 'c', 'd'])
+    do await clock.advance(30 * 60_000);
+    while (await leaveOld(needOf(namespace)));
+  expect(old().length).toBe(8);
+  const further: boolean[] = [];
+  for (const namespace of ['shop', 'shop', 'a', 'mail', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l']) {
+    await clock.advance(30 * 60_000);
+    further.push(await leaveOld(needOf(namespace)));
+  }
+  expect(further).toEqual([true, false, false, true, true, true, true, true, true, true, false, false]);
+});
+
 test('a reload that all need waits for neither the pace nor the workers, only for the end of a failure', async () => {
   const { reloads, reload, setOld, fail } = makeRig();
   for (let time = 0; time < 6; time++) await reload();
-  setOld(8);
+  setOld(16);
   expect(await reloads.mayReload(shop, signal)).toBe(false);
   expect([reloads.wait(ofAll), await reloads.mayReload(ofAll, signal)]).toEqual([undefined, true]);
   reloads.failed(new Error('out of memory'), true);

@@ -40,8 +40,8 @@ type ReloadWait = { readonly words: string; readonly dueMs: number };
 const burst = 5;
 const pace = { firstMs: 60_000, mostMs: 600_000 };
 const calmMs = 1_800_000;
-/** 20 to 67 MB each, half a gigabyte together (ADR 0026). */
-const mostOldWorkers = 8;
+/** 20 to 67 MB each: half a gigabyte together, and a gigabyte (ADR 0026). */
+const [mostOldWorkers, mostWithFirst] = [8, 16];
 
 export function makeReloads({
   process,
@@ -83,13 +83,13 @@ export function makeReloads({
   };
 
   /**
-   * Why `namespace` must wait for the end of an old worker. It may cause as many as are left: one alone half of all, two a third
-   * each. So no namespace keeps all others from reloads.
+   * Why `namespace` must wait for the end of an old worker. It may cause as many as are left of eight: one alone half of them, two
+   * three and two. One that has caused none may cause its first beyond these, so that a few namespaces keep no other from reloads.
    */
   const crowd = (namespace: string): string | undefined => {
     const pids = oldWorkers.known();
     const own = pids.filter((pid) => causes.get(pid)?.has(namespace) === true).length;
-    if (pids.length + own < mostOldWorkers) return undefined;
+    if (own === 0 ? pids.length < mostWithFirst : pids.length + own < mostOldWorkers) return undefined;
     const held = `${pids.length} workers that reloads have replaced still have connections`;
     return `${held}, ${own} of them replaced for namespace ${namespace}; the next reload is when one has ended`;
   };

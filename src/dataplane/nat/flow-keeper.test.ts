@@ -124,3 +124,30 @@ test('a node that is lost, and one that leaves the backend of many listeners, co
     ),
   ).toEqual(['whole', 'whole', 'whole', 'whole']);
 });
+
+test('the flows of a listener that came and went while conntrack could not be asked are ended, and hold its port until then', async () => {
+  const questions: string[] = [];
+  let fails = false;
+  const exec = execOf((_, { stdin }) => {
+    if (fails) throw new Error('conntrack cannot be asked');
+    questions.push(String(stdin));
+    return '0';
+  });
+  const keeper = makeFlowKeeper({ exec, log: recordLog(), metrics: recordMetrics() });
+  const of = (...all: readonly Listener[]) => PersistentMap.from(all.map((each) => [each.key, each]));
+  const other = { ...mail, service: serviceKey('test', 'other'), uid: 'other' as never };
+  keeper.note(of(web), placesOf([]));
+  await keeper.sweep(signal);
+  fails = true;
+  for (const listeners of [of(web, mail), of(web)]) {
+    keeper.note(listeners, placesOf([]));
+    await expect(keeper.sweep(signal)).rejects.toThrow('cannot be asked');
+    expect(keeper.handedOver(of(web, mail))).toEqual([]);
+  }
+  expect(keeper.handedOver(of(web, other))).toEqual([mail.key]);
+  fails = false;
+  questions.length = 0;
+  await keeper.sweep(signal);
+  expect(questions).toEqual([expect.stringContaining('changed 6 cb007101 25\n')]);
+  expect(keeper.handedOver(of(web, other))).toEqual([]);
+});

@@ -1,7 +1,7 @@
 import type { Ip } from '../../core/ip/ip.ts';
-import type { BackendId, ListenerKey, ServiceUid } from '../../core/model/names.ts';
+import type { BackendId, ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, type ListenerAddress, type Listeners } from '../../core/traffic/table.ts';
+import { emptyTable, type Listener, type ListenerAddress, type Listeners } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
@@ -36,14 +36,14 @@ export function makeFlowKeeper(deps: {
   };
   /** The same when the last sweep succeeded; `undefined`: the flows of an earlier process are there. */
   let seen: typeof inForce | undefined;
-  /** Listeners that a Service has lost since then. */
-  const left = new Map<ListenerKey, ServiceUid>();
+  /** Listeners that a Service has lost since then, as they were. */
+  const left = new Map<ListenerKey, Listener>();
 
   return {
     note: (listeners, places) => {
       for (const key of PersistentMap.changedKeys(inForce.listeners, listeners)) {
-        const old = inForce.listeners.get(key)?.uid;
-        if (old !== undefined && old !== listeners.get(key)?.uid) left.set(key, old);
+        const old = inForce.listeners.get(key);
+        if (old !== undefined && old.uid !== listeners.get(key)?.uid) left.set(key, old);
       }
       inForce = { listeners, places };
     },
@@ -57,10 +57,7 @@ export function makeFlowKeeper(deps: {
         const listener = now ?? old;
         if (!isSame && listener !== undefined) changed.set(key, listener);
       }
-      for (const key of left.keys()) {
-        const listener = listeners.get(key); // it is back: a client may have sent packets meanwhile
-        if (listener !== undefined) changed.set(key, listener);
-      }
+      for (const [key, old] of left) changed.set(key, old); // also one that came and went, or is back: clients may have sent packets
       const moved = seen && movedBackends(seen.places, places);
       const isWhole = moved === undefined || !addListenersOf(moved, listeners, changed);
       if (isWhole || changed.size > 0) {
@@ -73,7 +70,7 @@ export function makeFlowKeeper(deps: {
     },
     handedOver: (wanted) => {
       const isOther = (key: ListenerKey): boolean => {
-        const [former, now] = [left.get(key) ?? inForce.listeners.get(key)?.uid, wanted.get(key)?.uid];
+        const [former, now] = [(left.get(key) ?? inForce.listeners.get(key))?.uid, wanted.get(key)?.uid];
         return former !== undefined && now !== undefined && former !== now;
       };
       return [...new Set([...left.keys(), ...PersistentMap.changedKeys(inForce.listeners, wanted)])].filter(isOther);
