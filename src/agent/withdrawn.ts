@@ -1,4 +1,4 @@
-import { makeListener, makeTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
+import { makeListener, makeTable, type Listener, type TrafficTable, withdrawnRanges } from '../core/traffic/table.ts';
 
 const closedListeners = new WeakMap<Listener, Listener>();
 
@@ -7,7 +7,7 @@ export function closed(listener: Listener): Listener {
   let made = closedListeners.get(listener);
   if (made === undefined) {
     // A packet that still arrives for `direct` is handed to the same node as by the host that took over.
-    const closing = listener.dataplane === 'direct' ? {} : { sourceRanges: [], isDraining: true };
+    const closing = listener.dataplane === 'direct' ? {} : { sourceRanges: withdrawnRanges, isDraining: true };
     made = makeListener({ ...listener, ...closing, isHostAddress: true });
     closedListeners.set(listener, made);
   }

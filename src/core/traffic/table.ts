@@ -72,6 +72,12 @@ export type Listener = ListenerAddress & {
   readonly revision: Revision;
 };
 
+/**
+ * The source ranges of the listeners of a withdrawn host, whose established connections continue. They are known by identity:
+ * an empty list of a Service is another object.
+ */
+export const withdrawnRanges: readonly IpRange[] = [];
+
 /** A set of servers of one family. */
 export type Backend = {
   readonly family: Family;

@@ -79,7 +79,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const serverlessOf = makeServerlessIndex();
   const firstWaits = makeFirstWaits();
   const sorting = makeFlowSorting({ ...deps, standIns });
-  const ifAble = makeTableTrial({ ...deps, isInPlace: () => kernel.isInPlace() });
+  const ifAble = makeTableTrial({ ...deps, exists: (signal) => kernel.exists(signal) });
   const inTurn = makeSerial();
   const changed = makeLatch();
   /** Set when there is a table to watch. */
@@ -146,8 +146,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   };
 
   /** Without a table: only listeners without a stand-in are refused. */
-  const leaveToStandIns = async (lacking: string, signal: AbortSignal): ReturnType<Direct['apply']> => {
-    await remove(signal); // that of another release would send packets to the nodes of then
+  const leaveToStandIns = (lacking: string): Refusals<ListenerKey> => {
     ids = PersistentMap.empty();
     reported.set(nothing, withoutTable(table.nodes), source.onLink(table.nodes));
     const alone = [...table.listeners.values()].filter((each) => stackDataplane(each) === undefined);
@@ -161,7 +160,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       const next = await source.next(table, { isLost, isRefresh }, signal);
       const sorted = { ...next, waiting: waitingNow(next.groups) };
       const { refusals, lacking } = await ifAble(() => applySorted(sorted, signal), signal);
-      if (lacking !== undefined) return await leaveToStandIns(lacking, signal);
+      if (lacking !== undefined) return leaveToStandIns(lacking);
       ({ ids } = next);
       reported.set({ groups: next.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
       inUse.set();

@@ -213,4 +213,8 @@ test('while the kernel lacks what the table needs, HAProxy serves, and only a li
   expect(direct.obstacles().size).toBe(0);
   await expectAlive([atHaproxy, await connect(address)]);
   expect(await heldByHaproxy(automatic)).toBe(1);
+  lacksForwarding = true; // for a moment only: the table with its flows stays
+  startDirect({ exec });
+  await expect(program(automatic)).rejects.toThrow('No such file or directory');
+  expect(await lab.balancer.exec('nft', 'list', 'table', 'netdev', 'furiwake')).toContain('fwd ip to');
 });

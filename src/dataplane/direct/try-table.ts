@@ -29,15 +29,18 @@ type Outcome = {
   readonly lacking: string | undefined;
 };
 
-/** Runs an `apply` of the table. Only if nft accepts no change at all, and there is no table yet, it is tried. */
+/**
+ * Runs an `apply` of the table. Only if nft accepts no change at all, and the kernel has no table, it is tried: a table, perhaps of
+ * an earlier process, shows that nft and the kernel have what it needs, and it has flows.
+ */
 export function makeTableTrial(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly log: Log;
-  /** Whether the kernel has the table. */
-  readonly isInPlace: () => boolean;
+  /** Whether the kernel has the table, perhaps of an earlier process. */
+  readonly exists: (signal: AbortSignal) => Promise<boolean>;
 }): (apply: () => Promise<Refusals<ListenerKey>>, signal: AbortSignal) => Promise<Outcome> {
-  const { exec, clock, log, isInPlace } = deps;
+  const { exec, clock, log, exists } = deps;
   const trouble = makeTrouble({
     what: 'loading the table of direct, for which HAProxy and nat stand in,',
     log,
@@ -49,11 +52,16 @@ export function makeTableTrial(deps: {
       trouble.over();
       return { refusals, lacking: undefined };
     } catch (error) {
-      if (!(error instanceof ExecError) || isInPlace()) throw error;
+      if (!(error instanceof ExecError) || (await exists(signal))) throw error;
       const words = await tryDirectTable(exec, signal);
-      if (words === undefined) throw error;
+      if (words === undefined || !isOfNft(words)) throw error;
       trouble.failed(words);
       return { refusals: new Map(), lacking: `nft: ${words}` };
     }
   };
+}
+
+/** Whether nft itself says it. A trial that could not run, or not end in time, shows nothing. */
+function isOfNft(words: string): boolean {
+  return /^(\S+ )?Error: /.test(words);
 }

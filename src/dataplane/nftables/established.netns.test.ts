@@ -63,11 +63,12 @@ describe('a host that is withdrawn', () => {
 describe('a change of source ranges', () => {
   const listening = (addresses: readonly string[], ranges?: readonly string[]): ReturnType<typeof tableOf> =>
     tableOf(addresses.map((address) => [address, 80, ranges] as const));
+  const own = addressesOf('10.10.0.1', 'fd10::1');
 
   test.each([
-    ['10.50.0.1', '10.99.0.0/16'],
-    ['fd50::1', 'fd99::/64'],
-  ])('ends the connections of clients outside them, and no others: %s', async (address, unused) => {
+    ['10.50.0.1', '10.10.0.1/32', '10.99.0.0/16'],
+    ['fd50::1', 'fd10::1/128', 'fd99::/64'],
+  ])('ends the connections of clients outside them, and no others: %s', async (address, host, unused) => {
     const stop = new AbortController();
     const running = steering.run(stop.signal);
     await steering.apply(targetOf(listening([address]), ours), signal);
@@ -78,24 +79,31 @@ describe('a change of source ranges', () => {
     };
     const [excluded, permitted] = [await dial('client'), await dial('balancer')];
     expect([await excluded(), await permitted()]).toEqual(['open', 'open']);
-    await steering.apply(targetOf(listening([address], [address, unused]), ours), signal);
+    await steering.apply(targetOf(listening([address], [host, unused]), ours, proxyPort, own), signal);
     await expect.poll(excluded, patience).toBe('reset');
     expect(await permitted()).toBe('open');
-    await steering.apply(targetOf(listening([address], [unused]), ours), signal);
+    await steering.apply(targetOf(listening([address], [unused]), ours, proxyPort, own), signal);
     await expect.poll(permitted, patience).toBe('reset');
     stop.abort();
     await running;
   });
 
-  test('that an earlier process programmed, and did not live to follow, ends them as well', async () => {
+  test('that an earlier process programmed, and did not live to follow, ends them as well, and no others', async () => {
     await steering.apply(targetOf(listening(['10.50.0.1']), ours), signal);
-    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 80 });
-    await steering.apply(targetOf(listening(['10.50.0.1'], ['10.99.0.0/16']), ours), signal);
+    const [excluded, permitted] = [
+      await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 80 }),
+      await rig.lab.balancer.ask({ do: 'dial', address: '10.50.0.1', port: 80 }),
+    ];
+    const restricted = targetOf(listening(['10.50.0.1'], ['10.10.0.1/32']), ours, proxyPort, own);
+    await steering.apply(restricted, signal);
     const stop = new AbortController();
     const next = rig.makeNew(stop.signal);
     const running = next.run(stop.signal);
-    await next.apply(targetOf(listening(['10.50.0.1'], ['10.99.0.0/16']), ours), signal);
-    await expect.poll(() => rig.lab.client.ask({ do: 'heard', id }), patience).toMatchObject({ end: 'reset' });
+    await next.apply(restricted, signal);
+    const heard = { do: 'heard', id: excluded.id ?? 0 } as const;
+    await expect.poll(() => rig.lab.client.ask(heard), patience).toMatchObject({ end: 'reset' });
+    const { id = 0 } = permitted;
+    expect(await rig.lab.balancer.ask({ do: 'heard', id })).toMatchObject({ end: 'open' });
     stop.abort();
     await running;
   });

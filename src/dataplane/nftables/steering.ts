@@ -53,7 +53,7 @@ export function makeSteering(deps: {
   });
 
   const inTurn = makeSerial();
-  /** Of the last `apply`. */
+  /** Those in force: of a listener that nft refused, the one before. */
   let listeners = emptyTable.listeners;
 
   const ensureRouting = async (signal: AbortSignal): Promise<number> => {
@@ -108,11 +108,10 @@ export function makeSteering(deps: {
     apply: (target, signal) =>
       inTurn(async () => {
         if (!table.isInPlace()) await ensureRouting(signal);
-        const before = listeners;
-        ({ listeners } = target);
         const refusals = await table.apply(target, signal);
-        const asBefore = Array.from(refusals.keys(), (key) => [key, before.get(key)] as const);
-        excludedClients.follow(listeners.with(asBefore));
+        const asBefore = Array.from(refusals.keys(), (key) => [key, listeners.get(key)] as const);
+        listeners = target.listeners.with(asBefore);
+        excludedClients.follow(listeners, target.own);
         return refusals;
       }),
     refused: async (signal, keys) => {
