@@ -82,7 +82,7 @@ test('HAProxy is replaced by a script that answers and exits: the running one se
   isReplaced = false;
   await rig.untilAnswers(first);
   await rig.untilAnswers(second);
-  await expect.poll(proxyTrouble, { timeout: 30_000 }).toBeUndefined();
+  await expect.poll(proxyTrouble, { timeout: 90_000 }).toBeUndefined(); // after 30 s without an end
 });
 
 test('an interface that is renamed: the addresses that are served on it answer again', async () => {

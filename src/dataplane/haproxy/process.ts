@@ -26,7 +26,7 @@ export type HaproxyProcess = {
   recover(id: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
   /** The worker has answered a command. */
   noteAnswer(): void;
-  /** Whether it has run for half a minute since its last start, several times the longest wait for a start. */
+  /** Whether it has run for ten seconds since its last start, and after several deaths in a row for half a minute. */
   isSteady(): boolean;
   /** Time until another start may be tried, in ms. */
   retryInMs(): number;
@@ -136,16 +136,17 @@ export function makeHaproxyProcess(deps: {
     await untilGone(signal);
   };
 
-  const isSteady = (): boolean => startedMs === undefined || answeredMs - startedMs > steadyMs;
+  const hasServedFor = (ms: number): boolean => startedMs === undefined || answeredMs - startedMs > ms;
+  const isSeries = (): boolean => unsteadyStarts > startsAtOnce;
 
   /** The next start waits from now on, when the process is found dead. */
   const noteDeath = (): void => {
     if (isDeathNoted) return;
     isDeathNoted = true;
-    if (isSteady()) {
+    if (hasServedFor(steadyMs)) {
       unsteadyStarts = 0;
       starts.over();
-    } else if (unsteadyStarts > startsAtOnce) starts.failed('HAProxy exits shortly after its start');
+    } else if (isSeries()) starts.failed('HAProxy exits shortly after its start');
   };
 
   const start = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
@@ -200,7 +201,7 @@ export function makeHaproxyProcess(deps: {
 
   return {
     noteAnswer,
-    isSteady,
+    isSteady: () => hasServedFor(isSeries() ? steadyMs : retry.mostMs),
     retryInMs: () => starts.inMs(),
     clearPort: (signal) => portOwners.evict(folder, signal),
     reload: async (id, signal) => {
