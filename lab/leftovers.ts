@@ -96,10 +96,17 @@ async function cgroupsOf(folder: string, mountLines: readonly (readonly string[]
   return candidates.filter((_, index) => isThere[index]);
 }
 
-/** Removes a cgroup without processes, and the folder of all Pods when it was the last. */
-async function removeCgroup(cgroup: string, signal: AbortSignal): Promise<void> {
+/**
+ * Removes a cgroup without processes, and the folder of all Pods when it was the last. A container that has just ended
+ * removes its own meanwhile.
+ *
+ * @throws LabError `TIMED_OUT` if it has processes for five seconds.
+ */
+export async function removeCgroup(cgroup: string, signal: AbortSignal): Promise<void> {
   const remove = async (): Promise<true> => {
-    await rmdir(cgroup);
+    await rmdir(cgroup).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    });
     return true;
   };
   await until(`cgroup ${cgroup} to be empty`, remove, { signal, timeoutMs: 5_000, everyMs: 20 });
