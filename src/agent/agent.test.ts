@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { answer, listener, publish, startAgent, table, type RunningAgent } from '../../test/make/agent-rig.ts';
 import type { StepName } from '../../test/make/host-ports.ts';
 import { directListener, nodeName } from '../../test/make/table.ts';
+import type { ServiceUid } from '../core/model/names.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -51,16 +52,19 @@ describe('a change', () => {
     expect(rig.ports.steps).toEqual([]);
   });
 
-  test('of hands removes the listener for the one Service, connections too, before it adds it for the other', async () => {
+  test.each([
+    ['another Service', 'other', {}],
+    ['a Service that is created again', 'a', { uid: 'uid-2' as ServiceUid }],
+  ])('of hands to %s removes the listener for the former, connections too, before it adds it', async (_, name, uid) => {
     const rig = startAgent();
     await publish(rig, a, b);
     rig.ports.steps.length = 0;
-    const other = listener('192.0.2.51', 80, 'other', { sourceRanges: [] });
+    const other = listener('192.0.2.51', 80, name, { ...uid, sourceRanges: [] });
     await publish(rig, other, b);
     const { steps } = rig.ports;
     expect(steps.indexOf('end 80')).toBeLessThan(steps.lastIndexOf('proxy.upsert'));
     expect(steps.indexOf('end 80')).toBeGreaterThan(steps.indexOf('steering.apply'));
-    expect([holderOf(rig, other), answer(rig, other)]).toEqual(['default/other', 'ready']);
+    expect([holderOf(rig, other), answer(rig, other)]).toEqual([`default/${name}`, 'ready']);
   });
 
   test('of hands waits until the listener is removed for the Service that had it', async () => {

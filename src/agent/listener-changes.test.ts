@@ -1,10 +1,13 @@
 import { expect, test } from 'vitest';
 import { withOptions } from '../../test/make/options.ts';
 import { listener, localListener, tableOf } from '../../test/make/table.ts';
+import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Listener } from '../core/traffic/table.ts';
 import {
+  inherit,
   isInForceAs,
   isWithoutStandIn,
+  listenersHandedOver,
   listenersToChange,
   needsProxy,
   withListeners,
@@ -58,4 +61,17 @@ test('a listener that is equal to the one in force is not changed, and one that 
   const same = tableOf([{ ...web }, faster]);
   expect(listenersToChange(table.listeners, same.listeners)).toEqual([faster]);
   expect(withListeners(table, [[limited.key, limited]])).toBe(table);
+});
+
+test.each([
+  ['of another object with the same name', web.service, 'uid-2', true],
+  ['of the same object', web.service, web.uid, false],
+  ['of a record without UIDs', web.service, web.service, false],
+  ['of a record without UIDs, of another name', 'test/other', 'test/other', true],
+])('a listener %s is handed over, or not, and is inherited otherwise', (_, service, uid, isHandedOver) => {
+  const fields = { service: service as ServiceKey, uid: uid as ServiceUid };
+  const held = tableOf([listener('192.0.2.51', 80, 30_080, fields)]).listeners;
+  const target = tableOf([web]).listeners;
+  expect(listenersHandedOver(held, target)).toEqual(isHandedOver ? [web.key] : []);
+  expect(inherit(held, target).size).toBe(isHandedOver ? 0 : 1);
 });

@@ -36,11 +36,19 @@ export function tableToSave(desired: TrafficTable, held: Listeners): TrafficTabl
   );
 }
 
+/**
+ * A Service that is created again under the same name is another one. A file of before version 4 has no UID, which is read as the
+ * name of the Service.
+ */
+function isOfOneService(a: Listener, b: Listener): boolean {
+  return a.uid === b.uid || (a.service === b.service && [a, b].some(({ uid, service }) => String(uid) === service));
+}
+
 /** Those that another Service gets. */
 export function listenersHandedOver(held: Listeners, target: Listeners): readonly ListenerKey[] {
   return PersistentMap.changedKeys(held, target).filter((key) => {
     const [old, listener] = [held.get(key), target.get(key)];
-    return old !== undefined && listener !== undefined && old.service !== listener.service;
+    return old !== undefined && listener !== undefined && !isOfOneService(old, listener);
   });
 }
 
@@ -87,9 +95,10 @@ export function uncertain(listener: Listener): Listener {
 /** The listeners that an earlier process programmed for the same Services as in `target`. */
 export function inherit(held: Listeners, target: Listeners): Listeners {
   return PersistentMap.from(
-    Array.from(held).flatMap(([key, listener]) =>
-      target.get(key)?.service === listener.service ? [[key, { ...listener, revision: unconfirmed }] as const] : [],
-    ),
+    Array.from(held).flatMap(([key, listener]) => {
+      const wanted = target.get(key);
+      return wanted && isOfOneService(wanted, listener) ? [[key, { ...listener, revision: unconfirmed }] as const] : [];
+    }),
   );
 }
 

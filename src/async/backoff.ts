@@ -15,16 +15,20 @@ export function makeBackoff(options: {
   readonly mostMs: number;
   readonly random?: () => number;
 }): Backoff {
-  const { firstMs, mostMs, random = () => 0 } = options;
+  const { random = () => 0 } = options;
   let failures = 0;
   return {
-    next: () => {
-      const waitMs = Math.min(firstMs * 2 ** failures, mostMs);
-      failures = Math.min(failures + 1, 50); // keeps 2 ** failures finite
-      return waitMs * (1 + random() / 2);
-    },
+    next: () => waitAfter(++failures, options) * (1 + random() / 2),
     reset: () => {
       failures = 0;
     },
   };
+}
+
+/** The wait after so many failures, in ms. */
+export function waitAfter(
+  failures: number,
+  { firstMs, mostMs }: { readonly firstMs: number; readonly mostMs: number },
+): number {
+  return Math.min(firstMs * 2 ** Math.min(failures - 1, 50), mostMs); // 2 ** failures stays finite
 }

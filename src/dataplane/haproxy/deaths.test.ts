@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { makeMachineRig, serve } from '../../../test/make/haproxy-rig.ts';
+import { type MachineRig, makeMachineRig, serve } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 
 const table = tableOf([listener('192.0.2.51', 80, 30_080)], [node('n1', '192.0.2.11')]);
@@ -25,49 +25,62 @@ test('a HAProxy that dies is started at once, and a second time', async () => {
   await parts;
 });
 
-test('a HAProxy that dies each minute is started at once each time, and reported at growing intervals', async () => {
-  const rig = makeMachineRig();
-  const { machine, proxy, clock, log } = rig;
-  const stop = new AbortController();
-  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
-  for (let death = 1; death <= 10; death++) {
-    await clock.advance(60_000);
-    machine.die();
-    await clock.advance(0);
-    expect(machine.held?.map.size).toBe(1);
-  }
-  const messages = (): readonly string[] => log.lines.map(({ message }) => message);
-  expect(messages().filter((each) => each === 'keeping HAProxy running failed; retrying')).toHaveLength(4);
-  await clock.advance(601_000);
-  expect(messages().at(-1)).toBe('keeping HAProxy running works again');
-  stop.abort();
-  await parts;
-});
-
-test('a HAProxy that dies twelve seconds after each start is started after growing waits, and reported at growing intervals', async () => {
-  const rig = makeMachineRig();
-  const { machine, proxy, clock, log } = rig;
-  const stop = new AbortController();
-  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
-  await clock.advance(20_000);
-  const outages = new Set<string | undefined>();
+/** Death after death, each so long after the last start; with the waits for these starts. */
+async function dieEvery({ machine, clock }: MachineRig, lifeMs: number, deaths: number): Promise<readonly number[]> {
   const waits: number[] = [];
-  const lines = log.lines.length;
-  for (let death = 1; death <= 20; death++) {
+  for (let death = 1; death <= deaths; death++) {
+    await clock.advance(lifeMs);
     machine.die();
     const diedMs = clock.monotonic();
     while (machine.held === undefined) await clock.advance(50);
     waits.push(clock.monotonic() - diedMs);
-    await clock.advance(12_000);
-    if (death > 10) outages.add(proxy.outage());
   }
-  expect(waits.slice(0, 2).every((ms) => ms <= 50)).toBe(true);
-  expect(Math.min(...waits.slice(10))).toBeGreaterThan(8_000);
-  expect(Math.max(...waits)).toBeLessThan(16_000);
-  expect(log.lines.slice(lines).filter(({ level }) => level !== 'debug').length).toBeLessThanOrEqual(16);
-  expect([...outages]).toEqual([expect.any(String)]);
-  await clock.advance(60_000);
-  expect(proxy.outage()).toBeUndefined();
+  return waits;
+}
+
+test.each([
+  [12_000, 20, 10_000, 'an outage until it has lived for longer'],
+  [31_000, 20, 10_000, 'an outage until it has lived for longer'],
+  [60_000, 20, 4_000, 'an outage until it has lived for longer'],
+  [180_000, 10, 250, 'no outage'],
+])(
+  'a HAProxy that dies %d ms after each start, %d times, is started after waits that grow to %d ms, logged at growing intervals, and %s',
+  async (lifeMs, deaths, leastMs, outage) => {
+    const rig = makeMachineRig();
+    const { proxy, clock, log } = rig;
+    const stop = new AbortController();
+    const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
+    await clock.advance(20_000);
+    const lines = log.lines.length;
+    const waits = await dieEvery(rig, lifeMs, deaths);
+    expect(waits.slice(0, 2).every((ms) => ms <= 50)).toBe(true);
+    expect(Math.min(...waits.slice(9))).toBeGreaterThanOrEqual(leastMs);
+    expect(Math.max(...waits)).toBeLessThan(16_000);
+    const outages = new Set<string | undefined>();
+    for (const each of [1, 2, 3]) {
+      outages.add(proxy.outage());
+      await dieEvery(rig, lifeMs - each, 1);
+      outages.add(proxy.outage());
+    }
+    expect([...outages]).toEqual([outage === 'no outage' ? undefined : 'HAProxy exits again and again']);
+    expect(log.lines.slice(lines).filter(({ level }) => level !== 'debug').length).toBeLessThanOrEqual(18);
+    await clock.advance(601_000);
+    expect(proxy.outage()).toBeUndefined();
+    const messages = log.lines.map(({ message }) => message);
+    expect(messages.filter((each) => each === 'keeping HAProxy running works again')).toHaveLength(1);
+    stop.abort();
+    await parts;
+  },
+);
+
+test('the deaths of a HAProxy are forgotten one by one, ten minutes after each', async () => {
+  const rig = makeMachineRig();
+  const stop = new AbortController();
+  const parts = Promise.allSettled([rig.proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
+  await dieEvery(rig, 20_000, 4);
+  const waits = [];
+  for (const lifeMs of [500_000, 60_000, 600_000]) waits.push(...(await dieEvery(rig, lifeMs, 1)));
+  expect(waits).toEqual([1_000, 500, 50]); // five, four and one within ten minutes
   stop.abort();
   await parts;
 });

@@ -53,8 +53,8 @@ export type HaproxyOptions = {
 
 const tickMs = 1000;
 const retry = { firstMs: 250, mostMs: 10_000 };
-/** Shorter failures are not reported: HAProxy was started again at once. */
-const outageMs = 5_000;
+/** Shorter failures are not reported: HAProxy was started again at once. One that serves for a shorter time is still down. */
+const [outageMs, upMs] = [5_000, 10_000];
 
 /**
  * HAProxy as a fixed program and a table.
@@ -69,7 +69,7 @@ const outageMs = 5_000;
  *
  * When it exits, `run` below notices at once and calls `revive`, which starts it (serving-worker.ts, process.ts) and gives it the
  * complete last table. Any other call that finds a dead process also makes one attempt. `process.ts` paces the starts of a process
- * that exits repeatedly.
+ * that exits several times in ten minutes.
  *
  * Throws `RangeError` for a folder that HAProxy cannot use.
  */
@@ -141,8 +141,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     lasting.failed(error);
   };
   const noteServing = (words: string | undefined): void => {
-    if (process.isSteady()) downSinceMs = undefined;
-    setTrouble(words, downSinceMs === undefined ? undefined : outage);
+    if (process.servedMs() > upMs) downSinceMs = undefined;
+    setTrouble(words, process.isSteady() ? undefined : outage);
     upGauge.set(1);
   };
 

@@ -47,7 +47,7 @@ test.each<[string, Partial<HaproxyMachine['faults']>]>([
   await clock.advance(60_000);
   expect(proxy.outage()).toBe(words);
   Object.assign(machine.faults, { start: undefined, diesAfterStart: false, isFrozen: false });
-  await clock.advance(60_000);
+  await clock.advance(120_000);
   expect(proxy.outage()).toBeUndefined();
   stop.abort();
   await running;

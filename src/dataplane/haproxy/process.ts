@@ -1,4 +1,4 @@
-import { makeBackoff } from '../../async/backoff.ts';
+import { makeBackoff, waitAfter } from '../../async/backoff.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Files } from '../../ports/files.ts';
 import { parseInfo, type ProcessInfo } from './answers.ts';
@@ -20,13 +20,18 @@ export type HaproxyProcess = {
    *   does not answer                           throws RuntimeError; after 30 s killed and replaced `started`
    *   none                                      started                                             `started`
    *
-   * A process that exits repeatedly, or cannot be started, is started after growing waits; in between, this throws the
-   * error of the last attempt. Throws `ConfigRefusedError`, `PortHeldError`, `ExecError`.
+   * A process that has exited three times in ten minutes, or cannot be started, is started after growing waits; in between, this
+   * throws the error of the last attempt. Throws `ConfigRefusedError`, `PortHeldError`, `ExecError`.
    */
   recover(id: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
   /** The worker has answered a command. */
   noteAnswer(): void;
-  /** Whether it has run for ten seconds since its last start, and after several deaths in a row for half a minute. */
+  /** How long it has served since its last start, as far as it has answered; `Infinity`: it was not started by this furiwake. */
+  servedMs(): number;
+  /**
+   * Whether it has served for ten seconds; after three deaths in ten minutes for half a minute, and as long as the first and the last
+   * of them are apart, so that a process that dies at regular intervals is never steady.
+   */
   isSteady(): boolean;
   /** Time until another start may be tried, in ms. */
   retryInMs(): number;
@@ -47,11 +52,12 @@ const takeOverMs = 10_000;
 const repeatMs = 1000;
 const stopMs = 3000;
 const silenceMs = 30_000;
-/** A process that died twice may have been killed twice; starts after the third one wait. */
-const startsAtOnce = 2;
+/** A process that died twice may have been killed twice; the start after the third death waits. */
+const deathsAtOnce = 2;
+const deathWindowMs = 600_000;
 const retry = { firstMs: 250, mostMs: 10_000 };
-/** Several times the longest wait: a process that dies sooner is worth a longer one. */
-const steadyMs = 3 * retry.mostMs;
+/** Without deaths, and after several. */
+const [steadyMs, steadyAfterDeathsMs] = [10_000, 30_000];
 
 export function makeHaproxyProcess(deps: {
   readonly folder: string;
@@ -68,9 +74,9 @@ export function makeHaproxyProcess(deps: {
   const starts = makePace(clock);
   const reloads = makePace(clock);
   let startedMs: number | undefined;
-  /** The starts since the process was last stable. */
-  let unsteadyStarts = 0;
-  let isDeathNoted = false;
+  /** Those of the last ten minutes. */
+  let deathsMs: readonly number[] = [];
+  let isKnownAlive = false;
   /** Time of its last answer. */
   let answeredMs = Number.NEGATIVE_INFINITY;
   let silentSinceMs: number | undefined;
@@ -78,7 +84,7 @@ export function makeHaproxyProcess(deps: {
   const noteAnswer = (): void => {
     answeredMs = clock.monotonic();
     silentSinceMs = undefined;
-    isDeathNoted = false;
+    isKnownAlive = true;
   };
 
   const info = async (signal: AbortSignal): Promise<ProcessInfo> => {
@@ -136,24 +142,29 @@ export function makeHaproxyProcess(deps: {
     await untilGone(signal);
   };
 
-  const hasServedFor = (ms: number): boolean => startedMs === undefined || answeredMs - startedMs > ms;
-  const isSeries = (): boolean => unsteadyStarts > startsAtOnce;
+  const servedMs = (): number => (startedMs === undefined ? Infinity : answeredMs - startedMs);
+  const recentDeathsMs = (): readonly number[] =>
+    (deathsMs = deathsMs.filter((ms) => clock.monotonic() - ms < deathWindowMs));
+  const isSteady = (): boolean => {
+    const recent = recentDeathsMs();
+    const [firstMs = 0] = recent;
+    const seriesMs = Math.max(steadyAfterDeathsMs, (recent.at(-1) ?? 0) - firstMs);
+    return servedMs() > (recent.length > deathsAtOnce ? seriesMs : steadyMs);
+  };
 
   /** The next start waits from now on, when the process is found dead. */
   const noteDeath = (): void => {
-    if (isDeathNoted) return;
-    isDeathNoted = true;
-    if (hasServedFor(steadyMs)) {
-      unsteadyStarts = 0;
-      starts.over();
-    } else if (isSeries()) starts.failed('HAProxy exits shortly after its start');
+    if (!isKnownAlive) return;
+    isKnownAlive = false;
+    deathsMs = [...recentDeathsMs(), clock.monotonic()];
+    const beyond = deathsMs.length - deathsAtOnce;
+    if (beyond > 0) starts.failed('HAProxy exits again and again', waitAfter(beyond, retry));
   };
 
   const start = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
     noteDeath();
     await starts.attempt(async () => {
       startedMs = clock.monotonic();
-      unsteadyStarts++;
       await attemptStart(id, signal);
     }, signal);
   };
@@ -201,7 +212,8 @@ export function makeHaproxyProcess(deps: {
 
   return {
     noteAnswer,
-    isSteady: () => hasServedFor(isSeries() ? steadyMs : retry.mostMs),
+    servedMs,
+    isSteady,
     retryInMs: () => starts.inMs(),
     clearPort: (signal) => portOwners.evict(folder, signal),
     reload: async (id, signal) => {
@@ -209,7 +221,6 @@ export function makeHaproxyProcess(deps: {
         await portOwners.evict(folder, signal);
         await handOver(id, signal);
       }, signal);
-      reloads.over();
     },
     recover: async (id, signal) => {
       const found = await look(signal);
@@ -231,6 +242,7 @@ export function makeHaproxyProcess(deps: {
       return 'started';
     },
     stop: async (signal) => {
+      isKnownAlive = false;
       const isRunning = await signalMaster('SIGTERM', signal);
       if (isRunning && (await untilGone(signal)) === undefined) await killAll(signal);
       const others = (await portOwners.find(signal)).flatMap(({ haproxy }) => haproxy ?? []);
@@ -245,16 +257,16 @@ export function makeHaproxyProcess(deps: {
 function makePace(clock: Clock): {
   /** Makes an attempt; until it is due, throws the error of the last one. */
   attempt(work: () => Promise<void>, signal: AbortSignal): Promise<void>;
-  failed(words: string): void;
-  over(): void;
+  /** The next attempt waits. */
+  failed(words: string, waitMs: number): void;
   /** Time until the next attempt is due, in ms. */
   inMs(): number;
 } {
   const backoff = makeBackoff(retry);
   let failure: { readonly words: string; readonly untilMs: number } | undefined;
   const inMs = (): number => Math.max(0, (failure?.untilMs ?? 0) - clock.monotonic());
-  const failed = (words: string): void => {
-    failure = { words, untilMs: clock.monotonic() + backoff.next() };
+  const failed = (words: string, waitMs: number): void => {
+    failure = { words, untilMs: clock.monotonic() + waitMs };
   };
   return {
     inMs,
@@ -265,11 +277,9 @@ function makePace(clock: Clock): {
         await work();
       } catch (error) {
         signal.throwIfAborted();
-        failed(error instanceof Error ? error.message : String(error));
+        failed(error instanceof Error ? error.message : String(error), backoff.next());
         throw error;
       }
-    },
-    over: () => {
       backoff.reset();
       failure = undefined;
     },
