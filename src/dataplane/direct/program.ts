@@ -150,7 +150,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       found.group = {
         id: groupIds.of(name),
         marks: planMarks(nodeIds, members, slots),
-        open: boots.map((name) => bootIds.of(name)),
+        open: boots.map((boot) => bootIds.of(boot)),
       };
       return found;
     };
