@@ -47,6 +47,9 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
     return outcome !== undefined && outcome.instead === undefined;
   };
   const left = (key: ListenerKey): Listener | undefined => asInForce(was(key), target.listeners.get(key));
+  /** While a tool does not answer, the words of its last answer stand. */
+  const lasting = (gap: Gap, state: ListenerState | undefined, wanted: Listener | undefined): Gap =>
+    gap.words === undefined && state?.wanted?.revision === wanted?.revision ? (state?.gap ?? gap) : gap;
   return {
     refused: () => new Map([...answered].filter(([key]) => outcomes.get(key)?.gap.is !== 'blocked')),
     refuse: (refusals) => {
@@ -61,11 +64,8 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
         if (!isStuck(listener)) outcomes.set(listener.key, { gap: { is: 'blocked', words } });
     },
     wait: (held, words) => {
-      const { key } = held;
-      const gap = stateOf(before, key)?.gap;
-      const known = gap?.is === 'waiting' ? gap.words : undefined;
-      outcomes.set(key, { gap: { is: 'waiting', words: words ?? known }, instead: { held, lacksProxy: false } });
-      if (words !== undefined) answered.set(key, words);
+      outcomes.set(held.key, { gap: { is: 'waiting', words }, instead: { held, lacksProxy: false } });
+      if (words !== undefined) answered.set(held.key, words);
     },
     standAlone: (held) => {
       const outcome = outcomes.get(held.key);
@@ -96,8 +96,9 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
     after: (key, isUncertain) => {
       const outcome = outcomes.get(key);
       if (outcome === undefined) return undefined;
-      const { gap, instead } = outcome;
+      const { instead } = outcome;
       const wanted = target.listeners.get(key);
+      const gap = lasting(outcome.gap, was(key), wanted);
       if (instead !== undefined) return { wanted, ...instead, inForce: 'yes', gap };
       const [held, state] = [left(key), was(key)];
       if (held === undefined || state === undefined)

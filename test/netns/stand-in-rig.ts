@@ -23,6 +23,7 @@ import type { Steering } from '../../src/ports/steering.ts';
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
+import { allPrepared } from '../make/unprepared.ts';
 
 /*
  * HAProxy, the steering and direct on one host, in front of nodes that serve an address only from some moment on: the dataplane
@@ -107,7 +108,7 @@ export async function program(each: Listener): Promise<void> {
     [each],
     lab.nodes.map(({ name, ip4, ip6 }) => ({ ...tableNode(name, ip4, ip6), podCidrs })),
   );
-  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   const { listeners } = table;
   const target = {
     listeners,

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
+import { allPrepared } from '../../../test/make/unprepared.ts';
 
 /* The worker is no longer as the adapter has left it. */
 
@@ -15,7 +16,7 @@ test('a change that is refused because another program changed the worker is mad
   machine.held?.servers.delete('nodes4/n2');
   const moved = listener('192.0.2.51', 80, 30_081);
   const draining = nodes.map((each) => ({ ...each, state: 'drain' as const }));
-  expect(await proxy.upsert(tableOf([moved, two], draining), signal)).toEqual(new Map());
+  expect(await proxy.upsert(tableOf([moved, two], draining), signal)).toEqual(allPrepared);
   expect(machine.held?.map.get('192.0.2.51|80')).toContain('|30081|');
   expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'nodes4/n2']);
   expect(log.lines.filter(({ level }) => level !== 'info')).toEqual([]);
