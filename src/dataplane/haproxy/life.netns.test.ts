@@ -4,11 +4,11 @@ import { type Driver, namePort, type Rig, startRig } from '../../../test/netns/h
 import { applyTable } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { listener } from '../../../test/make/table.ts';
+import { allPrepared } from '../../../test/make/unprepared.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import { systemFiles } from '../../main/node/files.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Files } from '../../ports/files.ts';
-import { allPrepared } from '../../../test/make/unprepared.ts';
 
 const listeners = [listener('10.50.0.1', 80, namePort), listener('fd50::1', 80, namePort)];
 

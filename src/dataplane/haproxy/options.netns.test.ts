@@ -3,8 +3,8 @@ import { type SomeOptions, withOptions } from '../../../test/make/options.ts';
 import { listener, localTable, node as tableNode } from '../../../test/make/table.ts';
 import { echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { type Listener, localBackend } from '../../core/traffic/table.ts';
 import { allPrepared } from '../../../test/make/unprepared.ts';
+import { type Listener, localBackend } from '../../core/traffic/table.ts';
 
 /** What the echoing node got in front of the client's own bytes, and its name. */
 async function hears(rig: Rig, vip: string, port: number): Promise<string> {

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, localListener, localTable, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
+import { allPrepared, refusing } from '../../../test/make/unprepared.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import { alertsIn } from './program.ts';
-import { allPrepared, refusing } from '../../../test/make/unprepared.ts';
 
 const { signal } = new AbortController();
 const one = listener('192.0.2.51', 80, 30_080);
@@ -178,7 +178,7 @@ test.each([
   Object.assign(now, { isDiskFull: false, config: () => undefined });
   await clock.advance(30_000);
   const [refusals] = await Promise.all([proxy.upsert(crowded, signal), clock.advance(2000)]);
-  expect(refusals).toEqual(new Map());
+  expect(refusals).toEqual(allPrepared);
   await proxy.prune(crowded, signal);
   expect(machine.held?.map.size).toBe(18);
 });

@@ -2,9 +2,9 @@ import { expect, test } from 'vitest';
 import { withOptions } from '../../../test/make/options.ts';
 import { listener } from '../../../test/make/table.ts';
 import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { allPrepared } from '../../../test/make/unprepared.ts';
 import { serviceKey } from '../../core/model/names.ts';
 import type { Listener } from '../../core/traffic/table.ts';
-import { allPrepared } from '../../../test/make/unprepared.ts';
 
 test('a namespace with a connection in each of four old workers waits, and its listener takes connections; another gets its settings', async () => {
   await using rig = await startRig({ nodes: 1 });
