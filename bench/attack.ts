@@ -134,7 +134,7 @@ async function startWays(
     idleSeconds: 10_800,
     host: { clientsOf: async () => new Map() },
     gate: sceneGate(),
-    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
+    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: allAnswer,
     primary: () => [],
   });

@@ -132,7 +132,7 @@ async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDi
     silenceMs: 15_000,
     idleSeconds: 10_800,
     gate: sceneGate(),
-    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
+    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: allAnswer,
     own: () => new Map(),
     primary: () => [],

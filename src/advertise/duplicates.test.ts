@@ -134,7 +134,7 @@ const probeWith = (exec: Exec, clock = virtualClock()): { probe: DuplicateProbe;
   probe: makeDuplicateProbe({
     exec,
     clock,
-    links: { linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }) },
+    links: { linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }) },
   }),
   clock,
 });

@@ -11,7 +11,7 @@ const lifetime = new AbortController();
 afterAll(() => lifetime.abort());
 
 /** The link of 192.0.2.0/24; 203.0.113.0/24 is on no link. */
-const lan = { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' };
+const lan = { name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 };
 
 type AdvertiserRig = {
   readonly advertiser: Advertiser;

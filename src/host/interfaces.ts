@@ -32,6 +32,8 @@ export type NetworkInterface = {
   readonly index: number;
   /** Its Ethernet address as `02:00:…`; `undefined` if it is not an Ethernet interface. */
   readonly mac: string | undefined;
+  /** In bytes. */
+  readonly mtu: number;
   /** It is set up (IFF_UP), with or without a carrier. */
   readonly isUp: boolean;
   /** It is up and has a carrier. */
@@ -45,6 +47,7 @@ type ListedInterface = {
   readonly ifindex?: number;
   readonly link_type?: string;
   readonly address?: string;
+  readonly mtu?: number;
   readonly flags?: readonly string[];
   readonly addr_info?: readonly {
     readonly local?: string;
@@ -71,6 +74,7 @@ export function decodeInterfaces(json: string): readonly NetworkInterface[] {
     name: listed.ifname ?? '',
     index: listed.ifindex ?? 0,
     mac: listed.link_type === 'ether' ? listed.address : undefined,
+    mtu: listed.mtu ?? 0,
     isUp: listed.flags?.includes('UP') ?? false,
     isRunning:
       ['UP', 'LOWER_UP'].every((flag) => listed.flags?.includes(flag)) && !listed.flags?.includes('NO-CARRIER'),

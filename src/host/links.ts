@@ -30,7 +30,9 @@ export function makeLinks(view: () => Pick<NetworkView, 'interfaces' | 'present'
   return {
     linkOf: (address) => {
       const link = linkFinder(view().interfaces)(address);
-      return link?.mac === undefined ? undefined : { name: link.name, index: link.index, mac: link.mac };
+      if (link?.mac === undefined) return undefined;
+      const { name, index, mac, mtu } = link;
+      return { name, index, mac, mtu };
     },
     onStaleNeighbours: subscribers.subscribe,
     noteUp: (indexes) => {

@@ -10,6 +10,7 @@ const networkInterface = (name: string, index: number, rest: Partial<NetworkInte
   name,
   index,
   mac,
+  mtu: 1_500,
   isUp: true,
   isRunning: true,
   addresses: [],

@@ -43,6 +43,7 @@ function interfacesIn(done: readonly string[]): readonly object[] {
   const eth0 = {
     ifindex: 2,
     link_type: 'ether',
+    mtu: 1_500,
     address: '02:00:00:00:00:01',
     addr_info: [{ local: '198.51.100.1', prefixlen: 24 }],
   };
@@ -131,13 +132,13 @@ test('the link of an address is known while another address is being added', asy
   await network.refresh(signal);
   const [address] = addressesOf('198.51.100.7').values();
   const lookUp = (): unknown => address && network.links.linkOf(address);
-  expect(lookUp()).toEqual({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' });
+  expect(lookUp()).toEqual({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 });
   const adding = placement.add(addressesOf('192.0.2.50'), signal);
   let during = lookUp();
   while (!done.includes('record')) await Promise.resolve();
   during = lookUp();
   await adding;
-  expect([during, lookUp()]).toEqual([lookUp(), { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }]);
+  expect([during, lookUp()]).toEqual([lookUp(), { name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }]);
 });
 
 test('an existing address causes no command', async () => {

@@ -10,6 +10,7 @@ import { makeNat } from '../dataplane/nat/nat.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
 import { makeAnswerProbe } from '../dataplane/direct/answer-probe.ts';
 import { makeAnsweringNodes } from '../dataplane/direct/answering-nodes.ts';
+import { makeMtuProbe } from '../dataplane/direct/mtu-probe.ts';
 import { makeDirect } from '../dataplane/direct/direct.ts';
 import { readAnsweringNodes } from '../state/answering-nodes.ts';
 import { makeGate } from '../health/gate.ts';
@@ -120,6 +121,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     linkOf: (address) => links.linkOf(address),
     answering: makeAnsweringNodes({
       probe: makeAnswerProbe({ exec, clock }),
+      mtuProbe: makeMtuProbe({ exec, clock }),
       record: await readAnsweringNodes({ path: paths.answeringNodes, files, log }),
       clock,
       log: log.child({ part: 'direct' }),

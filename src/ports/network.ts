@@ -29,8 +29,8 @@ export type HostNetwork = {
   watch(onChange: () => void, signal: AbortSignal): Promise<void>;
 };
 
-/** An Ethernet interface, with the kernel's number for it; `mac` as `02:00:…`. */
-export type Link = { readonly name: string; readonly index: number; readonly mac: string };
+/** An Ethernet interface, with the kernel's number for it; `mac` as `02:00:…`, `mtu` in bytes. */
+export type Link = { readonly name: string; readonly index: number; readonly mac: string; readonly mtu: number };
 
 /** Where neighbours find the addresses of this host. */
 export type Links = {

@@ -7,7 +7,7 @@ export const allAnswer: AnsweringNodes = {
   keep: () => undefined,
   setPaths: () => undefined,
   silent: () => new Set(),
-  crossing: () => new Set(),
+  obstacles: () => new Map(),
   subscribe: () => () => undefined,
   run: untilAborted,
 };

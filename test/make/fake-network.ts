@@ -33,7 +33,7 @@ export type FakeNetwork = {
 };
 
 /** The link of the addresses in `lan`. */
-const lanLink: Link = { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' };
+const lanLink: Link = { name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 };
 
 /** `step` is awaited before each change; if it throws, the host stays as it was. `lan`: the subnets of the only link. */
 export function makeFakeNetwork({

@@ -86,7 +86,7 @@ function start(gate: Gate): void {
     silenceMs: 1_000,
     idleSeconds: 7_500,
     gate,
-    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
+    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: allAnswer,
     own: () => new Map(),
     primary: () => [],

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { sceneGate } from '../make/scene-gate.ts';
-import { addressesOf, node as tableNode, tableOf } from '../make/table.ts';
+import { addressesOf, addressOf, node as tableNode, tableOf } from '../make/table.ts';
 import { arrivals, countArrivals, type DirectLab, startDirectLab } from './direct-lab.ts';
 import { patience } from './patience.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
@@ -22,8 +22,11 @@ import type { Proxy } from '../../src/ports/proxy.ts';
 import type { Steering } from '../../src/ports/steering.ts';
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
+import { makeAnswerProbe } from '../../src/dataplane/direct/answer-probe.ts';
+import { makeAnsweringNodes } from '../../src/dataplane/direct/answering-nodes.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
 import { allPrepared } from '../make/unprepared.ts';
+import { makeMtuProbe } from '../../src/dataplane/direct/mtu-probe.ts';
 
 /*
  * HAProxy, the steering and direct on one host, in front of nodes that serve an address only from some moment on: the dataplane
@@ -57,13 +60,31 @@ export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}
     silenceMs: 15_000,
     idleSeconds: 10_800,
     gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: gate.subscribe }),
-    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
+    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: { ...allAnswer, has: () => nodes.areProven },
     own: () => new Map(),
     primary: () => [],
     lifetime: lifetime.signal,
     ...more,
   });
+}
+
+/** A process that probes the nodes, on its LAN device as it is. */
+export async function startProbing(): Promise<void> {
+  const { balancer } = lab;
+  const read = async (file: string): Promise<string> =>
+    (await balancer.exec('cat', `/sys/class/net/eth0/${file}`)).trim();
+  const [index, mac, mtu] = [Number(await read('ifindex')), await read('address'), Number(await read('mtu'))];
+  const own = new Map(['192.0.2.2', '2001:db8::2'].map((text) => [text, addressOf(text)]));
+  const deps = { exec: balancer.execPort, clock: systemClock };
+  const answering = makeAnsweringNodes({
+    ...deps,
+    probe: makeAnswerProbe(deps),
+    mtuProbe: makeMtuProbe(deps),
+    record: { known: new Set(), write: async () => undefined },
+    log: recordLog(),
+  });
+  startDirect({ answering, linkOf: () => ({ name: 'eth0', index, mac, mtu }), own: () => own });
 }
 
 beforeAll(async () => {

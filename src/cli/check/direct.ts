@@ -109,7 +109,8 @@ async function compareMtus(links: readonly string[], files: Files): Promise<read
   return [
     {
       found: `unequal MTUs: ${Array.from(mtus, ([link, mtu]) => `${link} ${mtu}`).join(', ')}`,
-      advice: 'packets that are larger than the smaller MTU are lost: set the same MTU on these interfaces',
+      advice:
+        'packets that are larger than the smaller MTU are lost: set the same MTU on these interfaces; without the annotation furiwake.dev/dataplane, run uses no node behind the smaller one',
     },
   ];
 }

@@ -48,7 +48,7 @@ export async function findNextHops(
     isOwn: ({ text }) => network.addresses().own.has(text),
     linkOf,
     isAnswering: (node) => answering.get(node) !== undefined,
-    isCrossing: () => false,
+    measured: () => undefined,
     isUnheard: () => false,
   });
   return nodes.flatMap(({ name, addresses }) =>

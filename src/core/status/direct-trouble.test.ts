@@ -54,6 +54,14 @@ test.each<[words: string, known: Known]>([
     { n1: { obstacle: 'unheard' }, n2: { obstacle: 'crossing' }, n3: { obstacle: 'unheard' } },
   ],
   [
+    'the MTU of n1, n2 is 1396 to 1403, not 1500, the MTU of n3 is 1501 or more, not 1500 as that of the load-balancer host: direct would lose large packets, so set the same MTU',
+    {
+      n1: { obstacle: { least: 1_396, most: 1_403, lan: 1_500 } },
+      n2: { obstacle: { least: 1_396, most: 1_403, lan: 1_500 } },
+      n3: { obstacle: { least: 1_501, most: undefined, lan: 1_500 } },
+    },
+  ],
+  [
     'kube-proxy on n1, n2, n3 does not answer at port 10256: open the port to the load-balancer host',
     { n1: { obstacle: 'noAnswer' }, n2: { obstacle: 'noAnswer' }, n3: { obstacle: 'noAnswer' } },
   ],

@@ -2,7 +2,7 @@ import type { AssignedAddress } from '../addresses/assignment.ts';
 import type { Family } from '../ip/ip.ts';
 import { dataplaneAnnotation, kubeProxyHealthPort } from '../model/contract.ts';
 import type { NodeName } from '../model/names.ts';
-import type { HostReport } from '../traffic/report.ts';
+import type { HostReport, UnequalMtu } from '../traffic/report.ts';
 import { addressOfNode, listenerKey, type Listeners, type TrafficTable } from '../traffic/table.ts';
 import { nodeNames } from './node-states.ts';
 
@@ -43,6 +43,7 @@ const obstacles = [
   'offLink',
   'noAnswer',
   'crossing',
+  'unequalMtu',
   'unheard',
   'unproven',
 ] as const;
@@ -65,20 +66,26 @@ export function directTrouble({
         if (obstacle === 'noTable') return obstacle;
         if (state === 'drain') return 'drained';
         const verdict = health.get(name)?.[family] ?? 'up';
-        return verdict === 'up' ? (obstacle ?? 'unproven') : verdict;
+        if (verdict !== 'up') return verdict;
+        return typeof obstacle === 'object' ? 'unequalMtu' : (obstacle ?? 'unproven');
       },
     );
+    const mtuOf = (name: NodeName): readonly (readonly [NodeName, UnequalMtu])[] => {
+      const obstacle = directObstacles.get(name)?.[family];
+      return typeof obstacle === 'object' ? [[name, obstacle]] : [];
+    };
     return obstacles
       .flatMap((obstacle) => {
         const those = found.get(obstacle)?.map(({ name }) => name) ?? [];
-        return those.length === 0 ? [] : [wordsFor(obstacle, those)];
+        if (those.length === 0) return [];
+        return [obstacle === 'unequalMtu' ? mtuWords(those.flatMap(mtuOf)) : wordsFor(obstacle, those)];
       })
       .join('; ');
   };
   return { 4: troubleOf(4), 6: troubleOf(6) };
 }
 
-function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
+function wordsFor(obstacle: Exclude<Obstacle, 'unequalMtu'>, nodes: readonly NodeName[]): string {
   const names = nodeNames(nodes);
   const [is, has] = nodes.length === 1 ? ['is', 'has'] : ['are', 'have'];
   switch (obstacle) {
@@ -101,4 +108,14 @@ function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
     case 'unproven':
       return `kube-proxy on ${names} has not shown a sync since the publication: read its log`;
   }
+}
+
+/** `the MTU of n1, n2 is 1400, not 1500 …`: the nodes by MTU. */
+function mtuWords(mtus: readonly (readonly [NodeName, UnequalMtu])[]): string {
+  const groups = Map.groupBy(mtus, ([, { least, most, lan }]) => {
+    const range = most === undefined ? `${least} or more` : most === least ? String(least) : `${least} to ${most}`;
+    return `${range}, not ${lan}`;
+  });
+  const all = Array.from(groups, ([text, those]) => `the MTU of ${nodeNames(those.map(([name]) => name))} is ${text}`);
+  return `${all.join(', ')} as that of the load-balancer host: direct would lose large packets, so set the same MTU`;
 }

@@ -40,7 +40,13 @@ export type NodeHealth = 'up' | 'unhealthy' | 'silent';
  * `crossing`: this host is its gateway, and drops its answers to clients outside the LAN.
  * `unheard`: it is not shown to answer clients itself, although it was probed or kube-proxy serves a listener that waits for that.
  */
-export type DirectObstacle = 'noTable' | 'thisHost' | 'offLink' | 'noAnswer' | 'crossing' | 'unheard';
+export type DirectObstacle = 'noTable' | 'thisHost' | 'offLink' | 'noAnswer' | 'crossing' | UnequalMtu | 'unheard';
+
+/**
+ * The MTU of a node, or of the link to it, is not that of the LAN of the clients (`lan`): packets are handed on as they are, so large ones
+ * would be lost. In bytes; `most` is `undefined` where only `least` is known.
+ */
+export type UnequalMtu = { readonly least: number; readonly most: number | undefined; readonly lan: number };
 
 /** By node and family. */
 export type DirectObstacles = ReadonlyMap<NodeName, { readonly 4?: DirectObstacle; readonly 6?: DirectObstacle }>;

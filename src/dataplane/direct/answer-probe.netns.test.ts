@@ -35,7 +35,8 @@ async function pathsTo(vip: string, port: number | undefined): Promise<readonly 
   const address = addressOf(isV6 ? '2001:db8::2' : '192.0.2.2');
   return await Promise.all(
     lab.nodes.map(async (node) => ({
-      link: { index, mac, address },
+      link: { index, mac, mtu: 1_500, address },
+      nodeAddress: addressOf(isV6 ? node.ip6 : node.ip4),
       nodeMac: (await node.exec('cat', '/sys/class/net/eth0/address')).trim(),
       vip: addressOf(vip),
       port,

@@ -1,13 +1,16 @@
 import { type Family, type Ip, ipOf } from '../../core/ip/ip.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
-import { tcpFrame, udpFrame } from './probe-frames.ts';
+import type { MeasuredPath } from './mtu-probe.ts';
+import { decodeFrame, tcpFrame, udpFrame } from './probe-frames.ts';
+import { probeScript } from './probe-script.ts';
 
 /** The way of packets from this host over the link to a node, and from the node back to this host. */
 export type ProbedPath = {
   /** Of the interface of this host on the node's link, with an address of this host on it. */
-  readonly link: { readonly index: number; readonly mac: string; readonly address: Ip };
+  readonly link: MeasuredPath['link'];
   readonly nodeMac: string;
+  readonly nodeAddress: Ip;
   readonly vip: Ip;
   /** Of a TCP listener on the VIP that has no source ranges; `undefined`: no listener is asked. */
   readonly port: number | undefined;
@@ -52,44 +55,14 @@ const graceMs = 50;
 /** Longer than perl needs to start, and the window. */
 const startMs = 5_000;
 
-/*
- * perl opens the packet socket, with a filter in the kernel (BPF): of all packets of the host it sees only SYN-ACKs and
- * datagrams to the ports of the probe, none that it has sent itself, or that are for another host. It sends a frame for each line, prints how many it has sent, and prints what it receives in hex.
- */
-const script = String.raw`
-use strict;
-$| = 1;
-socket(my $link, 17, 3, unpack("S", pack("n", 3))) or die "packet socket: $!\n";          # AF_PACKET, SOCK_RAW, ETH_P_ALL
-my @program = map { pack("SCCL", @$_) } (
-  [0x28, 0, 0, 12], [0x15, 0, 5, 0x0800],                                                   # IPv4?
-  [0x28, 0, 0, 20], [0x45, 13, 0, 0x1fff], [0xb1, 0, 0, 14], [0x30, 0, 0, 23], [0x05, 0, 0, 3],  # not a later fragment
-  [0x15, 0, 9, 0x86dd], [0x01, 0, 0, 40], [0x30, 0, 0, 20],                                 # IPv6?
-  [0x15, 4, 0, 17], [0x15, 0, 5, 6], [0x50, 0, 0, 27], [0x54, 0, 0, 0x17], [0x15, 0, 2, 0x12],  # UDP, or TCP with SYN and ACK
-  [0x48, 0, 0, 16], [0x35, 1, 0, ${firstPort}], [0x06, 0, 0, 0], [0x06, 0, 0, 96],          # to a port of the probe
-);
-my $program = join "", @program;
-setsockopt($link, 1, 26, pack("Sx6P", scalar @program, $program)) or die "socket filter: $!\n";  # SO_ATTACH_FILTER
-setsockopt($link, 1, 33, pack("l", 1 << 20));                                             # SO_RCVBUFFORCE
-print "ready\n";
-my $waiting = "";
-vec($waiting, fileno($_), 1) = 1 for $link, *STDIN;
-while (1) {
-  select(my $readable = $waiting, undef, undef, undef);
-  if (vec($readable, fileno(STDIN), 1)) {
-    sysread(STDIN, my $text, 1 << 20) or exit;
-    $text .= $_ while substr($text, -1) ne "\n" && sysread(STDIN, $_, 1 << 20);
-    my @lines = split /\n/, $text;
-    for (@lines) {
-      my ($index, $frame) = split;
-      my $ethertype = hex(substr($frame, 24, 4));
-      send($link, pack("H*", $frame), 0, pack("SnlSCCx8", 17, $ethertype, $index, 0, 0, 6));
-    }
-    print "sent ", scalar(@lines), "\n";
-  }
-  next unless vec($readable, fileno($link), 1) && defined(my $from = recv($link, $_, 96, 0));
-  print unpack("H*", $_), "\n" if unpack("x10 C", $from) == 0;                                # PACKET_HOST
-}
-`;
+/** SYN-ACKs and datagrams to the ports of the probe. */
+const script = probeScript([
+  [0x28, 0, 0, 12], [0x15, 0, 5, 0x08_00], // IPv4?
+  [0x28, 0, 0, 20], [0x45, 13, 0, 0x1f_ff], [0xb1, 0, 0, 14], [0x30, 0, 0, 23], [0x05, 0, 0, 3], // not a later fragment
+  [0x15, 0, 9, 0x86_dd], [0x01, 0, 0, 40], [0x30, 0, 0, 20], // IPv6?
+  [0x15, 4, 0, 17], [0x15, 0, 5, 6], [0x50, 0, 0, 27], [0x54, 0, 0, 0x17], [0x15, 0, 2, 0x12], // UDP, or TCP with SYN and ACK
+  [0x48, 0, 0, 16], [0x35, 1, 0, firstPort], [0x06, 0, 0, 0], [0x06, 0, 0, 96], // to a port of the probe
+]); // prettier-ignore
 
 export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clock }): AnswerProbe {
   const { exec, clock } = deps;
@@ -129,8 +102,8 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
       }
     };
     const receive = async (text: string): Promise<void> => {
-      const { mac, source, target, port } = decodeFrame(text);
-      const index = port - firstPort;
+      const { mac, source, target, segment } = decodeFrame(text);
+      const index = segment.readUInt16BE(2) - firstPort; // the target port
       const path = probed[index];
       if (path === undefined || source.text !== path.vip.text || mac === path.link.mac) return; // of another source, or a reflection
       if (target.text === far[target.family].text) crossing.add(path);
@@ -162,25 +135,5 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
     if (isEarly) throw new ExecError('perl', await perl.exited, perl.takeErrors());
     isOver.abort();
     return { answered, crossing };
-  };
-}
-
-/** The ends of an Ethernet frame, in hex, with a TCP segment or a datagram: both addresses, the MAC of the source, the port of the target. */
-function decodeFrame(frame: string): {
-  readonly mac: string;
-  readonly source: Ip;
-  readonly target: Ip;
-  readonly port: number;
-} {
-  const isV4 = frame.slice(24, 28) === '0800';
-  const part = (at: number, bytes: number): string => frame.slice(2 * at, 2 * (at + bytes));
-  const segmentAt = isV4 ? 14 + 4 * Number.parseInt(frame[29] ?? '0', 16) : 14 + 40;
-  const addressAt = (at: number): Ip =>
-    isV4 ? ipOf(4, BigInt(`0x${part(at, 4)}`)) : ipOf(6, BigInt(`0x${part(at, 16)}`));
-  return {
-    mac: (part(6, 6).match(/../g) ?? []).join(':'),
-    source: addressAt(isV4 ? 26 : 22),
-    target: addressAt(isV4 ? 30 : 38),
-    port: Number.parseInt(part(segmentAt + 2, 2), 16),
   };
 }

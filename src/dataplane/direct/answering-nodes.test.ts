@@ -3,12 +3,15 @@ import { runFor } from '../../../test/make/run-for.ts';
 import { addressOf } from '../../../test/make/table.ts';
 import { recordLog } from '../../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../../test/sim/virtual-clock.ts';
+import type { UnequalMtu } from '../../core/traffic/report.ts';
 import type { ProbedPath } from './answer-probe.ts';
+import type { MeasuredPath } from './mtu-probe.ts';
 import { type AnsweringNodes, makeAnsweringNodes } from './answering-nodes.ts';
 
 const path = (host: number): ProbedPath => ({
-  link: { index: 2, mac: '02:00:00:00:00:02', address: addressOf('192.0.2.2') },
+  link: { index: 2, mac: '02:00:00:00:00:02', mtu: 1_500, address: addressOf('192.0.2.2') },
   nodeMac: '02:00:00:00:00:11',
+  nodeAddress: addressOf('192.0.2.11'),
   vip: addressOf(`203.0.113.${host}`),
   port: 80,
 });
@@ -17,6 +20,7 @@ const [n1, n2] = [path(1), path(2)];
 let clock: VirtualClock;
 let answering: Set<ProbedPath>;
 let crossing: Set<ProbedPath>;
+let mtus: Map<MeasuredPath, UnequalMtu | 'equal'>;
 let probes: (readonly ProbedPath[])[];
 let written: (readonly string[])[];
 let failsToWrite: boolean;
@@ -24,7 +28,7 @@ let log = recordLog();
 
 beforeEach(() => {
   clock = virtualClock();
-  [answering, crossing, probes, written] = [new Set(), new Set(), [], []];
+  [answering, crossing, mtus, probes, written] = [new Set(), new Set(), new Map(), [], []];
   [failsToWrite, log] = [false, recordLog()];
 });
 
@@ -36,6 +40,7 @@ function make(known: readonly string[] = []): AnsweringNodes {
         new Set(paths.filter((each) => of.has(each)));
       return Promise.resolve({ answered: those(answering), crossing: those(crossing) });
     },
+    mtuProbe: () => Promise.resolve(mtus),
     record: {
       known: new Set(known),
       write: (hops) => {
@@ -108,13 +113,13 @@ test('a node whose answers cross this host is not used, and is used when they no
   const nodes = make(['n1 4']);
   const stop = new AbortController();
   const running = nodes.run(stop.signal).catch(() => undefined);
-  const state = (): unknown => [nodes.has('n1 4'), [...nodes.crossing()]];
+  const state = (): unknown => [nodes.has('n1 4'), [...nodes.obstacles()]];
   nodes.setPaths(new Map([['n1 4', n1]]));
   await clock.advance(1_000);
   expect(state()).toEqual([true, []]);
   crossing.add(n1);
   await clock.advance(300_000);
-  expect([state(), written]).toEqual([[false, ['n1 4']], [[]]]);
+  expect([state(), written]).toEqual([[false, [['n1 4', 'crossing']]], [[]]]);
   crossing.delete(n1);
   await clock.advance(60_000);
   expect([state(), written]).toEqual([
@@ -125,6 +130,35 @@ test('a node whose answers cross this host is not used, and is used when they no
   await clock.advance(300_000);
   nodes.keep(new Set());
   expect(state()).toEqual([false, []]);
+  stop.abort();
+  await running;
+});
+
+test('a node with another MTU is not used until it, or the link, has the same; silence proves nothing', async () => {
+  answering.add(n1);
+  const nodes = make(['n1 4']);
+  const stop = new AbortController();
+  const running = nodes.run(stop.signal).catch(() => undefined);
+  const state = (): unknown => [nodes.has('n1 4'), nodes.obstacles().get('n1 4')];
+  const small = { least: 1_396, most: 1_403, lan: 1_500 };
+  mtus.set(n1, small);
+  nodes.setPaths(new Map([['n1 4', n1]]));
+  await clock.advance(1_000);
+  expect(state()).toEqual([false, small]);
+  mtus.clear();
+  await clock.advance(120_000);
+  expect(state()).toEqual([false, small]);
+  const before = probes.length;
+  const narrow = { ...n1, link: { ...n1.link, mtu: 1_400 } };
+  [answering, mtus] = [new Set([narrow]), new Map([[narrow, 'equal']])];
+  nodes.setPaths(new Map([['n1 4', narrow]]));
+  await clock.advance(1_000);
+  expect([state(), probes.length - before]).toEqual([[true, undefined], 1]);
+  answering = new Set([n1]); // a node that is used is probed at once when the link changes, too
+  mtus.set(n1, small);
+  nodes.setPaths(new Map([['n1 4', n1]]));
+  await clock.advance(1_000);
+  expect(state()).toEqual([false, small]);
   stop.abort();
   await running;
 });

@@ -5,14 +5,19 @@ import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSubscribers } from '../../async/subscribers.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
+import type { DirectObstacle, UnequalMtu } from '../../core/traffic/report.ts';
 import type { AnswerProbe, ProbedPath } from './answer-probe.ts';
+import type { MtuProbe } from './mtu-probe.ts';
 
 /** A node in one family: `n1 4`. */
 type Hop = string;
 
+/** What a probe finds that keeps packets from a node. */
+type ProbedObstacle = Extract<DirectObstacle, 'crossing' | UnequalMtu>;
+
 /**
  * The nodes that were shown to answer clients themselves, see {@link AnswerProbe}. Once shown, a node counts as such until it
- * leaves the cluster, or this host becomes its gateway: it is a property of the LAN, and a flow must not lose its node because a Pod
+ * leaves the cluster, or an obstacle is found: it is a property of the LAN, and a flow must not lose its node because a Pod
  * is slow.
  */
 export type AnsweringNodes = {
@@ -21,14 +26,14 @@ export type AnsweringNodes = {
   keep(hops: ReadonlySet<Hop>): void;
   /**
    * A path to each node that can be probed now. Those that are not shown to answer are probed, after growing waits; the others
-   * now and then, whether their answers cross this host.
+   * now and then, for obstacles, and when the MTU of the link changes.
    */
   setPaths(paths: ReadonlyMap<Hop, ProbedPath>): void;
   /** Hops that were probed in vain. */
   silent(): ReadonlySet<Hop>;
-  /** Hops whose answers to clients outside their LAN cross this host, which drops them: `has` is false. */
-  crossing(): ReadonlySet<Hop>;
-  /** Calls `listener` after each change of `has`, `silent` or `crossing`; returns a function that ends the subscription. */
+  /** Hops with an obstacle: `has` is false. */
+  obstacles(): ReadonlyMap<Hop, ProbedObstacle>;
+  /** Calls `listener` after each change of `has`, `silent` or `obstacles`; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
   /** Probes and records until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -52,11 +57,12 @@ type Attempt = { dueMs: number; failures: number; readonly backoff: Backoff };
 
 export function makeAnsweringNodes(deps: {
   readonly probe: AnswerProbe;
+  readonly mtuProbe: MtuProbe;
   readonly record: AnsweringNodesRecord;
   readonly clock: Clock;
   readonly log: Log;
 }): AnsweringNodes {
-  const { probe, record, clock, log } = deps;
+  const { probe, mtuProbe, record, clock, log } = deps;
   const { subscribe, tell } = makeSubscribers();
   const due = makeLatch();
   let known: ReadonlySet<Hop> = record.known;
@@ -65,22 +71,27 @@ export function makeAnsweringNodes(deps: {
   const attempts = new Map<Hop, Attempt>();
   /** When each node that is shown to answer is probed again, monotonic ms. */
   const again = new Map<Hop, number>();
-  let crossing: ReadonlySet<Hop> = new Set();
+  let obstacles: ReadonlyMap<Hop, ProbedObstacle> = new Map();
   const dueMs = (hop: Hop): number => (known.has(hop) ? again.get(hop) : attempts.get(hop)?.dueMs) ?? 0;
 
   const probeAll = async (signal: AbortSignal): Promise<void> => {
     const nowMs = clock.monotonic();
     const probed = [...paths].filter(([hop]) => dueMs(hop) <= nowMs);
     if (probed.length === 0) return;
-    const found = await probe(
-      probed.map(([, path]) => path),
-      signal,
-    );
-    const hopsOf = (those: ReadonlySet<ProbedPath>): readonly Hop[] =>
-      probed.flatMap(([hop, path]) => (those.has(path) ? hop : []));
-    const asked = new Set(probed.map(([hop]) => hop));
-    crossing = new Set([...[...crossing].filter((hop) => !asked.has(hop)), ...hopsOf(found.crossing)]);
-    const shown = new Set([...known, ...hopsOf(found.answered)].filter((hop) => !crossing.has(hop)));
+    const those = probed.map(([, path]) => path);
+    const [{ answered, crossing }, mtus] = await Promise.all([probe(those, signal), mtuProbe(those, signal)]);
+    const next = new Map(obstacles);
+    const shown = new Set(known);
+    for (const [hop, path] of probed) {
+      const mtu = mtus.get(path) ?? obstacles.get(hop); // silence proves nothing
+      const isUnequal = typeof mtu === 'object' && mtu.lan === path.link.mtu;
+      const obstacle = crossing.has(path) ? 'crossing' : isUnequal ? mtu : undefined;
+      if (obstacle === undefined) next.delete(hop);
+      else next.set(hop, obstacle);
+      if (obstacle !== undefined) shown.delete(hop);
+      else if (answered.has(path)) shown.add(hop);
+    }
+    obstacles = next;
     if (shown.size !== known.size || [...shown].some((hop) => !known.has(hop))) known = shown;
     for (const [hop] of probed) {
       if (known.has(hop)) {
@@ -101,14 +112,16 @@ export function makeAnsweringNodes(deps: {
     keep: (hops) => {
       for (const hop of attempts.keys()) if (!hops.has(hop)) attempts.delete(hop);
       for (const hop of again.keys()) if (!hops.has(hop)) again.delete(hop);
-      crossing = new Set([...crossing].filter((hop) => hops.has(hop)));
+      obstacles = new Map([...obstacles].filter(([hop]) => hops.has(hop)));
       const kept = [...known].filter((hop) => hops.has(hop));
       if (kept.length < known.size) known = new Set(kept);
       if (known !== recorded) due.set();
     },
     setPaths: (next) => {
-      for (const hop of next.keys()) {
-        if (paths.has(hop)) continue;
+      for (const [hop, { link }] of next) {
+        const before = paths.get(hop);
+        if (before?.link.mtu === link.mtu) continue;
+        if (before !== undefined) again.delete(hop);
         // It may have waited for long while there was nothing to probe it with.
         const attempt = attempts.get(hop);
         if (attempt !== undefined) attempt.dueMs = Math.min(attempt.dueMs, clock.monotonic() + waits.firstMs);
@@ -118,7 +131,7 @@ export function makeAnsweringNodes(deps: {
     },
     silent: () =>
       new Set([...attempts].filter(([, { failures }]) => failures >= attemptsToSilence).map(([hop]) => hop)),
-    crossing: () => crossing,
+    obstacles: () => obstacles,
     subscribe,
     run: async (signal) => {
       const alarm = makeAlarm({ clock, signal, ring: () => due.set() });

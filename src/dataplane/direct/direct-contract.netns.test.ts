@@ -63,7 +63,8 @@ directContract('the kernel', async () => {
         listeners = next;
       },
     }),
-    linkOf: ({ text }) => (isOnLink || text === vip ? { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' } : undefined),
+    linkOf: ({ text }) =>
+      isOnLink || text === vip ? { name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 } : undefined,
     answering: allAnswer,
     own: () => new Map(),
     primary: () => [],

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addressOf, listener, nodeName } from '../../../test/make/table.ts';
+import { listener, nodeName } from '../../../test/make/table.ts';
 import { serveVips, setGateway } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import {
@@ -12,12 +12,8 @@ import {
   nodes,
   port,
   program,
-  startDirect,
+  startProbing,
 } from '../../../test/netns/stand-in-rig.ts';
-import { recordLog } from '../../../test/sim/observers.ts';
-import { systemClock } from '../../main/node/clock.ts';
-import { makeAnswerProbe } from './answer-probe.ts';
-import { type AnsweringNodes, makeAnsweringNodes } from './answering-nodes.ts';
 
 /*
  * A site whose load-balancer host is the gateway of the nodes: their answers to clients outside the LAN return to the host. The
@@ -26,22 +22,6 @@ import { type AnsweringNodes, makeAnsweringNodes } from './answering-nodes.ts';
  */
 const stop = new AbortController();
 let running: Promise<void>;
-let answering: AnsweringNodes;
-
-async function probeNodes(): Promise<void> {
-  const { balancer } = lab;
-  const read = async (file: string): Promise<string> =>
-    (await balancer.exec('cat', `/sys/class/net/eth0/${file}`)).trim();
-  const link = { name: 'eth0', index: Number(await read('ifindex')), mac: await read('address') };
-  const own = new Map(['192.0.2.2', '2001:db8::2'].map((text) => [text, addressOf(text)]));
-  answering = makeAnsweringNodes({
-    probe: makeAnswerProbe({ exec: balancer.execPort, clock: systemClock }),
-    record: { known: new Set(), write: async () => undefined },
-    clock: systemClock,
-    log: recordLog(),
-  });
-  startDirect({ answering, linkOf: () => link, own: () => own });
-}
 
 beforeAll(async () => {
   nodes.areOpen = true;
@@ -50,7 +30,7 @@ beforeAll(async () => {
   chain forward { type filter hook forward priority 0; ct state invalid drop; }
 }`);
   await setGateway(lab, 'balancer');
-  await probeNodes();
+  await startProbing();
 });
 afterAll(async () => {
   stop.abort();

@@ -45,7 +45,7 @@ function startDirect(): void {
     idleSeconds: 10_800,
     host: makeHost({ ...common, exec }),
     gate: sceneGate({ isOpen: () => isOpen }),
-    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
+    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: allAnswer,
     own: () => new Map(),
     primary: () => [],

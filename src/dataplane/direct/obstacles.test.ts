@@ -9,13 +9,15 @@ test('each node and family has the obstacle that an administrator must remove fi
     node('mute', '192.0.2.13'),
     node('unheard', '192.0.2.15'),
     node('routed', '192.0.2.16'),
+    node('small', '192.0.2.17'),
     node('own', '192.0.2.14'),
   ];
+  const small = { least: 1_396, most: 1_403, lan: 1_500 };
   const found = findObstacles(new Map(nodes.map((each) => [each.name, each])), {
     isOwn: ({ text }) => text === '192.0.2.14',
     linkOf: ({ text }) => (text.startsWith('198.') ? undefined : 'eth0'),
     isAnswering: (name) => name !== 'mute' && name !== 'far',
-    isCrossing: (name) => name === 'routed',
+    measured: (name) => (name === 'routed' ? 'crossing' : name === 'small' ? small : undefined),
     isUnheard: (name, family) => name === 'routed' || (name === 'unheard' && family === 4),
   });
   expect(Object.fromEntries(found)).toEqual({
@@ -23,6 +25,7 @@ test('each node and family has the obstacle that an administrator must remove fi
     mute: { 4: 'noAnswer' },
     unheard: { 4: 'unheard' },
     routed: { 4: 'crossing' },
+    small: { 4: small },
     own: { 4: 'thisHost' },
   });
 });

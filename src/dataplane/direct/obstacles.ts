@@ -10,8 +10,8 @@ export function findObstacles(
     readonly isOwn: (address: Ip) => boolean;
     readonly linkOf: (address: Ip) => string | undefined;
     readonly isAnswering: (node: NodeName) => boolean;
-    /** Answers of the node to clients outside its LAN cross this host. */
-    readonly isCrossing: (node: NodeName, family: Ip['family']) => boolean;
+    /** What probes, and the MTUs of this host, show. */
+    readonly measured: (node: NodeName, family: Ip['family']) => DirectObstacle | undefined;
     /** Only that the node is not shown to answer clients itself (`AnsweringNodes`) keeps packets from it. */
     readonly isUnheard: (node: NodeName, family: Ip['family']) => boolean;
   },
@@ -25,11 +25,7 @@ export function findObstacles(
           ? 'offLink'
           : !host.isAnswering(name)
             ? 'noAnswer'
-            : host.isCrossing(name, address.family)
-              ? 'crossing'
-              : host.isUnheard(name, address.family)
-                ? 'unheard'
-                : undefined;
+            : (host.measured(name, address.family) ?? (host.isUnheard(name, address.family) ? 'unheard' : undefined));
       if (obstacle !== undefined) found.set(name, { ...found.get(name), [address.family]: obstacle });
     }
   return found;

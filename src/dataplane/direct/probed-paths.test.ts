@@ -5,7 +5,7 @@ import { probedPaths } from './probed-paths.ts';
 const tcp = { protocol: 'TCP', isPublished: true } as const;
 const web = directListener('203.0.113.1', 80, tcp);
 const mail = directListener('203.0.113.2', 25, tcp);
-const lan = { name: 'eth0', index: 2, mac: '02:00:00:00:00:02' };
+const lan = { name: 'eth0', index: 2, mac: '02:00:00:00:00:02', mtu: 1_500 };
 const own = [addressOf('198.51.100.9'), addressOf('192.0.2.2')];
 
 const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12', '2001:db8::12')];

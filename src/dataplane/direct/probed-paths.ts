@@ -68,7 +68,8 @@ export function probedPaths(host: {
     const vip = vips[family];
     const target = isMissing ? targetOf(node, family) : vip && { vip, port: undefined };
     if (target === undefined) continue;
-    paths.set(hop, { link: { index: link.index, mac: link.mac, address: source }, nodeMac, ...target });
+    const { index, mac, mtu } = link;
+    paths.set(hop, { link: { index, mac, mtu, address: source }, nodeMac, nodeAddress: address, ...target });
   }
   return paths;
 }

@@ -1,7 +1,7 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import type { DirectObstacles } from '../../core/traffic/report.ts';
+import type { DirectObstacle, DirectObstacles, UnequalMtu } from '../../core/traffic/report.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
@@ -71,12 +71,15 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   const awaited = new Map<ListenerKey, Set<string>>();
   let planned = emptyTable.listeners;
   let isOpen: ProgramInput['isOpen'] = () => false;
+  /** Nodes on links whose MTU is less than that of another device on which packets of clients arrive. */
+  let narrow: ReadonlyMap<string, UnequalMtu> = new Map();
+  const measured = (hop: string): DirectObstacle | undefined => narrow.get(hop) ?? answering.obstacles().get(hop);
   const lookAgain = (): void => {
     awaited.clear();
     isOpen = (listener, node) => {
       if (!hasGateOpen(listener, node)) return false;
       const hop = hopKey(node, listener.address.family);
-      if (!listener.needsProof || answering.has(hop)) return true;
+      if (!listener.needsProof || (answering.has(hop) && !narrow.has(hop))) return true;
       awaited.set(listener.key, (awaited.get(listener.key) ?? new Set()).add(hop));
       return false;
     };
@@ -91,7 +94,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       isOwn,
       linkOf,
       isAnswering: (node) => gate.isAnswering(node),
-      isCrossing: (node, family) => answering.crossing().has(hopKey(node, family)),
+      measured: (node, family) => measured(hopKey(node, family)),
       isUnheard: (node, family) => unheard.has(hopKey(node, family)),
     });
 
@@ -115,7 +118,10 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       );
     },
     next: async (table, { isLost, isRefresh }, signal) => {
-      if (isRefresh) lookAgain();
+      if (isRefresh) {
+        lookAgain();
+        narrow = narrowHops(table.nodes, deps.linkOf, primary());
+      }
       for (const key of PersistentMap.changedKeys(planned, table.listeners)) awaited.delete(key);
       planned = table.listeners;
       const addresses = addressesOf(table.nodes);
@@ -160,4 +166,20 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
 
 function addressesOf(nodes: TrafficTable['nodes']): readonly Ip[] {
   return [...nodes.values()].flatMap(({ addresses }) => addresses);
+}
+
+/** The host may have LANs with different MTUs. Packets of clients arrive on each of them. */
+function narrowHops(
+  nodes: TrafficTable['nodes'],
+  linkOf: (address: Ip) => Link | undefined,
+  primary: readonly Ip[],
+): ReadonlyMap<string, UnequalMtu> {
+  const hops = [...nodes.values()].flatMap(({ name, addresses }) =>
+    addresses.flatMap((address) => {
+      const link = linkOf(address);
+      return link === undefined ? [] : [{ hop: hopKey(name, address.family), mtu: link.mtu }];
+    }),
+  );
+  const lan = Math.max(...hops.map(({ mtu }) => mtu), ...primary.flatMap((address) => linkOf(address)?.mtu ?? []));
+  return new Map(hops.flatMap(({ hop, mtu }) => (mtu < lan ? [[hop, { least: mtu, most: mtu, lan }] as const] : [])));
 }
