@@ -18,7 +18,7 @@ export type HostState = {
     | undefined;
 };
 
-/** A listener on a host: what is wanted, what is in force, and why they differ. */
+/** A listener on a host: the wanted policy, the one in force, and why they differ. */
 export type ListenerState = {
   /** By the last pass; `undefined`: it is to be removed. */
   readonly wanted: Listener | undefined;

@@ -30,14 +30,14 @@ export type Outcomes = {
   after(key: ListenerKey, isUncertain: boolean): ListenerState | undefined;
 };
 
-type Outcome = {
+type OpenOutcome = {
   readonly gap: Gap;
   /** In force in its place, with or without HAProxy. */
   readonly instead?: Pick<ListenerState, 'lacksProxy'> & { readonly held: Listener };
 };
 
 export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes {
-  const outcomes = new Map<ListenerKey, Outcome>();
+  const outcomes = new Map<ListenerKey, OpenOutcome>();
   const answered = new Map<ListenerKey, string>();
   /** What is known by now about listeners as they were before. */
   const known = new Map<ListenerKey, ListenerState>();
