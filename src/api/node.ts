@@ -11,7 +11,8 @@ export function projectNode(wire: Json): Node {
   const object = fieldsOf(wire);
   const metadata = fieldsOf(object['metadata']);
   const spec = fieldsOf(object['spec']);
-  const reported = listOf(fieldsOf(object['status'])['addresses']).map((item) => {
+  const status = fieldsOf(object['status']);
+  const reported = listOf(status['addresses']).map((item) => {
     const { type, address } = fieldsOf(item);
     return { type: textOf(type), ip: parseIp(textOf(address)) };
   });
@@ -23,6 +24,7 @@ export function projectNode(wire: Json): Node {
     addresses: ([4, 6] as const).flatMap((family) => candidates.find((ip) => ip.family === family) ?? []),
     allAddresses: reported.flatMap((entry) => entry.ip ?? []),
     podCidrs: textsOf(spec['podCIDRs']).flatMap((text) => parseCidr(text) ?? []),
+    bootId: optionalTextOf(fieldsOf(status['nodeInfo'])['bootID']),
     excluded: exclusionOf(metadata, spec),
   };
 }

@@ -198,6 +198,13 @@ test.each([
   expect(projectNode(wire).addresses.map((ip) => ip.text)).toEqual(expected);
 });
 
+test('the boot ID of a node is the one that its kubelet reported', () => {
+  const nodeInfo = { bootID: '0b1c', kernelVersion: '6.12' };
+  expect(projectNode({ status: { nodeInfo } }).bootId).toBe('0b1c');
+  for (const status of [{}, { nodeInfo: { bootID: 7 } }, { nodeInfo: null }])
+    expect(projectNode({ status }).bootId).toBeUndefined();
+});
+
 test('the Pod CIDRs of a node are those that can be read', () => {
   const podCIDRs = ['10.244.1.0/24', 'nonsense', 'fd00:10:244:1::/64'];
   const { podCidrs } = projectNode({ metadata: { name: 'n1' }, spec: { podCIDRs } });

@@ -91,7 +91,7 @@ function unanswered(tookMs: number): { clock: VirtualClock; gate: Gate; asked: r
   onTestFinished(() => stop.abort());
   void gate.run(stop.signal);
   const addresses = ['192.0.2.11', '2001:db8::11'].map((text) => ({ address: addressOf(text), isUp: true }));
-  gate.setNodes(new Map([[n1, addresses]]));
+  gate.setNodes(new Map([[n1, { bootId: undefined, addresses }]]));
   gate.setListeners(gated([[dns, 0]]));
   return { clock, gate, asked };
 }

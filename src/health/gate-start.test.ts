@@ -73,3 +73,30 @@ test('what the earlier table has open opens on a node that was silent at the sta
   await clock.advance(1_000);
   expect(gate.isOpen(dns, n1)).toBe(true);
 });
+
+test('a node that rebooted while furiwake was stopped, as its boot ID shows, opens after its first sync', async () => {
+  const { clock, set, setBooted, gate } = await gateRig();
+  gate.resume(new Map([[dns, new Set([n1])]]));
+  set([[dns, clock.monotonic(), 'found']]);
+  setBooted('first'); // as it was saved
+  setBooted(undefined); // the API server does not say
+  expect(gate.isOpen(dns, n1)).toBe(true);
+  setBooted('second');
+  expect(gate.isOpen(dns, n1)).toBe(false);
+  await clock.advance(4_900);
+  expect(gate.isOpen(dns, n1)).toBe(false); // it may be the first answer of a process
+  await clock.advance(1_000);
+  expect(gate.isOpen(dns, n1)).toBe(true);
+});
+
+test('a node that was silent, and is open again, stays so when its new boot ID arrives later', async () => {
+  const { clock, set, setBooted, setSilent, gate } = await gateRig();
+  setBooted('first');
+  set([[dns, clock.monotonic(), 'found']]);
+  setSilent(n1);
+  setBooted('first');
+  await clock.advance(6_000);
+  expect(gate.isOpen(dns, n1)).toBe(true);
+  setBooted('second');
+  expect(gate.isOpen(dns, n1)).toBe(true);
+});

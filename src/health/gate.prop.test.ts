@@ -35,7 +35,7 @@ const anyStep: fc.Arbitrary<GateStep> = fc.oneof(
   fc.record({ event: fc.constant('cut' as const), node, forMs: upTo(90_000), afterMs }),
   fc.record({
     event: fc.constantFrom('restart of furiwake' as const, 'reboot of this host' as const),
-    forMs: fc.nat(1_500), // a node that reboots meanwhile is still silent afterwards
+    forMs: upTo(30_000),
     afterMs,
   }),
 );
@@ -67,6 +67,9 @@ async function firstEarlyPacket(
   const published = new Map<ListenerKey, GatedListener>();
   const silent = new Set<number>();
   const down = new Set<number>();
+  /** The boots of each node, as the API server has them, and as the last process of furiwake saved them. */
+  const boots = names.map(() => 0);
+  let savedBoots = [...boots];
   /** As the table in the kernel says it at the next start. */
   const inKernel = new Map<ListenerKey, ReadonlySet<NodeName>>();
   let early: string | undefined;
@@ -77,9 +80,17 @@ async function firstEarlyPacket(
         if (!down.has(index) && gate?.isOpen(key, names[index] ?? nodeName('')) && !kubeProxy.isSafe(key))
           early ??= `${key} to n${index + 1} at ${clock.monotonic()} ms`;
   };
-  const setNodes = (): void =>
+  const setNodes = (known = boots): void =>
     gate?.setNodes(
-      new Map(names.map((name, index) => [name, [{ address: addressOf('192.0.2.11'), isUp: !silent.has(index) }]])),
+      new Map(
+        names.map((name, index) => [
+          name,
+          {
+            bootId: String(known[index]),
+            addresses: [{ address: addressOf('192.0.2.11'), isUp: !silent.has(index) }],
+          },
+        ]),
+      ),
     );
   const setListeners = (): void =>
     gate?.setListeners(PersistentMap.empty<ListenerKey, GatedListener>().with([...published]));
@@ -116,9 +127,10 @@ async function firstEarlyPacket(
   const start = (): void => {
     gate = newGate();
     gate.resume(inKernel);
-    gate.subscribe(look);
     setListeners();
+    setNodes(savedBoots);
     setNodes();
+    gate.subscribe(look);
     stop = new AbortController();
     ended = gate.run(stop.signal);
     look();
@@ -129,6 +141,7 @@ async function firstEarlyPacket(
     for (const key of listeners)
       inKernel.set(key, new Set(names.filter((name) => keepsTable && open.isOpen(key, name))));
     gate = undefined;
+    savedBoots = [...boots];
     stop.abort();
     await ended;
     await clock.sleep(forMs, forever);
@@ -164,6 +177,7 @@ async function firstEarlyPacket(
         down.add(step.node);
         await kubeProxy.reboot(2_000 + step.forMs);
         down.delete(step.node);
+        boots[step.node] = (boots[step.node] ?? 0) + 1;
       });
   };
 

@@ -20,6 +20,7 @@ type Path = {
 
 type GatedNode = {
   addresses: readonly Ip[];
+  bootId: string | undefined;
   /** Requests without an answer: each time the other address is next, for kube-proxy may listen on one family only. */
   failures: number;
   readonly paths: Readonly<Record<Family, Path>>;
@@ -67,8 +68,8 @@ function idleDueMs({ askedMs, sinceMs, failures, process, paths }: GatedNode): n
  * At the start nothing is open but what the table in the kernel has: an earlier process had the proof, and those flows live.
  *
  * A restart of kube-proxy closes nothing: its rules stay in the kernel. That of a node does, because the node is silent
- * meanwhile; it opens again after the first sync of its kube-proxy. Not seen: a reboot that begins and ends while furiwake is
- * stopped (ADR 0020).
+ * meanwhile; it opens again after the first sync of its kube-proxy. A reboot that begins and ends while furiwake is stopped shows in the
+ * boot ID of the node.
  */
 export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readonly clock: Clock }): Gate {
   const { makeKubeProxy, clock } = deps;
@@ -168,6 +169,7 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
     const path = (family: Family): Path => ({ upMs: undefined, open: new Set(), closed: closedOf(family) });
     return {
       addresses: [],
+      bootId: undefined,
       failures: 0,
       paths: { 4: path(4), 6: path(6) },
       kubeProxy: makeKubeProxy(),
@@ -220,11 +222,19 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
         node.kubeProxy.close();
       }
       for (const [name, node] of nodes) {
-        const up = (next.get(name) ?? []).filter(({ isUp }) => isUp).map(({ address }) => address);
+        const { bootId, addresses } = next.get(name) ?? { bootId: undefined, addresses: [] };
+        const up = addresses.filter(({ isUp }) => isUp).map(({ address }) => address);
         node.addresses = up;
+        const hasRebooted = bootId !== undefined && node.bootId !== undefined && bootId !== node.bootId;
+        node.bootId = bootId ?? node.bootId;
         for (const family of families) {
           const path = node.paths[family];
           const isUp = up.some((address) => address.family === family);
+          // It has not been silent since the start. Otherwise its silence has closed the path.
+          if (hasRebooted && path.upMs === Number.NEGATIVE_INFINITY) {
+            isChanged ||= path.open.size > 0;
+            silence(node, path);
+          }
           if (isUp === (path.upMs !== undefined)) continue;
           if (isUp) path.upMs = isStart ? Number.NEGATIVE_INFINITY : clock.monotonic();
           else {

@@ -14,8 +14,11 @@ export type GatedListener = {
 /** The nodes to which the packets of a listener are sent. */
 export type OpenNodes = ReadonlyMap<ListenerKey, ReadonlySet<NodeName>>;
 
-/** An address of a node. `isUp`: the node is not silent in this family. */
-export type GatedAddress = { readonly address: Ip; readonly isUp: boolean };
+/** A node. `bootId`: of its kernel, if it is known. `isUp`: it is not silent in the family of the address. */
+export type NodeToGate = {
+  readonly bootId: string | undefined;
+  readonly addresses: readonly { readonly address: Ip; readonly isUp: boolean }[];
+};
 
 /**
  * Lets packets of a listener through to a node only when the kube-proxy of the node is shown to serve it. A packet that
@@ -29,8 +32,8 @@ export type Gate = {
   resume(open: OpenNodes): void;
   /** Replaces the listeners. A change of `publishedMs` closes a listener until the nodes have proven it again. */
   setListeners(listeners: PersistentMap<ListenerKey, GatedListener>): void;
-  /** Replaces the nodes. */
-  setNodes(nodes: ReadonlyMap<NodeName, readonly GatedAddress[]>): void;
+  /** Replaces the nodes. A node that was resumed with another boot ID has rebooted: it must prove again what it serves. */
+  setNodes(nodes: ReadonlyMap<NodeName, NodeToGate>): void;
   /** Whether packets of the listener may be sent to the node. */
   isOpen(listener: ListenerKey, node: NodeName): boolean;
   /** False: the kube-proxy of the node gave no usable answer to the last request. */

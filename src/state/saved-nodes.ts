@@ -8,23 +8,30 @@ import type { Log } from '../ports/log.ts';
 import { ipText, rangeText } from './decoders.ts';
 
 /** A node of the last table, as JSON. */
-export function encodeNode({ name, addresses, podCidrs, state }: TrafficNode): Readonly<Record<string, unknown>> {
+export function encodeNode({
+  name,
+  addresses,
+  podCidrs,
+  bootId,
+  state,
+}: TrafficNode): Readonly<Record<string, unknown>> {
   const ofPods = podCidrs.length === 0 ? {} : { podCidrs: podCidrs.map(formatRange) };
-  return { name, addresses: addresses.map(({ text }) => text), ...ofPods, state };
+  return { name, addresses: addresses.map(({ text }) => text), ...ofPods, bootId, state };
 }
 
 const nodeSchema = z.object({
   name: z.string(),
   addresses: z.array(ipText),
   podCidrs: z.array(rangeText).default([]),
+  bootId: z.string().optional(),
   state: z.enum(['active', 'drain']),
 });
 
-/** Throws if the fields are not those of a node. Earlier releases did not save Pod CIDRs. */
+/** Throws if the fields are not those of a node. Earlier releases did not save Pod CIDRs and boot IDs. */
 export function decodeNode(fields: unknown): readonly [NodeName, TrafficNode] {
   const saved = nodeSchema.parse(fields);
   const name = saved.name as NodeName;
-  return [name, { ...saved, name }];
+  return [name, { ...saved, name, bootId: saved.bootId }];
 }
 
 const earlierServer = z.object({ node: z.string(), address: ipText, state: z.enum(['active', 'drain']) });
@@ -43,7 +50,8 @@ export async function readEarlierNodes(
     const nodes = new Map<NodeName, TrafficNode>();
     for (const { node, address, state } of [...saved[4], ...saved[6]]) {
       const name = node as NodeName;
-      nodes.set(name, { name, state, addresses: [...(nodes.get(name)?.addresses ?? []), address], podCidrs: [] });
+      const addresses = [...(nodes.get(name)?.addresses ?? []), address];
+      nodes.set(name, { name, state, addresses, podCidrs: [], bootId: undefined });
     }
     return PersistentMap.from(nodes);
   } catch (error) {

@@ -29,7 +29,7 @@ function open(texts: Map<string, string>): { readonly file: TableFile; readonly 
 }
 
 const podCidrs = ['10.244.0.0/24', 'fd44::/64'].flatMap((text) => parseRange(text) ?? []);
-const nodes = [{ ...node('n1', '192.0.2.11', '2001:db8::11'), podCidrs }];
+const nodes = [{ ...node('n1', '192.0.2.11', '2001:db8::11'), podCidrs, bootId: 'first' }];
 
 test('listeners of both dataplanes survive, published or not', async () => {
   const texts = new Map<string, string>();

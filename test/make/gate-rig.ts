@@ -21,6 +21,8 @@ export type GateRig = {
   readonly kubeProxy: () => FakeKubeProxy;
   readonly set: (listeners: readonly GatedEntry[]) => void;
   readonly setUp: (...nodes: readonly NodeName[]) => void;
+  /** `n1` is up, with this boot ID. */
+  readonly setBooted: (bootId: string | undefined) => void;
   readonly setSilent: (node: NodeName) => void;
   /** Advances until the gate opens `dns` on `n1`; the time of that, or `undefined` if it does not open by `untilMs`. */
   readonly opensAt: (untilMs: number) => Promise<number | undefined>;
@@ -63,8 +65,11 @@ export async function gateRig(pace: Partial<KubeProxyPace> = {}): Promise<GateRi
     gate,
     kubeProxy: () => made.at(-1) as FakeKubeProxy,
     set: (listeners) => gate.setListeners(gated(listeners)),
-    setUp: (...nodes) => gate.setNodes(new Map(nodes.map((node) => [node, [address]]))),
-    setSilent: (node) => gate.setNodes(new Map([[node, [{ ...address, isUp: false }]]])),
+    setUp: (...nodes) =>
+      gate.setNodes(new Map(nodes.map((node) => [node, { bootId: undefined, addresses: [address] }]))),
+    setBooted: (bootId) => gate.setNodes(new Map([[n1, { bootId, addresses: [address] }]])),
+    setSilent: (node) =>
+      gate.setNodes(new Map([[node, { bootId: undefined, addresses: [{ ...address, isUp: false }] }]])),
     opensAt: async (untilMs) => {
       while (!gate.isOpen(dns, n1)) {
         if (clock.monotonic() >= untilMs) return undefined;

@@ -66,7 +66,14 @@ export function udp(port: number, nodePort: number = 30_000 + (port % 2_767)): S
 
 export function makeNode(name: string, ...addresses: readonly string[]): Node {
   const ips = addresses.map(ip);
-  return { name: name as NodeName, addresses: ips, allAddresses: ips, podCidrs: [], excluded: undefined };
+  return {
+    name: name as NodeName,
+    addresses: ips,
+    allAddresses: ips,
+    podCidrs: [],
+    bootId: undefined,
+    excluded: undefined,
+  };
 }
 
 export function makeSite(addresses: readonly string[], rest: Partial<Site> = {}): Site {

@@ -131,7 +131,13 @@ export function tableOf(listeners: readonly Listener[], nodes: readonly TrafficN
 
 /** An active node of the table. */
 export function node(name: string, ...addresses: readonly string[]): TrafficNode {
-  return { name: nodeName(name), addresses: addresses.map(addressOf), podCidrs: [], state: 'active' };
+  return {
+    name: nodeName(name),
+    addresses: addresses.map(addressOf),
+    podCidrs: [],
+    bootId: undefined,
+    state: 'active',
+  };
 }
 
 export function addressOf(text: string): Ip {

@@ -53,6 +53,8 @@ export const verdicts: Map<string, NodeHealth> = new Map<string, NodeHealth>();
 export const silentSince: Map<string, number> = new Map<string, number>();
 /** The nodes whose gate is closed. */
 export const closed: Set<string> = new Set<string>();
+/** The boot IDs of nodes that have rebooted, from the next `apply` on. */
+export const boots: Map<string, string> = new Map<string, string>();
 /** The nodes that drain, from the next `apply` on. */
 export const drained: Set<string> = new Set<string>();
 export const changes: Subscribers = makeSubscribers();
@@ -112,7 +114,7 @@ export async function restart(gate: Gate, first: Parameters<typeof apply>[0] = {
 }
 
 beforeEach(async () => {
-  for (const each of [verdicts, silentSince, closed, drained]) each.clear();
+  for (const each of [verdicts, silentSince, closed, drained, boots]) each.clear();
   isAffine = false;
   weights = undefined;
   uid = 'first' as ServiceUid;
@@ -159,6 +161,7 @@ export async function apply(
     name: nodeName(name),
     addresses: [ip4, ip6].flatMap((text) => parseIp(text) ?? []),
     podCidrs: podCidrs.flatMap((text) => parseRange(text) ?? []),
+    bootId: boots.get(name) ?? 'first',
     state: drained.has(name) ? 'drain' : 'active',
   }));
   const listeners = vips.flatMap((vip) =>

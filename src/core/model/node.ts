@@ -11,6 +11,8 @@ export type Node = {
   readonly allAddresses: readonly Ip[];
   /** Addresses of its Pods; none where the cluster does not allocate them by node. */
   readonly podCidrs: readonly IpRange[];
+  /** Another one after each start of its kernel; `undefined`: its kubelet has not reported it. */
+  readonly bootId: string | undefined;
   /**
    * Set if the node must not get new connections: deleted, excluded by label
    * `node.kubernetes.io/exclude-from-external-load-balancers` (value `"false"` does not exclude), or tainted

@@ -29,7 +29,15 @@ const nodes = [
 const planned = nodes.flatMap(({ name, addresses, excluded }) =>
   excluded !== undefined || addresses.length === 0
     ? []
-    : [{ name, addresses, podCidrs: [], state: name === 'drained' ? ('drain' as const) : ('active' as const) }],
+    : [
+        {
+          name,
+          addresses,
+          podCidrs: [],
+          bootId: undefined,
+          state: name === 'drained' ? ('drain' as const) : ('active' as const),
+        },
+      ],
 );
 const health: HostReport['health'] = new Map([
   [nodeName('half'), { 4: 'silent', 6: 'up' }],

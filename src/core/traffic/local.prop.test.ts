@@ -8,7 +8,13 @@ import type { TrafficNode, TrafficTable } from './table.ts';
 const nodes: TrafficTable['nodes'] = new Map(
   ['n1', 'n2', 'n3'].map((name, index): [TrafficNode['name'], TrafficNode] => [
     nodeName(name),
-    { name: nodeName(name), addresses: [addressOf(`192.0.2.${index}`)], podCidrs: [], state: 'active' },
+    {
+      name: nodeName(name),
+      addresses: [addressOf(`192.0.2.${index}`)],
+      podCidrs: [],
+      bootId: undefined,
+      state: 'active',
+    },
   ]),
 );
 

@@ -20,10 +20,11 @@ export function makeNodesPlanner(): (
     last = { nodes, drained };
     const usable = [...nodes.values()]
       .filter(({ excluded, addresses }) => excluded === undefined && addresses.length > 0)
-      .map(({ name, addresses, podCidrs }): TrafficNode => ({
+      .map(({ name, addresses, podCidrs, bootId }): TrafficNode => ({
         name,
         addresses,
         podCidrs,
+        bootId,
         state: drained.has(name) ? 'drain' : 'active',
       }))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -41,7 +42,7 @@ function contentOfBackends({ backends }: PlannedNodes): string {
 }
 
 function contentOf(nodes: TrafficTable['nodes']): string {
-  return Array.from(nodes.values(), ({ name, addresses, podCidrs, state }) =>
-    [name, ...addresses.map(({ text }) => text), ...podCidrs.map(formatRange), state].join(' '),
+  return Array.from(nodes.values(), ({ name, addresses, podCidrs, bootId, state }) =>
+    [name, ...addresses.map(({ text }) => text), ...podCidrs.map(formatRange), bootId, state].join(' '),
   ).join('\n');
 }

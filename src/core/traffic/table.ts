@@ -126,6 +126,8 @@ export type TrafficNode = {
   readonly addresses: readonly Ip[];
   /** Addresses of its Pods; none where the cluster does not allocate them by node. */
   readonly podCidrs: readonly IpRange[];
+  /** Another one after each start of its kernel, if it is known. */
+  readonly bootId: string | undefined;
   readonly state: 'active' | 'drain';
 };
 

@@ -52,3 +52,16 @@ test('a listener of another Service, and a node that is not in the cluster any m
   expect(listeners).toEqual([web]);
   expect(open).toEqual(new Map([[web.key, new Set(['n1'])]]));
 });
+
+test('a node that has rebooted since is not read back', () => {
+  const booted = (bootId: string | undefined): TrafficTable =>
+    tableOf(
+      [web],
+      nodes.map((each) => ({ ...each, bootId: each.name === 'n2' ? bootId : 'first' })),
+    );
+  const elements = elementsOf(booted('first'), () => true);
+  const openOn = (table: TrafficTable): unknown =>
+    [...(readEarlierTable(elements, table).open.get(web.key) ?? [])].sort();
+  expect(openOn(booted('first'))).toEqual(['n1', 'n2', 'n3']);
+  expect(openOn(booted('second'))).toEqual(['n1', 'n3']);
+});

@@ -4,13 +4,13 @@ import type { OpenNodes } from '../../ports/gate.ts';
 import { elementKey } from '../nftables/element.ts';
 import { firstIdOf } from '../nftables/ids.ts';
 import { listenerElement } from './layout.ts';
-import { nameOf } from './program.ts';
+import { bootName, nameOf } from './program.ts';
 
 /** What the table of an earlier process says about the listeners of this one. */
 export type EarlierTable = {
   /** Those that it had, of the same Services: their number says so. Nodes may have flows of them. */
   readonly listeners: readonly Listener[];
-  /** The nodes that were shown to serve them. */
+  /** The nodes that were shown to serve them, since the boot of which the table of this process is. */
   readonly open: OpenNodes;
 };
 
@@ -19,7 +19,7 @@ export const resumedSets: readonly string[] = ['listeners4', 'listeners6', 'grou
 
 /** `elements`: of these sets, as `elementKey` writes them. */
 export function readEarlierTable(elements: ReadonlySet<string>, { listeners, nodes }: TrafficTable): EarlierTable {
-  const names = new Map(Array.from(nodes.keys(), (name) => [String(firstIdOf(name)), name]));
+  const names = new Map(Array.from(nodes.values(), (node) => [String(firstIdOf(bootName(node))), node.name]));
   /** By the number of a group. */
   const shown = new Map<string, Set<NodeName>>();
   /** The number of the group, by that of the listener. */

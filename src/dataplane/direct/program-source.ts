@@ -110,10 +110,10 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       const verdicts = health.verdicts();
       gate.setNodes(
         new Map(
-          Array.from(nodes.values(), ({ name, addresses }) => [
-            name,
-            addresses.map((address) => ({ address, isUp: verdicts.get(name)?.[address.family] !== 'silent' })),
-          ]),
+          Array.from(nodes.values(), ({ name, bootId, addresses }) => {
+            const isUp = ({ family }: Ip): boolean => verdicts.get(name)?.[family] !== 'silent';
+            return [name, { bootId, addresses: addresses.map((address) => ({ address, isUp: isUp(address) })) }];
+          }),
         ),
       );
     },

@@ -12,6 +12,7 @@ import {
   type Listener,
   nodesBackend,
   type Server,
+  type TrafficNode,
   type TrafficTable,
 } from '../../core/traffic/table.ts';
 import { type Ids, makeIds, makeLastingIds } from '../nftables/ids.ts';
@@ -23,7 +24,7 @@ export type NextHop = { readonly mark: number; readonly address: Ip; readonly li
 
 /**
  * The slots of all listeners that have the same backend and are open on the same nodes of it. With other slots it is another object.
- * `open`: these nodes, also those that take no new flows now: the next process resumes with them.
+ * `open`: numbers of these nodes since their last boot, also of those that take no new flows now: the next process resumes with them.
  */
 export type SlotGroup = { readonly id: number; readonly marks: readonly number[]; readonly open: readonly number[] };
 
@@ -72,6 +73,7 @@ export type ProgramInput = {
 export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   const listenerIds = makeLastingIds();
   const nodeIds = makeLastingIds();
+  const bootIds = makeLastingIds();
   const groupIds = makeIds();
   /** Nodes that were lost, and are not known to serve a listener again: after a reboot their kube-proxy may not have synced. */
   const lost = new Set<string>();
@@ -140,14 +142,15 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       planned.add(found);
       const open = servers.filter(({ node }) => !closed.includes(node));
       const members = open.filter(({ node, isDraining }) => !isDraining && takers.has(hopKey(node, family)));
-      const content = `${members.map(({ node, weight }) => `${node} ${weight}`).join()};${open.map(({ node }) => node).join()}`;
+      const boots = open.map(({ node }) => bootName({ name: node, bootId: table.nodes.get(node)?.bootId }));
+      const content = `${members.map(({ node, weight }) => `${node} ${weight}`).join()};${boots.join()}`;
       if (found.content === content) return found;
       const slots = listener.backend === nodesBackend(family) ? slotCount : slotCountFor(members.length);
       found.content = content;
       found.group = {
         id: groupIds.of(name),
         marks: planMarks(nodeIds, members, slots),
-        open: open.map(({ node }) => nodeIds.of(node)),
+        open: boots.map((boot) => bootIds.of(boot)),
       };
       return found;
     };
@@ -204,6 +207,11 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
 /** What the number of a listener is for: the next Service on the address has another one. */
 export function nameOf({ key, uid }: Pick<Listener, 'key' | 'uid'>): string {
   return `${key} ${uid}`;
+}
+
+/** What a proof is about: a node since its last boot. */
+export function bootName({ name, bootId = '' }: Pick<TrafficNode, 'name' | 'bootId'>): string {
+  return `${name} ${bootId}`;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   apply,
+  boots,
   byHand,
   closed,
   drained,
@@ -42,6 +43,18 @@ test('after the kill of a process that was resumed the proofs are still there', 
   await apply({ weights: { n1: 1, n2: 1, n3: 1 } });
   for (let count = 0; count < 2; count++) await restart(unanswered());
   for (const vip of vips) expect(nodesOf(await newFlows(vip, 20))).toEqual(['n1', 'n2']);
+});
+
+test('a node that has rebooted since the kill needs a proof again, whichever process saw it first', async () => {
+  boots.set('n1', 'second');
+  await restart(unanswered());
+  for (const vip of vips) expect(nodesOf(await newFlows(vip, 20))).toEqual(['n2', 'n3']);
+  boots.set('n2', 'second'); // the API server answers only now
+  await apply();
+  for (const vip of vips) await expect.poll(async () => nodesOf(await newFlows(vip, 10))).toEqual(['n3']);
+  boots.set('n1', 'first'); // of the time of the proof
+  await restart(unanswered());
+  for (const vip of vips) expect(nodesOf(await newFlows(vip, 20))).toEqual(['n3']);
 });
 
 test('the proofs of a Service are not those of the next one on its address, also under the same name', async () => {

@@ -75,6 +75,7 @@ const anyNode: fc.Arbitrary<TrafficNode> = fc.record({
   name: hostileText.map(nodeName),
   addresses: fc.tuple(fc.ipV4(), fc.constantFrom('fd00::11', 'fd00::12')).map((texts) => texts.map(addressOf)),
   podCidrs: fc.constant([]),
+  bootId: fc.constant(undefined),
   state: fc.constantFrom('active', 'drain'),
 });
 const anyTable = fc
