@@ -139,7 +139,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   });
   const reporter = makeReporter({
     ...deps,
-    progress: () => ({ desired, isServing, state: passes.state(), refusalOf: (key) => passes.refusalOf(key) }),
+    progress: () => ({ desired, isServing, state: passes.state(), gapOf: (key) => passes.gapOf(key) }),
   });
 
   /** Waits for no pass over the host: another host may announce these addresses within seconds. */
@@ -163,7 +163,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       what: 'saving the table of listeners',
       due: saveLatch,
       work: async () => {
-        if (desired !== undefined) await tableFile.write(tableToSave(desired, passes.state().held));
+        if (desired !== undefined) await tableFile.write(tableToSave(desired, passes.state()));
       },
       retry: { firstMs: 1_000, mostMs: 60_000 },
       clock,

@@ -1,13 +1,14 @@
+import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import type { Listeners, TrafficTable } from '../core/traffic/table.ts';
+import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Addresses } from '../ports/host.ts';
 
-/** The listeners of a host, as its tools have acknowledged them. */
+/** The listeners of a host, as its tools have acknowledged them. No key is in both maps. */
 export type HostState = {
-  /** Every listener that may have connections on the host: from before it is programmed until after it is removed. */
-  readonly held: Listeners;
-  /** Those that are certainly in force, with the policy in force. */
-  readonly inForce: Listeners;
+  /** In force as wanted. Shares its structure with the table of the last pass: maps that do are compared in no time. */
+  readonly settled: Listeners;
+  /** All others that are wanted, or may have connections. */
+  readonly open: ReadonlyMap<ListenerKey, ListenerState>;
   /**
    * The last target, with every refused listener as it was before; the table of HAProxy, which has more listeners until it
    * is pruned; the addresses, without those of listeners that cannot be removed. `undefined`: nothing is programmed yet.
@@ -17,8 +18,94 @@ export type HostState = {
     | undefined;
 };
 
-export const emptyHostState: HostState = {
-  held: PersistentMap.empty(),
-  inForce: PersistentMap.empty(),
-  programmed: undefined,
+/** A listener on a host: the wanted policy, the one in force, and why they differ. */
+export type ListenerState = {
+  /** By the last pass; `undefined`: it is to be removed. */
+  readonly wanted: Listener | undefined;
+  /** What may have connections on the host: set before it is programmed, until it is removed. `undefined`: nothing. */
+  readonly held: Listener | undefined;
+  /**
+   * Whether the tools have acknowledged `held`. `perhaps`: an earlier process programmed it, or a step failed that may have
+   * changed it in part.
+   */
+  readonly inForce: 'yes' | 'perhaps' | 'no';
+  /** HAProxy has not acknowledged `held`. A listener of `direct` is in force nevertheless, without its stand-in. */
+  readonly lacksProxy: boolean;
+  /** `undefined`: a pass is to program it. */
+  readonly gap: Gap | undefined;
 };
+
+/** Why a listener is not in force as wanted. */
+export type Gap = {
+  /**
+   * `refused`: a tool does not accept it. `waiting`: HAProxy serves it with another profile until a reload. `blocked`: it depends on a
+   * stage that is not done.
+   */
+  readonly is: 'refused' | 'waiting' | 'blocked';
+  /** Of the tool; `undefined`: it has not answered yet. */
+  readonly words: string | undefined;
+};
+
+export const emptyHostState: HostState = { settled: PersistentMap.empty(), open: new Map(), programmed: undefined };
+
+/** What an earlier process may have programmed. */
+export function heldFromBefore(listeners: Listeners): HostState {
+  const open = Array.from(listeners, ([key, held]) => [key, unprogrammed(undefined, held)] as const);
+  return { ...emptyHostState, open: new Map(open) };
+}
+
+/** Of a listener that no pass has programmed yet. */
+export function unprogrammed(wanted: Listener | undefined, held: Listener): ListenerState {
+  return { wanted, held, inForce: 'no', lacksProxy: usesHaproxy(held), gap: undefined };
+}
+
+export function stateOf({ settled, open }: HostState, key: ListenerKey): ListenerState | undefined {
+  const listener = settled.get(key);
+  return listener === undefined
+    ? open.get(key)
+    : { wanted: listener, held: listener, inForce: 'yes', lacksProxy: false, gap: undefined };
+}
+
+/** The listener with the policy that is in force, as far as is known. */
+export function inForceOf(state: ListenerState | undefined): Listener | undefined {
+  return state?.inForce === 'no' ? undefined : state?.held;
+}
+
+/** Whether it is certain that `held` is in force, be it without its stand-in. */
+export function isCertain({ held, inForce, lacksProxy }: ListenerState): boolean {
+  return inForce === 'yes' && (!lacksProxy || held?.dataplane === 'direct');
+}
+
+/** Those of `target` that are not in force as there. */
+export function listenersToChange({ settled }: HostState, target: Listeners): readonly Listener[] {
+  return PersistentMap.changedKeys(settled, target).flatMap((key) => {
+    const listener = target.get(key);
+    return listener === undefined || listener.revision === settled.get(key)?.revision ? [] : listener;
+  });
+}
+
+/** Those that may have connections, and that `target` no longer has. */
+export function listenersGone({ settled, open }: HostState, target: Listeners): readonly Listener[] {
+  const gone = (listeners: readonly (Listener | undefined)[]): readonly Listener[] =>
+    listeners.filter((each) => each !== undefined).filter(({ key }) => !target.has(key));
+  return [
+    ...gone(PersistentMap.changedKeys(settled, target).map((key) => settled.get(key))),
+    ...gone(Array.from(open.values(), ({ held }) => held)),
+  ];
+}
+
+/** Those that another Service gets. */
+export function listenersHandedOver(host: HostState, target: Listeners): readonly ListenerKey[] {
+  return PersistentMap.changedKeys(host.settled, target).filter((key) => {
+    const [held, wanted] = [stateOf(host, key)?.held, target.get(key)];
+    return held !== undefined && wanted !== undefined && !isOfOneService(held, wanted);
+  });
+}
+
+/**
+ * A Service that is created again under the same name is another one. A file of before version 4 has no UID, which is read as the
+ * name of the Service.
+ */
+export function isOfOneService(a: Listener, b: Listener): boolean {
+  return a.uid === b.uid || (a.service === b.service && [a, b].some(({ uid, service }) => String(uid) === service));
+}

@@ -1,69 +1,109 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Listener, Listeners, TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from '../ports/host.ts';
-import { leftAs, withListeners } from './listener-changes.ts';
+import { type Gap, type HostState, inForceOf, isOfOneService, type ListenerState, stateOf } from './host-state.ts';
+import { asInForce, withListeners } from './listener-changes.ts';
 
-/** What a pass finds out about the listeners of its target that cannot be in force as wanted. */
+/** What a pass finds out about the listeners that cannot be in force as in its target. */
 export type Outcomes = {
-  /** Refused by a tool on their own, each with its words. */
-  readonly refused: Map<ListenerKey, string>;
-  /** They depend on a stage that is not done; its words, or `undefined` if it is only slow. */
-  readonly blocked: Map<ListenerKey, string | undefined>;
-  /** Those of them that are in force nevertheless, in part: without their stand-in, or with another profile. */
-  readonly instead: Map<ListenerKey, Listener>;
-  /** Those of `instead` that have another profile until a reload of HAProxy. */
-  readonly waiting: Set<ListenerKey>;
+  /** Its words, of each listener that a tool has refused or put off in this pass. */
+  refused(): ReadonlyMap<ListenerKey, string>;
   refuse(refusals: Refusals<ListenerKey>): void;
   block(listeners: readonly Listener[], words: string | undefined): void;
+  /** HAProxy serves `listener` until a reload. Without words it has said so in an earlier pass. */
+  wait(listener: Listener, words: string | undefined): void;
+  /** `listener` is in force in place of a stuck one of `direct`. */
+  standAlone(listener: Listener): void;
+  /** These wait for HAProxy. */
+  lackProxy(listeners: readonly Listener[]): void;
+  /** What an earlier process programmed for the same Services counts as in force. */
+  inherit(): void;
   /** Whether the listener stays as it is in force. */
-  readonly isLeft: (listener: Listener) => boolean;
-  /** As it is in force, if it is. */
-  left(key: ListenerKey): Listener | undefined;
-  /** Other listeners count as those in force. */
-  setInForce(inForce: Listeners): void;
-  readonly inForce: Listeners;
+  readonly isStuck: (listener: Listener) => boolean;
+  /** Before this pass. */
+  stateOf(key: ListenerKey): ListenerState | undefined;
+  /** The listeners in force before this pass. */
+  inForce(): Listeners;
   /** The target with every refused or blocked listener as it is in force, or without it. */
   table(): TrafficTable;
+  /** The state of a listener of the target after this pass; `undefined`: it is in force as there. */
+  after(key: ListenerKey, isUncertain: boolean): ListenerState | undefined;
 };
 
-export function makeOutcomes(target: TrafficTable, before: Listeners): Outcomes {
-  let inForce = before;
-  const refused = new Map<ListenerKey, string>();
-  const blocked = new Map<ListenerKey, string | undefined>();
-  const instead = new Map<ListenerKey, Listener>();
-  const waiting = new Set<ListenerKey>();
-  const end = (key: ListenerKey): boolean => {
-    waiting.delete(key);
-    return instead.delete(key);
+type OpenOutcome = {
+  readonly gap: Gap;
+  /** In force in its place, with or without HAProxy. */
+  readonly instead?: Pick<ListenerState, 'lacksProxy'> & { readonly held: Listener };
+};
+
+export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes {
+  const outcomes = new Map<ListenerKey, OpenOutcome>();
+  const answered = new Map<ListenerKey, string>();
+  /** What is known by now about listeners as they were before. */
+  const known = new Map<ListenerKey, ListenerState>();
+  const was = (key: ListenerKey): ListenerState | undefined => known.get(key) ?? stateOf(before, key);
+  const isStuck = ({ key }: Pick<Listener, 'key'>): boolean => {
+    const outcome = outcomes.get(key);
+    return outcome !== undefined && outcome.instead === undefined;
   };
-  const isLeft = ({ key }: Listener): boolean => !instead.has(key) && (refused.has(key) || blocked.has(key));
-  const left = (key: ListenerKey): Listener | undefined => leftAs(inForce, target.listeners, key);
+  const left = (key: ListenerKey): Listener | undefined => asInForce(was(key), target.listeners.get(key));
+  /** While a tool does not answer, the words of its last answer stand. */
+  const lasting = (gap: Gap, state: ListenerState | undefined, wanted: Listener | undefined): Gap =>
+    gap.words === undefined && state?.wanted?.revision === wanted?.revision ? (state?.gap ?? gap) : gap;
   return {
-    refused,
-    blocked,
-    instead,
-    waiting,
+    refused: () => new Map([...answered].filter(([key]) => outcomes.get(key)?.gap.is !== 'blocked')),
     refuse: (refusals) => {
-      for (const [key, words] of refusals) if (end(key) || !refused.has(key)) refused.set(key, words);
+      for (const [key, words] of refusals) {
+        if (isStuck({ key }) && outcomes.get(key)?.gap.is === 'refused') continue;
+        outcomes.set(key, { gap: { is: 'refused', words } });
+        answered.set(key, words);
+      }
     },
     block: (listeners, words) => {
       for (const listener of listeners)
-        if (!isLeft(listener)) {
-          end(listener.key);
-          blocked.set(listener.key, words);
-        }
+        if (!isStuck(listener)) outcomes.set(listener.key, { gap: { is: 'blocked', words } });
     },
-    isLeft,
-    left,
-    setInForce: (next) => {
-      inForce = next;
+    wait: (held, words) => {
+      outcomes.set(held.key, { gap: { is: 'waiting', words }, instead: { held, lacksProxy: false } });
+      if (words !== undefined) answered.set(held.key, words);
     },
-    get inForce() {
-      return inForce;
+    standAlone: (held) => {
+      const outcome = outcomes.get(held.key);
+      if (outcome !== undefined) outcomes.set(held.key, { ...outcome, instead: { held, lacksProxy: true } });
     },
-    table: () => {
-      const keys = [...refused.keys(), ...blocked.keys()];
-      return withListeners(target, [...keys.map((key) => [key, left(key)] as const), ...instead]);
+    lackProxy: (listeners) => {
+      for (const { key, dataplane } of listeners) {
+        const state = was(key);
+        if (inForceOf(state) !== undefined && dataplane === 'haproxy') known.set(key, { ...state!, lacksProxy: true });
+      }
+    },
+    inherit: () => {
+      for (const [key, state] of before.open) {
+        const wanted = target.listeners.get(key);
+        if (wanted !== undefined && state.held !== undefined && isOfOneService(wanted, state.held))
+          known.set(key, { ...state, inForce: 'perhaps' });
+      }
+    },
+    isStuck,
+    stateOf: was,
+    inForce: () =>
+      before.settled.with(Array.from([...before.open.keys()], (key) => [key, inForceOf(was(key))] as const)),
+    table: () =>
+      withListeners(
+        target,
+        Array.from(outcomes, ([key, { instead }]) => [key, instead?.held ?? left(key)] as const),
+      ),
+    after: (key, isUncertain) => {
+      const outcome = outcomes.get(key);
+      if (outcome === undefined) return undefined;
+      const { instead } = outcome;
+      const wanted = target.listeners.get(key);
+      const gap = lasting(outcome.gap, was(key), wanted);
+      if (instead !== undefined) return { wanted, ...instead, inForce: 'yes', gap };
+      const [held, state] = [left(key), was(key)];
+      if (held === undefined || state === undefined)
+        return { wanted, held: undefined, inForce: 'no', lacksProxy: false, gap };
+      return { ...state, wanted, held, inForce: isUncertain ? 'perhaps' : state.inForce, gap };
     },
   };
 }

@@ -1,25 +1,33 @@
-import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
-import { listenersGone, listenersHandedOver, listenersToChange, uncertain, withListeners } from './listener-changes.ts';
 import type { Addresses } from '../ports/host.ts';
-import type { HostState } from './host-state.ts';
+import {
+  type HostState,
+  inForceOf,
+  type ListenerState,
+  listenersGone,
+  listenersHandedOver,
+  listenersToChange,
+  stateOf,
+  unprogrammed,
+} from './host-state.ts';
+import { withListeners } from './listener-changes.ts';
 import { makeOutcomes } from './outcomes.ts';
 import type { PassStages } from './stages.ts';
 import { attract, type Pass, type PassPorts, prepareProxy, programOthers, type Step, steeringTarget } from './steps.ts';
 
 export type PassResult = {
   readonly state: HostState;
-  /** Listeners of the target that a tool refused on their own, each with its words. */
+  /** Listeners of the target that a tool has refused or put off in this pass, each with its words. */
   readonly refused: ReadonlyMap<ListenerKey, string>;
-  /** Of the refused ones, those that HAProxy serves with their settings of before until a reload. */
-  readonly waiting: ReadonlySet<ListenerKey>;
-  /** Listeners of the target that depend on a stage that is not done; its words, or `undefined` if it is only slow. */
-  readonly blocked: ReadonlyMap<ListenerKey, string | undefined>;
 };
 
 type PassOptions = {
-  readonly onHeld: (held: Listeners) => void;
+  /** Listeners that this pass does not try. The target has them as they are in force, or not at all. */
+  readonly postponed: ReadonlySet<ListenerKey>;
+  /** Called before anything is programmed, with the listeners that the host may hold from then on. */
+  readonly onBegin: (state: HostState) => void;
   readonly stages: Pick<PassStages, 'attempt'>;
   readonly signal: AbortSignal;
 };
@@ -35,8 +43,6 @@ type PassOptions = {
  * A listener of `direct` depends on no HAProxy: it comes in force without its stand-in. Until nftables has been programmed
  * once, all that an earlier process programmed stays; until HAProxy has, its listeners stay. What waits for HAProxy has the source
  * ranges of now, and is drained as wanted.
- *
- * `onHeld` is called before anything is programmed, with the listeners that the host may hold from then on.
  */
 export async function makePass(
   ports: PassPorts,
@@ -44,7 +50,7 @@ export async function makePass(
   target: TrafficTable,
   options: PassOptions,
 ): Promise<PassResult> {
-  const handedOver = listenersHandedOver(before.held, target.listeners);
+  const handedOver = listenersHandedOver(before, target.listeners);
   if (handedOver.length === 0) return await makeOnePass(ports, before, target, options);
   // Removed for one Service before it is added for the other: no client that the old source ranges permit, and no
   // connection under way, reaches the new one.
@@ -53,29 +59,36 @@ export async function makePass(
     handedOver.map((key) => [key, undefined]),
   );
   const removal = await makeOnePass(ports, before, without, options, target.listeners);
-  const stuck = handedOver.filter((key) => removal.state.held.has(key));
+  const stuck = handedOver.filter((key) => stateOf(removal.state, key) !== undefined);
   const reduced = withListeners(
     target,
-    stuck.map((key) => [key, removal.state.inForce.get(key)]),
+    stuck.map((key) => [key, inForceOf(stateOf(removal.state, key))]),
   );
-  const addition = await makeOnePass(ports, removal.state, reduced, options);
+  const postponed = new Set([...options.postponed, ...stuck]);
+  const { state, refused } = await makeOnePass(ports, removal.state, reduced, { ...options, postponed });
+  const open = new Map(state.open);
   const words = 'the listener of the Service that had this port is not removed yet';
-  return { ...addition, blocked: new Map([...addition.blocked, ...stuck.map((key) => [key, words] as const)]) };
+  for (const key of stuck) {
+    const left = stateOf(state, key);
+    const wanted = target.listeners.get(key);
+    if (left !== undefined) open.set(key, { ...left, wanted, gap: { is: 'blocked', words } });
+  }
+  return { state: { ...state, open }, refused };
 }
 
 async function makeOnePass(
   ports: PassPorts,
   before: HostState,
   target: TrafficTable,
-  { onHeld, stages, signal }: PassOptions,
+  { postponed, onBegin, stages, signal }: PassOptions,
   addressedBy: Listeners = target.listeners,
 ): Promise<PassResult> {
-  const changed = listenersToChange(before.inForce, target.listeners);
-  const gone = listenersGone(before.held, target.listeners);
-  const mayBeHeld = before.held.with(changed.map((listener) => [listener.key, listener]));
-  onHeld(mayBeHeld);
+  const changed = listenersToChange(before, target.listeners).filter(({ key }) => !postponed.has(key));
+  const gone = listenersGone(before, target.listeners);
+  const begun = withNew(before, changed);
+  onBegin(begun);
 
-  const outcomes = makeOutcomes(target, before.inForce);
+  const outcomes = makeOutcomes(target, before);
   /** Something was attempted and is not done, or only in part. */
   let isUncertain = false;
   /** Whether the stage is done. If not, `concerned` are blocked. */
@@ -87,10 +100,9 @@ async function makeOnePass(
     return false;
   };
   const pass: Pass = { ports, before, target, changed, gone, outcomes, step, signal };
-  const isFirst = before.programmed === undefined;
   const wanted = ports.addressesOf(addressedBy);
 
-  const { isUpserted, mustWait, waiting, upserted } = await prepareProxy(pass);
+  const { isUpserted, mustWait, upserted } = await prepareProxy(pass);
   const isSteered =
     !mustWait &&
     (await step(
@@ -98,12 +110,15 @@ async function makeOnePass(
       async () => outcomes.refuse(await ports.steering.apply(steeringTarget(pass, wanted), signal)),
       () => [...changed, ...gone],
     ));
-  const { refused, blocked, instead } = outcomes;
-  if (isFirst && !isSteered) {
+  if (before.programmed === undefined && !isSteered) {
     // What an earlier process programmed may still serve: only unneeded addresses are removed.
     const kept = (): Addresses => (ports.mayAttract() ? wanted : PersistentMap.empty());
     await step('removal', () => ports.placement.remove(kept(), signal));
-    return { state: { ...before, held: mayBeHeld }, refused, waiting, blocked };
+    const open = Array.from(begun.open, ([key, state]): [ListenerKey, ListenerState] => [
+      key,
+      postponed.has(key) ? state : { ...state, gap: outcomes.after(key, isUncertain)?.gap },
+    ]);
+    return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused() };
   }
   await programOthers(pass);
   /** What the kernel has, be the addresses there or not. */
@@ -119,34 +134,48 @@ async function makeOnePass(
   });
   await step('removal', () => ports.placement.remove(attracted(), signal));
 
-  const remnants = gone.filter(outcomes.isLeft);
-  const removed = new Set(isEnded ? ending.filter((each) => !outcomes.isLeft(each)) : []);
-  const remaining = gone.filter((listener) => !removed.has(listener));
-  const unchanged = changed.filter(outcomes.isLeft);
-  const revisionLeft = (key: ListenerKey): Listener | undefined => {
-    const old = outcomes.left(key);
-    return !isUncertain || old === undefined ? old : uncertain(old);
-  };
-  // Both are made from the target, not from the earlier maps: maps that share their structure are compared in no time.
-  const inForce = target.listeners
-    .with([...remnants, ...unchanged].map(({ key }) => [key, revisionLeft(key)]))
-    .with(instead);
-  // A refused listener that was never in force is not held.
-  const held = target.listeners
-    .with(remaining.map((listener) => [listener.key, listener]))
-    .with(unchanged.map(({ key }) => [key, outcomes.inForce.get(key)]))
-    .with(instead);
+  const remnants = gone.filter(outcomes.isStuck);
+  const refused = new Map(outcomes.refused());
   const [refusedRemnant] = remnants.flatMap(({ key }) => refused.get(key) ?? []);
   await step('remnants', async () => {
     if (refusedRemnant !== undefined) throw new Error(refusedRemnant);
   });
-  for (const { key } of remnants) {
-    refused.delete(key);
-    blocked.delete(key);
+  for (const { key } of remnants) refused.delete(key);
+
+  const open = new Map<ListenerKey, ListenerState>();
+  for (const key of postponed) {
+    const state = before.open.get(key);
+    if (state !== undefined) open.set(key, target.listeners.has(key) ? state : { ...state, held: undefined });
   }
-  const unpruned = listenersGone(before.programmed?.proxied.listeners ?? upserted.listeners, upserted.listeners)
-    .filter(({ key }) => ports.proxied.mayHave(key))
-    .map((each) => [each.key, each] as const);
+  for (const { key } of changed) {
+    const state = outcomes.after(key, isUncertain);
+    if (state !== undefined) open.set(key, state);
+  }
+  const removed = new Set(isEnded ? ending.filter((each) => !outcomes.isStuck(each)) : []);
+  for (const held of gone.filter((each) => !removed.has(each))) {
+    const state = outcomes.after(held.key, isUncertain);
+    const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
+    const { wanted: postponedFor, gap } = open.get(held.key) ?? {};
+    open.set(held.key, { ...known, wanted: postponedFor, gap });
+  }
+  // Made from the target, not from the earlier map: maps that share their structure are compared in no time.
+  const settled = target.listeners.with(Array.from(open.keys(), (key) => [key, undefined]));
+  const hadProxied = before.programmed?.proxied.listeners ?? upserted.listeners;
+  const unpruned = PersistentMap.changedKeys(hadProxied, upserted.listeners)
+    .filter((key) => !upserted.listeners.has(key) && ports.proxied.mayHave(key))
+    .map((key) => [key, hadProxied.get(key)] as const);
   const proxied = isPruned ? table : withListeners(upserted, unpruned);
-  return { state: { held, inForce, programmed: { table, proxied, addresses } }, refused, waiting, blocked };
+  return { state: { settled, open, programmed: { table, proxied, addresses } }, refused };
+}
+
+/** The state while `changed` are programmed. */
+function withNew(before: HostState, changed: readonly Listener[]): HostState {
+  const open = new Map(before.open);
+  for (const wanted of changed.filter(({ key }) => !before.settled.has(key))) {
+    const state = before.open.get(wanted.key);
+    const gap = state?.wanted?.revision === wanted.revision ? state.gap : undefined;
+    const known = state?.held === undefined ? unprogrammed(wanted, wanted) : state;
+    open.set(wanted.key, { ...known, wanted, gap });
+  }
+  return { ...before, open };
 }

@@ -6,11 +6,12 @@ import { emptyTable, isSameTable, type Listeners, type TrafficTable } from '../c
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { emptyHostState, type HostState } from './host-state.ts';
-import { makePass, type PassResult } from './pass.ts';
+import { emptyHostState, type Gap, heldFromBefore, type HostState, inForceOf, stateOf } from './host-state.ts';
+import { withListeners } from './listener-changes.ts';
+import { makePass } from './pass.ts';
 import type { PassPorts } from './steps.ts';
 import { makePassMetrics } from './pass-metrics.ts';
-import { type ListenerRefusal, makeQuarantine } from './quarantine.ts';
+import { makeQuarantine } from './quarantine.ts';
 import { makeStages, type Stage } from './stages.ts';
 
 /** Makes passes until the host is as wanted: after each change, and after the waits of what was refused or failed. */
@@ -20,7 +21,7 @@ export type Passes = {
   /** What an earlier process may have programmed. */
   setHeld(held: Listeners): void;
   /** Why a listener is not in force as wanted; `undefined`: it is, or a pass is to try it. */
-  refusalOf(key: ListenerKey): ListenerRefusal | undefined;
+  gapOf(key: ListenerKey): Gap | undefined;
   /** Whether every stage of a pass is done, and if not, why; see `Stages`. */
   areDone(): boolean;
   troubles(): readonly string[];
@@ -49,7 +50,6 @@ export function makePasses(deps: {
   const { ports, target, onChange, onPass, inTurn, clock, log, metrics } = deps;
   const count = makePassMetrics(metrics);
   let state = emptyHostState;
-  let blocked: PassResult['blocked'] = new Map();
   /** By the last pass: until a stage that is not done is due, the same one changes nothing. */
   let lastTried = emptyTable;
   const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
@@ -71,31 +71,44 @@ export function makePasses(deps: {
 
   const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
-    const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
+    const postponed = quarantine.postponed(wanted.listeners, startedAt);
+    const tried = withListeners(
+      wanted,
+      Array.from(postponed, (key) => [key, inForceOf(stateOf(state, key))] as const),
+    );
     const wereDone = stages.areDone();
     const attempts = stages.begin();
-    const isUpToDate = wereDone ? isSettled(tried) : isApplied(tried) || isSameTable(tried, lastTried);
+    const isUpToDate = wereDone ? isSettled(tried, postponed) : isApplied(tried) || isSameTable(tried, lastTried);
     if (isUpToDate && !attempts.areDue) return;
-    const before = { state, blocked };
-    const onHeld = (held: Listeners): void => {
-      state = { ...state, held };
-      onChange(new Set(PersistentMap.changedKeys(before.state.held, held)));
+    const before = state;
+    const onBegin = (begun: HostState): void => {
+      const former = state;
+      state = begun;
+      onChange(changedBetween(former, begun));
     };
-    const result = await makePass(ports, state, tried, { onHeld, stages: attempts, signal });
-    ({ state, blocked } = result);
-    lastTried = result.refused.size === 0 ? tried : emptyTable;
+    const { state: after, refused } = await makePass(ports, state, tried, {
+      postponed,
+      onBegin,
+      stages: attempts,
+      signal,
+    });
+    state = after;
+    lastTried = refused.size === 0 ? tried : emptyTable;
     attempts.end();
     const nowMs = clock.monotonic();
-    quarantine.note(tried, result, nowMs);
-    const quarantined = quarantine.entries.size;
-    count.pass({ ms: nowMs - startedAt, refused: result.refused.size, inForce: state.inForce.size, quarantined });
-    onChange(changedBy(before, result));
+    quarantine.note({ tried: tried.listeners, postponed, refused, state }, nowMs);
+    const inForce = state.settled.size + [...state.open.values()].filter((each) => each.inForce !== 'no').length;
+    count.pass({ ms: nowMs - startedAt, refused: refused.size, inForce, quarantined: quarantine.size() });
+    onChange(changedBetween(before, state));
   };
 
   const isApplied = (tried: TrafficTable): boolean =>
     state.programmed !== undefined && isSameTable(state.programmed.table, tried);
-  const isSettled = (tried: TrafficTable): boolean =>
-    isApplied(tried) && PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
+  const isSettled = (tried: TrafficTable, postponed: ReadonlySet<ListenerKey>): boolean =>
+    isApplied(tried) &&
+    [...PersistentMap.changedKeys(state.settled, tried.listeners), ...state.open.keys()].every((key) =>
+      postponed.has(key),
+    );
 
   /** Until a change or the end of a wait. While steering is not done, changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
@@ -109,11 +122,12 @@ export function makePasses(deps: {
   return {
     state: () => state,
     setHeld: (held) => {
-      state = { ...state, held };
+      state = heldFromBefore(held);
     },
-    refusalOf: (key) => {
-      const words = blocked.get(key) ?? stages.blockage()?.words;
-      return quarantine.entries.get(key) ?? (words === undefined ? undefined : { words, isWaiting: false });
+    gapOf: (key) => {
+      const gap = stateOf(state, key)?.gap;
+      const blockage = stages.blockage();
+      return gap?.words === undefined && blockage !== undefined ? { is: 'blocked', ...blockage } : gap;
     },
     areDone: () => stages.areDone(),
     troubles: () => stages.troubles(),
@@ -136,15 +150,10 @@ export function makePasses(deps: {
   };
 }
 
-/** The listeners whose state, or the reason why it is not as wanted, differs after a pass. */
-function changedBy(
-  before: { readonly state: HostState; readonly blocked: PassResult['blocked'] },
-  { state, blocked, refused }: PassResult,
-): ReadonlySet<ListenerKey> {
+function changedBetween(before: HostState, after: HostState): ReadonlySet<ListenerKey> {
+  const isSame = (key: ListenerKey): boolean => before.open.get(key) === after.open.get(key);
   return new Set([
-    ...PersistentMap.changedKeys(before.state.held, state.held),
-    ...PersistentMap.changedKeys(before.state.inForce, state.inForce),
-    ...refused.keys(),
-    ...[...before.blocked.keys(), ...blocked.keys()].filter((key) => before.blocked.get(key) !== blocked.get(key)),
+    ...PersistentMap.changedKeys(before.settled, after.settled),
+    ...[...before.open.keys(), ...after.open.keys()].filter((key) => !isSame(key)),
   ]);
 }

@@ -3,15 +3,18 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import { isSameTable, type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Refusals } from '../ports/host.ts';
-import type { Proxy } from '../ports/proxy.ts';
-import { isFormerOf, withFormerProfiles } from './former-settings.ts';
+import type { Proxy, Unprepared } from '../ports/proxy.ts';
+import { isFormerOf, withFormerProfile } from './former-settings.ts';
 import { withListeners } from './listener-changes.ts';
 
-/** Of an `upsert`: the listeners that HAProxy refuses, and (`instead`) those of them that it serves with a former profile. */
+/** Of an `upsert`. */
 export type ProxyAnswer = {
-  readonly refusals: Refusals<ListenerKey>;
-  readonly instead: ReadonlyMap<ListenerKey, Listener>;
+  readonly refused: Refusals<ListenerKey>;
+  /** Listeners that wait for a reload: as HAProxy serves them until then, and its words. */
+  readonly waiting: ReadonlyMap<ListenerKey, Waiting>;
 };
+
+type Waiting = { readonly listener: Listener; readonly words: string };
 
 /**
  * Changes HAProxy, and knows what it has acknowledged: perhaps after the pass that asked for it, and for another table than the
@@ -26,7 +29,10 @@ export type Proxied = {
    */
   upsert(
     table: TrafficTable,
-    before: { readonly inForce: Listeners; readonly steered: TrafficTable | undefined },
+    before: {
+      readonly inForce: (key: ListenerKey) => Listener | undefined;
+      readonly steered: TrafficTable | undefined;
+    },
     signal: AbortSignal,
   ): Promise<ProxyAnswer>;
   /** If HAProxy is slow: not again for the table that it has acknowledged last. */
@@ -44,10 +50,7 @@ export type Proxied = {
 /** HAProxy is slow if it needs longer. */
 export const usualMs = 1_000;
 
-export function makeProxied(
-  proxy: Pick<Proxy, 'upsert' | 'prune' | 'waiting'>,
-  clock: Pick<Clock, 'monotonic'>,
-): Proxied {
+export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<Clock, 'monotonic'>): Proxied {
   let served: Listeners = PersistentMap.empty();
   /** `undefined`: an earlier process may have given it any. */
   let possible: Listeners | undefined;
@@ -79,13 +82,33 @@ export function makeProxied(
     pruned = table;
   };
 
-  const ask = async (table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>> => {
+  const ask = async (table: TrafficTable, signal: AbortSignal): Promise<Unprepared> => {
     const { listeners } = table;
     served = without(served, (key) => listeners.get(key)?.revision !== served.get(key)?.revision, listeners);
     possible = possible && joined({ ...table, listeners: possible }, listeners).listeners;
-    const refusals = await timed(() => proxy.upsert(table, signal));
-    served = listeners.with(Array.from(refusals.keys(), (key) => [key, undefined]));
-    return refusals;
+    const unprepared = await timed(() => proxy.upsert(table, signal));
+    const keys = [...unprepared.refused.keys(), ...unprepared.waiting.keys()];
+    served = listeners.with(keys.map((key) => [key, undefined]));
+    return unprepared;
+  };
+
+  const prepare = async (
+    table: TrafficTable,
+    inForce: (key: ListenerKey) => Listener | undefined,
+    signal: AbortSignal,
+  ): Promise<ProxyAnswer> => {
+    const first = await ask(table, signal);
+    const waiting: Map<ListenerKey, Waiting> = new Map();
+    for (const [key, words] of first.waiting) {
+      const listener = table.listeners.get(key);
+      if (listener !== undefined) waiting.set(key, { listener: withFormerProfile(listener, inForce(key)), words });
+    }
+    if (waiting.size === 0) return { refused: first.refused, waiting };
+    const former = Array.from(waiting, ([key, { listener }]) => [key, listener] as const);
+    const second = await ask(withListeners(table, former), signal);
+    const refused = new Map(first.refused);
+    for (const [key, words] of [...second.refused, ...second.waiting]) if (waiting.delete(key)) refused.set(key, words);
+    return { refused, waiting };
   };
 
   return {
@@ -94,7 +117,7 @@ export function makeProxied(
         if (prepared !== undefined && isSameTable(prepared.table, table)) {
           const { answer, isRead } = prepared;
           prepared = { ...prepared, isRead: true };
-          if (!isRead || answer.refusals.size === 0) return answer;
+          if (!isRead || answer.refused.size + answer.waiting.size === 0) return answer;
         }
         const needed = steered && joined(table, steered.listeners);
         if (needed !== undefined && possible !== undefined && hasMore(possible, needed.listeners))
@@ -102,11 +125,7 @@ export function makeProxied(
       }
       prepared = undefined;
       pruned = undefined;
-      const refusals = await ask(table, signal);
-      const instead = withFormerProfiles(table, proxy.waiting(), inForce);
-      if (instead.size > 0)
-        for (const key of (await ask(withListeners(table, instead), signal)).keys()) instead.delete(key);
-      const answer = { refusals, instead };
+      const answer = await prepare(table, inForce, signal);
       prepared = { table, answer, isRead: false };
       return answer;
     },
@@ -123,7 +142,7 @@ export function makeProxied(
     },
     servesInstead: (listener) => {
       const known = served.get(listener.key);
-      return isFormerOf(listener, known) ? known : undefined;
+      return known !== undefined && isFormerOf(listener, known) ? known : undefined;
     },
     mayHave: (key) => possible === undefined || possible.has(key),
   };

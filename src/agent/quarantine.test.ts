@@ -1,25 +1,31 @@
 import { expect, test } from 'vitest';
 import { listener, table } from '../../test/make/agent-rig.ts';
 import { recordLog } from '../../test/sim/observers.ts';
-import { PersistentMap } from '../core/persistent-map.ts';
+import { type Gap, unprogrammed } from './host-state.ts';
 import { makeQuarantine } from './quarantine.ts';
 
 const odd = listener('192.0.2.51', 80, 'odd');
-const tried = table(odd);
-const no = new Map([[odd.key, 'no']]);
-const none: typeof no = new Map();
-const waiting = new Set<typeof odd.key>();
+const { listeners } = table(odd);
 
 test('a refused listener that then depends on a failed step is part of the next pass, and causes none itself', () => {
   const quarantine = makeQuarantine({ log: recordLog(), monotonic: () => 0 });
-  const isLeftOut = (nowMs: number): boolean =>
-    !quarantine.leaveOut(tried, PersistentMap.empty(), nowMs).listeners.has(odd.key);
-  quarantine.note(tried, { refused: no, waiting, blocked: none }, 0);
-  expect([quarantine.nextDueMs(), isLeftOut(999), isLeftOut(1_000)]).toEqual([1_000, true, false]);
-  quarantine.note(tried, { refused: none, waiting, blocked: no }, 1_000);
-  expect([quarantine.nextDueMs(), isLeftOut(1_000)]).toEqual([undefined, false]);
-  quarantine.note(tried, { refused: no, waiting, blocked: none }, 5_000);
+  const isPostponed = (nowMs: number): boolean => quarantine.postponed(listeners, nowMs).has(odd.key);
+  const note = (is: Gap['is'] | undefined, nowMs: number): void =>
+    quarantine.note(
+      {
+        tried: listeners,
+        postponed: new Set(),
+        refused: new Map(is === 'refused' ? [[odd.key, 'no']] : []),
+        state: { open: new Map(is && [[odd.key, { ...unprogrammed(odd, odd), gap: { is, words: 'no' } }]]) },
+      },
+      nowMs,
+    );
+  note('refused', 0);
+  expect([quarantine.nextDueMs(), isPostponed(999), isPostponed(1_000)]).toEqual([1_000, true, false]);
+  note('blocked', 1_000);
+  expect([quarantine.nextDueMs(), isPostponed(1_000)]).toEqual([undefined, false]);
+  note('refused', 5_000);
   expect(quarantine.nextDueMs()).toBe(7_000);
-  quarantine.note(tried, { refused: none, waiting, blocked: none }, 7_000);
-  expect([quarantine.nextDueMs(), quarantine.entries.size]).toEqual([undefined, 0]);
+  note(undefined, 7_000);
+  expect([quarantine.nextDueMs(), quarantine.size()]).toEqual([undefined, 0]);
 });

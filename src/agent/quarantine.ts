@@ -2,26 +2,31 @@ import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Revision } from '../core/revision.ts';
-import type { Listeners, TrafficTable } from '../core/traffic/table.ts';
+import type { Listeners } from '../core/traffic/table.ts';
 import type { Log } from '../ports/log.ts';
-import type { PassResult } from './pass.ts';
+import type { HostState } from './host-state.ts';
 
-/** The refused listeners. Each is tried again after growing waits; a new revision at once. */
+/** When refused listeners are tried again: each after growing waits; a new revision at once. */
 export type Quarantine = {
-  /** `table`, in which every listener whose wait has not ended is as it is in force, or missing. */
-  leaveOut(table: TrafficTable, inForce: Listeners, nowMs: number): TrafficTable;
-  /** Notes and logs the refusals of a pass over `tried`. */
-  note(tried: TrafficTable, result: Pick<PassResult, 'refused' | 'waiting' | 'blocked'>, nowMs: number): void;
-  /** The refused listeners, each with the refused revision. */
-  readonly entries: ReadonlyMap<ListenerKey, { readonly revision: Revision } & ListenerRefusal>;
+  /** The listeners whose wait has not ended. */
+  postponed(wanted: Listeners, nowMs: number): ReadonlySet<ListenerKey>;
+  /** Notes and logs the refusals of a pass. */
+  note(pass: TriedPass, nowMs: number): void;
+  size(): number;
   /** When the first wait ends (monotonic ms); `undefined`: none waits. */
   nextDueMs(): number | undefined;
 };
 
-/** Why a listener is not in force as wanted, in the words of a tool. `isWaiting`: HAProxy serves it with another profile. */
-export type ListenerRefusal = { readonly words: string; readonly isWaiting: boolean };
+type TriedPass = {
+  readonly tried: Listeners;
+  readonly postponed: ReadonlySet<ListenerKey>;
+  /** Each with the words of a tool. */
+  readonly refused: ReadonlyMap<ListenerKey, string>;
+  /** After it. */
+  readonly state: Pick<HostState, 'open'>;
+};
 
-type QuarantineEntry = ListenerRefusal & {
+type QuarantineEntry = {
   readonly revision: Revision;
   readonly backoff: Backoff;
   readonly trouble: Trouble;
@@ -35,31 +40,26 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
   const { log, monotonic } = deps;
   const entries = new Map<ListenerKey, QuarantineEntry>();
   return {
-    entries,
-    leaveOut: (table, inForce, nowMs) => {
+    size: () => entries.size,
+    postponed: (wanted, nowMs) => {
       for (const [key, { revision, trouble }] of entries)
-        if (table.listeners.get(key)?.revision !== revision) {
+        if (wanted.get(key)?.revision !== revision) {
           trouble.drop(); // changed, or no longer wanted
           entries.delete(key);
         }
-      const out = [...entries]
-        .filter(([, { dueMs }]) => dueMs !== undefined && dueMs > nowMs)
-        .map(([key]) => [key, inForce.get(key)] as const);
-      if (out.length === 0) return table;
-      return { ...table, listeners: table.listeners.with(out) };
+      return new Set([...entries].filter(([, { dueMs = 0 }]) => dueMs > nowMs).map(([key]) => key));
     },
-    note: ({ listeners }, { refused, waiting, blocked }, nowMs) => {
+    note: ({ tried, postponed, refused, state }, nowMs) => {
       for (const [key, entry] of entries) {
-        // A listener that still waits is not in `tried` with the refused revision.
-        if (refused.has(key) || listeners.get(key)?.revision !== entry.revision) continue;
-        if (blocked.has(key)) entries.set(key, { ...entry, dueMs: undefined });
+        if (refused.has(key) || postponed.has(key)) continue;
+        if (state.open.get(key)?.gap !== undefined) entries.set(key, { ...entry, dueMs: undefined });
         else {
           entry.trouble.over();
           entries.delete(key);
         }
       }
       for (const [key, words] of refused) {
-        const listener = listeners.get(key);
+        const listener = tried.get(key);
         if (listener === undefined) continue;
         const { revision, service } = listener;
         const known = entries.get(key);
@@ -71,14 +71,7 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
                 trouble: makeTrouble({ what: 'programming a listener', log, monotonic }),
               };
         trouble.failed(words, { listener: key, service });
-        entries.set(key, {
-          revision,
-          words,
-          isWaiting: waiting.has(key),
-          backoff,
-          trouble,
-          dueMs: nowMs + backoff.next(),
-        });
+        entries.set(key, { revision, backoff, trouble, dueMs: nowMs + backoff.next() });
       }
     },
     nextDueMs: () => {

@@ -10,9 +10,8 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
-import { isInForceAs, isWithoutStandIn } from './listener-changes.ts';
-import type { HostState } from './host-state.ts';
-import type { ListenerRefusal } from './quarantine.ts';
+import { type Gap, type HostState, inForceOf, isCertain, stateOf } from './host-state.ts';
+import { isInForceAs } from './listener-changes.ts';
 import { slowWords, wordsOf } from './stages.ts';
 import { closed } from './withdrawn.ts';
 
@@ -21,7 +20,7 @@ export type AgentProgress = {
   readonly desired: TrafficTable | undefined;
   readonly isServing: boolean;
   readonly state: HostState;
-  readonly refusalOf: (key: ListenerKey) => ListenerRefusal | undefined;
+  readonly gapOf: (key: ListenerKey) => Gap | undefined;
 };
 
 export type Reporter = {
@@ -55,29 +54,30 @@ export function makeReporter(deps: {
 
   const reportOf = (
     key: ListenerKey,
-    { desired, isServing, state, refusalOf }: AgentProgress,
+    { desired, isServing, state, gapOf }: AgentProgress,
   ): ListenerReport | undefined => {
     const wanted = desired?.listeners.get(key);
-    const holder = state.held.get(key)?.service;
+    const now = stateOf(state, key);
+    const holder = now?.held?.service;
     if (wanted === undefined && holder === undefined) return undefined;
-    const inForce = state.inForce.get(key);
+    const inForce = inForceOf(now);
     const programmed = wanted && (isServing ? wanted : closed(wanted));
-    const isInForce = programmed !== undefined && isInForceAs(programmed, inForce);
+    const isInForce = programmed !== undefined && isInForceAs(programmed, now);
     const isForwarding =
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     const isFailing = inForce !== undefined && proxy.failing().has(key);
     const isHeaderRefused = inForce !== undefined && proxy.refusingHeaders().has(key);
-    const isAlone = inForce !== undefined && isWithoutStandIn(inForce) && inForce.standIn === undefined;
-    const standInTrouble = isAlone ? (refusalOf(key)?.words ?? slowWords('proxy')) : undefined;
+    const isAlone = inForce?.dataplane === 'direct' && inForce.standIn === undefined && now?.lacksProxy === true;
+    const standInTrouble = isAlone ? (gapOf(key)?.words ?? slowWords('proxy')) : undefined;
     const proxyTrouble = proxyTroubleOf(inForce);
     const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble, standInTrouble };
-    if (wanted === undefined) return { holder, revision: inForce?.revision, ...seen, refusal: undefined };
+    const revision = now !== undefined && isCertain(now) ? inForce?.revision : undefined;
+    if (wanted === undefined) return { holder, revision, ...seen, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
-    const refusal = isInForce ? undefined : refusalOf(key);
-    const verdict = isInForce ? addressProblem(wanted, network.addresses()) : refusal && verdictOf(refusal);
+    const verdict = isInForce ? addressProblem(wanted, network.addresses()) : verdictOf(gapOf(key));
     return {
       holder,
-      revision: isInForce ? wanted.revision : inForce?.revision,
+      revision: isInForce ? wanted.revision : revision,
       ...seen,
       refusal: verdict && { revision: wanted.revision, verdict },
     };
@@ -149,8 +149,9 @@ export function makeReporter(deps: {
   };
 }
 
-function verdictOf({ words, isWaiting }: ListenerRefusal): Verdict {
-  return { reason: isWaiting ? 'SettingsWaiting' : 'DataplaneError', message: words };
+function verdictOf(gap: Gap | undefined): Verdict | undefined {
+  if (gap?.words === undefined) return undefined;
+  return { reason: gap.is === 'waiting' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
 }
 
 function isSame(a: ListenerReport, b: ListenerReport): boolean {

@@ -3,7 +3,8 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
-import { inherit, needsProxy, withListeners, withoutStandIn, withUnconfirmed } from './listener-changes.ts';
+import { type HostState, inForceOf, stateOf } from './host-state.ts';
+import { needsProxy, withListeners, withoutStandIn } from './listener-changes.ts';
 import type { Addresses, Host } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Steering, SteeringTarget } from '../ports/steering.ts';
@@ -11,7 +12,6 @@ import type { HostNetwork } from '../ports/network.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
-import type { HostState } from './host-state.ts';
 import type { Outcomes } from './outcomes.ts';
 import type { Proxied, ProxyAnswer } from './proxied.ts';
 import type { Shortfall, Stage } from './stages.ts';
@@ -58,63 +58,56 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
   readonly isUpserted: boolean;
   /** There is no record of an earlier process, and HAProxy has not answered: nothing may be steered yet. */
   readonly mustWait: boolean;
-  readonly waiting: ReadonlySet<ListenerKey>;
   /** What HAProxy has then, without the listeners that it is about to remove. */
   readonly upserted: TrafficTable;
 }> {
+  const { proxied } = ports;
   const isFirst = before.programmed === undefined;
-  let answer: ProxyAnswer = { refusals: new Map(), instead: new Map() };
+  const inForce = (key: ListenerKey): Listener | undefined => inForceOf(outcomes.stateOf(key));
+  let answer: ProxyAnswer = { refused: new Map(), waiting: new Map() };
   let isPending = false;
-  const steered = before.programmed?.table;
   const isUpserted = await step(
     'proxy',
     async () => {
-      const { inForce } = outcomes;
-      answer = await ports.proxied.upsert(target, { inForce, steered }, signal);
+      answer = await proxied.upsert(target, { inForce, steered: before.programmed?.table }, signal);
     },
     ({ words }) => {
       isPending = words === undefined;
-      if (isFirst) outcomes.setInForce(inherit(before.held, target.listeners));
-      const delayed = changed.filter((each) => needsProxy(outcomes.inForce, each) && !ports.proxied.serves(each));
-      outcomes.setInForce(withUnconfirmed(outcomes.inForce, delayed));
+      if (isFirst) outcomes.inherit();
+      const delayed = changed.filter((each) => needsProxy(outcomes.stateOf(each.key), each) && !proxied.serves(each));
+      outcomes.lackProxy(delayed);
       return delayed;
     },
   );
-  const { refusals } = answer;
+  const { refused, waiting } = answer;
   if (isUpserted) {
-    outcomes.refuse(refusals);
-    const refused = changed.filter(({ key }) => refusals.has(key));
-    outcomes.setInForce(withUnconfirmed(outcomes.inForce, refused));
-    for (const [key, listener] of answer.instead) {
-      outcomes.instead.set(key, listener);
-      outcomes.waiting.add(key);
+    outcomes.refuse(refused);
+    outcomes.lackProxy(changed.filter(({ key }) => refused.has(key) || waiting.has(key)));
+    for (const { listener, words } of waiting.values()) outcomes.wait(listener, words);
+  } else
+    for (const listener of changed.filter(outcomes.isStuck)) {
+      const other = proxied.servesInstead(listener);
+      if (other !== undefined) outcomes.wait(other, undefined);
     }
-  }
-  if (!isUpserted)
-    for (const listener of changed.filter(outcomes.isLeft)) {
-      const other = ports.proxied.servesInstead(listener);
-      if (other === undefined) continue;
-      outcomes.instead.set(listener.key, other);
-      outcomes.waiting.add(listener.key);
-    }
-  for (const listener of changed.filter(outcomes.isLeft)) {
-    const old = outcomes.inForce.get(listener.key);
-    if (listener.dataplane === 'direct' && (!isUpserted || old === undefined || !usesHaproxy(old)))
-      outcomes.instead.set(listener.key, withoutStandIn(listener, old));
-  }
-  const had = before.programmed?.proxied.listeners ?? outcomes.inForce;
+  const had = (key: ListenerKey): Listener | undefined =>
+    before.programmed === undefined ? inForce(key) : before.programmed.proxied.listeners.get(key);
+  const alone = changed.filter((listener) => {
+    if (!outcomes.isStuck(listener) || listener.dataplane !== 'direct') return false;
+    const old = inForce(listener.key);
+    return !isUpserted || old === undefined || !usesHaproxy(old);
+  });
+  for (const listener of alone) outcomes.standAlone(withoutStandIn(listener, inForce(listener.key)));
   const upserted = withListeners(
     outcomes.table(),
-    Array.from(outcomes.instead, ([key, listener]) => [key, outcomes.waiting.has(key) ? listener : had.get(key)]),
+    alone.map(({ key }) => [key, had(key)]),
   );
-  const mustWait = isFirst && isPending && before.held.size === 0;
-  return { isUpserted, mustWait, waiting: outcomes.waiting, upserted };
+  return { isUpserted, mustWait: isFirst && isPending && before.open.size === 0, upserted };
 }
 
 /** The dataplanes beside HAProxy. */
 export async function programOthers({ ports, before, changed, gone, outcomes, step, signal }: Pass): Promise<void> {
   const isOf = (name: Dataplane, listener: Listener): boolean =>
-    [listener, before.held.get(listener.key)].some((each) => each?.dataplane === name || each?.standIn === name);
+    [listener, stateOf(before, listener.key)?.held].some((each) => each?.dataplane === name || each?.standIn === name);
   for (const name of ['direct', 'nat'] as const)
     await step(
       name,
@@ -137,7 +130,7 @@ export async function attract(
     'addresses',
     () => ports.placement.add(attracted(), signal),
     () => {
-      const there = ports.addressesOf(outcomes.inForce);
+      const there = ports.addressesOf(outcomes.inForce());
       return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
     },
   );

@@ -65,6 +65,17 @@ export type MeasuredServers = {
   readonly omitted: number;
 };
 
+/** Listeners that HAProxy does not serve as wanted. */
+export type Unprepared = {
+  /** With its message. */
+  readonly refused: Refusals<ListenerKey>;
+  /**
+   * Their profile waits for a reload; the words say until when. HAProxy would serve them now with another one: that of before, or the
+   * usual one of their mode.
+   */
+  readonly waiting: ReadonlyMap<ListenerKey, string>;
+};
+
 /**
  * The user-space load balancer (HAProxy): a fixed program and a table.
  *
@@ -77,16 +88,11 @@ export type Proxy = {
   portOf(listener: Listener): number;
   /**
    * Prepares all of `table`. The first call takes over the process that has the port, if it belongs to furiwake, or
-   * starts one. Resolves with the listeners that HAProxy refuses, and its message; a node that it refuses is skipped
+   * starts one. Resolves with the listeners that it has not prepared; a node that HAProxy refuses is skipped
    * and logged. Throws if HAProxy cannot be started or does not answer; a living process then still serves the former
    * listeners. Waits for a failing process no longer than one attempt: the caller paces retries.
    */
-  upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
-  /**
-   * Of the listeners that the last `upsert` refused: those that it would serve with another profile, which are the one that they had
-   * before and the usual one of their mode. The refusal says until when.
-   */
-  waiting(): ReadonlySet<ListenerKey>;
+  upsert(table: TrafficTable, signal: AbortSignal): Promise<Unprepared>;
   /** Removes all that `table` does not have. What is missing, because the process has died since `upsert`, is added again. */
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Compares the state of the process with `table` and repairs it; returns the number of repairs. */

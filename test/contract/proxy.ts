@@ -3,6 +3,7 @@ import { noLimits, plainProfile, plainServer } from '../../src/core/traffic/opti
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { directListener, listener } from '../make/table.ts';
+import { allPrepared } from '../make/unprepared.ts';
 
 /** An unused proxy, and the suite's actions on it from outside. */
 export type ProxyScene = AsyncDisposable & {
@@ -39,7 +40,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       await using scene = await makeScene();
       const { proxy } = scene;
       const [a, b, c] = listeners(scene);
-      for (let time = 0; time < 2; time++) expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
+      for (let time = 0; time < 2; time++) expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(allPrepared);
       await proxy.prune(scene.table([a, b]), signal);
       expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([true, true, false]);
       await proxy.upsert(scene.table([b, c]), signal);
@@ -64,7 +65,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       const beside = directListener('10.50.0.1', 80);
       const moved = directListener('10.50.0.2', 80, { protocol: 'TCP' });
       for (const table of [scene.table([a, b, beside]), scene.table([a, moved])]) {
-        expect(await proxy.upsert(table, signal)).toEqual(new Map());
+        expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
         await proxy.prune(table, signal);
         expect(await proxy.audit(table, signal)).toBe(0);
         expect([await scene.serves(a), await scene.serves(b)]).toEqual([true, table.listeners.has(beside.key)]);
@@ -78,11 +79,12 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       const [a, b] = listeners(scene);
       const udp = listener('10.50.0.1', 53, scene.targetPort, { protocol: 'UDP' });
       const table = scene.table([udp, a]);
-      expect([...(await scene.proxy.upsert(table, signal))]).toEqual([[udp.key, expect.stringMatching(/^.*UDP.*$/)]]);
+      const { refused } = await scene.proxy.upsert(table, signal);
+      expect([...refused]).toEqual([[udp.key, expect.stringMatching(/^.*UDP.*$/)]]);
       await scene.proxy.prune(table, signal);
       expect(await scene.serves(a)).toBe(true);
-      expect([...(await scene.proxy.upsert(scene.table([udp, a, b]), signal)).keys()]).toEqual([udp.key]);
-      expect(await scene.proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
+      expect([...(await scene.proxy.upsert(scene.table([udp, a, b]), signal)).refused.keys()]).toEqual([udp.key]);
+      expect(await scene.proxy.upsert(scene.table([a, b]), signal)).toEqual(allPrepared);
     });
 
     test('a listener whose profile needs a reload that cannot be made waits, and is served with the usual profile meanwhile', async () => {
@@ -92,17 +94,14 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       const profile = { ...plainProfile, idleTimeoutMs: 90_000 };
       const wanted = { ...b, options: { limits: noLimits, server: plainServer, profile, isMeasured: false } };
       await proxy.upsert(scene.table([a]), signal);
-      expect(proxy.waiting()).toEqual(new Set());
       await scene.preventReloads(true);
-      expect([...(await proxy.upsert(scene.table([a, wanted]), signal)).keys()]).toEqual([wanted.key]);
-      expect(proxy.waiting()).toEqual(new Set([wanted.key]));
+      const { refused, waiting } = await proxy.upsert(scene.table([a, wanted]), signal);
+      expect([refused, [...waiting]]).toEqual([new Map(), [[wanted.key, expect.stringMatching(/^.+$/)]]]);
       expect([await scene.serves(a), await scene.serves(wanted)]).toEqual([true, false]);
-      expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
-      expect(proxy.waiting()).toEqual(new Set());
+      expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(allPrepared);
       expect(await scene.serves(b)).toBe(true);
       await scene.preventReloads(false);
-      await expect.poll(() => proxy.upsert(scene.table([a, wanted]), signal), { timeout: 15_000 }).toEqual(new Map());
-      expect(proxy.waiting()).toEqual(new Set());
+      await expect.poll(() => proxy.upsert(scene.table([a, wanted]), signal), { timeout: 15_000 }).toEqual(allPrepared);
       expect([await scene.serves(a), await scene.serves(wanted)]).toEqual([true, true]);
     });
 
@@ -154,7 +153,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       await scene.preventStarts(false);
       await expect
         .poll(() => proxy.upsert(scene.table([a]), signal).catch(() => 'later'), { timeout: 15_000 })
-        .toEqual(new Map());
+        .toEqual(allPrepared);
       expect(await scene.serves(a)).toBe(true);
     });
 
@@ -172,7 +171,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       await Promise.all(rejected);
       await scene.hang(false);
       expect([await scene.serves(a), await scene.serves(b)]).toEqual([true, false]);
-      expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
+      expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(allPrepared);
       expect([await scene.serves(a), await scene.serves(b)]).toEqual([true, true]);
     });
 

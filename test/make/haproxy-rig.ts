@@ -5,6 +5,8 @@ import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeHealth } from '../../src/health/health.ts';
 import type { Probe } from '../../src/health/probe.ts';
 import type { CheckAnswer } from '../../src/ports/health.ts';
+import type { ListenerKey } from '../../src/core/model/names.ts';
+import type { Refusals } from '../../src/ports/host.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { type RecordedLog, type RecordedMetrics, recordLog, recordMetrics } from '../sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../sim/virtual-clock.ts';
@@ -81,4 +83,13 @@ export async function serve(
       await clock.sleep(backoff.next(), signal);
     }
   }
+}
+
+/** The listeners that are not prepared, each with the words of HAProxy. */
+export async function upsert({ proxy, clock }: MachineRig, table: TrafficTable): Promise<Refusals<ListenerKey>> {
+  const [{ refused, waiting }] = await Promise.all([
+    proxy.upsert(table, new AbortController().signal),
+    clock.advance(500),
+  ]);
+  return new Map([...refused, ...waiting]);
 }

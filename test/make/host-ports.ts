@@ -166,7 +166,6 @@ export function makeHostPorts(): FakeHostPorts {
     gate: Promise.resolve(),
     listening: [],
   };
-  let waiting: ReadonlySet<ListenerKey> = new Set();
   const step = async (name: StepName, shown: string = name, signal?: AbortSignal): Promise<void> => {
     steps.push(shown);
     await ports.gate;
@@ -212,10 +211,11 @@ export function makeHostPorts(): FakeHostPorts {
         signal.throwIfAborted();
         held.proxy = held.proxy.with(served(listeners));
         const refusals = proxyRefusals(listeners);
-        const isWaiting = (listener: Listener): boolean =>
-          refusals.has(listener.key) && refusals.get(listener.key) === refuses.profile(listener);
-        waiting = new Set([...listeners.values()].filter(isWaiting).map(({ key }) => key));
-        return refusals;
+        const waits = (key: ListenerKey, words: string): boolean => words === refuses.profile(listeners.get(key)!);
+        return {
+          refused: new Map([...refusals].filter(([key, words]) => !waits(key, words))),
+          waiting: new Map([...refusals].filter(([key, words]) => waits(key, words))),
+        };
       },
       prune: async ({ listeners }, signal) => {
         await step('proxy.prune', undefined, signal);
@@ -241,7 +241,6 @@ export function makeHostPorts(): FakeHostPorts {
       onTrouble: troubleNews.subscribe,
       failing: () => withoutServers,
       refusingHeaders: () => refusingHeaders,
-      waiting: () => waiting,
       onServers: serverNews.subscribe,
       stop: async () => {
         const wasThere = held.proxy.size > 0;

@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import type { TrafficNode, TrafficTable } from '../../src/core/traffic/table.ts';
 import { node as tableNode } from '../make/table.ts';
 import type { Driver, Rig } from './haproxy-rig.ts';
+import { allPrepared } from '../make/unprepared.ts';
 
 /** The nodes of the lab, as a table has them. */
 export function labNodes({ lab }: Rig, draining = ''): readonly TrafficNode[] {
@@ -17,7 +18,7 @@ export async function applyTable(
   table: TrafficTable,
   { signal }: Pick<Rig, 'signal'>,
 ): Promise<void> {
-  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   await proxy.prune(table, signal);
 }
 

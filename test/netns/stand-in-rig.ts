@@ -25,6 +25,7 @@ import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { makeAnswerProbe } from '../../src/dataplane/direct/answer-probe.ts';
 import { makeAnsweringNodes } from '../../src/dataplane/direct/answering-nodes.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
+import { allPrepared } from '../make/unprepared.ts';
 import { makeMtuProbe } from '../../src/dataplane/direct/mtu-probe.ts';
 
 /*
@@ -128,7 +129,7 @@ export async function program(each: Listener): Promise<void> {
     [each],
     lab.nodes.map(({ name, ip4, ip6 }) => ({ ...tableNode(name, ip4, ip6), podCidrs })),
   );
-  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   const { listeners } = table;
   const target = {
     listeners,

@@ -227,7 +227,6 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     onTrouble: troubleListeners.subscribe,
     failing: ownChecks.failing,
     refusingHeaders: headerChecks.refusingHeaders,
-    waiting: () => reconciler.waiting(),
     onServers: (listener) => {
       const ends = [ownChecks.subscribe(listener), headerChecks.subscribe(listener)];
       return () => {

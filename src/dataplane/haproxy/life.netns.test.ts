@@ -4,6 +4,7 @@ import { type Driver, namePort, type Rig, startRig } from '../../../test/netns/h
 import { applyTable } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { listener } from '../../../test/make/table.ts';
+import { allPrepared } from '../../../test/make/unprepared.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import { systemFiles } from '../../main/node/files.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -203,7 +204,7 @@ test('a configuration that HAProxy refuses is not used: its message is in the lo
   const config = await readFile(`${rig.lab.folder}/haproxy/haproxy.cfg`, 'utf8');
   const broken = rig.newDriver({ idleTimeoutSeconds: 99_999_999_999 });
   const changed = rig.table([...listeners, listener('10.50.0.2', 8080, namePort)]);
-  expect(await broken.proxy.upsert(changed, rig.signal)).toEqual(new Map());
+  expect(await broken.proxy.upsert(changed, rig.signal)).toEqual(allPrepared);
   expect(broken.complaints.join('\n')).toContain('timer overflow');
   expect(await readFile(`${rig.lab.folder}/haproxy/haproxy.cfg`, 'utf8')).toBe(config);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });

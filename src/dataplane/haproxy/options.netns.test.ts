@@ -3,6 +3,7 @@ import { type SomeOptions, withOptions } from '../../../test/make/options.ts';
 import { listener, localTable, node as tableNode } from '../../../test/make/table.ts';
 import { echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
+import { allPrepared } from '../../../test/make/unprepared.ts';
 import { type Listener, localBackend } from '../../core/traffic/table.ts';
 
 /** What the echoing node got in front of the client's own bytes, and its name. */
@@ -27,7 +28,7 @@ test('a PROXY protocol header has the addresses of client and Service, with the 
     of('10.50.0.2', 2),
     listener('10.50.0.3', 25, echoPort),
   ]);
-  expect(await driver.proxy.upsert(table, rig.signal)).toEqual(new Map());
+  expect(await driver.proxy.upsert(table, rig.signal)).toEqual(allPrepared);
   expect(await hears(rig, '10.50.0.1', 25)).toMatch(/PROXY TCP4 10\.\d+\.\d+\.\d+ 10\.50\.0\.1 \d+ 25\r\nhello/);
   expect(await hears(rig, 'fd50::1', 25)).toMatch(/PROXY TCP6 [\da-f:]+ fd50::1 \d+ 25\r\nhello/);
   // Version 2, TCP over IPv4, twelve bytes: two addresses, of which the second one is 10.50.0.2, and two ports.
@@ -94,7 +95,7 @@ test('the next furiwake takes over what has options, and HAProxy starts again wi
   const before = await rig.servers();
   expect(before).toContain(`spare4-0/n1:${echoPort}:proxy1`);
   const second = rig.newDriver();
-  expect(await second.proxy.upsert(table, rig.signal)).toEqual(new Map());
+  expect(await second.proxy.upsert(table, rig.signal)).toEqual(allPrepared);
   await second.proxy.prune(table, rig.signal);
   expect(await rig.servers()).toEqual(before);
   expect(await second.proxy.audit(table, rig.signal)).toBe(0);

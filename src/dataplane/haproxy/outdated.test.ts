@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
+import { allPrepared } from '../../../test/make/unprepared.ts';
 
 /* The worker is no longer as the adapter has left it. */
 
@@ -15,7 +16,7 @@ test('a change that is refused because another program changed the worker is mad
   machine.held?.servers.delete('nodes4/n2');
   const moved = listener('192.0.2.51', 80, 30_081);
   const draining = nodes.map((each) => ({ ...each, state: 'drain' as const }));
-  expect(await proxy.upsert(tableOf([moved, two], draining), signal)).toEqual(new Map());
+  expect(await proxy.upsert(tableOf([moved, two], draining), signal)).toEqual(allPrepared);
   expect(machine.held?.map.get('192.0.2.51|80')).toContain('|30081|');
   expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'nodes4/n2']);
   expect(log.lines.filter(({ level }) => level !== 'info')).toEqual([]);
@@ -59,7 +60,7 @@ test('after a reload with the configuration of another program the next change l
   await clock.advance(60_000);
   expect([machine.starts, machine.held?.backends.size]).toEqual([2, 0]); // no task of each second reloads HAProxy
   const [refusals] = await Promise.all([proxy.upsert(tableOf([one, two], nodes), stop.signal), clock.advance(2_000)]);
-  expect(refusals).toEqual(new Map());
+  expect(refusals).toEqual(allPrepared);
   expect([machine.starts, machine.held?.map.size]).toEqual([3, 2]);
   stop.abort();
   await running;

@@ -4,6 +4,7 @@ import { listener } from '../../../test/make/table.ts';
 import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { applyTable } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
+import { allPrepared } from '../../../test/make/unprepared.ts';
 import { fastClock } from '../../../test/sim/virtual-clock.ts';
 import { RuntimeError, type Sockets, unixSockets } from './client.ts';
 
@@ -152,7 +153,7 @@ test('a foreign program on the port is named, with the same message at each atte
   });
   expect(await attempt()).toMatchObject({ message: first instanceof Error ? first.message : '' });
   await rig.lab.balancer.ask({ do: 'unlisten', address: '127.0.0.1', port: 292 });
-  await expect.poll(attempt, patience).toEqual(new Map());
+  await expect.poll(attempt, patience).toEqual(allPrepared);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
 });
 

@@ -4,9 +4,9 @@ import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
-import type { Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
+import type { Unprepared } from '../../ports/proxy.ts';
 import { type RuntimeApi, unlessGone } from './client.ts';
 import { serverId, type Settings } from './config.ts';
 import { type Desired, nodesAmong, planDesired } from './desired.ts';
@@ -42,9 +42,7 @@ export type Reconciler = {
   serversOf(family: Family, node: NodeName): readonly string[];
   /** `backend/server` of those that get no new connections, and whose connections may not continue without end. */
   drainsWithLimit(): readonly string[];
-  upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
-  /** Of the listeners that the last call refused: those that need a reload only because of their profile. */
-  waiting(): ReadonlySet<ListenerKey>;
+  upsert(table: TrafficTable, signal: AbortSignal): Promise<Unprepared>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
@@ -154,7 +152,6 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       ...(worker.held()?.spares.serversOf(family, node) ?? []),
       ...(desired === undefined ? [] : podsOn(family, node, desired.spares)),
     ],
-    waiting: () => new Set(missing?.listeners.filter(({ need }) => !need.isOfAll).map(({ key }) => key)),
     drainsWithLimit: () => worker.held()?.spares.drainsWithLimit() ?? [],
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
@@ -166,8 +163,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const next = await settle(table, signal);
       await upsertTo(next, signal);
       noteNodes(next);
-      const lacking = (missing?.listeners ?? []).map((each) => [each.key, reloadWords(each, reloads)] as const);
-      return new Map([...next.refusals, ...refused.listeners(), ...lacking]);
+      const [refusals, waiting] = [new Map([...next.refusals, ...refused.listeners()]), new Map<ListenerKey, string>()];
+      for (const each of missing?.listeners ?? [])
+        (each.need.isOfAll ? refusals : waiting).set(each.key, reloadWords(each, reloads));
+      return { refused: refusals, waiting };
     },
     prune: async (table, signal) => {
       await apply(await settle(table, signal), applyRemovals, signal);

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, localListener, localTable, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
+import { allPrepared, refusing } from '../../../test/make/unprepared.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import { alertsIn } from './program.ts';
 
@@ -19,16 +20,16 @@ test('a listener that HAProxy refuses is reported with its message, the others a
     asked.push(command);
     return 'Out of memory.';
   };
-  expect(await proxy.upsert(table, signal)).toEqual(new Map([[two.key, 'HAProxy: Out of memory.']]));
+  expect(await proxy.upsert(table, signal)).toEqual(refusing([two.key, 'HAProxy: Out of memory.']));
   await proxy.prune(table, signal);
   expect([...(machine.held?.map.keys() ?? [])]).toEqual(['192.0.2.51|80']);
 
   const tries = asked.length;
-  expect(await proxy.upsert(table, signal)).toEqual(new Map([[two.key, 'HAProxy: Out of memory.']]));
+  expect(await proxy.upsert(table, signal)).toEqual(refusing([two.key, 'HAProxy: Out of memory.']));
   expect(asked).toHaveLength(tries); // until it changes, or an audit
   machine.faults.command = () => undefined;
   await proxy.audit(table, signal);
-  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   expect(machine.held?.map.size).toBe(2);
 });
 
@@ -36,8 +37,8 @@ test('a refused listener that changes is retried at once', async () => {
   const { machine, proxy } = makeMachineRig();
   await proxy.upsert(tableOf([], nodes), signal);
   machine.faults.command = (command) => (command.includes('|30080|') ? 'Odd.' : undefined);
-  expect((await proxy.upsert(tableOf([one], nodes), signal)).size).toBe(1);
-  expect(await proxy.upsert(tableOf([listener('192.0.2.51', 80, 30_081)], nodes), signal)).toEqual(new Map());
+  expect((await proxy.upsert(tableOf([one], nodes), signal)).refused.size).toBe(1);
+  expect(await proxy.upsert(tableOf([listener('192.0.2.51', 80, 30_081)], nodes), signal)).toEqual(allPrepared);
   expect(machine.held?.map.get('192.0.2.51|80')).toContain('|30081|');
 });
 
@@ -45,7 +46,7 @@ test('a listener of another protocol is refused by name', async () => {
   const { machine, proxy } = makeMachineRig();
   const udp = listener('192.0.2.51', 53, 30_053, { protocol: 'UDP' });
   expect(await proxy.upsert(tableOf([one, udp], nodes), signal)).toEqual(
-    new Map([[udp.key, 'HAProxy cannot serve UDP']]),
+    refusing([udp.key, 'HAProxy cannot serve UDP']),
   );
   expect(machine.held?.map.size).toBe(1);
 });
@@ -54,7 +55,7 @@ test('a node that HAProxy refuses is skipped and logged once; an audit retries i
   const { machine, proxy, log } = makeMachineRig();
   await proxy.upsert(tableOf([one]), signal);
   machine.faults.command = (command) => (command.includes('nodes4/n2') ? 'Cannot add.' : undefined);
-  for (let change = 0; change < 3; change++) expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  for (let change = 0; change < 3; change++) expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1']);
   const complaints = log.lines.filter(({ level }) => level === 'warn');
   expect(complaints).toMatchObject([{ message: 'adding nodes to HAProxy failed; retrying' }]);
@@ -70,7 +71,7 @@ test('a configuration that is refused because of a node is started without nodes
   const { machine, proxy, log } = makeMachineRig();
   machine.faults.config = (text) => (text.includes('server n2 ') ? "'server n2' : unusual" : undefined);
   machine.faults.command = (command) => (command.includes('nodes4/n2') ? 'Cannot add.' : undefined);
-  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1']);
   expect(machine.texts.get('/var/lib/furiwake/haproxy/haproxy.cfg')).not.toContain('    server ');
   expect(log.lines.map(({ message }) => message)).toContain('writing the configuration of HAProxy failed; retrying');
@@ -93,7 +94,7 @@ test('a refused configuration blocks no change while a worker runs, and is the e
     signal,
   );
   machine.faults.config = () => 'unknown keyword';
-  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   expect(machine.held?.map.size).toBe(2);
   expect(machine.held?.servers.size).toBe(2);
 });
@@ -106,10 +107,10 @@ test('a full disk blocks no change while a worker runs, and is the error if HAPr
   machine.faults.isDiskFull = false;
   await proxy.upsert(tableOf([one]), signal);
   machine.faults.isDiskFull = true;
-  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   machine.die();
   const three = listener('192.0.2.53', 80, 30_080);
-  expect(await proxy.upsert(tableOf([one, two, three], nodes), signal)).toEqual(new Map());
+  expect(await proxy.upsert(tableOf([one, two, three], nodes), signal)).toEqual(allPrepared);
   expect(machine.held?.map.size).toBe(3);
   expect(machine.held?.servers.size).toBe(2);
 });
@@ -163,15 +164,13 @@ test.each([
   Object.assign(now, faults);
   const last = locals.at(-1);
   const crowded = tableWith(17, one);
-  expect(await proxy.upsert(crowded, signal)).toEqual(new Map([[last?.key, expect.stringContaining(words)]]));
+  expect(await proxy.upsert(crowded, signal)).toEqual(refusing([last?.key, expect.stringContaining(words)]));
   await proxy.prune(crowded, signal);
   expect([...(machine.held?.map.keys() ?? [])]).toContain('192.0.2.51|80');
   expect(machine.held?.map.size).toBe(17);
   expect(log.lines.map(({ message }) => message)).not.toContain('adding nodes to HAProxy failed; retrying');
   machine.die();
-  expect(await proxy.upsert(tableWith(17, two), signal)).toEqual(
-    new Map([[last?.key, expect.stringContaining(words)]]),
-  );
+  expect(await proxy.upsert(tableWith(17, two), signal)).toEqual(refusing([last?.key, expect.stringContaining(words)]));
   await proxy.prune(tableWith(17, two), signal);
   expect([...(machine.held?.map.keys() ?? [])]).toContain('192.0.2.52|80');
   expect([...(machine.held?.map.keys() ?? [])]).not.toContain('192.0.2.51|80');
@@ -179,7 +178,7 @@ test.each([
   Object.assign(now, { isDiskFull: false, config: () => undefined });
   await clock.advance(30_000);
   const [refusals] = await Promise.all([proxy.upsert(crowded, signal), clock.advance(2000)]);
-  expect(refusals).toEqual(new Map());
+  expect(refusals).toEqual(allPrepared);
   await proxy.prune(crowded, signal);
   expect(machine.held?.map.size).toBe(18);
 });
@@ -194,7 +193,7 @@ test('a node that HAProxy refuses in a spare backend is skipped there and logged
     tries++;
     return 'Out of memory.';
   };
-  expect(await proxy.upsert(local, signal)).toEqual(new Map());
+  expect(await proxy.upsert(local, signal)).toEqual(allPrepared);
   const before = tries;
   for (let change = 0; change < 3; change++) {
     await proxy.upsert(local, signal);
@@ -220,7 +219,7 @@ test('a server that would follow a refused node is not added; an audit adds both
     asked.push(command);
     return command.startsWith('add server nodes4/n2') ? 'Cannot add.' : undefined;
   };
-  for (let change = 0; change < 2; change++) expect(await proxy.upsert(local, signal)).toEqual(new Map());
+  for (let change = 0; change < 2; change++) expect(await proxy.upsert(local, signal)).toEqual(allPrepared);
   asked.splice(0);
   const more = localTable(
     [
@@ -268,7 +267,7 @@ test('a Pod that HAProxy refuses is skipped and logged once, and delays no other
       .filter((id) => id.startsWith('spare'))
       .map((id) => id.split('/')[1] ?? '');
   const first = tableWith('10.244.1.7 8080', '10.244.2.9 8080');
-  expect(await proxy.upsert(first, signal)).toEqual(new Map());
+  expect(await proxy.upsert(first, signal)).toEqual(allPrepared);
   expect(pods().toSorted()).toEqual(['pod_10.244.2.9_8080', 'pod_10.244.3.1_80']);
   expect(machine.held?.map.size).toBe(2);
   const tries = asked.length;

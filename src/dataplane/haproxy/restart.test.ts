@@ -1,11 +1,10 @@
 import { expect, test } from 'vitest';
 import type { HaproxyMachine } from '../../../test/make/haproxy-machine.ts';
-import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
+import { makeMachineRig, upsert } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { noLimits, plainProfile, plainServer } from '../../core/traffic/options.ts';
-import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
+import type { Listener } from '../../core/traffic/table.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
-import type { Refusals } from '../../ports/host.ts';
 
 /* furiwake restarts, and HAProxy serves on. */
 
@@ -21,11 +20,6 @@ const special: Listener = {
     isMeasured: false,
   },
 };
-
-async function upsert({ proxy, clock }: MachineRig, table: TrafficTable): Promise<Refusals<Listener['key']>> {
-  const [refusals] = await Promise.all([proxy.upsert(table, signal), clock.advance(500)]);
-  return refusals;
-}
 
 async function makeRunning(): Promise<HaproxyMachine> {
   const rig = makeMachineRig({ probed: 'alive' });

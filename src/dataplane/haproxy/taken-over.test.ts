@@ -1,10 +1,9 @@
 import { expect, test } from 'vitest';
-import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
+import { type MachineRig, makeMachineRig, upsert } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { noLimits, plainProfile, plainServer } from '../../core/traffic/options.ts';
-import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
+import type { Listener } from '../../core/traffic/table.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
-import type { Refusals } from '../../ports/host.ts';
 
 const { signal } = new AbortController();
 const nodes = [node('n1', '192.0.2.11')];
@@ -19,11 +18,6 @@ function withProfile(vip: string, idleTimeoutMs: number): Listener {
 
 const known = withProfile('192.0.2.52', 1000);
 const fresh = withProfile('192.0.2.54', 2000);
-
-async function upsert({ proxy, clock }: MachineRig, table: TrafficTable): Promise<Refusals<Listener['key']>> {
-  const [refusals] = await Promise.all([proxy.upsert(table, signal), clock.advance(500)]);
-  return refusals;
-}
 
 /** Another furiwake on the same machine. */
 function restart({ machine, clock }: MachineRig, probed?: (address: string) => CheckAnswer): MachineRig {
