@@ -86,7 +86,7 @@ export const rows: readonly Row[] = [
       { ...lines, title: 'Nodes by state', queries: [one('furiwake_servers', '{{state}}', 'value', ['state'])] },
       {
         ...lines,
-        title: 'Addresses of the pool',
+        title: 'Addresses by use',
         queries: [one('furiwake_pool_addresses', '{{state}}', 'value', ['state'])],
       },
     ],
@@ -264,9 +264,12 @@ export const rows: readonly Row[] = [
       },
       {
         ...lines,
-        title: 'Until a change is in force (95 %)',
+        title: 'Until a change is in force, and its stages (95 %)',
         unit: 's',
-        queries: [one('furiwake_dataplane_apply_seconds', 'apply', 'p95')],
+        queries: [
+          one('furiwake_dataplane_apply_seconds', 'all', 'p95'),
+          one('furiwake_dataplane_stage_seconds', '{{stage}}', 'p95', ['stage']),
+        ],
       },
       {
         ...lines,
