@@ -4,31 +4,33 @@ import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from './map-file.ts';
 
-const schema = z.object({ node: z.string().min(1), family: z.literal([4, 6]) });
+const schema = z.object({ node: z.string().min(1), family: z.literal([4, 6]), address: z.string(), mac: z.string() });
 
-/** The nodes that were shown to answer clients themselves, each with the family: `n1 4`. Throws `NewerFileError`. */
+/** The nodes by `n1 4`, with the family; the address and MAC of each. */
+type Shown = ReadonlyMap<string, { readonly address: string; readonly mac: string }>;
+
+/** The nodes that were shown to answer clients themselves. Throws `NewerFileError`. */
 export async function readAnsweringNodes(deps: {
   readonly path: string;
   readonly files: Files;
   readonly log: Log;
-}): Promise<{ readonly known: ReadonlySet<string>; write(hops: ReadonlySet<string>): Promise<void> }> {
-  const file = makeMapFile<string, true>({
+}): Promise<{ readonly known: Shown; write(known: Shown): Promise<void> }> {
+  const file = makeMapFile<string, { readonly address: string; readonly mac: string }>({
     ...deps,
     name: 'answering-nodes',
     version: 1,
     without: 'each node is probed again before direct uses it for a Service that did not request direct',
-    encode: (_, hop) => {
+    encode: (shown, hop) => {
       const at = hop.lastIndexOf(' ');
-      return { node: hop.slice(0, at), family: Number(hop.slice(at + 1)) };
+      return { node: hop.slice(0, at), family: Number(hop.slice(at + 1)), ...shown };
     },
     decode: (fields) => {
-      const { node, family } = schema.parse(fields);
-      return [`${node} ${family}`, true];
+      const { node, family, ...shown } = schema.parse(fields);
+      return [`${node} ${family}`, shown];
     },
   });
-  const known = (await file.read()) ?? PersistentMap.empty<string, true>();
   return {
-    known: new Set(known.keys()),
-    write: (hops) => file.write(PersistentMap.from(Array.from(hops, (hop) => [hop, true]))),
+    known: new Map((await file.read()) ?? []),
+    write: (known) => file.write(PersistentMap.from(known)),
   };
 }

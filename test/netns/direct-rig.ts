@@ -60,8 +60,8 @@ export const drained: Set<string> = new Set<string>();
 export const changes: Subscribers = makeSubscribers();
 /** The Pod CIDRs of all nodes. */
 export const podCidrs: readonly string[] = ['10.244.0.0/16', 'fd44::/64'];
-/** How many pins the kernel takes, from the next table on. */
-export const limits: { pins: number } = { pins: mostPins };
+/** How many pins the kernel takes, and flows that may be pinned; from the next table on. */
+export const limits: { pins: number; seen: number } = { pins: mostPins, seen: mostPins };
 let lastPort = 20_000;
 /** A port that no flow has had. */
 export const nextPort = (): number => ++lastPort;
@@ -118,7 +118,7 @@ beforeEach(async () => {
   isAffine = false;
   weights = undefined;
   uid = 'first' as ServiceUid;
-  limits.pins = mostPins;
+  Object.assign(limits, { pins: mostPins, seen: mostPins });
   start(byHand());
   for (const { ip4, ip6 } of lab.nodes)
     for (const address of [ip4, ip6]) await lab.balancer.exec('ping', '-c', '1', '-W', '2', address); // resolves its MAC
@@ -136,7 +136,9 @@ function limited(exec: Exec): Exec {
   return {
     ...exec,
     run: (file, args, { stdin, ...options }) => {
-      const text = stdin?.replace(/(map pins \{.* size )\d+/, `$1${limits.pins}`);
+      const text = stdin
+        ?.replace(/(map pins \{.* size )\d+/, `$1${limits.pins}`)
+        .replace(/(set seen \{.* size )\d+/, `$1${limits.seen}`);
       return exec.run(file, args, text === undefined ? options : { ...options, stdin: text });
     },
   };

@@ -81,7 +81,7 @@ export async function startProbing(): Promise<void> {
     ...deps,
     probe: makeAnswerProbe(deps),
     mtuProbe: makeMtuProbe(deps),
-    record: { known: new Set(), write: async () => undefined },
+    record: { known: new Map(), write: async () => undefined },
     log: recordLog(),
   });
   startDirect({ answering, linkOf: () => ({ name: 'eth0', index, mac, mtu }), own: () => own });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { filesOf } from '../../../test/sim/harness.ts';
 import { type PlacementRig, startPlacementRig } from '../../../test/netns/placement-rig.ts';
 import type { Exec } from '../../ports/exec.ts';
+import { directTable } from '../../dataplane/direct/ruleset.ts';
 import { checkDirect } from './direct.ts';
 
 const { signal } = new AbortController();
@@ -40,4 +41,15 @@ test('the words of nft say what the kernel lacks', async () => {
       }),
   };
   expect(await find(spoilt)).toMatch(/its table cannot be loaded: .*syntax error/);
+});
+
+test('packets from impossible sources are counted', async () => {
+  const { balancer } = rig.lab;
+  await balancer.nft(`table ${directTable.name} {
+  set spoofed { type classid; flags dynamic; counter; }
+}
+add element ${directTable.name} spoofed { 1:1 counter packets 7 bytes 500, 1:2 counter packets 2 bytes 90 }`);
+  expect(await find(balancer.execPort)).toContain('dropped 9 packets whose source no client has');
+  await balancer.nft(`delete table ${directTable.name}`);
+  expect(await find(balancer.execPort)).not.toContain('dropped');
 });

@@ -8,9 +8,10 @@ import {
   requestedDataplane,
 } from '../../core/traffic/dataplane.ts';
 import type { Platform } from '../../daemon/platform.ts';
+import { countSpoofed } from '../../dataplane/direct/direct-counters.ts';
 import { tryDirectTable } from '../../dataplane/direct/try-table.ts';
 import type { KubeProxy } from '../../health/kube-proxy-sync.ts';
-import type { Exec } from '../../ports/exec.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { counted, type Finding, named, ok, warning } from './finding.ts';
 import type { CheckedHost } from './host.ts';
@@ -51,6 +52,7 @@ export async function checkDirect(
       files,
     )),
     ...(await findGateway(hops, gateways, files)),
+    ...(await findSpoofed(exec, signal)),
   ];
   const usable = hops.filter(({ state }) => state === 'ready' || state === 'untimed');
   const links = [...new Set(usable.flatMap(({ link }) => link ?? []))].sort();
@@ -94,6 +96,21 @@ async function tryTable(exec: Exec, signal: AbortSignal): Promise<readonly Conce
       found: `its table cannot be loaded: ${words}`,
       advice:
         'the kernel needs NETFILTER_INGRESS, NFT_FWD_NETDEV, NFT_FIB_NETDEV and NFT_HASH (modprobe nft_fwd_netdev nft_fib_netdev nft_hash), and nft 1.0.6 or newer; until then HAProxy or nat stands in',
+    },
+  ];
+}
+
+async function findSpoofed(exec: Exec, signal: AbortSignal): Promise<readonly Concern[]> {
+  const packets = await countSpoofed(exec, signal).catch((error: unknown) => {
+    if (error instanceof ExecError) return 0; // without perl, which another line reports, nothing uses the table
+    throw error;
+  });
+  if (packets === 0) return [];
+  return [
+    {
+      found: `dropped ${counted(packets, 'packet', 'packets')} whose source no client has: an address of this host, of a Service, a node or a Pod`,
+      advice:
+        'find the machine that sends them (tcpdump -eni DEVICE on this host shows its MAC): it forges its source, or is a node on which kube-proxy does not serve the address',
     },
   ];
 }

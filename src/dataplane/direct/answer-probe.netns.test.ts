@@ -76,6 +76,23 @@ test('a node that puts another source on what it forwards is not shown', async (
   await node?.nft('delete table ip hide');
 });
 
+test.each(vips)('an answer from another MAC than that of the node shows nothing: %s', async (vip) => {
+  const [node] = lab.nodes;
+  const family = vip.includes(':') ? '-6' : '-4';
+  const balancer = vip.includes(':') ? '2001:db8::2' : '192.0.2.2';
+  const probe = makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock });
+  const answers = async (port: number | undefined): Promise<boolean> => {
+    const [path] = await pathsTo(vip, port);
+    return path !== undefined && (await probe([path], signal)).answered.has(path);
+  };
+  await node?.exec('ip', 'link', 'add', 'second', 'link', 'eth0', 'type', 'macvlan', 'mode', 'bridge');
+  await node?.exec('ip', 'link', 'set', 'second', 'up');
+  await node?.exec('ip', family, 'route', 'add', balancer, 'dev', 'second');
+  for (const port of [53, undefined]) expect(await answers(port)).toBe(false);
+  await node?.exec('ip', 'link', 'delete', 'second');
+  for (const port of [53, undefined]) expect(await answers(port)).toBe(true);
+});
+
 test.each(vips)('a node whose gateway is this host is found, and no far datagram leaves the LAN: %s', async (vip) => {
   const [node] = lab.nodes;
   await lab.router.nft(`table inet far

@@ -24,7 +24,8 @@ export type ProbedPath = {
  *   always          this host ── datagram from the VIP to a far address ──► node: forwards it ──► this host, or another router
  *
  * The first two show that the LAN lets the node send with an address that is not its own. The first one shows as well that
- * kube-proxy serves the VIP and that a Pod accepts; the second one needs neither, only a node that forwards, as Kubernetes requires.
+ * kube-proxy serves the VIP and that a Pod accepts; the second one needs neither, only a node that forwards, as Kubernetes requires. Both
+ * answers must come from the MAC of the node.
  * The third one finds a node whose gateway is this host; its TTL ends at the first router. Sends all at once and waits for half
  * a second at most. Throws `ExecError` when perl fails.
  */
@@ -107,7 +108,7 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
       const path = probed[index];
       if (path === undefined || source.text !== path.vip.text || mac === path.link.mac) return; // of another source, or a reflection
       if (target.text === far[target.family].text) crossing.add(path);
-      else if (!answered.has(path)) await accept(path, index);
+      else if (mac === path.nodeMac && !answered.has(path)) await accept(path, index);
     };
     const accept = async (path: ProbedPath, index: number): Promise<void> => {
       answered.add(path);

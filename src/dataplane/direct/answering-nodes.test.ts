@@ -8,6 +8,7 @@ import type { ProbedPath } from './answer-probe.ts';
 import type { MeasuredPath } from './mtu-probe.ts';
 import { type AnsweringNodes, makeAnsweringNodes } from './answering-nodes.ts';
 
+const station = { address: '192.0.2.11', mac: '02:00:00:00:00:11' };
 const path = (host: number): ProbedPath => ({
   link: { index: 2, mac: '02:00:00:00:00:02', mtu: 1_500, address: addressOf('192.0.2.2') },
   nodeMac: '02:00:00:00:00:11',
@@ -42,10 +43,10 @@ function make(known: readonly string[] = []): AnsweringNodes {
     },
     mtuProbe: () => Promise.resolve(mtus),
     record: {
-      known: new Set(known),
+      known: new Map(known.map((hop) => [hop, station])),
       write: (hops) => {
         if (failsToWrite) return Promise.reject(new Error('disk full'));
-        written.push([...hops]);
+        written.push([...hops.keys()]);
         return Promise.resolve();
       },
     },
@@ -84,7 +85,7 @@ test('a node is silent after three probes in vain, and no longer when it left th
     while (probes.length === before) await clock.advance(100);
     expect([...nodes.silent()]).toEqual(silent);
   }
-  nodes.keep(new Set(['n2 4']));
+  nodes.keep(new Map([['n2 4', '192.0.2.12']]));
   expect([...nodes.silent()]).toEqual([]);
   stop.abort();
   await running;
@@ -128,7 +129,7 @@ test('a node whose answers cross this host is not used, and is used when they no
   ]);
   crossing.add(n1);
   await clock.advance(300_000);
-  nodes.keep(new Set());
+  nodes.keep(new Map());
   expect(state()).toEqual([false, []]);
   stop.abort();
   await running;
@@ -163,11 +164,38 @@ test('a node with another MTU is not used until it, or the link, has the same; s
   await running;
 });
 
+test('a node with another address or MAC is proven again', async () => {
+  const other = { ...n1, nodeMac: '02:00:00:00:00:99' };
+  const moved = { ...other, nodeAddress: addressOf('192.0.2.99') };
+  answering = new Set([n1, other]);
+  const nodes = make();
+  const stop = new AbortController();
+  const running = nodes.run(stop.signal).catch(() => undefined);
+  let changes = 0;
+  nodes.subscribe(() => changes++);
+  nodes.setPaths(new Map([['n1 4', n1]]));
+  await clock.advance(1_000);
+  expect([nodes.has('n1 4'), changes]).toEqual([true, 1]);
+  nodes.setPaths(new Map([['n1 4', other]]));
+  expect([nodes.has('n1 4'), changes]).toEqual([false, 2]);
+  await clock.advance(1_000);
+  expect([nodes.has('n1 4'), probes.at(-1)]).toEqual([true, [other]]);
+  nodes.keep(new Map([['n1 4', '192.0.2.11']]));
+  nodes.setPaths(new Map()); // its MAC is not known now
+  expect(nodes.has('n1 4')).toBe(true);
+  nodes.keep(new Map([['n1 4', '192.0.2.99']]));
+  nodes.setPaths(new Map([['n1 4', moved]]));
+  await clock.advance(30_000);
+  expect([nodes.has('n1 4'), probes.at(-1)]).toEqual([false, [moved]]);
+  stop.abort();
+  await running;
+});
+
 test('a node that is known from before a restart is probed once more, and one that left the cluster is forgotten', async () => {
   answering.add(n2);
   const nodes = make(['n1 4', 'n3 4']);
   expect(nodes.has('n1 4')).toBe(true);
-  nodes.keep(new Set(['n1 4', 'n2 4']));
+  nodes.keep(new Map(['n1 4', 'n2 4'].map((hop) => [hop, station.address])));
   nodes.setPaths(new Map([['n1 4', n1], ['n2 4', n2]])); // prettier-ignore
   await runFor(nodes, clock, 10_000);
   expect(probes).toEqual([[n1, n2]]);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { makeAlarm } from '../../async/alarm.ts';
 import { type Backoff, makeBackoff } from '../../async/backoff.ts';
 import { makeLatch } from '../../async/latch.ts';
@@ -15,15 +16,18 @@ type Hop = string;
 /** What a probe finds that keeps packets from a node. */
 type ProbedObstacle = Extract<DirectObstacle, 'crossing' | UnequalMtu>;
 
+/** As what a node was shown to answer: with another address or MAC it is another machine, or has another device. */
+type ShownStation = { readonly address: string; readonly mac: string };
+
 /**
  * The nodes that were shown to answer clients themselves, see {@link AnswerProbe}. Once shown, a node counts as such until it
- * leaves the cluster, or an obstacle is found: it is a property of the LAN, and a flow must not lose its node because a Pod
+ * leaves the cluster, has another address or MAC, or an obstacle is found: it is a property of the LAN, and a flow must not lose its node because a Pod
  * is slow.
  */
 export type AnsweringNodes = {
   has(hop: Hop): boolean;
-  /** The nodes of the cluster: others are forgotten. */
-  keep(hops: ReadonlySet<Hop>): void;
+  /** The nodes of the cluster, and the address of each: others are forgotten. */
+  keep(hops: ReadonlyMap<Hop, string>): void;
   /**
    * A path to each node that can be probed now. Those that are not shown to answer are probed, after growing waits; the others
    * now and then, for obstacles, and when the MTU of the link changes.
@@ -42,8 +46,8 @@ export type AnsweringNodes = {
 /** Survives a restart: until a node is shown again, its clients would lose their connections. */
 export type AnsweringNodesRecord = {
   /** At the start. */
-  readonly known: ReadonlySet<Hop>;
-  write(hops: ReadonlySet<Hop>): Promise<void>;
+  readonly known: ReadonlyMap<Hop, ShownStation>;
+  write(known: ReadonlyMap<Hop, ShownStation>): Promise<void>;
 };
 
 /** kube-proxy and the Pods of a new Service may need a moment. */
@@ -65,7 +69,7 @@ export function makeAnsweringNodes(deps: {
   const { probe, mtuProbe, record, clock, log } = deps;
   const { subscribe, tell } = makeSubscribers();
   const due = makeLatch();
-  let known: ReadonlySet<Hop> = record.known;
+  let known: ReadonlyMap<Hop, ShownStation> = record.known;
   let recorded = known;
   let paths: ReadonlyMap<Hop, ProbedPath> = new Map();
   const attempts = new Map<Hop, Attempt>();
@@ -81,18 +85,19 @@ export function makeAnsweringNodes(deps: {
     const those = probed.map(([, path]) => path);
     const [{ answered, crossing }, mtus] = await Promise.all([probe(those, signal), mtuProbe(those, signal)]);
     const next = new Map(obstacles);
-    const shown = new Set(known);
+    const shown = new Map(known);
     for (const [hop, path] of probed) {
+      if ((paths.get(hop) ?? path).nodeMac !== path.nodeMac) continue; // it has changed meanwhile
       const mtu = mtus.get(path) ?? obstacles.get(hop); // silence proves nothing
       const isUnequal = typeof mtu === 'object' && mtu.lan === path.link.mtu;
       const obstacle = crossing.has(path) ? 'crossing' : isUnequal ? mtu : undefined;
       if (obstacle === undefined) next.delete(hop);
       else next.set(hop, obstacle);
       if (obstacle !== undefined) shown.delete(hop);
-      else if (answered.has(path)) shown.add(hop);
+      else if (answered.has(path)) shown.set(hop, { address: path.nodeAddress.text, mac: path.nodeMac });
     }
     obstacles = next;
-    if (shown.size !== known.size || [...shown].some((hop) => !known.has(hop))) known = shown;
+    if (!isDeepStrictEqual(shown, known)) known = shown;
     for (const [hop] of probed) {
       if (known.has(hop)) {
         attempts.delete(hop);
@@ -107,15 +112,22 @@ export function makeAnsweringNodes(deps: {
     tell();
   };
 
+  /** Forgets those of which `isStale`. */
+  const forget = (isStale: (hop: Hop, shown: ShownStation) => boolean): void => {
+    const kept = new Map([...known].filter(([hop, shown]) => !isStale(hop, shown)));
+    if (kept.size === known.size) return;
+    known = kept;
+    due.set();
+    tell();
+  };
+
   return {
     has: (hop) => known.has(hop),
     keep: (hops) => {
       for (const hop of attempts.keys()) if (!hops.has(hop)) attempts.delete(hop);
       for (const hop of again.keys()) if (!hops.has(hop)) again.delete(hop);
       obstacles = new Map([...obstacles].filter(([hop]) => hops.has(hop)));
-      const kept = [...known].filter((hop) => hops.has(hop));
-      if (kept.length < known.size) known = new Set(kept);
-      if (known !== recorded) due.set();
+      forget((hop, { address }) => hops.get(hop) !== address);
     },
     setPaths: (next) => {
       for (const [hop, { link }] of next) {
@@ -128,6 +140,7 @@ export function makeAnsweringNodes(deps: {
         due.set();
       }
       paths = next;
+      forget((hop, { mac }) => (paths.get(hop)?.nodeMac ?? mac) !== mac);
     },
     silent: () =>
       new Set([...attempts].filter(([, { failures }]) => failures >= attemptsToSilence).map(([hop]) => hop)),

@@ -28,3 +28,9 @@ export async function readDirectCounters(
     }),
   );
 }
+
+/** How many packets the table has dropped because no client has their source; 0 without a table. Throws `ExecError`. */
+export async function countSpoofed(exec: Exec, signal: AbortSignal): Promise<number> {
+  const { spoofed } = await readElementCounters(exec, directTable, { spoofed: 'all' }, signal);
+  return [...spoofed.values()].reduce((sum, { packets }) => sum + packets, 0);
+}

@@ -170,7 +170,8 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta mark set ${flow}
 		meta l4proto tcp goto unpinnedtcp${name}
 		meta priority . meta mark @seen goto later${name}
-		update @seen { meta priority . meta mark }
+		update @seen { meta priority . meta mark } goto first${name}
+		update @overflow { meta priority counter }
 		goto first${name}
 	}
 

@@ -66,28 +66,44 @@ test('pins stay while the table is restored, and what another program added to i
   expect(await direct.audit(signal)).toBe(0);
 });
 
-test('counts the pins, and reports a map that is full; its flows are sent all the same', async () => {
-  limits.pins = 10;
-  await direct.remove(signal);
-  await apply();
+/** Watches the table until something is said. */
+async function firstReport(): Promise<{ readonly messages: readonly string[]; readonly unpinned: number }> {
   const [log, metrics] = [recordLog(), recordMetrics()];
   const stop = new AbortController();
-  const { balancer } = lab;
-  const watch = makePinWatch({ exec: balancer.execPort, clock: systemClock, log, metrics, isInPlace: () => true });
-  const flows = await newFlows(vip, 15);
-  await expectSame(vip, flows);
-  await expectSame(vip, flows);
+  const exec = lab.balancer.execPort;
+  const watch = makePinWatch({ exec, clock: systemClock, log, metrics, isInPlace: () => true });
   const watching = watch(stop.signal).catch(() => undefined);
   await vi.waitUntil(() => log.lines.length > 0, patience);
   stop.abort();
   await watching;
-  expect(log.lines.map(({ message }) => message)).toEqual([
-    'keeping the flows of direct at their nodes failed; retrying',
-  ]);
-  expect(metrics.total('furiwake_direct_unpinned_packets_total')).toBe(10);
-  expect(await countElements(balancer.execPort, directTable, ['pins', 'clients'], signal)).toEqual({
+  return {
+    messages: log.lines.map(({ message }) => message),
+    unpinned: metrics.total('furiwake_direct_unpinned_packets_total'),
+  };
+}
+
+const isFull = ['keeping the flows of direct at their nodes failed; retrying'];
+
+test('counts the pins, and reports a map that is full; its flows are sent all the same', async () => {
+  limits.pins = 10;
+  await direct.remove(signal);
+  await apply();
+  const flows = await newFlows(vip, 15);
+  await expectSame(vip, flows);
+  await expectSame(vip, flows);
+  expect(await firstReport()).toEqual({ messages: isFull, unpinned: 10 });
+  expect(await countElements(lab.balancer.execPort, directTable, ['pins', 'clients'], signal)).toEqual({
     pins: 10,
     clients: 0,
   });
+  expect(await direct.audit(signal)).toBe(0);
+});
+
+test('reports that no further flow can be noted; those flows are sent all the same', async () => {
+  limits.seen = 10;
+  await direct.remove(signal);
+  await apply();
+  for (const node of (await newFlows(vip, 15)).values()) expect(node).toMatch(/^n/);
+  expect(await firstReport()).toEqual({ messages: isFull, unpinned: 5 });
   expect(await direct.audit(signal)).toBe(0);
 });

@@ -103,8 +103,10 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       gate.setListeners(publicationsOf(listeners));
       if (nodes.size > 0)
         answering.keep(
-          new Set(
-            [...nodes.values()].flatMap(({ name, addresses }) => addresses.map(({ family }) => hopKey(name, family))),
+          new Map(
+            [...nodes.values()].flatMap(({ name, addresses }) =>
+              addresses.map(({ family, text }) => [hopKey(name, family), text]),
+            ),
           ),
         );
       const verdicts = health.verdicts();

@@ -3,7 +3,7 @@ import type { TableSpec } from '../nftables/table-text.ts';
 import { familyChains, isLaterFragment } from './family-chains.ts';
 import { waitLapseMs } from './first-waits.ts';
 
-/** The size of each map that keeps flows, or clients, at their nodes. */
+/** The size of each map that keeps flows, or clients, at their nodes, and of the set of flows that may be kept. */
 export const mostPins = 262_144;
 
 /** The table at ingress of the LAN devices. Only the kernel writes `pins` and `seen`. */
@@ -81,7 +81,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   endpoints, and a client, or a flow of UDP or SCTP, that was pinned to another node is sent to one of these. A connection of TCP
  *   stays where it is: its Pod may have stopped to be ready, and still have it.
  * - A FIN or RST from the client moves the pin to `closing`, where it ends 20 s after the last packet.
- * - A flow for which `pins` or `clients` has no room is sent all the same, and counted in `overflow`.
+ * - A flow for which `pins`, `clients` or `seen` has no room is sent all the same, and counted in `overflow`.
  * - With affinity a client is pinned, not a flow, for three hours since its last packet; by the first one for a minute (TCP) or three
  *   only, so that packets from forged sources do not fill the map for long. The hash leaves the ports out, so that
  *   a client has the same node on all ports of a Service.
@@ -115,7 +115,7 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 	set overflow { type classid; flags dynamic; size 65536; }
 	set spoofed { type classid; flags dynamic; size 65536; }
 	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size 16384; }
-	set seen { type classid . mark; flags dynamic,timeout; timeout 10s; size 262144; }
+	set seen { type classid . mark; flags dynamic,timeout; timeout 10s; size ${mostPins}; }
 
 	chain stack {
 		meta priority set 0 meta mark set 0 accept
