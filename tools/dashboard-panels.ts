@@ -86,7 +86,7 @@ export const rows: readonly Row[] = [
       { ...lines, title: 'Nodes by state', queries: [one('furiwake_servers', '{{state}}', 'value', ['state'])] },
       {
         ...lines,
-        title: 'Addresses by use',
+        title: 'Addresses of the pool',
         queries: [one('furiwake_pool_addresses', '{{state}}', 'value', ['state'])],
       },
     ],
@@ -143,8 +143,7 @@ export const rows: readonly Row[] = [
       { ...lines, title: 'Open connections of servers', queries: perServer('furiwake_server_connections', 'value') },
       {
         ...lines,
-        title: 'New connections to servers',
-        description: 'Attempts count, too',
+        title: 'Attempts to connect to servers',
         unit: 'cps',
         queries: perServer('furiwake_server_connections_total'),
       },
