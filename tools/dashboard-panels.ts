@@ -143,8 +143,7 @@ export const rows: readonly Row[] = [
       { ...lines, title: 'Open connections of servers', queries: perServer('furiwake_server_connections', 'value') },
       {
         ...lines,
-        title: 'New connections to servers',
-        description: 'Attempts count, too',
+        title: 'Attempts to connect to servers',
         unit: 'cps',
         queries: perServer('furiwake_server_connections_total'),
       },
@@ -264,9 +263,12 @@ export const rows: readonly Row[] = [
       },
       {
         ...lines,
-        title: 'Until a change is in force (95 %)',
+        title: 'Until a change is in force, and its stages (95 %)',
         unit: 's',
-        queries: [one('furiwake_dataplane_apply_seconds', 'apply', 'p95')],
+        queries: [
+          one('furiwake_dataplane_apply_seconds', 'all', 'p95'),
+          one('furiwake_dataplane_stage_seconds', '{{stage}}', 'p95', ['stage']),
+        ],
       },
       {
         ...lines,

@@ -63,7 +63,7 @@ export function makePasses(deps: {
   };
   const stages = makeStages({
     isHaproxySlow: () => ports.proxied.isSlow(),
-    onFailure: count.failure,
+    onEnd: count.attempt,
     onLateEnd,
     clock,
     log,

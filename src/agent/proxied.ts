@@ -2,6 +2,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { isSameTable, type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
+import { usualCallMs } from '../ports/call-times.ts';
 import type { Refusals } from '../ports/host.ts';
 import type { Proxy, Unprepared } from '../ports/proxy.ts';
 import { isFormerOf, withFormerProfile } from './former-settings.ts';
@@ -47,9 +48,6 @@ export type Proxied = {
   mayHave(key: ListenerKey): boolean;
 };
 
-/** HAProxy is slow if it needs longer. */
-export const usualMs = 1_000;
-
 export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<Clock, 'monotonic'>): Proxied {
   let served: Listeners = PersistentMap.empty();
   /** `undefined`: an earlier process may have given it any. */
@@ -60,7 +58,7 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
   /** The calls under way, each with its begin. */
   const calls = new Set<{ readonly sinceMs: number }>();
   let wasSlow = false;
-  const isLong = ({ sinceMs }: { readonly sinceMs: number }): boolean => clock.monotonic() - sinceMs >= usualMs;
+  const isLong = ({ sinceMs }: { readonly sinceMs: number }): boolean => clock.monotonic() - sinceMs >= usualCallMs;
   const isSlow = (): boolean => wasSlow || [...calls].some(isLong);
 
   const timed = async <T>(work: () => Promise<T>): Promise<T> => {

@@ -14,12 +14,12 @@ const failing =
 function make() {
   const clock = virtualClock();
   const log = recordLog();
-  const failures: Stage[] = [];
+  const ends: (readonly [Stage, number, boolean])[] = [];
   let lateEnds = 0;
   const haproxy = { isSlow: false };
   const stages = makeStages({
     isHaproxySlow: () => haproxy.isSlow,
-    onFailure: (stage) => failures.push(stage),
+    onEnd: ({ stage, ms, isDone }) => ends.push([stage, ms, isDone]),
     onLateEnd: () => lateEnds++,
     clock,
     log,
@@ -33,7 +33,16 @@ function make() {
     attempts.end();
     return outcomes;
   };
-  return { clock, log, stages, haproxy, failures, lateEnds: () => lateEnds, pass };
+  return {
+    clock,
+    log,
+    stages,
+    haproxy,
+    ends,
+    failures: () => ends.flatMap(([stage, , isDone]) => (isDone ? [] : stage)),
+    lateEnds: () => lateEnds,
+    pass,
+  };
 }
 
 describe('a stage that fails', () => {
@@ -71,7 +80,7 @@ describe('a stage that fails', () => {
     await pass({ direct: failing('direct: no'), nat: failing('nat: no') });
     expect(stages.dueMs()).toBe(clock.monotonic() + 200); // nat has its first wait again, and direct its third
     expect(stages.troubles()).toEqual(['direct: no', 'nat: no']);
-    expect(failures).toEqual(['direct', 'nat', 'direct', 'nat']);
+    expect(failures()).toEqual(['direct', 'nat', 'direct', 'nat']);
     expect(log.lines.map(({ message }) => message)).toEqual([
       'programming the table of direct failed; retrying',
       'programming the table of nat failed; retrying',
@@ -145,7 +154,7 @@ describe('a stage that is slow', () => {
   ] as const)(
     '%s: the pass proceeds after %i ms, and the next ones skip it until it ends',
     async (stage, patienceMs, tool) => {
-      const { clock, log, stages, lateEnds, pass } = make();
+      const { clock, log, stages, ends, lateEnds, pass } = make();
       const slow = Promise.withResolvers<void>();
       const first = pass({ [stage]: () => slow.promise });
       await clock.advance(patienceMs - 1);
@@ -162,6 +171,10 @@ describe('a stage that is slow', () => {
       expect(await pass({ [stage]: done })).toEqual({ [stage]: undefined });
       expect(stages.isUnsettled(stage)).toBe(false);
       expect([stages.areDone(), log.lines]).toEqual([true, []]);
+      expect(ends).toEqual([
+        [stage, patienceMs + 60_000, true],
+        [stage, 0, true],
+      ]);
     },
   );
 
@@ -177,7 +190,7 @@ describe('a stage that is slow', () => {
       expect([stages.dueMs(), stages.troubles()]).toEqual([clock.monotonic() + waitMs, ['no answer']]);
       await clock.advance(waitMs);
     }
-    expect([failures, lateEnds()]).toEqual([['proxy', 'proxy'], 2]);
+    expect([failures(), lateEnds()]).toEqual([['proxy', 'proxy'], 2]);
     expect(log.lines.map(({ message }) => message)).toEqual(['programming HAProxy failed; retrying']);
   });
 

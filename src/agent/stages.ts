@@ -1,9 +1,9 @@
 import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
+import { longestCallMs, steeringCallMs, usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { usualMs } from './proxied.ts';
 
 /** The stages of a pass, in their order: what completes "… failed" in the log, and the tool that may be slow. */
 const stages = {
@@ -24,9 +24,7 @@ export type Stage = keyof typeof stages;
  * A pass waits for a stage no longer than this; not for one that failed late, nor while another stage of the tool is slow.
  * Longer for steering, because nearly every later stage needs it.
  */
-const patienceOf = (stage: Stage): number => (stage === 'steering' ? 5_000 : usualMs);
-/** The limit of all programs that furiwake starts. */
-const mostPatienceMs = 30_000;
+const patienceOf = (stage: Stage): number => (stage === 'steering' ? steeringCallMs : usualCallMs);
 /** The same while the tool is slow at another stage. */
 export const shortMs = 200;
 const isHaproxys = (stage: Stage): boolean => stages[stage].tool === 'HAProxy';
@@ -84,6 +82,8 @@ export type Stages = {
   hurry(): void;
 };
 
+export type EndedAttempt = { readonly stage: Stage; readonly ms: number; readonly isDone: boolean };
+
 type Progress = {
   readonly is: 'done' | 'waiting' | 'slow' | 'late';
   /** Of the last failure. */
@@ -94,14 +94,14 @@ type Progress = {
 export function makeStages(deps: {
   /** Whether HAProxy has needed more than a second for its last answer, or does now. */
   readonly isHaproxySlow: () => boolean;
-  /** Called after each failure. */
-  readonly onFailure: (stage: Stage) => void;
+  /** Called at the end of each attempt, be it after that of its pass. */
+  readonly onEnd: (attempt: EndedAttempt) => void;
   /** Called at the end of an attempt that has outlasted its pass. */
   readonly onLateEnd: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }): Stages {
-  const { onFailure, onLateEnd, clock, log } = deps;
+  const { onEnd, onLateEnd, clock, log } = deps;
   const monotonic = (): number => clock.monotonic();
   const entries = new Map<Stage, StageEntry>();
   const entryOf = (stage: Stage): StageEntry => {
@@ -124,7 +124,6 @@ export function makeStages(deps: {
     const words = wordsOf(error);
     entry.progress = { is: 'waiting', words, dueMs: monotonic() + entry.backoff.next() };
     entry.trouble.failed(error);
-    onFailure(entry.stage);
     return { words, wasTried: true };
   };
 
@@ -142,9 +141,15 @@ export function makeStages(deps: {
   ): Promise<Shortfall | undefined> => {
     const { stage } = entry;
     const begunMs = monotonic();
+    const ended = (isDone: boolean): void => {
+      if (!signal.aborted) onEnd({ stage, ms: monotonic() - begunMs, isDone });
+    };
     const attempt = work().then(
-      () => undefined,
-      (error: unknown) => ({ error }),
+      () => ended(true),
+      (error: unknown) => {
+        ended(false);
+        return { error };
+      },
     );
     const patienceMs = isToolSlow(stage) ? Math.min(shortMs, patience.ms(stage)) : patience.ms(stage);
     if (!(await settlesWithin(attempt, patienceMs, clock, signal))) {
@@ -246,7 +251,7 @@ function makePatience(isHaproxySlow: () => boolean): {
       const leastMs = patienceOf(stage);
       if (isHaproxys(stage) || tookMs < leastMs) unusual.delete(stage);
       else if (!isDone) unusual.set(stage, 0);
-      else unusual.set(stage, Math.min(2 * Math.max(leastMs, unusual.get(stage) ?? 0), mostPatienceMs));
+      else unusual.set(stage, Math.min(2 * Math.max(leastMs, unusual.get(stage) ?? 0), longestCallMs));
     },
   };
 }

@@ -1,3 +1,4 @@
+import { longestCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
 import { makeLineDialogue } from '../async/line-dialogue.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
@@ -13,8 +14,6 @@ export type IpSession = {
   close(): Promise<void>;
 };
 
-const answerMs = 30_000;
-
 /** `ip -batch` prints nothing on success and ends at the first failure, so an answer to this command means success. */
 const question = 'link show dev lo';
 const answerPattern = /^\d+: lo:/;
@@ -29,7 +28,7 @@ export function makeIpSession(deps: {
   const dialogue = makeLineDialogue({
     name: 'ip -batch -',
     start: () => exec.spawn('ip', ['-oneline', '-batch', '-'], lifetime),
-    answerMs,
+    answerMs: longestCallMs,
     clock,
   });
   return {

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
 import type { Listener, TrafficNode, TrafficTable } from '../../src/core/traffic/table.ts';
+import { usualCallMs } from '../../src/ports/call-times.ts';
 import type { Direct } from '../../src/ports/direct.ts';
 import { directListener, listener, natListener, tableOf } from '../make/table.ts';
 import { patience } from '../netns/patience.ts';
+import { fastestMs, timedScenes } from './in-time.ts';
 
 /**
  * The fate of a new flow of a client, 198.51.100.2: a node answers it, it gets no answer, or it goes up the stack of the host,
@@ -54,7 +56,8 @@ function start(direct: Direct): () => Promise<void> {
 }
 
 /** The contract of every implementation of the port. */
-export function directContract(name: string, makeScene: () => Promise<DirectScene>): void {
+export function directContract(name: string, makeGiven: () => Promise<DirectScene>): void {
+  const makeScene = timedScenes(makeGiven, 'direct');
   const table = ({ nodes }: DirectScene, ...listeners: readonly Listener[]): TrafficTable => tableOf(listeners, nodes);
   const fates = async (scene: DirectScene): Promise<readonly Fate[]> => [
     await scene.fateOf(a),
@@ -76,6 +79,16 @@ export function directContract(name: string, makeScene: () => Promise<DirectScen
       await direct.apply(table(scene), signal);
       expect(await fates(scene)).toEqual(['left', 'left', 'left']);
       expect(forwarding(scene)).toEqual([false, false, false]);
+    });
+
+    test('a change of a listener takes no longer than a pass waits for it', async () => {
+      await using scene = await makeScene();
+      await scene.direct.apply(table(scene, a), signal);
+      const tookMs = await fastestMs(async () => {
+        await scene.direct.apply(table(scene, a, b), signal);
+        await scene.direct.apply(table(scene, a), signal);
+      });
+      expect(tookMs).toBeLessThanOrEqual(usualCallMs);
     });
 
     test('a listener of another dataplane is left alone, and one that moves there is served no more', async () => {

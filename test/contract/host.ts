@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import type { ListenerAddress } from '../../src/core/traffic/table.ts';
+import { usualCallMs } from '../../src/ports/call-times.ts';
 import type { Host } from '../../src/ports/host.ts';
 import { addressOf } from '../make/table.ts';
+import { fastestMs, timedScenes } from './in-time.ts';
 
 /** Resolves with whether a connection still carries data. */
 export type IsAlive = () => Promise<boolean>;
@@ -28,7 +30,8 @@ const listener = (address: string, port: number, protocol: ListenerAddress['prot
 const [four, six, other] = [listener('10.10.0.1', 25), listener('fd10::1', 25), listener('10.10.0.1', 26)];
 
 /** What every implementation of the port does. */
-export function hostContract(name: string, makeScene: () => Promise<HostScene>): void {
+export function hostContract(name: string, makeGiven: () => Promise<HostScene>): void {
+  const makeScene = timedScenes(makeGiven, 'host');
   describe(`host contract: ${name}`, () => {
     test('listening sockets have their address and family, a wildcard has no address', async () => {
       await using scene = await makeScene();
@@ -37,6 +40,13 @@ export function hostContract(name: string, makeScene: () => Promise<HostScene>):
       expect(listening).toContainEqual({ protocol: 'TCP', address: six.address, family: 6, port: 25 });
       expect(listening).toContainEqual({ protocol: 'TCP', address: other.address, family: 4, port: 26 });
       expect(listening).toContainEqual({ protocol: 'UDP', address: six.address, family: 6, port: 27 });
+    });
+
+    test('ending the connections of a listener takes no longer than a pass waits for it', async () => {
+      await using scene = await makeScene();
+      await scene.connectTo(four);
+      const tookMs = await fastestMs(() => scene.host.endConnections([four, six], signal));
+      expect(tookMs).toBeLessThanOrEqual(usualCallMs);
     });
 
     test('the connections of the listeners end, in both families, and no others', async () => {

@@ -2,9 +2,11 @@ import { describe, expect, test, vi } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
 import { type ListenerKey, serviceKey } from '../../src/core/model/names.ts';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
+import { usualCallMs } from '../../src/ports/call-times.ts';
 import type { Nat } from '../../src/ports/nat.ts';
 import { listener, natListener, node, tableOf } from '../make/table.ts';
 import { patience } from '../netns/patience.ts';
+import { fastestMs, timedScenes } from './in-time.ts';
 
 /** The result of a datagram from a client, 10.10.0.2: a node answers, it is refused, or gets no answer. */
 export type Fate = 'served' | 'refused' | 'dropped';
@@ -33,7 +35,8 @@ const within = (each: Listener, ...ranges: readonly string[]): Listener =>
   });
 
 /** The contract of every implementation of the port. */
-export function natContract(name: string, makeScene: () => Promise<NatScene>): void {
+export function natContract(name: string, makeGiven: () => Promise<NatScene>): void {
+  const makeScene = timedScenes(makeGiven, 'nat');
   const tooMany = ({ mostRanges }: NatScene, each: Listener): Listener =>
     within(each, '10.10.0.0/24', ...Array.from({ length: mostRanges }, (_, index) => `192.0.2.${index * 2}`));
   const fates = async (scene: NatScene): Promise<readonly Fate[]> => [
@@ -52,6 +55,16 @@ export function natContract(name: string, makeScene: () => Promise<NatScene>): v
       expect(await fates(scene)).toEqual(['refused', 'served', 'served']);
       await nat.apply(table(), signal);
       expect(await fates(scene)).toEqual(['refused', 'refused', 'refused']);
+    });
+
+    test('a change of a listener takes no longer than a pass waits for it', async () => {
+      await using scene = await makeScene();
+      await scene.nat.apply(table(a), signal);
+      const tookMs = await fastestMs(async () => {
+        await scene.nat.apply(table(a, b), signal);
+        await scene.nat.apply(table(a), signal);
+      });
+      expect(tookMs).toBeLessThanOrEqual(usualCallMs);
     });
 
     test('a listener of another dataplane is left alone, and one that moves there is served no more', async () => {

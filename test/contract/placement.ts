@@ -1,9 +1,11 @@
 import { describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/main/node/clock.ts';
+import { usualCallMs } from '../../src/ports/call-times.ts';
 import type { HostNetwork, Links } from '../../src/ports/network.ts';
 import type { Placement } from '../../src/ports/placement.ts';
 import { addressesOf } from '../make/table.ts';
 import { patience } from '../netns/patience.ts';
+import { fastestMs, timedScenes } from './in-time.ts';
 
 /** A host without addresses of furiwake, and the suite's actions on it from outside. */
 export type PlacementScene = AsyncDisposable & {
@@ -31,7 +33,8 @@ const textsOf = (addresses: readonly { readonly text: string }[]): readonly stri
   addresses.map(({ text }) => text).toSorted();
 
 /** The contract of every implementation of the port. */
-export function placementContract(name: string, makeScene: () => Promise<PlacementScene>): void {
+export function placementContract(name: string, makeGiven: () => Promise<PlacementScene>): void {
+  const makeScene = timedScenes(makeGiven, 'placement');
   const found = async (scene: PlacementScene): Promise<readonly string[]> => {
     const answers: string[] = [];
     for (const text of all.keys()) if (await scene.has(text)) answers.push(text);
@@ -51,6 +54,16 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(await placement.remove(none, signal)).toBe(true);
       expect(await placement.remove(none, signal)).toBe(false);
       expect(await found(scene)).toEqual([]);
+    });
+
+    test('a change of an address takes no longer than a pass waits for it', async () => {
+      await using scene = await makeScene();
+      await scene.placement.add(addressesOf(lan), signal);
+      const tookMs = await fastestMs(async () => {
+        await scene.placement.add(addressesOf(lan, routed), signal);
+        await scene.placement.remove(addressesOf(lan), signal);
+      });
+      expect(tookMs).toBeLessThanOrEqual(usualCallMs);
     });
 
     test('adding removes nothing, and removing adds nothing', async () => {

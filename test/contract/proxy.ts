@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { noLimits, plainProfile, plainServer } from '../../src/core/traffic/options.ts';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
+import { usualCallMs } from '../../src/ports/call-times.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { directListener, listener } from '../make/table.ts';
 import { allPrepared } from '../make/unprepared.ts';
+import { fastestMs, timedScenes } from './in-time.ts';
 
 /** An unused proxy, and the suite's actions on it from outside. */
 export type ProxyScene = AsyncDisposable & {
@@ -28,7 +30,8 @@ export type ProxyScene = AsyncDisposable & {
 const { signal } = new AbortController();
 
 /** The contract of every implementation of the port. */
-export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>): void {
+export function proxyContract(name: string, makeGiven: () => Promise<ProxyScene>): void {
+  const makeScene = timedScenes(makeGiven, 'proxy');
   const listeners = ({ targetPort }: ProxyScene): readonly [Listener, Listener, Listener] => [
     listener('10.50.0.1', 80, targetPort),
     listener('10.50.0.2', 80, targetPort),
@@ -49,6 +52,18 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([false, true, true]);
       await proxy.prune(scene.table([a, b]), signal);
       expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([true, true, false]);
+    });
+
+    test('a change of a listener takes no longer than a pass waits for it', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b] = listeners(scene);
+      await proxy.upsert(scene.table([a]), signal);
+      const tookMs = await fastestMs(async () => {
+        await proxy.upsert(scene.table([a, b]), signal);
+        await proxy.prune(scene.table([a]), signal);
+      });
+      expect(tookMs).toBeLessThanOrEqual(usualCallMs);
     });
 
     test('a listener always has the same port, a privileged one', async () => {

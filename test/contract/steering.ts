@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
 import type { Listener } from '../../src/core/traffic/table.ts';
+import { steeringCallMs } from '../../src/ports/call-times.ts';
 import type { Steering, SteeringTarget } from '../../src/ports/steering.ts';
 import { addressesOf, directListener, listener, tableOf } from '../make/table.ts';
+import { fastestMs, timedScenes } from './in-time.ts';
 
 /** The result of a connection from a client, 10.10.0.2: it reaches the proxy, is reset, or gets no answer. */
 export type Fate = 'steered' | 'refused' | 'dropped';
@@ -33,7 +35,8 @@ const within = (each: Listener, ...ranges: readonly string[]): Listener =>
   });
 
 /** The contract of every implementation of the port. */
-export function steeringContract(name: string, makeScene: () => Promise<SteeringScene>): void {
+export function steeringContract(name: string, makeGiven: () => Promise<SteeringScene>): void {
+  const makeScene = timedScenes(makeGiven, 'steering');
   const target = ({ proxyPort }: SteeringScene, ...listeners: readonly Listener[]): SteeringTarget => ({
     listeners: tableOf(listeners).listeners,
     serverless: new Set(),
@@ -59,6 +62,16 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
       expect(await fates(scene)).toEqual(['refused', 'steered', 'steered']);
       await steering.apply(target(scene), signal);
       expect(await fates(scene)).toEqual(['refused', 'refused', 'refused']);
+    });
+
+    test('a change of a listener takes no longer than a pass waits for it', async () => {
+      await using scene = await makeScene();
+      await scene.steering.apply(target(scene, a), signal);
+      const tookMs = await fastestMs(async () => {
+        await scene.steering.apply(target(scene, a, b), signal);
+        await scene.steering.apply(target(scene, a), signal);
+      });
+      expect(tookMs).toBeLessThanOrEqual(steeringCallMs);
     });
 
     test('a listener of another dataplane is neither steered nor refused, and one that moves there is steered no more', async () => {

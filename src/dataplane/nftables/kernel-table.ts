@@ -1,3 +1,4 @@
+import { longestCallMs } from '../../ports/call-times.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Metrics } from '../../ports/metrics.ts';
@@ -47,7 +48,6 @@ export type KernelTable = {
 
 /** From this length on a line for `nft -i`, which reads a byte at a time, costs more than a process. */
 const maxSessionElements = 200;
-const transactionMs = 30_000;
 
 /** A table that the kernel has acknowledged. */
 type AcknowledgedTable = {
@@ -74,13 +74,13 @@ export function makeKernelTable(deps: {
   let generation = Math.floor(clock.now()) % 2 ** 31; // not one that an earlier process used
 
   const runNft = async (text: string, signal: AbortSignal): Promise<void> => {
-    await exec.run('nft', ['--file', '-'], { stdin: text, signal, timeoutMs: transactionMs });
+    await exec.run('nft', ['--file', '-'], { stdin: text, signal, timeoutMs: longestCallMs });
   };
 
   /** `undefined`: there is none. */
   const list = async (args: readonly string[], signal: AbortSignal): Promise<string | undefined> => {
     try {
-      const { stdout } = await exec.run('nft', ['--json', ...args], { signal, timeoutMs: transactionMs });
+      const { stdout } = await exec.run('nft', ['--json', ...args], { signal, timeoutMs: longestCallMs });
       return stdout;
     } catch (error) {
       if (error instanceof ExecError && error.exitCode === 1) return undefined;

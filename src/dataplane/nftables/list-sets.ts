@@ -1,3 +1,4 @@
+import { longestCallMs } from '../../ports/call-times.ts';
 import type { Exec } from '../../ports/exec.ts';
 import { noHistory } from './session.ts';
 import type { TableSpec } from './table-text.ts';
@@ -18,7 +19,7 @@ export async function listSets(
   const { stdout } = await exec.run('env', [noHistory, 'nft', '--json', ...flags, '--interactive'], {
     stdin: sets.map((set) => `list ${kindOf(set)} ${name} ${set}\n`).join(''),
     signal,
-    timeoutMs: 30_000,
+    timeoutMs: longestCallMs,
   });
   return stdout.split('\n').filter((line) => line.startsWith('{'));
 }
