@@ -12,7 +12,7 @@ const [a, b] = [of('a'), of('b')];
 test.each<[what: string, tables: readonly TrafficTable['listeners'][], isTaken: boolean]>([
   ['that nothing had before', [none, a], false],
   ['of the same Service', [a, of('a', { isPublished: true })], false],
-  ['of a Service that comes back', [a, none, a], false],
+  ['of a Service that returns', [a, none, a], false],
   ['that changes hands', [a, b], true],
   ['that another Service gets later', [a, none, b], true],
   ['that the new Service has lost again', [a, b, none], false],

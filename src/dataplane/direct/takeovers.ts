@@ -6,7 +6,8 @@ import type { TrafficTable } from '../../core/traffic/table.ts';
 export const takeoverSeconds = 60;
 const takeoverMs = takeoverSeconds * 1_000;
 
-type Holder = { readonly uid: ServiceUid; readonly untilMs: number };
+/** The Service that had, or has, a listener. */
+type PassingHolder = { readonly uid: ServiceUid; readonly untilMs: number };
 
 /**
  * A TCP listener that another Service had a moment ago: its clients may still send, and the conntrack of a node may still lead them to the
@@ -22,8 +23,8 @@ export type Takeovers = {
 
 export function makeTakeovers(): Takeovers {
   /** The last holder of each listener that is gone, or changed hands. */
-  const former = new Map<ListenerKey, Holder>();
-  const taken = new Map<ListenerKey, Holder>();
+  const former = new Map<ListenerKey, PassingHolder>();
+  const taken = new Map<ListenerKey, PassingHolder>();
   const forget = (nowMs: number): void => {
     for (const holders of [former, taken])
       for (const [key, { untilMs }] of holders) if (untilMs <= nowMs) holders.delete(key);
