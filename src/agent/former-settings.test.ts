@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { listener, publish, type RunningAgent, startAgent } from '../../test/make/agent-rig.ts';
-import { noLimits, plainProfile, plainServer, type Profile, usualProfile } from '../core/traffic/options.ts';
+import { noLimits, plainProfile, plainServer, type Profile } from '../core/traffic/options.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
 function withProfile(profile: Partial<Profile>, more: Partial<Listener> = {}): Listener {
@@ -34,10 +34,14 @@ function verdict({ agent }: RunningAgent): unknown {
 
 const waits = { reason: 'SettingsWaiting', message: 'at noon' };
 
-test('a new listener whose profile waits for a reload is served with the usual profile of its mode, and its other options', async () => {
-  for (const mode of ['tcp', 'http'] as const) {
+test('a new listener whose profile waits for a reload is served with the most similar usual profile, and its other options', async () => {
+  for (const [mode, seconds, usualSeconds] of [
+    ['tcp', 0, 0],
+    ['http', 0, 0],
+    ['tcp', 60, 10_800],
+  ] as const) {
     const { rig, reload } = start();
-    const wanted = withProfile({ mode, idleTimeoutMs: 2000 });
+    const wanted = withProfile({ mode, idleTimeoutMs: 2000, affinitySeconds: seconds });
     await publish(rig, wanted, b);
     expect(verdict(rig)).toEqual(waits);
     expect(rig.agent.report().listeners.get(key)).toMatchObject({
@@ -47,7 +51,10 @@ test('a new listener whose profile waits for a reload is served with the usual p
     });
     expect(rig.ports.held.placed.has('192.0.2.51')).toBe(true);
     for (const held of [steered(rig), proxied(rig)])
-      expect(held?.options).toEqual({ ...wanted.options, profile: usualProfile(mode) });
+      expect(held?.options).toEqual({
+        ...wanted.options,
+        profile: { ...plainProfile, mode, affinitySeconds: usualSeconds },
+      });
     reload();
     await rig.clock.advance(60_000);
     expect([verdict(rig), proxied(rig)?.revision]).toEqual([undefined, wanted.revision]);

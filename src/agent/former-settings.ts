@@ -4,14 +4,14 @@ import { sameAs } from './listener-changes.ts';
 
 /**
  * A listener whose profile needs a reload of HAProxy, as it can be in force meanwhile: with the profile of `old`, which is in force, or
- * the usual one of its mode.
+ * the usual one that is most like its own.
  */
 export function withFormerProfile(listener: Listener, old: Listener | undefined): Listener {
   const { options } = listener;
   if (options === undefined) return listener;
   const former = old !== undefined && usesHaproxy(old) ? old.options?.profile : undefined;
   const isFormer = former !== undefined && profileText(former) !== profileText(options.profile);
-  const profile = isFormer ? former : usualProfile(options.profile.mode);
+  const profile = isFormer ? former : usualProfile(options.profile);
   return sameAs(old, makeListener({ ...listener, options: { ...options, profile } }));
 }
 

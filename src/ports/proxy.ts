@@ -71,7 +71,7 @@ export type Unprepared = {
   readonly refused: Refusals<ListenerKey>;
   /**
    * Their profile waits for a reload; the words say until when. HAProxy would serve them now with another one: that of before, or the
-   * usual one of their mode.
+   * usual one that is most like theirs.
    */
   readonly waiting: ReadonlyMap<ListenerKey, string>;
 };

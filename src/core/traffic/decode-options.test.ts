@@ -212,5 +212,5 @@ test('HAProxy keeps a client with its Pod for the timeout of the Service, and no
   const [first] = ports;
   expect(optionsOfPort({ ...affine, backends: undefined }, first!, false)).toBeUndefined();
   expect(optionsOfPort({ ...affine, sessionAffinity: 'None' }, first!, false)).toBeUndefined();
-  expect(optionsOfPort(affine, first!, true)).toBeUndefined();
+  expect(optionsOfPort(affine, first!, true)?.profile).toEqual({ ...plainProfile, affinitySeconds: 10_800 });
 });

@@ -78,15 +78,22 @@ export const plainProfile: Profile = {
   affinitySeconds: 0,
   checkPath: '',
 };
-const plainHttpProfile: Profile = { ...plainProfile, mode: 'http' };
+/** The timeout of `sessionAffinity: ClientIP` in a Service that does not set one. */
+export const usualAffinitySeconds = 10_800;
 
-/** The profile of a server that relies on `mode` and on nothing else. HAProxy has backends with it from its start. */
-export function usualProfile(mode: Mode): Profile {
-  return mode === 'http' ? plainHttpProfile : plainProfile;
+/** HAProxy has backends with these from its start: what most Services with HTTP mode or affinity need waits for no reload. */
+export const usualProfiles: readonly Profile[] = modes.flatMap((mode) =>
+  [0, usualAffinitySeconds].map((affinitySeconds) => ({ ...plainProfile, mode, affinitySeconds })),
+);
+
+/** The usual profile that is most like this one: with its mode, and with affinity if this one has it. */
+export function usualProfile({ mode, affinitySeconds }: Pick<Profile, 'mode' | 'affinitySeconds'>): Profile {
+  const usual = usualProfiles.find((each) => each.mode === mode && each.affinitySeconds > 0 === affinitySeconds > 0);
+  return usual ?? plainProfile;
 }
 
 export function isUsualProfile(profile: Profile): boolean {
-  return profileText(profile) === profileText(usualProfile(profile.mode));
+  return profileText(profile) === profileText(usualProfile(profile));
 }
 
 /** The settings of a profile that differ from the usual ones: `balance=leastconn idle-timeout=30000ms`. Equal profiles have equal texts. */

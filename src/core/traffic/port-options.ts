@@ -1,6 +1,13 @@
 import type { ServicePort, ServiceSpec } from '../model/service.ts';
 import { decodeProxyOptions, type OptionsRequest } from './decode-options.ts';
-import { hasOwnBackend, isUsualProfile, type ListenerOptions, plainProfile, profileText } from './options.ts';
+import {
+  hasOwnBackend,
+  isUsualProfile,
+  type ListenerOptions,
+  plainProfile,
+  profileText,
+  usualAffinitySeconds,
+} from './options.ts';
 
 /** With the affinity to Pods. */
 type HaproxyRequest = OptionsRequest & Pick<ServiceSpec, 'backends' | 'sessionAffinity' | 'affinitySeconds'>;
@@ -13,7 +20,8 @@ export function optionsOfPort(
 ): ListenerOptions | undefined {
   if (protocol !== 'TCP') return undefined;
   const options = annotatedOptions(request, port, isPlain);
-  const affinitySeconds = hasAffinity(request) && !isPlain ? request.affinitySeconds : 0;
+  const wantedSeconds = isPlain ? usualAffinitySeconds : request.affinitySeconds;
+  const affinitySeconds = hasAffinity(request) ? wantedSeconds : 0;
   const all = { ...options, profile: { ...options.profile, affinitySeconds } };
   return isUsual(all) ? undefined : all;
 }

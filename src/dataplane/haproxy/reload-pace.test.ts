@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
-import { type MachineRig, makeMachineRig, upsert } from '../../../test/make/haproxy-rig.ts';
+import { makeMachineRig, upsert } from '../../../test/make/haproxy-rig.ts';
+import { makeReloadRig, withProfile } from '../../../test/make/reload-rig.ts';
 import { listener, localListener, localTable, node, tableOf } from '../../../test/make/table.ts';
 import { serviceKey } from '../../core/model/names.ts';
-import { noLimits, plainProfile, plainServer, usualProfile } from '../../core/traffic/options.ts';
+import { noLimits, plainServer, type Profile, usualProfile } from '../../core/traffic/options.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
 import type { Refusals } from '../../ports/host.ts';
@@ -13,47 +13,13 @@ const folder = '/var/lib/furiwake/haproxy';
 const nodes = [node('n1', '192.0.2.11')];
 const plain = listener('192.0.2.51', 80, 30_080);
 
-function withProfile(idleTimeoutMs: number): Listener {
-  const options = {
-    limits: noLimits,
-    server: plainServer,
-    profile: { ...plainProfile, idleTimeoutMs },
-    isMeasured: false,
-  };
-  return listener('192.0.2.52', 80, 30_081, { options });
-}
-
-function httpListener(vip: string): Listener {
-  const options = { limits: noLimits, server: plainServer, profile: usualProfile('http'), isMeasured: false };
+function usualListener(vip: string, ofProfile: Pick<Profile, 'mode' | 'affinitySeconds'>): Listener {
+  const options = { limits: noLimits, server: plainServer, profile: usualProfile(ofProfile), isMeasured: false };
   return listener(vip, 80, 30_080, { options, service: serviceKey('web', vip) });
 }
 
-/** A HAProxy in memory, its programs with their first argument, and the signals for reloads. */
-function makeRig(): MachineRig & { readonly ran: string[]; readonly reloads: () => number } {
-  const machine = makeHaproxyMachine(folder);
-  const ran: string[] = [];
-  let reloads = 0;
-  const { exec, kill } = machine;
-  const recording = {
-    ...machine,
-    exec: {
-      ...exec,
-      run: (...call: Parameters<typeof exec.run>) => {
-        ran.push(`${call[0]} ${call[1][0]}`);
-        return exec.run(...call);
-      },
-    },
-    kill: (...[pid, name]: Parameters<typeof kill>) => {
-      if (name === 'SIGUSR2') reloads++;
-      return kill(pid, name);
-    },
-  };
-  const rig = makeMachineRig({ machine: recording });
-  return { ...rig, machine, ran, reloads: () => reloads };
-}
-
 test('a Service whose settings change each second causes few reloads; others change meanwhile, and its last settings come in', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   await upsert(rig, tableOf([plain], nodes));
   let refusals: Refusals<Listener['key']> = new Map();
   for (let second = 1; second <= 60; second++) {
@@ -79,7 +45,7 @@ test('a Service whose settings change each second causes few reloads; others cha
 test.each(['at once', 'after a tick'])(
   'a listener that waits for a reload keeps its backend and its servers when a pass returns to its settings of before %s',
   async (when) => {
-    const rig = makeRig();
+    const rig = makeReloadRig();
     const stop = new AbortController();
     const running = when === 'at once' ? [] : [rig.proxy.run(stop.signal)];
     const serving = (): readonly unknown[] => {
@@ -114,7 +80,7 @@ test.each(['at once', 'after a tick'])(
 );
 
 test('listeners whose profile waits for a reload are said, new ones and changed ones; with a profile that is there they are served', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   await upsert(rig, tableOf([plain], nodes));
   for (let second = 1; second <= 5; second++) await upsert(rig, tableOf([plain, withProfile(second * 1000)], nodes));
   const changed = withProfile(6000);
@@ -129,7 +95,7 @@ test('listeners whose profile waits for a reload are said, new ones and changed 
 });
 
 test('settings that are withdrawn before their reload cost none', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   await upsert(rig, tableOf([plain], nodes));
   for (let second = 1; second <= 6; second++) await upsert(rig, tableOf([plain, withProfile(second * 1000)], nodes));
   expect(rig.reloads()).toBe(5);
@@ -142,7 +108,7 @@ test('settings that are withdrawn before their reload cost none', async () => {
 });
 
 test('Services with backends of their own never wait for a reload, one after the other and beside a tenant that causes reloads', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   const n1 = node('n1', '192.0.2.11');
   const services = Array.from(
     { length: 520 },
@@ -164,7 +130,7 @@ test('Services with backends of their own never wait for a reload, one after the
 });
 
 test('one namespace leaves no more than four replaced workers; its next reload is when one has ended', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   rig.machine.faults.keepsOldWorkers = true;
   await upsert(rig, tableOf([plain], nodes));
   for (let change = 1; change <= 20; change++) {
@@ -182,7 +148,7 @@ test('one namespace leaves no more than four replaced workers; its next reload i
 });
 
 test('a namespace whose old workers keep connections keeps no other from new settings', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   rig.machine.faults.keepsOldWorkers = true;
   const { options } = withProfile(90_000);
   const other = listener('192.0.2.53', 80, 30_082, { options, service: serviceKey('shop', 'web') });
@@ -195,21 +161,49 @@ test('a namespace whose old workers keep connections keeps no other from new set
   expect(rig.reloads()).toBe(5);
 });
 
-test('HTTP mode alone needs no reload, and more backends with it wait for nothing', async () => {
-  const rig = makeRig();
-  rig.machine.faults.keepsOldWorkers = true;
-  await upsert(rig, tableOf([plain], nodes));
-  for (let change = 1; change <= 6; change++) await upsert(rig, tableOf([plain, withProfile(change * 1000)], nodes));
-  const before = rig.reloads();
-  const services = Array.from({ length: 9 }, (_, index) => httpListener(`192.0.2.${60 + index}`));
-  expect(await upsert(rig, tableOf([plain, ...services.slice(0, 4)], nodes))).toEqual(new Map());
-  expect(rig.reloads()).toBe(before);
-  expect(await upsert(rig, tableOf([plain, ...services], nodes))).toEqual(new Map());
-  expect([rig.reloads(), rig.machine.held?.map.size]).toEqual([before + 1, 10]);
+test.each<Pick<Profile, 'mode' | 'affinitySeconds'>>([
+  { mode: 'http', affinitySeconds: 0 },
+  { mode: 'tcp', affinitySeconds: 10_800 },
+  { mode: 'http', affinitySeconds: 10_800 },
+])(
+  '$mode with an affinity of $affinitySeconds s alone needs no reload, and more backends wait for nothing',
+  async (usual) => {
+    const rig = makeReloadRig();
+    rig.machine.faults.keepsOldWorkers = true;
+    await upsert(rig, tableOf([plain], nodes));
+    for (let change = 1; change <= 6; change++) await upsert(rig, tableOf([plain, withProfile(change * 1000)], nodes));
+    const before = rig.reloads();
+    const services = Array.from({ length: 9 }, (_, index) => usualListener(`192.0.2.${60 + index}`, usual));
+    expect(await upsert(rig, tableOf([plain, ...services.slice(0, 4)], nodes))).toEqual(new Map());
+    expect(rig.reloads()).toBe(before);
+    expect(await upsert(rig, tableOf([plain, ...services], nodes))).toEqual(new Map());
+    expect([rig.reloads(), rig.machine.held?.map.size]).toEqual([before + 1, 10]);
+  },
+);
+
+test('a tenant that changes its settings all day delays the first settings of another by ten minutes at most', async () => {
+  const rig = makeReloadRig();
+  const { options } = withProfile(90_000);
+  const first = listener('192.0.2.53', 80, 30_082, { options, service: serviceKey('shop', 'web') });
+  let change = 0;
+  const changeAfter = async (ms: number, ...others: readonly Listener[]): Promise<ReadonlySet<string>> => {
+    await rig.clock.advance(ms);
+    const refused = await upsert(rig, tableOf([plain, withProfile(1000 + ++change), ...others], nodes));
+    return new Set(refused.keys());
+  };
+  for (let times = 0; times < 400; times++) await changeAfter(30_000);
+  for (const lead of [0, 150_000, 300_000, 450_000]) {
+    if (lead > 0) await changeAfter(lead);
+    const sinceMs = rig.clock.monotonic();
+    while ((await changeAfter(10_000, first)).has(first.key));
+    expect(rig.clock.monotonic() - sinceMs).toBeLessThanOrEqual(610_000);
+    await changeAfter(30_000);
+  }
+  expect(rig.reloads()).toBeLessThan(40);
 });
 
 test('a HAProxy that exits while a reload waits is started with the new program', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   await upsert(rig, tableOf([plain], nodes));
   for (let second = 1; second <= 6; second++) await upsert(rig, tableOf([plain, withProfile(second * 1000)], nodes));
   rig.machine.die();
@@ -219,7 +213,7 @@ test('a HAProxy that exits while a reload waits is started with the new program'
 });
 
 test('while HAProxy refuses the configuration, checks and reloads are few, however many changes there are', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   await upsert(rig, tableOf([plain], nodes));
   rig.machine.faults.config = () => 'out of memory';
   rig.ran.length = 0;
@@ -230,7 +224,7 @@ test('while HAProxy refuses the configuration, checks and reloads are few, howev
 });
 
 test('while HAProxy refuses the configuration because of nodes, checks are few, too', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   await upsert(rig, tableOf([plain], nodes));
   rig.machine.faults.config = () => 'out of memory';
   rig.ran.length = 0;
@@ -241,7 +235,7 @@ test('while HAProxy refuses the configuration because of nodes, checks are few, 
 });
 
 test('a reload that fails is tried again after a wait, not with each change', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   await upsert(rig, tableOf([plain], nodes));
   rig.machine.faults.portHolder = 'perl';
   rig.ran.length = 0;
@@ -251,7 +245,7 @@ test('a reload that fails is tried again after a wait, not with each change', as
 });
 
 test('a start takes no file of a program that is neither wanted nor the last one', async () => {
-  const rig = makeRig();
+  const rig = makeReloadRig();
   await upsert(rig, tableOf([plain], nodes));
   const path = `${folder}/haproxy.cfg`;
   const text = rig.machine.texts.get(path) ?? '';

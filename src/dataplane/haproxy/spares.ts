@@ -7,9 +7,10 @@ import {
   plainProfile,
   plainServer,
   type Profile,
+  profileText,
   isUsualProfile,
   type ServerOptions,
-  usualProfile,
+  usualProfiles,
 } from '../../core/traffic/options.ts';
 import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { NodeServer, Servers } from './config.ts';
@@ -69,19 +70,23 @@ const leastSize = 16;
 /** Of each profile and family. */
 const leastOfProfile = 4;
 
-/** Those of HTTP mode alone are declared from the start: what relies on it need not wait for a reload. */
-const httpPools = ([4, 6] as const).map((family) => poolOfProfile(family, usualProfile('http')));
+/** Of each family and usual profile, declared from the start. */
+const usualPools = ([4, 6] as const).flatMap((family) =>
+  usualProfiles
+    .filter((profile) => profileText(profile) !== '')
+    .map((profile) => ({ pool: poolOfProfile(family, profile), profile })),
+);
 
 const noSpares: Spares = {
-  sizes: { 4: leastSize, 6: leastSize, ...Object.fromEntries(httpPools.map((pool) => [pool, leastOfProfile])) },
-  profiles: Object.fromEntries(httpPools.map((pool) => [pool, usualProfile('http')])),
+  sizes: { 4: leastSize, 6: leastSize, ...Object.fromEntries(usualPools.map(({ pool }) => [pool, leastOfProfile])) },
+  profiles: Object.fromEntries(usualPools.map(({ pool, profile }) => [pool, profile])),
   names: PersistentMap.empty(),
   special: PersistentMap.empty(),
   servers: PersistentMap.empty(),
   free: {
     4: spareNames('4', 0, leastSize),
     6: spareNames('6', 0, leastSize),
-    ...Object.fromEntries(httpPools.map((pool) => [pool, spareNames(pool, 0, leastOfProfile)])),
+    ...Object.fromEntries(usualPools.map(({ pool }) => [pool, spareNames(pool, 0, leastOfProfile)])),
   },
   lastOwners: PersistentMap.empty(),
   uses: PersistentMap.empty(),
