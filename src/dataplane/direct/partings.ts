@@ -1,6 +1,6 @@
 import type { ListenerKey, ServiceUid } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
+import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import type { SlotGroup } from './program.ts';
 
 /** The rest of a handshake takes less, also when one of its packets is sent again after a second. */
@@ -27,8 +27,8 @@ export type Partings = {
 export function makePartings(): Partings {
   const partings = new Map<ListenerKey, Parting>();
   let before = {
-    listeners: PersistentMap.empty() as TrafficTable['listeners'],
-    groups: PersistentMap.empty() as Groups,
+    listeners: emptyTable.listeners,
+    groups: PersistentMap.empty<ListenerKey, SlotGroup>(),
   };
   return {
     parting: ({ listeners, groups, nowMs }) => {
