@@ -46,7 +46,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
     const outcome = outcomes.get(key);
     return outcome !== undefined && outcome.instead === undefined;
   };
-  const left = (key: ListenerKey): Listener | undefined => asInForce(was(key), target.listeners.get(key));
+  const kept = (key: ListenerKey): Listener | undefined => asInForce(was(key), target.listeners.get(key));
   /** While a tool does not answer, the words of its last answer stand. */
   const lasting = (gap: Gap, state: ListenerState | undefined, wanted: Listener | undefined): Gap =>
     gap.words === undefined && state?.wanted?.revision === wanted?.revision ? (state?.gap ?? gap) : gap;
@@ -91,7 +91,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
     table: () =>
       withListeners(
         target,
-        Array.from(outcomes, ([key, { instead }]) => [key, instead?.held ?? left(key)] as const),
+        Array.from(outcomes, ([key, { instead }]) => [key, instead?.held ?? kept(key)] as const),
       ),
     after: (key, isUncertain) => {
       const outcome = outcomes.get(key);
@@ -100,7 +100,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
       const wanted = target.listeners.get(key);
       const gap = lasting(outcome.gap, was(key), wanted);
       if (instead !== undefined) return { wanted, ...instead, inForce: 'yes', gap };
-      const [held, state] = [left(key), was(key)];
+      const [held, state] = [kept(key), was(key)];
       if (held === undefined || state === undefined)
         return { wanted, held: undefined, inForce: 'no', lacksProxy: false, gap };
       return { ...state, wanted, held, inForce: isUncertain ? 'perhaps' : state.inForce, gap };

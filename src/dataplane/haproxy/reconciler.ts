@@ -103,7 +103,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   };
 
   /** What the worker that serves does not declare. */
-  let missing: Undeclared | undefined;
+  let undeclared: Undeclared | undefined;
   const noteNodes = ({ unsafeNodes }: Desired): void => {
     const [unsafe] = unsafeNodes;
     const words =
@@ -122,11 +122,11 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       wasKnown = worker.held() !== undefined;
       const present = await worker.bring(signal);
       worker.hold(undefined); // until all of it is acknowledged
-      missing = worker.lacking(present, next);
+      undeclared = worker.undeclared(present, next);
       const applied = await work(
         changing,
         present,
-        missing?.without(refused.without(next)) ?? refused.without(next),
+        undeclared?.without(refused.without(next)) ?? refused.without(next),
         signal,
       );
       if (!isRefused(applied)) worker.hold(applied.held);
@@ -164,8 +164,8 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       await upsertTo(next, signal);
       noteNodes(next);
       const [refusals, waiting] = [new Map([...next.refusals, ...refused.listeners()]), new Map<ListenerKey, string>()];
-      for (const each of missing?.listeners ?? [])
-        (each.need.isOfAll ? refusals : waiting).set(each.key, reloadWords(each, reloads));
+      for (const each of undeclared?.listeners ?? [])
+        (each.need.isForAll ? refusals : waiting).set(each.key, reloadWords(each, reloads));
       return { refused: refusals, waiting };
     },
     prune: async (table, signal) => {

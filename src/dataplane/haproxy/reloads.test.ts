@@ -8,11 +8,11 @@ const { signal } = new AbortController();
 const program = 'program' as ProgramId;
 
 function needOf(...namespaces: readonly string[]): Need {
-  return { isOfAll: false, namespaces: new Set(namespaces) };
+  return { isForAll: false, namespaces: new Set(namespaces) };
 }
 
 const shop = needOf('shop');
-const ofAll: Need = { ...shop, isOfAll: true };
+const forAll: Need = { ...shop, isForAll: true };
 
 function makeRig() {
   const clock = virtualClock();
@@ -45,7 +45,7 @@ function makeRig() {
     fail: async (isSaid = false): Promise<number> => {
       reloads.failed(new Error('out of memory'), isSaid);
       const failedMs = clock.monotonic();
-      while (reloads.wait(ofAll) !== undefined) await clock.advance(100);
+      while (reloads.wait(forAll) !== undefined) await clock.advance(100);
       return clock.monotonic() - failedMs;
     },
   };
@@ -69,8 +69,8 @@ test('a failure with a line of its own in the log is not logged again, and says 
   const { reloads, logged } = makeRig();
   reloads.failed(new Error('out of memory'), true);
   expect(logged().size).toBe(0);
-  expect([reloads.wait(shop), reloads.wait(ofAll)]).toEqual(Array(2).fill('the last one failed: out of memory'));
-  expect(await reloads.mayReload(ofAll, signal)).toBe(false);
+  expect([reloads.wait(shop), reloads.wait(forAll)]).toEqual(Array(2).fill('the last one failed: out of memory'));
+  expect(await reloads.mayReload(forAll, signal)).toBe(false);
 });
 
 test('after five reloads the next ones wait, longer each time, and say until when; a calm half hour ends that', async () => {
@@ -95,7 +95,7 @@ test('after five reloads the next ones wait, longer each time, and say until whe
 
 test('a reload that all need does not count as one of the reloads in succession', async () => {
   const { reloads, reload } = makeRig();
-  for (let time = 0; time < 8; time++) await reload(ofAll);
+  for (let time = 0; time < 8; time++) await reload(forAll);
   expect(reloads.wait(shop)).toBeUndefined();
 });
 
@@ -148,9 +148,9 @@ test('a reload that all need waits for neither the pace nor the workers, only fo
   for (let time = 0; time < 6; time++) await reload();
   setOld(16);
   expect(await reloads.mayReload(shop, signal)).toBe(false);
-  expect([reloads.wait(ofAll), await reloads.mayReload(ofAll, signal)]).toEqual([undefined, true]);
+  expect([reloads.wait(forAll), await reloads.mayReload(forAll, signal)]).toEqual([undefined, true]);
   reloads.failed(new Error('out of memory'), true);
-  expect(await reloads.mayReload(ofAll, signal)).toBe(false);
+  expect(await reloads.mayReload(forAll, signal)).toBe(false);
   await fail(true);
-  expect(await reloads.mayReload(ofAll, signal)).toBe(true);
+  expect(await reloads.mayReload(forAll, signal)).toBe(true);
 });

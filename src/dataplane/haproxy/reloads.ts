@@ -10,7 +10,7 @@ import type { HaproxyProcess } from './process.ts';
 /** What a reload is for. */
 export type Need = {
   /** More backends with a usual profile, or the program of another release. As the number of backends doubles, these are few. */
-  readonly isOfAll: boolean;
+  readonly isForAll: boolean;
   /** Those whose Services need it. */
   readonly namespaces: ReadonlySet<string>;
 };
@@ -21,7 +21,7 @@ export type Need = {
  *
  *   after a failure      for growing times
  *   after five reloads   longer each time, until there is none for half an hour     not if all need it
- *   for old workers      until one has ended: see `crowd`                           not if all need it
+ *   for old workers      until one has ended: see `untilOneEnds`                           not if all need it
  *
  * One reload is for all changes that wait.
  */
@@ -86,28 +86,28 @@ export function makeReloads({
    * Why `namespace` must wait for the end of an old worker. It may cause as many as are left of eight: one alone half of them, two
    * three and two. One that has caused none may cause its first beyond these, so that a few namespaces keep no other from reloads.
    */
-  const crowd = (namespace: string): string | undefined => {
+  const untilOneEnds = (namespace: string): string | undefined => {
     const pids = oldWorkers.known();
     const own = pids.filter((pid) => causes.get(pid)?.has(namespace) === true).length;
     if (own === 0 ? pids.length < mostWithFirst : pids.length + own < mostOldWorkers) return undefined;
     const held = `${pids.length} workers that reloads have replaced still have connections`;
     return `${held}, ${own} of them replaced for namespace ${namespace}; the next reload is when one has ended`;
   };
-  const crowdOf = ({ namespaces }: Need): string | undefined => {
-    const crowds = Array.from(namespaces, crowd);
-    return crowds.includes(undefined) ? undefined : crowds[0];
+  const oldWorkerWait = ({ namespaces }: Need): string | undefined => {
+    const waits = Array.from(namespaces, untilOneEnds);
+    return waits.includes(undefined) ? undefined : waits[0];
   };
   const wait = (need: Need): string | undefined => {
     const isDue = (each: ReloadWait | undefined): boolean => clock.monotonic() >= (each?.dueMs ?? 0);
     if (!isDue(failure)) return failure?.words;
-    if (need.isOfAll) return undefined;
-    return isDue(pacing) ? crowdOf(need) : pacing?.words;
+    if (need.isForAll) return undefined;
+    return isDue(pacing) ? oldWorkerWait(need) : pacing?.words;
   };
 
   return {
     wait,
     mayReload: async (need, signal) => {
-      if (!need.isOfAll && wait({ ...need, namespaces: new Set() }) === undefined) {
+      if (!need.isForAll && wait({ ...need, namespaces: new Set() }) === undefined) {
         const pids = new Set(await oldWorkers.find(signal));
         for (const pid of causes.keys()) if (!pids.has(pid)) causes.delete(pid);
       }
@@ -120,7 +120,7 @@ export function makeReloads({
       trouble.over();
       backoff.reset();
       failure = undefined;
-      if (need.isOfAll) return;
+      if (need.isForAll) return;
       causes.set(replaced, need.namespaces);
       noteReload();
     },

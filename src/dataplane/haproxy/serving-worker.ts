@@ -12,7 +12,7 @@ import type { HaproxyFiles } from './haproxy-files.ts';
 import type { MapSaver } from './map-saver.ts';
 import type { HaproxyProcess } from './process.ts';
 import type { Need, Reloads } from './reloads.ts';
-import { type Undeclared, undeclared } from './undeclared.ts';
+import { type Undeclared, undeclaredIn } from './undeclared.ts';
 import { readHeld, type WorkerContents } from './worker.ts';
 
 /**
@@ -46,7 +46,7 @@ export type ServingWorker = {
   /** Whether changes can be made without a reload. */
   isUsable(contents: WorkerContents): boolean;
   /** The part of `desired` that needs a program that these contents do not have; `undefined`: none. */
-  lacking(contents: WorkerContents, desired: Desired): Undeclared | undefined;
+  undeclared(contents: WorkerContents, desired: Desired): Undeclared | undefined;
 };
 
 const families = [4, 6] as const;
@@ -146,7 +146,7 @@ export function makeServingWorker(deps: {
 
   /** Another furiwake made the program: what it declares beside its backends is not known. */
   const needOf = (present: WorkerContents, { need }: Undeclared): Need =>
-    present.program === own ? need : { isOfAll: true, namespaces: new Set() };
+    present.program === own ? need : { isForAll: true, namespaces: new Set() };
 
   /**
    * Loads the program. If that fails, a worker with one of furiwake keeps serving, and the next attempts wait. It does also if no
@@ -154,10 +154,10 @@ export function makeServingWorker(deps: {
    */
   const reload = async (present: WorkerContents, desired: Desired, signal: AbortSignal): Promise<WorkerContents> => {
     const isUsable = present.program !== undefined;
-    const missing = undeclared(desired, present.backends);
-    const need = needOf(present, missing);
+    const undeclared = undeclaredIn(desired, present.backends);
+    const need = needOf(present, undeclared);
     if (isUsable) {
-      if (present.program === own && missing.listeners.length === 0) return present;
+      if (present.program === own && undeclared.listeners.length === 0) return present;
       if (!(await reloads.mayReload(need, signal))) return present;
     }
     held = undefined;
@@ -202,7 +202,7 @@ export function makeServingWorker(deps: {
       ({ program } = desired);
       const isWaiting = (serving: WorkerContents): boolean =>
         program !== serving.program &&
-        reloads.wait(needOf(serving, undeclared(desired, serving.backends))) !== undefined;
+        reloads.wait(needOf(serving, undeclaredIn(desired, serving.backends))) !== undefined;
       const isFileDue = fileProblem === undefined || clock.monotonic() >= fileDueMs;
       isDeferred = last !== undefined && (!isFileDue || isWaiting(last));
       if (!isDeferred) await writeConfig(desired, signal);
@@ -226,6 +226,7 @@ export function makeServingWorker(deps: {
       held = contents;
     },
     isUsable: (contents) => contents.program !== undefined,
-    lacking: (contents, desired) => (contents.program === program ? undefined : undeclared(desired, contents.backends)),
+    undeclared: (contents, desired) =>
+      contents.program === program ? undefined : undeclaredIn(desired, contents.backends),
   };
 }

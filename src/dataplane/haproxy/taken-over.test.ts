@@ -70,7 +70,10 @@ test('a furiwake with another program, as after an upgrade, reloads the HAProxy 
   expect([machine.starts, machine.held?.map.size]).toEqual([starts + 1, 3]);
 });
 
-test('while the configuration of a new furiwake is refused, checks of it are few, and nodes are followed', async () => {
+test.each<[string, (rig: MachineRig) => void]>([
+  ['configuration of a new furiwake is refused', () => undefined],
+  ['disk is full', ({ machine }) => (machine.faults.isDiskFull = true)],
+])('while the %s, checks of it are few, and nodes are followed', async (_, fail) => {
   const first = makeMachineRig({ probed: 'alive' });
   const two = [...nodes, node('n2', '192.0.2.12')];
   await upsert(first, tableOf([plain, known], two));
@@ -81,6 +84,7 @@ test('while the configuration of a new furiwake is refused, checks of it are few
     checks++;
     return 'out of memory';
   };
+  fail(rig);
   const stop = new AbortController();
   const running = Promise.allSettled([rig.proxy.run(stop.signal)]);
   for (let port = 1; port <= 20; port++)

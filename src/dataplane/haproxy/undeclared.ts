@@ -24,17 +24,17 @@ export type UndeclaredListener = {
 };
 
 /** The part of `desired` that needs spare backends that a worker does not have. */
-export function undeclared({ entries, spares, table }: Desired, backends: ReadonlySet<string>): Undeclared {
-  const isMissing = (name: string): name is SpareName => isSpareName(name) && !backends.has(name);
-  const names = [...spares.servers.keys()].filter(isMissing);
+export function undeclaredIn({ entries, spares, table }: Desired, backends: ReadonlySet<string>): Undeclared {
+  const isUndeclared = (name: string): name is SpareName => isSpareName(name) && !backends.has(name);
+  const names = [...spares.servers.keys()].filter(isUndeclared);
   const listeners = [...entries].flatMap(([key, entry]) => {
-    const listener = isMissing(backendOfEntry(entry)) ? table.listeners.get(key) : undefined;
+    const listener = isUndeclared(backendOfEntry(entry)) ? table.listeners.get(key) : undefined;
     return listener === undefined ? [] : undeclaredListener(listener);
   });
   return {
     listeners,
     need: {
-      isOfAll: listeners.some(({ need }) => need.isOfAll),
+      isForAll: listeners.some(({ need }) => need.isForAll),
       namespaces: new Set(listeners.flatMap(({ need }) => [...need.namespaces])),
     },
     without: (wanted) => ({
@@ -47,7 +47,7 @@ export function undeclared({ entries, spares, table }: Desired, backends: Readon
 
 function undeclaredListener({ key, service, options }: Listener): UndeclaredListener {
   const { profile } = options ?? { profile: plainProfile };
-  const isOfAll = isUsualProfile(profile);
+  const isForAll = isUsualProfile(profile);
   const [namespace = ''] = service.split('/');
-  return { key, need: { isOfAll, namespaces: new Set([namespace]) }, settings: isOfAll ? '' : profileText(profile) };
+  return { key, need: { isForAll, namespaces: new Set([namespace]) }, settings: isForAll ? '' : profileText(profile) };
 }

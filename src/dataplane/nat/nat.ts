@@ -19,7 +19,7 @@ import { makeIds } from '../nftables/ids.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
 import { readNatCounters } from './counters.ts';
-import { makeFlowKeeper } from './flow-keeper.ts';
+import { makeFlowSweeper } from './flow-sweeper.ts';
 import { makeFlowRoomWatch } from './flow-room.ts';
 import { ForwardingError, type Guard, makeForwarding } from './forwarding.ts';
 import { natLayout } from './layout.ts';
@@ -70,7 +70,7 @@ export function makeNat(deps: {
       return { links, hasIpv6: elements.has('guarded6 ipv6') };
     },
   });
-  const flows = makeFlowKeeper(deps);
+  const flows = makeFlowSweeper(deps);
   const usesOf = makeUses();
   const watchRoom = makeFlowRoomWatch({ exec, clock, log, metrics, isInPlace: () => kernel.isInPlace() });
   const repairs = metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored');

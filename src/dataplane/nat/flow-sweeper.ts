@@ -12,7 +12,7 @@ import type { FlowPlaces } from './program.ts';
  * Keeps flows only where the table sends new ones, or sent them when it accepted them. Remembers what it has seen, so that a
  * changed listener costs one question to the kernel.
  */
-export type FlowKeeper = {
+export type FlowSweeper = {
   /** The table in force has these listeners. */
   note(listeners: Listeners, places: FlowPlaces): void;
   /** Ends the flows that no longer fit the table. Throws `ExecError` if conntrack cannot be asked; the next call catches up. */
@@ -21,11 +21,11 @@ export type FlowKeeper = {
   handedOver(wanted: Listeners): readonly ListenerKey[];
 };
 
-export function makeFlowKeeper(deps: {
+export function makeFlowSweeper(deps: {
   readonly exec: Exec;
   readonly log: Log;
   readonly metrics: Metrics;
-}): FlowKeeper {
+}): FlowSweeper {
   const ended = deps.metrics.counter(
     'furiwake_nat_flows_ended_total',
     'Flows that nat ended because their Service, nodePort or node was gone, or because they began before their Service',

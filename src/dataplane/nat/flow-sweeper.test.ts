@@ -6,7 +6,7 @@ import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { type BackendId, serviceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { type Listener, localBackend } from '../../core/traffic/table.ts';
-import { makeFlowKeeper } from './flow-keeper.ts';
+import { makeFlowSweeper } from './flow-sweeper.ts';
 import type { FlowPlaces } from './program.ts';
 
 const { signal } = new AbortController();
@@ -42,12 +42,12 @@ async function asked(...steps: readonly (readonly [listeners: readonly Listener[
     questions.push(String(stdin));
     return '0';
   });
-  const keeper = makeFlowKeeper({ exec, log: recordLog(), metrics: recordMetrics() });
+  const sweeper = makeFlowSweeper({ exec, log: recordLog(), metrics: recordMetrics() });
   const shown: (string | undefined)[] = [];
   for (const [listeners, places] of steps) {
     questions.length = 0;
-    keeper.note(PersistentMap.from(listeners.map((each) => [each.key, each])), places);
-    await keeper.sweep(signal);
+    sweeper.note(PersistentMap.from(listeners.map((each) => [each.key, each])), places);
+    await sweeper.sweep(signal);
     const lines = questions[0]?.split('\n');
     const ports = lines?.flatMap((line) => /^changed 6 cb007101 (\d+)/.exec(line)?.[1] ?? []).join(' ');
     shown.push(lines && (lines.includes('whole') ? 'whole' : ports));
@@ -133,21 +133,21 @@ test('the flows of a listener that came and went while conntrack could not be as
     questions.push(String(stdin));
     return '0';
   });
-  const keeper = makeFlowKeeper({ exec, log: recordLog(), metrics: recordMetrics() });
+  const sweeper = makeFlowSweeper({ exec, log: recordLog(), metrics: recordMetrics() });
   const of = (...all: readonly Listener[]) => PersistentMap.from(all.map((each) => [each.key, each]));
   const other = { ...mail, service: serviceKey('test', 'other'), uid: 'other' as never };
-  keeper.note(of(web), placesOf([]));
-  await keeper.sweep(signal);
+  sweeper.note(of(web), placesOf([]));
+  await sweeper.sweep(signal);
   fails = true;
   for (const listeners of [of(web, mail), of(web)]) {
-    keeper.note(listeners, placesOf([]));
-    await expect(keeper.sweep(signal)).rejects.toThrow('cannot be asked');
-    expect(keeper.handedOver(of(web, mail))).toEqual([]);
+    sweeper.note(listeners, placesOf([]));
+    await expect(sweeper.sweep(signal)).rejects.toThrow('cannot be asked');
+    expect(sweeper.handedOver(of(web, mail))).toEqual([]);
   }
-  expect(keeper.handedOver(of(web, other))).toEqual([mail.key]);
+  expect(sweeper.handedOver(of(web, other))).toEqual([mail.key]);
   fails = false;
   questions.length = 0;
-  await keeper.sweep(signal);
+  await sweeper.sweep(signal);
   expect(questions).toEqual([expect.stringContaining('changed 6 cb007101 25\n')]);
-  expect(keeper.handedOver(of(web, other))).toEqual([]);
+  expect(sweeper.handedOver(of(web, other))).toEqual([]);
 });
