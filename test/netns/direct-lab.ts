@@ -96,8 +96,8 @@ export async function startDirectLab(options: { readonly nodes: number }): Promi
       'route add 0.0.0.0/0 via 198.51.100.1',
       'route add ::/0 via 2001:db8:1::1',
     );
-    for (const { ip, ip4, ip6 } of onLan)
-      await ip(
+    for (const { ip4, ip6, ...machine } of onLan)
+      await machine.ip(
         ...setUp('eth0', `${ip4}/24`, `${ip6}/64`),
         'route add 0.0.0.0/0 via 192.0.2.1',
         'route add ::/0 via 2001:db8::1',
