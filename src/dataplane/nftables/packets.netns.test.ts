@@ -103,25 +103,27 @@ describe('source ranges', () => {
   const silenceMs = 4_000;
 
   type Row = readonly [title: string, ranges: readonly string[], address: string, from: string | undefined];
+  const portOf = (index: number): number => 80 + index;
 
-  /** What each of the rows says, and what happens: each has a port of its own, and all are asked at once. */
-  async function expectAll(machine: 'client' | 'balancer', rows: readonly Row[], own?: Addresses): Promise<void> {
-    const portOf = (index: number): number => 80 + index;
+  /** The answers to a client on the machine; each row has a port of its own, and all are asked at once. */
+  async function answersTo(machine: 'client' | 'balancer', rows: readonly Row[], own?: Addresses): Promise<unknown> {
     const table = tableOf(rows.map(([, ranges, address], index) => [address, portOf(index), ranges]));
     await steering.apply(targetOf(table, ours, proxyPort, own), signal);
-    const expected = rows.map(([title, , address, from], index) => [
+    const answers = rows.map(async ([title, , address, from], index) => {
+      const timeoutMs = from === undefined ? silenceMs : undefined;
+      return [title, await rig.fetchFrom(machine, address, portOf(index), timeoutMs)];
+    });
+    return await Promise.all(answers);
+  }
+
+  const expected = (rows: readonly Row[]): unknown =>
+    rows.map(([title, , address, from], index) => [
       title,
       from === undefined ? 'timeout' : `${address} ${portOf(index)} from ${from}`,
     ]);
-    const answers = rows.map(async ([title, , address, from], index) => [
-      title,
-      await rig.fetchFrom(machine, address, portOf(index), from === undefined ? silenceMs : undefined),
-    ]);
-    expect(await Promise.all(answers)).toEqual(expected);
-  }
 
-  test('admit the clients inside, and block the others', () =>
-    expectAll('client', [
+  test('admit the clients inside, and block the others', async () => {
+    const rows: readonly Row[] = [
       ['inside', ['10.10.0.0/24'], '10.50.0.1', '10.10.0.2'],
       ['the only address', ['10.10.0.2'], '10.50.0.1', '10.10.0.2'],
       ['the last address of several', ['1.0.0.0/8', '10.9.0.0-10.10.0.2'], '10.50.0.1', '10.10.0.2'],
@@ -130,18 +132,19 @@ describe('source ranges', () => {
       ['an empty list', [], '10.50.0.1', undefined],
       ['inside over IPv6', ['fd10::/64'], 'fd50::1', 'fd10::2'],
       ['outside over IPv6', ['fd10::3-fd10:ffff::'], 'fd50::1', undefined],
-    ]));
+    ];
+    expect(await answersTo('client', rows)).toEqual(expected(rows));
+  });
 
-  test('admit the host itself by its own addresses', () =>
-    expectAll(
-      'balancer',
-      [
-        ['with an own address', ['10.10.0.1'], '10.50.0.1', '10.50.0.1'],
-        ['over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1'],
-        ['without one', ['10.10.0.2'], '10.50.0.1', undefined],
-      ],
-      addressesOf('10.10.0.1', 'fd10::1'),
-    ));
+  test('admit the host itself by its own addresses', async () => {
+    const rows: readonly Row[] = [
+      ['with an own address', ['10.10.0.1'], '10.50.0.1', '10.50.0.1'],
+      ['over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1'],
+      ['without one', ['10.10.0.2'], '10.50.0.1', undefined],
+    ];
+    const own = addressesOf('10.10.0.1', 'fd10::1');
+    expect(await answersTo('balancer', rows, own)).toEqual(expected(rows));
+  });
 
   test('change in one transaction, also to overlapping ones, and are removed', async () => {
     for (const ranges of [['10.10.0.0/16'], ['10.10.0.0/24'], ['10.10.0.0/28', '10.10.0.32/28'], undefined]) {
