@@ -16,11 +16,11 @@ import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
 import { readDirectCounters } from './direct-counters.ts';
 import { readEarlierTable, resumedSets } from './earlier-table.ts';
-import { makeFirstWaits } from './first-waits.ts';
 import { makeFlowSorting } from './flow-sorting.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
 import { directLayout } from './layout.ts';
 import { withoutTable } from './obstacles.ts';
+import { makePassingStates } from './passing-states.ts';
 import { makePinWatch } from './pin-watch.ts';
 import type { DirectProgram } from './program.ts';
 import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from './program-source.ts';
@@ -77,7 +77,6 @@ export function makeDirect(deps: DirectDeps): Direct {
   const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const standIns = makeStandIns();
   const serverlessOf = makeServerlessIndex();
-  const firstWaits = makeFirstWaits();
   const sorting = makeFlowSorting({ ...deps, standIns });
   const ifAble = makeTableTrial({ ...deps, exists: (signal) => kernel.exists(signal) });
   const inTurn = makeSerial();
@@ -85,6 +84,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** Set when there is a table to watch. */
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
+  const passing = makePassingStates({ clock, alarm });
 
   /** The numbers of the listeners in the kernel. */
   let ids: DirectProgram['ids'] = PersistentMap.empty();
@@ -99,17 +99,6 @@ export function makeDirect(deps: DirectDeps): Direct {
     const isOver = clock.monotonic() - since >= silenceMs;
     if (!isOver) alarm.setAt(since + silenceMs);
     return isOver;
-  };
-
-  const waitingNow = (open: DirectProgram['groups']): DirectProgram['waiting'] => {
-    const { listeners, untilMs } = firstWaits.waiting({
-      table,
-      open,
-      mayOpen: source.mayOpen(table.nodes),
-      nowMs: clock.monotonic(),
-    });
-    alarm.setAt(untilMs);
-    return listeners;
   };
 
   const sort = (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> =>
@@ -158,8 +147,8 @@ export function makeDirect(deps: DirectDeps): Direct {
     source.follow(table);
     if (table.listeners.size > 0) {
       const next = await source.next(table, { isLost, isRefresh }, signal);
-      const sorted = { ...next, waiting: waitingNow(next.groups) };
-      const { refusals, lacking } = await ifAble(() => applySorted(sorted, signal), signal);
+      const now = passing.into(next, table, source.mayOpen(table.nodes));
+      const { refusals, lacking } = await ifAble(() => applySorted(now, signal), signal);
       if (lacking !== undefined) return leaveToStandIns(lacking);
       ({ ids } = next);
       reported.set({ groups: next.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
@@ -172,8 +161,12 @@ export function makeDirect(deps: DirectDeps): Direct {
     return new Map();
   };
 
-  /** A listener that leaves for another dataplane keeps its flows at nodes. */
-  const isMine = (listener: Listener): boolean => listener.dataplane === 'direct' || standIns.has(listener);
+  /** A listener that leaves for another dataplane keeps its flows at nodes, where affinity may have chosen them. */
+  const mine = (listener: Listener | undefined): Listener | undefined => {
+    if (listener === undefined || listener.dataplane === 'direct') return listener;
+    const isAffine = listener.isAffine || table.listeners.get(listener.key)?.isAffine === true;
+    return standIns.has(listener) ? { ...listener, isAffine } : undefined;
+  };
 
   const resume = async (first: TrafficTable, signal: AbortSignal): Promise<void> => {
     const elements = await kernel.elements(signal, resumedSets);
@@ -215,11 +208,10 @@ export function makeDirect(deps: DirectDeps): Direct {
       inTurn(async () => {
         if (published === undefined && isFirst) await resume(next, signal);
         const before = published?.listeners ?? emptyTable.listeners;
-        const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
-          const listener = next.listeners.get(key);
-          return [key, listener !== undefined && isMine(listener) ? listener : undefined] as const;
-        });
-        if (published !== undefined) firstWaits.follow(before, next.listeners);
+        const changes = PersistentMap.changedKeys(before, next.listeners).map(
+          (key) => [key, mine(next.listeners.get(key))] as const,
+        );
+        if (published !== undefined) passing.follow(before, next.listeners);
         published = next;
         const old = table;
         table = { ...next, listeners: table.listeners.with(changes) };

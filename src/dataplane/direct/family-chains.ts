@@ -94,6 +94,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 
 	chain stay${name} {
 		${hops} < 8 goto send${name}
+		${isSyn} meta priority @taken update @pins { meta priority . ${flow} timeout 1m : meta mark }
 		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout ${idleSeconds}s : meta mark }
 		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
 		meta l4proto != tcp update @seen { meta priority . ${flow} }
@@ -107,8 +108,14 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		goto stack
 	}
 
+	chain settlesyn${name} {
+		${listener}
+		meta priority @taken update @pins { meta priority . ${flow} timeout 1m : meta mark }
+		goto send${name}
+	}
+
 	chain settle${name} {
-		${isSyn} goto send${name}
+		${isSyn} goto settlesyn${name}
 		${listener}
 		delete @clients { meta priority . ${client} : meta mark }
 		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout 1m : meta mark }
@@ -122,6 +129,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		${isSyn} meta priority @flows continue
 		meta mark set ${flow}
 		tcp flags & (syn | ack) != syn meta mark set meta priority . meta mark map @pins jump stay${name}
+		tcp flags & (syn | ack) != syn meta priority @taken goto stack
 		meta mark set ${client}
 		${toKeeper} jump stay${name}
 		${listener}
@@ -162,6 +170,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	chain unpinnedtcp${name} {
 		meta mark set meta priority . meta mark map @closing jump close${name}
 		${listener}
+		meta priority @taken goto stack
 		goto later${name}
 	}
 
@@ -178,12 +187,14 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	chain syn${name} {${checkSource}
 		delete @pins { meta priority . meta mark : meta mark }
 		delete @closing { meta priority . meta mark : meta mark }
+		meta priority @taken goto later${name}
 		goto first${name}
 	}
 
 	chain sharesyn${name} {
 		delete @pins { meta priority . ${flow} : meta mark }
 		delete @closing { meta priority . ${flow} : meta mark }
+		meta priority @parting update @seen { meta priority . ${flow} }
 		meta priority != @open goto stack
 		ether saddr @node_macs drop${checkSource}
 		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
@@ -205,6 +216,12 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		goto stack
 	}
 
+	chain part${name} {
+		meta priority . meta mark @seen goto stack
+		meta priority @affine goto affine${name}
+		goto later${name}
+	}
+
 	chain share${name} {
 		meta priority @waiting meta priority != @open drop
 		meta priority . ${ip} saddr . th sport @held${name} goto stack
@@ -216,6 +233,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta mark set meta priority . meta mark map @pins jump sharekeep${name}
 		meta mark set meta priority . meta mark map @closing jump close${name}
 		meta l4proto != tcp meta priority . meta mark @seen goto follow${name}
+		meta l4proto tcp meta priority @parting goto part${name}
 		goto stack
 	}
 

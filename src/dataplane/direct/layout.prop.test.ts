@@ -31,12 +31,17 @@ const input = fc.record({
   clients: fc.array(fc.option(fc.uniqueArray(fc.integer({ min: 1, max: 3 })), { nil: undefined }), { maxLength: 4 }),
   /** The listeners on this port wait for their first node. */
   waitingPort: fc.nat(4),
+  /** Those on this port were taken over; those on this one leave the nodes that they had. */
+  takenPort: fc.nat(4),
+  partingPort: fc.nat(4),
 });
 
 /** The programs of one process, one after the other. */
 const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly DirectProgram[] => {
   const plan = makeDirectPlanner();
-  return inputs.map(({ listeners, verdicts, drained, closed, weights, clients, waitingPort }) => {
+  let before: DirectProgram['groups'] | undefined;
+  return inputs.map((each) => {
+    const { listeners, verdicts, drained, closed, weights, clients, waitingPort, takenPort, partingPort } = each;
     const nodes = names.map((name, index) => ({
       ...node(name, `192.0.2.${11 + index}`, `2001:db8::${11 + index}`),
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
@@ -68,8 +73,18 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
       isOpen: (_, name) => !closed.includes(name),
     });
     const shared = [...program.listeners.values()].filter(({ standIn }) => standIn !== undefined);
+    const parting = shared.flatMap(({ key, port }) => {
+      const group = port === partingPort && !program.groups.has(key) ? before?.get(key) : undefined;
+      return group === undefined ? [] : [[key, group] as const];
+    });
+    before = program.groups;
     return {
       ...program,
+      taken: new Set(shared.filter(({ port }) => port === takenPort).map(({ key }) => key)),
+      parting: new Map(parting),
+      slots: new Set(
+        new Map([...parting.map(([, group]) => group), ...program.slots].map((group) => [group.id, group])).values(),
+      ),
       waiting: new Set(shared.filter(({ port }) => port === waitingPort).map(({ key }) => key)),
       shared: {
         unsorted: new Set(shared.filter(({ port }) => clients[port] === undefined).map(({ key }) => key)),

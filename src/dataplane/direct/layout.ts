@@ -20,6 +20,8 @@ import { nothingShared } from './stand-ins.ts';
  *   … with a client that is the stack's   held4        0:1 . 198.51.100.2 . 51234
  *   … with clients that are not known     unsorted     0:1
  *   … that waits for its first node       waiting      0:1                               the kernel removes it after six seconds
+ *   … that another Service had            taken        0:1                               … after a minute
+ *   … that leaves nodes                   parting      0:1                               … after three seconds
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
  *   … which were shown to serve it        shown        0:7 . 26, 0:7 . 27                only furiwake reads it, at its next start
@@ -35,12 +37,14 @@ export const directLayout: Layout<DirectProgram> = {
     keepers: PersistentMap.empty(),
     shared: nothingShared,
     waiting: new Set(),
+    taken: new Set(),
+    parting: new Map(),
     slots: new Set(),
     hops: new Map(),
     nodeMacs: new Set(),
     impossible: [],
   },
-  elementsOf: ({ ids, groups, keepers, shared, waiting }, listener) => {
+  elementsOf: ({ ids, groups, keepers, shared, waiting, taken, parting }, listener) => {
     const { address, isAffine, key, port, protocol, sourceRanges } = listener;
     const isWaiting = waiting.has(key);
     const isUnsorted = isWaiting || shared.unsorted.has(key);
@@ -67,12 +71,12 @@ export const directLayout: Layout<DirectProgram> = {
         set: `held${family}`,
         text: `${id} . ${addressText(client.address)} . ${portText(client.port)}`,
       });
-    if (group !== undefined)
-      elements.push(
-        { set: 'open', text: id },
-        { set: 'flows', text: id },
-        { set: 'groups', text: `${id} : ${classText(group.id)}` },
-      );
+    if (taken.has(key)) elements.push({ set: 'taken', text: id });
+    const left = isUnsorted && group === undefined ? parting.get(key) : undefined;
+    if (left !== undefined) elements.push({ set: 'parting', text: id });
+    const used = group ?? left;
+    if (used !== undefined) elements.push({ set: 'groups', text: `${id} : ${classText(used.id)}` });
+    if (group !== undefined) elements.push({ set: 'open', text: id }, { set: 'flows', text: id });
     if (sourceRanges === undefined) return elements;
     elements.push({ set: 'restricted', text: id }, { set: 'refused', text: id });
     for (const range of sourceRanges) {
@@ -88,8 +92,9 @@ export const directLayout: Layout<DirectProgram> = {
       ),
       ...PersistentMap.changedKeys(before.keepers, after.keepers),
     ]);
-    for (const key of [...before.waiting, ...after.waiting])
-      if (before.waiting.has(key) !== after.waiting.has(key)) keys.add(key);
+    for (const state of ['waiting', 'taken', 'parting'] as const)
+      for (const key of [...before[state].keys(), ...after[state].keys()])
+        if (before[state].has(key) !== after[state].has(key)) keys.add(key);
     const [was, is] = [before.shared, after.shared];
     if (was !== is) {
       for (const key of [...was.unsorted, ...is.unsorted])

@@ -43,7 +43,11 @@ export type DirectProgram = {
   readonly shared: SharedListeners;
   /** Listeners without a group whose packets are dropped although they have a stand-in (`first-waits.ts`). */
   readonly waiting: ReadonlySet<ListenerKey>;
-  /** All of them, once. */
+  /** Listeners that another Service had (`takeovers.ts`). */
+  readonly taken: ReadonlySet<ListenerKey>;
+  /** Listeners that leave nodes for their stand-in, and the group that each had (`partings.ts`). */
+  readonly parting: ReadonlyMap<ListenerKey, SlotGroup>;
+  /** All of them, those of `parting` too, once. */
   readonly slots: ReadonlySet<SlotGroup>;
   readonly hops: ReadonlyMap<string, NextHop>;
   readonly nodeMacs: ReadonlySet<string>;
@@ -196,6 +200,8 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       keepers: last.keepers,
       shared: nothingShared,
       waiting: new Set(),
+      taken: new Set(),
+      parting: new Map(),
       slots: new Set(Array.from(groupsByName.values(), ({ group }) => group)),
       hops,
       nodeMacs: input.nodeMacs,

@@ -2,6 +2,8 @@ import { concatText, scalarText } from '../nftables/listing.ts';
 import type { TableSpec } from '../nftables/table-text.ts';
 import { familyChains, isLaterFragment } from './family-chains.ts';
 import { waitLapseMs } from './first-waits.ts';
+import { partingSeconds } from './partings.ts';
+import { takeoverSeconds } from './takeovers.ts';
 
 /** The size of each map that keeps flows, or clients, at their nodes, and of the set of flows that may be kept. */
 export const mostPins = 262_144;
@@ -42,7 +44,11 @@ export const directTable: TableSpec = {
     impossible4: 'set impossible4 { type ipv4_addr; flags interval;',
     impossible6: 'set impossible6 { type ipv6_addr; flags interval;',
   },
-  lapsing: { waiting: `set waiting { type classid; flags timeout; timeout ${waitLapseMs / 1000}s;` },
+  lapsing: {
+    waiting: `set waiting { type classid; flags timeout; timeout ${waitLapseMs / 1000}s;`,
+    taken: `set taken { type classid; flags timeout; timeout ${takeoverSeconds}s;`,
+    parting: `set parting { type classid; flags timeout; timeout ${partingSeconds}s;`,
+  },
   textOf: (set, element) => {
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
@@ -70,7 +76,13 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   has no pin of its own: it is at the client's node while `seen` has it.
  * - The packets of a listener in `waiting` are dropped until a node opens it; without furiwake, until the kernel removes the element
  *   (`first-waits.ts`). It is in `mixed` and `unsorted`, so the stand-in has it from then on.
+ * - A listener in `taken` had another Service a moment ago (`takeovers.ts`): packets without a pin go up the stack, which resets their
+ *   connections, and a SYN is pinned.
+ * - A listener in `parting` leaves its nodes (`partings.ts`): a packet without a pin goes to the node of before, unless `seen` says that
+ *   its SYN went up the stack.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
+ * - A frame with a VLAN tag has a device of its own, which comes later, without the tag; handed on here, it would keep the tag. VLAN 0
+ *   is a priority only.
  * - A frame from a node's MAC has been here before: the node does not know the address, and routed it back. It must not
  *   circle until its TTL ends.
  * - A flow is pinned to its node by a packet that is not a SYN, or by its second datagram within ten seconds: neither a flood
@@ -100,6 +112,7 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 	chain arrive {
 		type filter hook ingress devices = { ${devices.join(', ')} } priority 0; policy accept;
 		meta pkttype != host accept
+		vlan id != 0 accept
 		${isLaterFragment[4]} goto fragment4
 		${isLaterFragment[6]} goto fragment6
 		meta priority set ip daddr . meta l4proto . th dport map @listeners4 goto listen4

@@ -25,7 +25,7 @@ type StandInState = {
   readonly uid: ServiceUid;
   readonly isAlone: boolean;
   readonly phase: 'entering' | 'direct' | 'leaving';
-  /** In phase `direct`. */
+  /** In phase `direct`, and as they were then in `leaving`. */
   readonly clients: readonly Client[];
 };
 
@@ -97,7 +97,7 @@ export function makeStandIns(): StandIns {
         const state = states.get(key);
         const phase = nextPhase(state?.phase ?? (isRefused ? 'leaving' : undefined), open.has(key), isAlone);
         if (phase === state?.phase && isAlone === (state?.isAlone ?? isAlone)) continue;
-        const clients = phase === 'direct' && state !== undefined ? state.clients : [];
+        const clients = phase !== 'entering' && state !== undefined ? state.clients : [];
         set(key, phase && { uid, isAlone, phase, clients });
       }
     },

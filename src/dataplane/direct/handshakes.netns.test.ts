@@ -1,0 +1,112 @@
+import { expect, test } from 'vitest';
+import { listener } from '../../../test/make/table.ts';
+import { serveVips } from '../../../test/netns/direct-lab.ts';
+import { patience } from '../../../test/netns/patience.ts';
+import {
+  connect,
+  direct,
+  expectAlive,
+  heard,
+  heldByHaproxy,
+  lab,
+  lanVip,
+  nodes,
+  port,
+  program,
+} from '../../../test/netns/stand-in-rig.ts';
+import type { ServiceUid } from '../../core/model/names.ts';
+import type { Listener } from '../../core/traffic/table.ts';
+
+/*
+ * Packets of TCP that belong to no pin: the last one of a handshake while its listener leaves nodes, and those of a former Service.
+ */
+const { signal } = new AbortController();
+
+const onDirect = (address: string, more: Partial<Listener> = {}): Listener =>
+  listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true, ...more });
+
+/** While it exists, packets of the client with an ACK are lost: its SYN arrives, and nothing else. */
+async function withoutAcks(): Promise<AsyncDisposable> {
+  await lab.client.nft(`table inet acks {
+  chain out { type filter hook output priority 0; tcp dport ${port} tcp flags & (syn | ack) == ack drop; }
+}`);
+  return { [Symbol.asyncDispose]: () => lab.client.nft('delete table inet acks').then(() => undefined) };
+}
+
+/** A connection that is open for the client only. */
+async function halfOpen(address: string): Promise<number> {
+  const { id = 0 } = await lab.client.ask({ do: 'dial', address, port });
+  await expect
+    .poll(
+      () =>
+        lab.client.exec('ss', '-Htn', 'state', 'established', 'dst', address.includes(':') ? `[${address}]` : address),
+      patience,
+    )
+    .not.toBe('');
+  return id;
+}
+
+async function expectOpened(id: number): Promise<void> {
+  await lab.client.ask({ do: 'say', id, text: 'hello ' }); // the client does not wait until the server repeats itself
+  await expect.poll(async () => (await heard(id)).text, patience).toMatch(/^n\d .*hello /);
+  await expectAlive([id]);
+}
+
+test.each([
+  ['203.0.113.30', false],
+  ['2001:db8:f::30', false],
+  [lanVip, true],
+] as const)(
+  'a connection to %s (affinity: %s) whose handshake began at a node is not cut when its listener goes to HAProxy',
+  async (address, isAffine) => {
+    for (const node of lab.nodes) await serveVips(node, [address], port);
+    nodes.areOpen = true;
+    await program(onDirect(address, { isAffine }));
+    for (const leave of [
+      () => program(listener(address, port, port)),
+      async () => {
+        nodes.areOpen = false;
+        await direct.audit(signal);
+      },
+    ]) {
+      nodes.areOpen = true;
+      await program(onDirect(address, { isAffine }));
+      const ids: number[] = [];
+      {
+        await using _lost = await withoutAcks();
+        ids.push(await halfOpen(address));
+        await leave();
+        ids.push(await halfOpen(address)); // at HAProxy
+      }
+      for (const id of ids) await expectOpened(id);
+      expect(await heldByHaproxy(onDirect(address))).toBe(1);
+      for (const id of ids) await lab.client.ask({ do: 'hangUp', id });
+      await expect.poll(() => heldByHaproxy(onDirect(address)), patience).toBe(0);
+    }
+  },
+  30_000,
+);
+
+test.each([
+  ['203.0.113.31', false, 'haproxy'],
+  ['203.0.113.32', false, undefined],
+  ['2001:db8:f::31', false, undefined],
+  [lanVip, true, 'haproxy'],
+] as const)(
+  'connections of a former Service on %s (affinity: %s, stand-in: %s) are reset, those of the next one are not',
+  async (address, isAffine, standIn) => {
+    for (const node of lab.nodes) await serveVips(node, [address], port);
+    if (standIn === undefined) await lab.balancer.exec('ip', 'address', 'add', address, 'dev', 'furiwake0', 'nodad');
+    nodes.areOpen = true;
+    const of = (uid: string): Listener => onDirect(address, { isAffine, standIn, uid: uid as ServiceUid });
+    await program(of('first'));
+    const former = await Promise.all(Array.from({ length: 6 }, () => connect(address)));
+    await expectAlive(former);
+    await program(of('second'));
+    const next = await connect(address);
+    for (const id of former) await lab.client.ask({ do: 'say', id, text: 'hello ' });
+    for (const id of former) await expect.poll(async () => (await heard(id)).end, patience).toBe('reset');
+    const more = await Promise.all(Array.from({ length: 6 }, () => connect(address)));
+    await expectAlive([next, ...more]);
+  },
+);

@@ -1,0 +1,53 @@
+import type { Alarm } from '../../async/alarm.ts';
+import type { Family } from '../../core/ip/ip.ts';
+import type { NodeName } from '../../core/model/names.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+import type { Clock } from '../../ports/clock.ts';
+import { makeFirstWaits } from './first-waits.ts';
+import { makePartings } from './partings.ts';
+import type { DirectProgram, SlotGroup } from './program.ts';
+import { makeTakeovers } from './takeovers.ts';
+
+/** The states that a listener has for some seconds after a change, for programs: see the parts of {@link DirectProgram}. */
+export type PassingStates = {
+  /** Follows the change from one table to the next; not that to the first table of a process. */
+  follow(before: TrafficTable['listeners'], after: TrafficTable['listeners']): void;
+  /** The program with those of now. The alarm rings when one of them ends. */
+  into<Program extends DirectProgram>(
+    program: Program,
+    table: TrafficTable,
+    mayOpen: (node: NodeName, family: Family) => boolean,
+  ): Program;
+};
+
+export function makePassingStates({ clock, alarm }: { readonly clock: Clock; readonly alarm: Alarm }): PassingStates {
+  const firstWaits = makeFirstWaits();
+  const takeovers = makeTakeovers();
+  const partings = makePartings();
+  return {
+    follow: (before, after) => {
+      firstWaits.follow(before, after);
+      takeovers.follow(before, after, clock.monotonic());
+    },
+    into: (program, table, mayOpen) => {
+      const { groups } = program;
+      const nowMs = clock.monotonic();
+      const waits = firstWaits.waiting({ table, open: groups, mayOpen, nowMs });
+      const taken = takeovers.taken(nowMs);
+      const partingNow = partings.parting({ listeners: table.listeners, groups, nowMs });
+      alarm.setAt(Math.min(waits.untilMs, taken.untilMs, partingNow.untilMs));
+      return {
+        ...program,
+        waiting: waits.listeners,
+        taken: taken.listeners,
+        parting: partingNow.groups,
+        slots: withGroups(program.slots, partingNow.groups.values()),
+      };
+    },
+  };
+}
+
+/** A group that listeners still have is the one of now. */
+function withGroups(slots: DirectProgram['slots'], left: Iterable<SlotGroup>): DirectProgram['slots'] {
+  return new Set(new Map([...left, ...slots].map((group) => [group.id, group])).values());
+}
