@@ -142,6 +142,28 @@ async function makeOnePass(
   });
   for (const { key } of remnants) refused.delete(key);
 
+  const removed = new Set(isEnded ? ending.filter((each) => !outcomes.isStuck(each)) : []);
+  const remaining = gone.filter((each) => !removed.has(each));
+  const open = openAfter(pass, { postponed, remaining, isUncertain });
+  // Made from the target, not from the earlier map: maps that share their structure are compared in no time.
+  const settled = target.listeners.with(Array.from(open.keys(), (key) => [key, undefined]));
+  const hadProxied = before.programmed?.proxied.listeners ?? upserted.listeners;
+  const unpruned = PersistentMap.changedKeys(hadProxied, upserted.listeners)
+    .filter((key) => !upserted.listeners.has(key) && ports.proxied.mayHave(key))
+    .map((key) => [key, hadProxied.get(key)] as const);
+  const proxied = isPruned ? table : withListeners(upserted, unpruned);
+  return { state: { settled, open, programmed: { table, proxied, addresses } }, refused };
+}
+
+/** The listeners that are not in force as wanted, or not removed yet (`remaining`). */
+function openAfter(
+  { before, target, changed, outcomes }: Pass,
+  {
+    postponed,
+    remaining,
+    isUncertain,
+  }: Pick<PassOptions, 'postponed'> & { readonly remaining: readonly Listener[]; readonly isUncertain: boolean },
+): HostState['open'] {
   const open = new Map<ListenerKey, ListenerState>();
   for (const key of postponed) {
     const state = before.open.get(key);
@@ -151,21 +173,13 @@ async function makeOnePass(
     const state = outcomes.after(key, isUncertain);
     if (state !== undefined) open.set(key, state);
   }
-  const removed = new Set(isEnded ? ending.filter((each) => !outcomes.isStuck(each)) : []);
-  for (const held of gone.filter((each) => !removed.has(each))) {
+  for (const held of remaining) {
     const state = outcomes.after(held.key, isUncertain);
     const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
-    const { wanted: postponedFor, gap } = open.get(held.key) ?? {};
-    open.set(held.key, { ...known, wanted: postponedFor, gap });
+    const { wanted, gap } = open.get(held.key) ?? {};
+    open.set(held.key, { ...known, wanted, gap });
   }
-  // Made from the target, not from the earlier map: maps that share their structure are compared in no time.
-  const settled = target.listeners.with(Array.from(open.keys(), (key) => [key, undefined]));
-  const hadProxied = before.programmed?.proxied.listeners ?? upserted.listeners;
-  const unpruned = PersistentMap.changedKeys(hadProxied, upserted.listeners)
-    .filter((key) => !upserted.listeners.has(key) && ports.proxied.mayHave(key))
-    .map((key) => [key, hadProxied.get(key)] as const);
-  const proxied = isPruned ? table : withListeners(upserted, unpruned);
-  return { state: { settled, open, programmed: { table, proxied, addresses } }, refused };
+  return open;
 }
 
 /** The state while `changed` are programmed. */
