@@ -180,7 +180,7 @@ test('without its record of candidates, a host counts as alone again when the ot
   expect(again.isServing).toBe(true);
 });
 
-test('a candidate that still waits stays in the Lease, and comes back when it was silent for a while', async () => {
+test('a candidate that still waits stays in the Lease, and is added again after a silence', async () => {
   const scene = makeScene();
   startLeading(scene, 'lb1_a-b');
   await scene.clock.advance(20_000);
