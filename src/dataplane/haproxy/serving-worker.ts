@@ -186,8 +186,11 @@ export function makeServingWorker(deps: {
     hasMet = true;
     if (!isFirst) {
       restarts.add(1);
-      diedMs = clock.monotonic();
-      deaths.failed(new Error('HAProxy exited unexpectedly and was restarted; its connections were lost'));
+      const nowMs = clock.monotonic();
+      const words = 'HAProxy exited unexpectedly and was started again; its connections were lost';
+      if (nowMs - diedMs >= calmMs) log.error({}, words);
+      else deaths.failed(new Error(words));
+      diedMs = nowMs;
     }
     const { pid: started } = await read(signal);
     if (isFirst) log.info({ pid: started, maxConnections: settings.maxConnections }, 'HAProxy started');
