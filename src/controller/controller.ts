@@ -97,6 +97,8 @@ const retry = { firstMs: 100, mostMs: 10_000 };
 export type Controller = {
   run(signal: AbortSignal): Promise<void>;
   plan(): Plan | undefined;
+  /** Why addresses cannot be recorded now; `undefined`: they can. */
+  recordingTrouble(): string | undefined;
 };
 
 export function makeController(deps: ControllerDeps): Controller {
@@ -278,5 +280,6 @@ export function makeController(deps: ControllerDeps): Controller {
       }
     },
     plan: () => plan,
+    recordingTrouble: () => ledger.trouble(),
   };
 }

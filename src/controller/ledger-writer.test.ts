@@ -53,3 +53,31 @@ test('a timer that fires early does not end the attempts', async () => {
   await clock.advance(60_000);
   expect(writer.records().get(uid)).toEqual(record);
 });
+
+test('a commit without an answer is waited for once, for a second; when it ends late, its records count', async () => {
+  const clock = virtualClock();
+  const answer = Promise.withResolvers<ReadonlyMap<ServiceUid, string>>();
+  let attempts = 0;
+  const ledger: Ledger = {
+    read: async () => PersistentMap.empty(),
+    commit: () => {
+      attempts++;
+      return answer.promise;
+    },
+  };
+  const log = recordLog();
+  const writer = makeLedgerWriter({ ledger, clock, log });
+  let wakes = 0;
+  writer.subscribe(() => void wakes++);
+  const unrecorded = new Map([[uid, 'the disk of the state directory does not answer']]);
+  expect(await clock.drive(writer.commit(wanted, signal))).toEqual(unrecorded);
+  expect(clock.monotonic()).toBe(1_000);
+  expect(await clock.drive(writer.commit(wanted, signal))).toEqual(unrecorded);
+  expect(clock.monotonic()).toBe(1_000);
+  expect([attempts, writer.trouble()]).toEqual([1, unrecorded.get(uid)]);
+  expect(log.lines.filter(({ level }) => level === 'error')).toHaveLength(1);
+  answer.resolve(new Map());
+  await clock.advance(0);
+  expect([wakes, writer.trouble(), writer.records().get(uid)]).toEqual([1, undefined, record]);
+  expect(await writer.commit(wanted, signal)).toEqual(new Map());
+});

@@ -1,22 +1,33 @@
 import { makeBackoff } from '../async/backoff.ts';
+import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
 import type { ServiceUid } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import { usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger, LedgerRecords } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 
-/** The ledger, and the records that it is known to hold. After a failed commit the next one waits, longer each time. */
+/**
+ * The ledger, and the records that it is known to hold. After a failed commit the next one waits, longer each time. A commit
+ * without an answer for a second continues; until it ends, no other one begins.
+ */
 export type LedgerWriter = {
   load(): Promise<void>;
   /** What is committed. */
   records(): LedgerRecords;
   /** Makes the ledger hold `wanted`; resolves with the keys that it does not hold yet, each with why. */
   commit(wanted: LedgerRecords, signal: AbortSignal): Promise<ReadonlyMap<ServiceUid, string>>;
-  /** Called when a failed commit is due to be tried again. */
+  /** Why the last commit failed, or has no answer; `undefined`: neither. */
+  trouble(): string | undefined;
+  /** Called when a failed commit is due to be tried again, and when a late one has ended. */
   subscribe(listener: () => void): () => void;
 };
+
+type Changes = ReadonlyMap<ServiceUid, AddressRecord | undefined>;
+
+const noAnswer = 'the disk of the state directory does not answer';
 
 export function makeLedgerWriter({
   ledger,
@@ -29,36 +40,29 @@ export function makeLedgerWriter({
 }): LedgerWriter {
   let records: LedgerRecords = PersistentMap.empty();
   let failed: { readonly dueMs: number; readonly words: ReadonlyMap<ServiceUid, string> } | undefined;
+  let isUnderWay = false;
   const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
   const trouble = makeTrouble({ what: 'recording addresses', log, monotonic: () => clock.monotonic(), level: 'error' });
   const listeners = new Set<() => void>();
+
+  const wake = (): void => {
+    for (const listener of listeners) listener();
+  };
 
   const retryAt = async (dueMs: number, signal: AbortSignal): Promise<void> => {
     // A timer may fire a little early by the monotonic clock, and `commit` would not try then.
     for (let leftMs = dueMs - clock.monotonic(); leftMs > 0; leftMs = dueMs - clock.monotonic())
       await clock.sleep(Math.ceil(leftMs), signal);
-    for (const listener of listeners) listener();
+    wake();
   };
 
-  return {
-    load: async () => {
-      records = await ledger.read();
-    },
-    records: () => records,
-    commit: async (wanted, signal) => {
-      const changes = new Map<ServiceUid, AddressRecord | undefined>(
-        PersistentMap.changedKeys(records, wanted).map((uid) => [uid, wanted.get(uid)]),
-      );
-      if (changes.size === 0) {
-        if (failed !== undefined) trouble.over();
-        failed = undefined;
-        records = wanted; // the same content: maps that share their structure are compared in no time
-        return new Map();
-      }
-      if (failed !== undefined && clock.monotonic() < failed.dueMs) {
-        const [words = 'the last attempt failed'] = failed.words.values();
-        return new Map(Array.from(changes.keys(), (uid) => [uid, failed?.words.get(uid) ?? words]));
-      }
+  const attempt = async (
+    wanted: LedgerRecords,
+    changes: Changes,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<ServiceUid, string>> => {
+    isUnderWay = true;
+    try {
       const words = await ledger.commit(changes, signal);
       records = words.size === 0 ? wanted : records.with([...changes].filter(([uid]) => !words.has(uid)));
       if (words.size === 0) {
@@ -72,6 +76,42 @@ export function makeLedgerWriter({
       const [first = ''] = words.values();
       trouble.failed(first, { services: words.size });
       void retryAt(failed.dueMs, signal).catch(() => undefined); // aborted
+      return words;
+    } finally {
+      isUnderWay = false;
+    }
+  };
+
+  const refuseAll = (changes: Changes, words: string): ReadonlyMap<ServiceUid, string> =>
+    new Map(Array.from(changes.keys(), (uid) => [uid, words]));
+
+  return {
+    load: async () => {
+      records = await ledger.read();
+    },
+    records: () => records,
+    commit: async (wanted, signal) => {
+      const changes: Changes = new Map(PersistentMap.changedKeys(records, wanted).map((uid) => [uid, wanted.get(uid)]));
+      if (isUnderWay) return refuseAll(changes, noAnswer);
+      if (changes.size === 0) {
+        if (failed !== undefined) trouble.over();
+        failed = undefined;
+        records = wanted; // the same content: maps that share their structure are compared in no time
+        return new Map();
+      }
+      if (failed !== undefined && clock.monotonic() < failed.dueMs) {
+        const [words = 'the last attempt failed'] = failed.words.values();
+        return new Map(Array.from(changes.keys(), (uid) => [uid, failed?.words.get(uid) ?? words]));
+      }
+      const ended = attempt(wanted, changes, signal);
+      if (await settlesWithin(ended, usualCallMs, clock, signal)) return await ended;
+      trouble.failed(noAnswer, { services: changes.size });
+      void ended.finally(wake).catch(() => undefined); // the next commit meets the error
+      return refuseAll(changes, noAnswer);
+    },
+    trouble: () => {
+      if (isUnderWay) return noAnswer;
+      const [words] = failed?.words.values() ?? [];
       return words;
     },
     subscribe: (listener) => {

@@ -22,7 +22,7 @@ test.each([
 ] as const)('a host that %s is not ready for these reasons', (_, isHeld, trouble, isSynced, nodeTrouble, expected) => {
   const parts = {
     stores: { services: { isSynced }, nodes: { isSynced: true } },
-    controller: { plan: () => nodeTrouble && { nodeTrouble } },
+    controller: { plan: () => nodeTrouble && { nodeTrouble }, recordingTrouble: () => undefined },
   };
   const lease = { isHeld: () => isHeld, trouble: () => trouble };
   expect(clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', parts })).toEqual(expected);
@@ -32,4 +32,15 @@ test('until the API server has answered, that is the only reason', () => {
   const lease = { isHeld: () => false, trouble: () => undefined };
   const connecting = 'the API server https://192.0.2.2:6443 does not answer: timeout';
   expect(clusterTroubles({ connecting, lease, leaseName: 'ns/furiwake', parts: undefined })).toEqual([connecting]);
+});
+
+test('a host whose ledger cannot be written is not ready', () => {
+  const parts = {
+    stores: { services: { isSynced: true }, nodes: { isSynced: true } },
+    controller: { plan: () => undefined, recordingTrouble: () => 'ENOSPC' },
+  };
+  const lease = { isHeld: () => true, trouble: () => undefined };
+  expect(clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', parts })).toEqual([
+    'addresses cannot be recorded: ENOSPC',
+  ]);
 });

@@ -1,9 +1,9 @@
-import type { Plan } from '../controller/controller.ts';
+import type { Controller, Plan } from '../controller/controller.ts';
 import type { Lease } from '../kube/lease.ts';
 
 type ReadinessParts = {
   readonly stores: Readonly<Record<'services' | 'nodes', { readonly isSynced: boolean }>>;
-  readonly controller: { plan(): Pick<Plan, 'nodeTrouble'> | undefined };
+  readonly controller: Pick<Controller, 'recordingTrouble'> & { plan(): Pick<Plan, 'nodeTrouble'> | undefined };
 };
 
 /**
@@ -23,10 +23,12 @@ export function clusterTroubles({
 }): readonly string[] {
   if (connecting !== undefined) return [connecting];
   const isSynced = parts?.stores.services.isSynced === true && parts.stores.nodes.isSynced;
+  const recordingTrouble = parts?.controller.recordingTrouble();
   const nodeTrouble = parts?.controller.plan()?.nodeTrouble;
   return [
     ...(lease.isHeld() ? [] : [lease.trouble() ?? `the Lease ${leaseName} is not held`]),
     ...(isSynced ? [] : ['Services and Nodes are not known yet']),
+    ...(recordingTrouble === undefined ? [] : [`addresses cannot be recorded: ${recordingTrouble}`]),
     // Both families are without a node, so no connection can be served.
     ...(nodeTrouble?.[4] === undefined || nodeTrouble[6] === undefined
       ? []

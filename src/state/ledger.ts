@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { makeBackoff } from '../async/backoff.ts';
+import { makeSerial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../core/model/names.ts';
@@ -22,7 +23,8 @@ const schema = z.object({
  * The ledger of one load-balancer host: a file of its state directory. The statuses of the Services contain most of it;
  * this file also says which listener belongs to which Service, and is independent of a status that another client
  * cleared. A commit is flushed to the disk (`fdatasync`) at once, but does not wait for it: a power failure may lose
- * the commits of the last moments, and the statuses have them. A commit is all or nothing.
+ * the commits of the last moments, and the statuses have them. A commit is all or nothing, and one begins when the one before has ended,
+ * also that of an earlier term of the Lease.
  */
 export function makeFileLedger(deps: {
   readonly path: string;
@@ -43,6 +45,7 @@ export function makeFileLedger(deps: {
     earlier: { path: deps.earlierPath, decode },
   });
   const trouble = makeTrouble({ what: 'flushing the ledger to the disk', log, monotonic: () => clock.monotonic() });
+  const inTurn = makeSerial();
   let records: LedgerRecords = PersistentMap.empty();
   const backoff = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
   let isDirty = false;
@@ -69,22 +72,24 @@ export function makeFileLedger(deps: {
   };
 
   return {
-    read: async () => {
-      records = (await file.read()) ?? PersistentMap.empty();
-      return records;
-    },
-    commit: async (changes, signal) => {
-      const next = records.with(changes);
-      try {
-        await file.write(next);
-      } catch (error) {
-        const words = error instanceof Error ? error.message : String(error);
-        return new Map(Array.from(changes.keys(), (uid) => [uid, words]));
-      }
-      records = next;
-      void sync(signal);
-      return new Map();
-    },
+    read: () =>
+      inTurn(async () => {
+        records = (await file.read()) ?? PersistentMap.empty();
+        return records;
+      }),
+    commit: (changes, signal) =>
+      inTurn(async () => {
+        const next = records.with(changes);
+        try {
+          await file.write(next);
+        } catch (error) {
+          const words = error instanceof Error ? error.message : String(error);
+          return new Map(Array.from(changes.keys(), (uid) => [uid, words]));
+        }
+        records = next;
+        void sync(signal);
+        return new Map();
+      }),
   };
 }
 

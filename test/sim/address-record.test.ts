@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Ledger } from '../../src/ports/ledger.ts';
+import { makeFakeLedger } from '../make/fake-ledger.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { startController, startHost as startSimHost } from './controller-rig.ts';
 import type { SimObject } from './kinds.ts';
@@ -64,6 +66,42 @@ test('a full disk publishes no address that is not recorded; when there is room 
   expect(host.ports.held.proxy.size).toBe(0);
   isFull = false;
   await until(() => expect(shownIp()).toBe('192.0.2.8'));
+});
+
+test('a disk that hangs delays only what must be recorded: nodes change, and Services with recorded addresses', async () => {
+  const host = startHost();
+  const ledger = makeFakeLedger();
+  const answer = Promise.withResolvers<void>();
+  let isHanging = false;
+  const hanging: Ledger = {
+    ...ledger,
+    commit: async (changes, signal) => {
+      if (isHanging) await answer.promise;
+      return await ledger.commit(changes, signal);
+    },
+  };
+  server.put('Service', wire());
+  const rig = await startController(server, host, { ledger: hanging, clock: fastClock(20) });
+  stack.push(rig);
+  await until(() => expect(shownIp()).toBe('192.0.2.8'));
+  isHanging = true;
+  const late = wire();
+  server.put('Service', {
+    ...late,
+    metadata: { ...late.metadata, name: 'late' },
+    spec: { ...late.spec, ports: [{ port: 81, protocol: 'TCP', nodePort: 30_081 }] },
+  });
+  await until(() => expect(shownCondition(server, 'default/late', 'AddressAssigned')?.reason).toBe('NotRecorded'));
+  expect(rig.controller.recordingTrouble()).toBe('the disk of the state directory does not answer');
+  server.put('Node', {
+    metadata: { name: 'n2' },
+    status: { addresses: [{ type: 'InternalIP', address: '192.0.2.12' }] },
+  });
+  await until(() => expect(rig.controller.plan()?.table.nodes.size).toBe(2));
+  isHanging = false;
+  answer.resolve();
+  await until(() => expect(shownIps(server, 'default/late')).toEqual(['192.0.2.9']));
+  expect(rig.controller.recordingTrouble()).toBeUndefined();
 });
 
 test('a full disk after the term of another host takes no Service the address that its status shows', async () => {

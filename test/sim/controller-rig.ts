@@ -10,6 +10,7 @@ import { loadKubeConfig } from '../../src/kube/config.ts';
 import type { EventFacts } from '../../src/kube/event-object.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import type { Ledger } from '../../src/ports/ledger.ts';
 import { makeFileLedger } from '../../src/state/ledger.ts';
 import { makeAgentRig } from '../make/agent-rig.ts';
 import { type FakeHostPorts, makeHostPorts } from '../make/host-ports.ts';
@@ -76,6 +77,8 @@ export type RigOptions = {
   readonly site?: Partial<Site>;
   /** Outlives a rig, as the state directory does. */
   readonly files?: Map<string, string>;
+  /** Default: a file. */
+  readonly ledger?: Ledger;
   /** Default: no other host held the Lease. */
   readonly term?: Term;
   /** Default: the machine's. */
@@ -121,7 +124,8 @@ export async function startController(
     host,
     term: options.term ?? { isLedgerCurrent: true, recorded: () => undefined, published: () => undefined },
     facts: makeFacts({ ...ports, site, reserved: async () => new Map() }),
-    ledger: makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),
+    ledger:
+      options.ledger ?? makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),
     drains: await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(files), log }),
     serviceDrains,
     events: { record: (event) => void events.push(event) },
