@@ -44,7 +44,7 @@ const config: ViteUserConfig = defineConfig({
           globalSetup: ['test/netns/global-setup.ts'],
           testTimeout: 240_000,
           hookTimeout: 240_000,
-          maxWorkers: 2, // each file has namespaces of its own; with more, the waits of the tests are too short
+          maxWorkers: 4, // each file has namespaces of its own; most tests wait for daemons, so that two cores run four files
         },
       },
       {

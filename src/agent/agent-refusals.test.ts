@@ -110,3 +110,38 @@ describe('what one tool refuses', () => {
     expect(answer(rig, c)).toBe('ready');
   });
 });
+
+test('a refusal is reported while the listener is tried again', async () => {
+  const rig = startAgent();
+  rig.ports.refuses.proxy = ({ key }) => (key === a.key ? 'no' : undefined);
+  await publish(rig, a, b);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  rig.ports.hanging.set('proxy.upsert', promise);
+  for (const ms of [1_000, 500, 60_000]) {
+    await rig.clock.advance(ms);
+    expect(answer(rig, a)).toBe('no');
+  }
+  rig.ports.refuses.proxy = () => undefined;
+  rig.ports.hanging.clear();
+  resolve();
+  await rig.clock.advance(60_000);
+  expect(answer(rig, a)).toBe('ready');
+});
+
+test.each([
+  ['removed', undefined, undefined],
+  ['left until its connections end', 'ss: no', 'default/a'],
+])('a refusal is reported while nothing can be steered yet; the listener is then %s', async (_, failure, holder) => {
+  const rig = startAgent();
+  rig.ports.refuses.proxy = ({ key }) => (key === a.key ? 'no' : undefined);
+  rig.ports.failing.set('steering.apply', 'nft: no');
+  await publish(rig, a, b);
+  for (const ms of [0, 300]) {
+    await rig.clock.advance(ms);
+    expect([answer(rig, a), answer(rig, b)]).toEqual(['no', 'nft: no']);
+  }
+  rig.ports.failing.clear();
+  if (failure !== undefined) rig.ports.failing.set('host.endConnections', failure);
+  await rig.clock.advance(400);
+  expect([answer(rig, a), answer(rig, b), holderOf(rig, a)]).toEqual(['no', 'ready', holder]);
+});

@@ -2,7 +2,7 @@ import { makeLatch, waitAtMost } from '../async/latch.ts';
 import type { Serial } from '../async/serial.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { emptyTable, isSameTable, type Listeners, type TrafficTable } from '../core/traffic/table.ts';
+import { isSameTable, type Listeners, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
@@ -51,13 +51,13 @@ export function makePasses(deps: {
   const count = makePassMetrics(metrics);
   let state = emptyHostState;
   /** By the last pass: until a stage that is not done is due, the same one changes nothing. */
-  let lastTried = emptyTable;
+  let lastTried: TrafficTable | undefined;
   const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
   const wake = makeLatch();
   /** Set when the host must withdraw, or may serve: this ends the wait after a failure. */
   const urgent = makeLatch();
   const onLateEnd = (): void => {
-    lastTried = emptyTable;
+    lastTried = undefined;
     wake.set();
     urgent.set();
   };
@@ -76,9 +76,8 @@ export function makePasses(deps: {
       wanted,
       Array.from(postponed, (key) => [key, inForceOf(stateOf(state, key))] as const),
     );
-    const wereDone = stages.areDone();
     const attempts = stages.begin();
-    const isUpToDate = wereDone ? isSettled(tried, postponed) : isApplied(tried) || isSameTable(tried, lastTried);
+    const isUpToDate = [state.programmed?.table, lastTried].some((table) => table && isSameTable(table, tried));
     if (isUpToDate && !attempts.areDue && !quarantine.isDue(startedAt)) return;
     const before = state;
     const begunKeys = new Set<ListenerKey>();
@@ -98,7 +97,7 @@ export function makePasses(deps: {
       signal,
     });
     state = after;
-    lastTried = refused.size === 0 ? tried : emptyTable;
+    lastTried = refused.size === 0 ? tried : undefined;
     attempts.end();
     const nowMs = clock.monotonic();
     quarantine.note({ tried: tried.listeners, postponed, refused, state }, nowMs);
@@ -106,14 +105,6 @@ export function makePasses(deps: {
     count.pass({ ms: nowMs - startedAt, refused: refused.size, inForce, quarantined: quarantine.size() });
     onChange(new Set([...begunKeys, ...changedBetween(before, state)]));
   };
-
-  const isApplied = (tried: TrafficTable): boolean =>
-    state.programmed !== undefined && isSameTable(state.programmed.table, tried);
-  const isSettled = (tried: TrafficTable, postponed: ReadonlySet<ListenerKey>): boolean =>
-    isApplied(tried) &&
-    [...PersistentMap.changedKeys(state.settled, tried.listeners), ...state.open.keys()].every((key) =>
-      postponed.has(key),
-    );
 
   /** Until a change or the end of a wait. While steering is not done, changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {

@@ -133,3 +133,15 @@ test('a listener that direct cannot serve either is not in force', async () => {
   await rig.clock.advance(200);
   expect([answer(rig, web), rig.agent.troubles()]).toEqual(['ready', ['HAProxy: no']]);
 });
+
+test('a listener that HAProxy refuses and that depends on a failed step is tried again with that step', async () => {
+  const rig = startAgent();
+  await publish(rig);
+  rig.ports.refuses.proxy = ({ key }) => (key === web.key ? 'HAProxy: no' : undefined);
+  rig.ports.failing.set('direct.apply', 'nft: no');
+  await publish(rig, web);
+  expect(answer(rig, web)).toBe('nft: no');
+  rig.ports.failing.clear();
+  await rig.clock.advance(200);
+  expect([answer(rig, web), reportOf(rig, web)?.standInTrouble]).toEqual(['ready', 'HAProxy: no']);
+});

@@ -1,5 +1,5 @@
 import { chmod, writeFile } from 'node:fs/promises';
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { listener } from '../../test/make/table.ts';
 import { startHostRig, webPort } from '../../test/netns/host-rig.ts';
 import { startSimApiServer } from '../../test/sim/apiserver.ts';
@@ -19,7 +19,9 @@ const [served, added] = [listener(first, 80, webPort), listener(second, 80, webP
 const onMachine = (file: string, ...args: readonly string[]): Promise<unknown> =>
   systemExec.run(file, args, { signal: AbortSignal.timeout(10_000) });
 
-test('a state directory that becomes read-only: served Services answer on, the new one waits, and all is served when it is writable again', async () => {
+test.concurrent('a state directory that becomes read-only: served Services answer on, the new one waits, and all is served when it is writable again', async ({
+  expect,
+}) => {
   await using stack = new AsyncDisposableStack();
   const rig = stack.use(
     await startHostRig({
@@ -41,7 +43,9 @@ test('a state directory that becomes read-only: served Services answer on, the n
   await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
 });
 
-test('HAProxy is replaced by a script that answers and exits: the running one serves on; after its end the starts are paced and said once', async () => {
+test.concurrent('HAProxy is replaced by a script that answers and exits: the running one serves on; after its end the starts are paced and said once', async ({
+  expect,
+}) => {
   let isReplaced = false;
   const starts: number[] = [];
   let script = '';
@@ -85,7 +89,9 @@ test('HAProxy is replaced by a script that answers and exits: the running one se
   await expect.poll(proxyTrouble, { timeout: 90_000 }).toBeUndefined(); // after 30 s without an end
 });
 
-test('an interface that is renamed: the addresses that are served on it answer again', async () => {
+test.concurrent('an interface that is renamed: the addresses that are served on it answer again', async ({
+  expect,
+}) => {
   await using rig = await startHostRig();
   const onLink = '10.10.0.50';
   rig.publish(served, listener(onLink, 80, webPort));
@@ -99,7 +105,9 @@ test('an interface that is renamed: the addresses that are served on it answer a
   await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
 });
 
-test('a process of another user on the port: it is named and left alone, and all is served when it ends; it cannot take the port from HAProxy', async () => {
+test.concurrent('a process of another user on the port: it is named and left alone, and all is served when it ends; it cannot take the port from HAProxy', async ({
+  expect,
+}) => {
   const listen =
     "require('node:net').createServer().on('error', ({ code }) => console.log(code)).listen(292, '127.0.0.1', () => console.log('listening'))";
   const nobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups', process.execPath, '-e', listen];
@@ -124,9 +132,9 @@ test('a process of another user on the port: it is named and left alone, and all
   for (let request = 0; request < 10; request++) await rig.answers(first);
 });
 
-test.each([3_600_000, -3_600_000])(
+test.concurrent.for([3_600_000, -3_600_000])(
   'the wall clock jumps by %d ms: served Services answer, changes continue, and nothing is reported',
-  async (byMs) => {
+  async (byMs, { expect }) => {
     let offsetMs = 0;
     const clock: Clock = { ...systemClock, now: () => Date.now() + offsetMs };
     await using rig = await startHostRig({ clock });
@@ -142,7 +150,9 @@ test.each([3_600_000, -3_600_000])(
   },
 );
 
-test('nft refuses each tenth change: the controller publishes all Services, and one that is served answers on', async () => {
+test.concurrent('nft refuses each tenth change: the controller publishes all Services, and one that is served answers on', async ({
+  expect,
+}) => {
   let changes = 0;
   let refusals = 0;
   const each = (text: string): string => {

@@ -123,7 +123,8 @@ test('a host that sees a candidate in its Lease records that it is not alone, an
   const annotations = { 'furiwake.dev/candidates': candidates };
   server.put('Lease', { ...lease, metadata: { ...held!.metadata, annotations }, spec: { ...held!.spec } });
   await expect.poll(lifetimes, patience).toMatch(/valid_lft 1?\dsec/);
-  expect(await readFile(`${lab.folder}/state/candidates.jsonl`, 'utf8')).toContain('lb2_c-d');
+  const recorded = (): Promise<string> => readFile(`${lab.folder}/state/candidates.jsonl`, 'utf8').catch(() => '');
+  await expect.poll(recorded, patience).toContain('lb2_c-d');
 });
 
 test('a host that lost the Lease shows no plan of its last term, and the new one when it has the Lease again', async () => {

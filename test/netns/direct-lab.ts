@@ -1,4 +1,4 @@
-import { type Machine, machineMaker, type Node } from './net-lab.ts';
+import { type Machine, makeMachines, type Node, setUp } from './net-lab.ts';
 
 /**
  * One LAN behind a router, as most sites have it: the answers of the nodes do not pass the balancer.
@@ -65,50 +65,46 @@ export async function setGateway(
 }
 
 export async function startDirectLab(options: { readonly nodes: number }): Promise<DirectLab> {
-  const maker = await machineMaker();
+  const names = Array.from({ length: options.nodes }, (_, index) => `n${index + 1}`);
+  const machines = await makeMachines(['r', 'c', 'l', ...names]);
   try {
-    const { ip } = maker;
-    const make = async (suffix: string): Promise<Machine> => {
-      const machine = await maker.make(suffix);
-      // While a link-local address is tentative no neighbour is resolved: nothing is answered in the first second.
-      await machine.exec('sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0');
-      return machine;
-    };
-    const router = await make('r');
-    await ip('-n', router.namespace, 'link', 'add', 'lan', 'type', 'bridge');
-    await maker.setUp(router, 'lan', '192.0.2.1/24', '2001:db8::1/64');
-    await router.exec('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
-    const client = await make('c');
-    await ip('-n', router.namespace, 'link', 'add', 'wan', 'type', 'veth', 'peer', 'eth0', 'netns', client.namespace);
-    await maker.setUp(router, 'wan', '198.51.100.1/24', '2001:db8:1::1/64');
-    await maker.setUp(client, 'eth0', '198.51.100.2/24', '2001:db8:1::2/64');
-    await client.exec('ip', 'route', 'add', 'default', 'via', '198.51.100.1');
-    await client.exec('ip', '-6', 'route', 'add', 'default', 'via', '2001:db8:1::1');
-
-    const onLan = async (suffix: string, ip4: string, ip6: string): Promise<Machine> => {
-      const machine = await make(suffix);
-      const port = `lan-${suffix}`;
-      const link = ['link', 'add', port, 'type', 'veth', 'peer', 'eth0', 'netns', machine.namespace];
-      await ip('-n', router.namespace, ...link);
-      await ip('-n', router.namespace, 'link', 'set', port, 'master', 'lan', 'up');
-      await maker.setUp(machine, 'eth0', `${ip4}/24`, `${ip6}/64`);
-      await machine.exec('ip', 'route', 'add', 'default', 'via', '192.0.2.1');
-      await machine.exec('ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::1');
-      return machine;
-    };
-    const balancer = await onLan('l', '192.0.2.2', '2001:db8::2');
-    await router.exec('ip', 'route', 'add', '203.0.113.0/24', 'via', '192.0.2.2');
-    await router.exec('ip', '-6', 'route', 'add', '2001:db8:f::/64', 'via', '2001:db8::2');
-    const nodes: Node[] = [];
-    for (let index = 1; index <= options.nodes; index++) {
-      const [name, ip4, ip6] = [`n${index}`, `192.0.2.${10 + index}`, `2001:db8::${10 + index}`];
-      const machine = await onLan(name, ip4, ip6);
-      await machine.exec('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
-      nodes.push({ ...machine, name, ip4, ip6 });
-    }
-    return { client, router, balancer, nodes, [Symbol.asyncDispose]: () => maker.dispose() };
+    const [router, client, balancer] = [machines.get('r'), machines.get('c'), machines.get('l')];
+    const nodes = names.map((name, index): Node => {
+      const [ip4, ip6] = [`192.0.2.${11 + index}`, `2001:db8::${11 + index}`];
+      return { ...machines.get(name), name, ip4, ip6 };
+    });
+    // While a link-local address is tentative no neighbour is resolved: nothing is answered in the first second.
+    const atOnce = 'net.ipv6.conf.default.accept_dad=0';
+    const forwarding = ['net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'];
+    for (const machine of [client, balancer]) await machine.exec('sysctl', '-qw', atOnce);
+    for (const machine of [router, ...nodes]) await machine.exec('sysctl', '-qw', atOnce, ...forwarding);
+    const onLan = [{ ...balancer, name: 'l', ip4: '192.0.2.2', ip6: '2001:db8::2' }, ...nodes];
+    await router.ip(
+      'link add lan type bridge',
+      ...setUp('lan', '192.0.2.1/24', '2001:db8::1/64'),
+      `link add wan type veth peer eth0 netns ${client.namespace}`,
+      ...setUp('wan', '198.51.100.1/24', '2001:db8:1::1/64'),
+      ...onLan.flatMap(({ name, namespace }) => [
+        `link add lan-${name} type veth peer eth0 netns ${namespace}`,
+        `link set lan-${name} master lan up`,
+      ]),
+      'route add 203.0.113.0/24 via 192.0.2.2',
+      'route add 2001:db8:f::/64 via 2001:db8::2',
+    );
+    await client.ip(
+      ...setUp('eth0', '198.51.100.2/24', '2001:db8:1::2/64'),
+      'route add 0.0.0.0/0 via 198.51.100.1',
+      'route add ::/0 via 2001:db8:1::1',
+    );
+    for (const { ip4, ip6, ...machine } of onLan)
+      await machine.ip(
+        ...setUp('eth0', `${ip4}/24`, `${ip6}/64`),
+        'route add 0.0.0.0/0 via 192.0.2.1',
+        'route add ::/0 via 2001:db8::1',
+      );
+    return { client, router, balancer, nodes, [Symbol.asyncDispose]: () => machines[Symbol.asyncDispose]() };
   } catch (error) {
-    await maker.dispose();
+    await machines[Symbol.asyncDispose]();
     throw error;
   }
 }

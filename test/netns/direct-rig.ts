@@ -195,7 +195,7 @@ export async function apply(
 
 /** The node that answers a datagram from this port; `timeout`: none. */
 export async function nodeOf(vip: string, localPort: number, bytes = 1): Promise<string> {
-  const call = { do: 'askUdp', address: vip, port: 53, localPort, timeoutMs: 400, bytes } as const;
+  const call = { do: 'askUdp', address: vip, port: 53, localPort, timeoutMs: 1_000, bytes } as const;
   const { text, error } = await lab.client.ask(call);
   return text?.split(' ')[0] ?? error ?? '';
 }

@@ -1,4 +1,4 @@
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import type { Listener } from '../../src/core/traffic/table.ts';
 import { listener } from '../make/table.ts';
 import { type Driver, echoPort, namePort, type Rig } from './haproxy-rig.ts';
@@ -25,7 +25,7 @@ export async function connectionPerNode(rig: Rig): Promise<ReadonlyMap<string, n
   const byNode = new Map<string, number>();
   while (byNode.size < rig.lab.nodes.length) {
     const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
-    await expect.poll(() => heard(rig, id), patience).toMatch(/^220 n\d\n/);
+    await vi.waitFor(async () => expect(await heard(rig, id)).toMatch(/^220 n\d\n/), patience);
     byNode.set((await heard(rig, id)).slice(4, 6), id);
   }
   return byNode;
@@ -44,7 +44,7 @@ export async function ending(rig: Rig, id: number | undefined): Promise<string |
 export async function echoes(rig: Rig, id: number | undefined): Promise<void> {
   const word = `word ${performance.now()}`;
   await rig.lab.client.ask({ do: 'say', id: id ?? 0, text: word });
-  await expect.poll(() => heard(rig, id ?? 0), patience).toContain(word);
+  await vi.waitFor(async () => expect(await heard(rig, id ?? 0)).toContain(word), patience);
 }
 
 /** The nodes that answer the next requests; each must be answered. */

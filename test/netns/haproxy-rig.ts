@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import type { Listener, TrafficNode, TrafficTable } from '../../src/core/traffic/table.ts';
 import { parseServersState } from '../../src/dataplane/haproxy/answers.ts';
 import { makeRuntimeApi, unixSockets } from '../../src/dataplane/haproxy/client.ts';
@@ -112,7 +112,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       complaints,
       rounds: async (count) => {
         const end = rounds + count;
-        await expect.poll(() => rounds, { timeout: count * 15_000, interval: 50 }).toBeGreaterThanOrEqual(end);
+        await vi.waitUntil(() => rounds >= end, { timeout: count * 15_000, interval: 50 });
       },
       metric: (name) => values.get(name) ?? 0,
       watch: () => {
@@ -175,12 +175,12 @@ async function masters({ balancer }: NetLab): Promise<number> {
 async function connect({ client }: NetLab): ReturnType<Rig['connect']> {
   const { id = 0 } = await client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
   const heard = async (): Promise<string> => (await client.ask({ do: 'heard', id })).text ?? '';
-  await expect.poll(heard, patience).toMatch(/^220 /);
+  await vi.waitFor(async () => expect(await heard()).toMatch(/^220 /), patience);
   return {
     echoes: async () => {
       const word = `word ${performance.now()}`;
       await client.ask({ do: 'say', id, text: word });
-      await expect.poll(heard, patience).toContain(word);
+      await vi.waitFor(async () => expect(await heard()).toContain(word), patience);
     },
     hangUp: () => client.ask({ do: 'hangUp', id }),
   };

@@ -1,6 +1,6 @@
 import { probeFrom } from './lab-probe.ts';
 import { mkdir } from 'node:fs/promises';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import type { Agent } from '../../src/agent/agent.ts';
 import type { Listener } from '../../src/core/traffic/table.ts';
 import { type HostParts, makeHostParts } from '../../src/main/host-parts.ts';
@@ -79,7 +79,7 @@ export async function startHostRig({
     publish: (...listeners) => agent.publish(tableOf(listeners, [tableNode('n1', '10.20.0.11')])),
     fetch,
     answers: async (address) => expect(await fetch(address)).toBe('n1'),
-    untilAnswers: (address) => expect.poll(() => fetch(address), patience).toBe('n1'),
+    untilAnswers: (address) => vi.waitFor(async () => expect(await fetch(address)).toBe('n1'), patience),
     [Symbol.asyncDispose]: async () => {
       lifetime.abort();
       await running;

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { systemExec } from '../../src/main/node/exec.ts';
 import type { Exec } from '../../src/ports/exec.ts';
 import type { Call, Outcome } from './agent-calls.ts';
-import { ownPrefix, removeNamespace, removeOrphans } from './orphans.ts';
+import { ownPrefix, removeNamespaces, removeOrphans } from './orphans.ts';
 
 const run = promisify(execFile);
 
@@ -18,12 +18,16 @@ export type Machine = {
   readonly namespace: string;
   /** Runs a program inside; resolves with its standard output. */
   exec(file: string, ...args: readonly string[]): Promise<string>;
+  /** Performs lines of `ip` inside, in one process. */
+  ip(...lines: readonly string[]): Promise<void>;
   /** Loads an nft text inside. */
   nft(text: string): Promise<void>;
   /** Serves, dials, fetches inside: see {@link Call}. */
   ask(call: Call): Promise<Outcome>;
   /** The `Exec` port, with every program started inside. */
   readonly execPort: Exec;
+  /** What a device has; /sys shows those of another machine. */
+  device(name: string): Promise<{ readonly index: number; readonly mac: string; readonly mtu: number }>;
   /** Drops all packets to and from it, or accepts them again: a client gets no answer, not even a refusal. */
   setSilent(isSilent: boolean): Promise<void>;
 };
@@ -48,76 +52,109 @@ export type NetLab = AsyncDisposable & {
 
 /** Builds a lab; needs root. Also removes the remains of labs whose tests were killed. */
 export async function startNetLab(options: { readonly nodes: number }): Promise<NetLab> {
-  await removeOrphans();
-  const prefix = `${ownPrefix}${nextLab++}`;
-  const folder = await mkdtemp(path.join(tmpdir(), `${prefix}-`));
-  const stack = new AsyncDisposableStack();
-  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const names = Array.from({ length: options.nodes }, (_, index) => `n${index + 1}`);
+  const machines = await makeMachines(['c', 'l', ...names]);
   try {
-    const client = await startMachine(`${prefix}-c`, stack);
-    const balancer = await startMachine(`${prefix}-l`, stack);
-    await ip('-n', balancer.namespace, 'link', 'add', 'wan', 'type', 'veth', 'peer', 'eth0', 'netns', client.namespace);
-    await ip('-n', balancer.namespace, 'link', 'add', 'lan', 'type', 'bridge');
-    await setUp(balancer, 'wan', '10.10.0.1/24', 'fd10::1/64');
-    await setUp(balancer, 'lan', '10.20.0.1/24', 'fd20::1/64');
-    await setUp(client, 'eth0', '10.10.0.2/24', 'fd10::2/64');
-    await ip('-n', client.namespace, 'route', 'add', '10.50.0.0/16', 'via', '10.10.0.1');
-    await ip('-n', client.namespace, '-6', 'route', 'add', 'fd50::/64', 'via', 'fd10::1');
+    const folder = await mkdtemp(path.join(tmpdir(), `${machines.prefix}-`));
+    machines.defer(() => rm(folder, { recursive: true, force: true }));
+    const [client, balancer] = [machines.get('c'), machines.get('l')];
+    const nodes = names.map((name, index): Node => {
+      const [ip4, ip6] = [`10.20.0.${11 + index}`, `fd20::${11 + index}`];
+      return { ...machines.get(name), name, ip4, ip6 };
+    });
+    await balancer.ip(
+      `link add wan type veth peer eth0 netns ${client.namespace}`,
+      'link add lan type bridge',
+      ...setUp('wan', '10.10.0.1/24', 'fd10::1/64'),
+      ...setUp('lan', '10.20.0.1/24', 'fd20::1/64'),
+      ...nodes.flatMap(({ name, namespace }) => [
+        `link add ${name} type veth peer eth0 netns ${namespace}`,
+        `link set ${name} master lan up`,
+      ]),
+    );
+    await client.ip(
+      ...setUp('eth0', '10.10.0.2/24', 'fd10::2/64'),
+      'route add 10.50.0.0/16 via 10.10.0.1',
+      'route add fd50::/64 via fd10::1',
+    );
     await balancer.exec('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
-    const nodes: Node[] = [];
-    for (let index = 1; index <= options.nodes; index++) {
-      const machine = await startMachine(`${prefix}-n${index}`, stack);
-      const [ip4, ip6] = [`10.20.0.${10 + index}`, `fd20::${10 + index}`];
-      const link = ['link', 'add', `n${index}`, 'type', 'veth', 'peer', 'eth0', 'netns', machine.namespace];
-      await ip('-n', balancer.namespace, ...link);
-      await ip('-n', balancer.namespace, 'link', 'set', `n${index}`, 'master', 'lan', 'up');
-      await setUp(machine, 'eth0', `${ip4}/24`, `${ip6}/64`);
-      nodes.push({ ...machine, name: `n${index}`, ip4, ip6 });
-    }
-    return { client, balancer, nodes, folder, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+    for (const node of nodes) await node.ip(...setUp('eth0', `${node.ip4}/24`, `${node.ip6}/64`));
+    return { client, balancer, nodes, folder, [Symbol.asyncDispose]: () => machines[Symbol.asyncDispose]() };
   } catch (error) {
-    await stack.disposeAsync();
+    await machines[Symbol.asyncDispose]();
     throw error;
   }
 }
 
 let nextLab = 1;
 
-/** Makes machines with names of one lab; `dispose` removes them. Also removes the remains of labs whose tests were killed. */
-export async function machineMaker(): Promise<{
-  readonly make: (suffix: string) => Promise<Machine>;
-  readonly setUp: typeof setUp;
-  readonly ip: typeof ip;
-  readonly dispose: () => Promise<void>;
-}> {
+/** The machines of one lab, without links; disposing removes them, after what was deferred. */
+export type Machines = AsyncDisposable & {
+  /** Of the names of all that belongs to the lab. */
+  readonly prefix: string;
+  get(suffix: string): Machine;
+  defer(end: () => Promise<void>): void;
+};
+
+/** Makes a machine for each of the suffixes. Also removes the remains of labs whose tests were killed. */
+export async function makeMachines(suffixes: readonly string[]): Promise<Machines> {
   await removeOrphans();
   const prefix = `${ownPrefix}${nextLab++}`;
+  const namespaces = suffixes.map((suffix) => `${prefix}-${suffix}`);
   const stack = new AsyncDisposableStack();
+  stack.defer(() => removeNamespaces(namespaces));
+  const machines = new Map(namespaces.map((namespace) => [namespace, machineIn(namespace, stack)]));
+  try {
+    await batch(namespaces.map((namespace) => `netns add ${namespace}`));
+    for (const machine of machines.values()) await machine.ip('link set lo up');
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
   return {
-    make: (suffix) => startMachine(`${prefix}-${suffix}`, stack),
-    setUp,
-    ip,
-    dispose: () => stack.disposeAsync(),
+    prefix,
+    get: (suffix) => {
+      const machine = machines.get(`${prefix}-${suffix}`);
+      if (machine === undefined) throw new Error(`the lab has no machine ${suffix}`);
+      return machine;
+    },
+    defer: (end) => stack.defer(end),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 
-async function startMachine(namespace: string, stack: AsyncDisposableStack): Promise<Machine> {
-  await ip('netns', 'add', namespace);
-  stack.defer(() => removeNamespace(namespace));
-  await ip('-n', namespace, 'link', 'set', 'lo', 'up');
-  const inside = (file: string, args: readonly string[]): string[] => ['netns', 'exec', namespace, file, ...args];
+function machineIn(namespace: string, stack: AsyncDisposableStack): Machine {
+  // `ip netns exec` would also make a mount namespace for each program.
+  const inside = (file: string, args: readonly string[]): string[] => [`--net=/run/netns/${namespace}`, file, ...args];
   const exec = async (file: string, ...args: readonly string[]): Promise<string> =>
-    (await run('ip', inside(file, args))).stdout;
+    (await run('nsenter', inside(file, args))).stdout;
   const execPort: Exec = {
-    run: (file, args, runOptions) => systemExec.run('ip', inside(file, args), runOptions),
-    spawn: (file, args, signal) => systemExec.spawn('ip', inside(file, args), signal),
+    run: (file, args, runOptions) => systemExec.run('nsenter', inside(file, args), runOptions),
+    spawn: (file, args, signal) => systemExec.spawn('nsenter', inside(file, args), signal),
   };
   const nft = async (text: string): Promise<void> => {
     await execPort.run('nft', ['-f', '-'], { stdin: text, signal: AbortSignal.timeout(30_000) });
   };
   const setSilent = (isSilent: boolean): Promise<void> =>
     nft(isSilent ? silence : `${silence}\ndelete table inet silence`);
-  return { namespace, exec, nft, execPort, setSilent, ask: callAgent(inside, stack) };
+  const device: Machine['device'] = async (name) => {
+    const [link] = JSON.parse(await exec('ip', '-json', 'link', 'show', 'dev', name)) as {
+      ifindex: number;
+      address: string;
+      mtu: number;
+    }[];
+    return { index: link?.ifindex ?? 0, mac: link?.address ?? '', mtu: link?.mtu ?? 0 };
+  };
+  return {
+    namespace,
+    exec,
+    ip: (...lines) => batch(lines, '-n', namespace),
+    nft,
+    execPort,
+    setSilent,
+    device,
+    ask: callAgent(inside, stack),
+  };
 }
 
 const silence = `table inet silence {
@@ -138,7 +175,7 @@ const program = fileURLToPath(new URL('agent.ts', import.meta.url));
 const compiled = fileURLToPath(new URL('../../node_modules/.cache/furiwake', import.meta.url));
 
 function startAgent(inside: Inside, stack: AsyncDisposableStack): Machine['ask'] {
-  const child = spawn('ip', inside(process.execPath, [program]), {
+  const child = spawn('nsenter', inside(process.execPath, [program]), {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, NODE_COMPILE_CACHE: compiled },
   });
@@ -166,12 +203,13 @@ function startAgent(inside: Inside, stack: AsyncDisposableStack): Machine['ask']
     });
 }
 
-async function setUp(machine: Machine, device: string, ip4: string, ip6: string): Promise<void> {
-  await ip('-n', machine.namespace, 'addr', 'add', ip4, 'dev', device);
-  await ip('-n', machine.namespace, 'addr', 'add', ip6, 'dev', device, 'nodad');
-  await ip('-n', machine.namespace, 'link', 'set', device, 'up');
+/** The lines of `ip` that give a device its addresses. */
+export function setUp(device: string, ip4: string, ip6: string): readonly string[] {
+  return [`address add ${ip4} dev ${device}`, `address add ${ip6} dev ${device} nodad`, `link set ${device} up`];
 }
 
-async function ip(...args: readonly string[]): Promise<string> {
-  return (await run('ip', args)).stdout;
+/** Performs lines of `ip` in one process. */
+async function batch(lines: readonly string[], ...options: readonly string[]): Promise<void> {
+  const stdin = lines.map((line) => `${line}\n`).join('');
+  await systemExec.run('ip', [...options, '-batch', '-'], { stdin, signal: AbortSignal.timeout(30_000) });
 }

@@ -1,13 +1,11 @@
-import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile, readdir, rm } from 'node:fs/promises';
+import { readFile, readdir, readlink, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { killQuietly } from '../../lab/machine/run.ts';
 import { until } from '../../lab/machine/until.ts';
+import { systemExec } from '../../src/main/node/exec.ts';
 
-const run = promisify(execFile);
 const never = new AbortController().signal;
 
 /** A network namespace or temporary folder with a name `fwtPID-…` belongs to the lab of that process. */
@@ -16,26 +14,47 @@ const namePattern = /^fwt(\d+)-\S+/;
 /** The prefix of all names that this process creates. */
 export const ownPrefix: string = `fwt${process.pid}-`;
 
-/** Deletes a network namespace, after all processes inside: a daemon outlives it, and a master restarts its worker. */
-export async function removeNamespace(namespace: string): Promise<void> {
-  const isThere = (): boolean => existsSync(`/run/netns/${namespace}`); // another run may also remove it
-  const isEmpty = async (): Promise<boolean> => {
-    if (!isThere()) return true;
-    const { stdout } = await run('ip', ['netns', 'pids', namespace]);
-    const pids = stdout.split('\n').filter((pid) => pid !== '');
-    for (const pid of pids) killQuietly(Number(pid));
-    return pids.length === 0;
+/** Deletes network namespaces, after all processes inside: a daemon outlives it, and a master restarts its worker. */
+export async function removeNamespaces(namespaces: readonly string[]): Promise<void> {
+  const areEmpty = async (): Promise<boolean> => {
+    const inside = await processesIn(namespaces);
+    for (const pid of inside) killQuietly(pid);
+    return inside.length === 0;
   };
-  await until(`${namespace} to be empty`, isEmpty, { signal: never, everyMs: 10 });
-  await run('ip', ['netns', 'del', namespace]).catch((error: unknown) => {
-    if (isThere()) throw error;
+  await until(`${namespaces.join(', ')} to be empty`, areEmpty, { signal: never, everyMs: 10 });
+  const present = namespaces.filter(isThere); // another run may also remove them
+  if (present.length === 0) return;
+  const stdin = present.map((namespace) => `netns delete ${namespace}\n`).join('');
+  await systemExec.run('ip', ['-force', '-batch', '-'], { stdin, signal: never }).catch((error: unknown) => {
+    if (present.some(isThere)) throw error;
   });
+}
+
+const isThere = (namespace: string): boolean => existsSync(`/run/netns/${namespace}`);
+
+/** All processes of the machine that are in one of these network namespaces. */
+async function processesIn(namespaces: readonly string[]): Promise<readonly number[]> {
+  const ids = await Promise.all(
+    namespaces.map((namespace) =>
+      stat(`/run/netns/${namespace}`).then(
+        ({ ino }) => `net:[${ino}]`,
+        () => '',
+      ),
+    ),
+  );
+  const wanted = new Set(ids.filter((id) => id !== ''));
+  if (wanted.size === 0) return [];
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    pids.map(async (pid) => wanted.has(await readlink(`/proc/${pid}/ns/net`).catch(() => ''))), // it has ended
+  );
+  return pids.filter((_, index) => found[index]).map(Number);
 }
 
 /** Removes the remains of the labs of dead processes: daemons, namespaces, folders. */
 export async function removeOrphans(): Promise<void> {
   const { namespaces, folders } = await findLabs();
-  for (const [namespace, owner] of namespaces) if (!isAlive(owner)) await removeNamespace(namespace);
+  await removeNamespaces([...namespaces].flatMap(([namespace, owner]) => (isAlive(owner) ? [] : [namespace])));
   for (const [folder, owner] of folders) {
     if (!isAlive(owner)) await rm(path.join(tmpdir(), folder), { recursive: true, force: true });
   }
@@ -63,8 +82,8 @@ type Owned = ReadonlyMap<string, number>;
 
 /** Namespaces and folders of labs, each with its owner. */
 async function findLabs(): Promise<{ readonly namespaces: Owned; readonly folders: Owned }> {
-  const { stdout } = await run('ip', ['netns', 'list']);
-  return { namespaces: ownersOf(stdout.split('\n')), folders: ownersOf(await readdir(tmpdir())) };
+  const namespaces = await readdir('/run/netns').catch(() => []); // there was never one
+  return { namespaces: ownersOf(namespaces), folders: ownersOf(await readdir(tmpdir())) };
 }
 
 function ownersOf(lines: readonly string[]): Owned {

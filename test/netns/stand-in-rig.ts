@@ -72,9 +72,7 @@ export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}
 /** A process that probes the nodes, on its LAN device as it is. */
 export async function startProbing(): Promise<void> {
   const { balancer } = lab;
-  const read = async (file: string): Promise<string> =>
-    (await balancer.exec('cat', `/sys/class/net/eth0/${file}`)).trim();
-  const [index, mac, mtu] = [Number(await read('ifindex')), await read('address'), Number(await read('mtu'))];
+  const device = await balancer.device('eth0');
   const own = new Map(['192.0.2.2', '2001:db8::2'].map((text) => [text, addressOf(text)]));
   const deps = { exec: balancer.execPort, clock: systemClock };
   const answering = makeAnsweringNodes({
@@ -84,7 +82,7 @@ export async function startProbing(): Promise<void> {
     record: { known: new Map(), write: async () => undefined },
     log: recordLog(),
   });
-  startDirect({ answering, linkOf: () => ({ name: 'eth0', index, mac, mtu }), own: () => own });
+  startDirect({ answering, linkOf: () => ({ name: 'eth0', ...device }), own: () => own });
 }
 
 beforeAll(async () => {

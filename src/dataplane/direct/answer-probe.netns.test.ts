@@ -30,14 +30,13 @@ afterAll(() => lab?.[Symbol.asyncDispose]());
 async function pathsTo(vip: string, port: number | undefined): Promise<readonly ProbedPath[]> {
   const isV6 = vip.includes(':');
   const { balancer } = lab;
-  const index = Number(await balancer.exec('cat', '/sys/class/net/eth0/ifindex'));
-  const mac = (await balancer.exec('cat', '/sys/class/net/eth0/address')).trim();
+  const device = await balancer.device('eth0');
   const address = addressOf(isV6 ? '2001:db8::2' : '192.0.2.2');
   return await Promise.all(
     lab.nodes.map(async (node) => ({
-      link: { index, mac, mtu: 1_500, address },
+      link: { ...device, address },
       nodeAddress: addressOf(isV6 ? node.ip6 : node.ip4),
-      nodeMac: (await node.exec('cat', '/sys/class/net/eth0/address')).trim(),
+      nodeMac: (await node.device('eth0')).mac,
       vip: addressOf(vip),
       port,
     })),

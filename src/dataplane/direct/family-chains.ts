@@ -138,6 +138,8 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 	}
 
 	chain affineerror${name} {
+		meta mark set ${carriedHash} mod ${flowRange} seed ${seed}
+		meta mark set meta priority . meta mark map @pins jump send${name}
 		meta mark set jhash ${carriedAddress[name]} mod ${flowRange} seed ${seed}
 		meta mark set meta priority . meta mark map @clients jump send${name}
 		drop

@@ -29,14 +29,11 @@ afterAll(() => lab?.[Symbol.asyncDispose]());
 async function measure(family: 4 | 6, mtu: number): Promise<readonly unknown[]> {
   const { balancer, nodes } = lab;
   await balancer.exec('ip', 'link', 'set', 'eth0', 'mtu', String(mtu));
-  const read = async (machine: typeof balancer, file: string): Promise<string> =>
-    (await machine.exec('cat', `/sys/class/net/eth0/${file}`)).trim();
-  const [index, mac] = [Number(await read(balancer, 'ifindex')), await read(balancer, 'address')];
-  const link = { index, mac, mtu, address: addressOf(family === 4 ? '192.0.2.2' : '2001:db8::2') };
+  const link = { ...(await balancer.device('eth0')), address: addressOf(family === 4 ? '192.0.2.2' : '2001:db8::2') };
   const paths = await Promise.all(
     nodes.map(async (node): Promise<MeasuredPath> => ({
       link,
-      nodeMac: await read(node, 'address'),
+      nodeMac: (await node.device('eth0')).mac,
       nodeAddress: addressOf(family === 4 ? node.ip4 : node.ip6),
     })),
   );

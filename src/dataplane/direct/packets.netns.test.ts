@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { serveVips } from '../../../test/netns/direct-lab.ts';
-import { lab, newFlows, nextPort, nodeOf, nodesOf, vips } from '../../../test/netns/direct-rig.ts';
+import { apply, lab, newFlows, nextPort, nodeOf, nodesOf, vips } from '../../../test/netns/direct-rig.ts';
+import { patience } from '../../../test/netns/patience.ts';
 
 test.each(vips)('all fragments of a datagram to %s reach the node of its flow', async (vip) => {
   const flows = await newFlows(vip, 20);
@@ -27,15 +28,8 @@ test('a packet that a node routes back by way of the router circles a few times 
   await lab.router.nft('delete table ip count');
 });
 
-test.each(vips.slice(0, 2))('an ICMP error to %s reaches the node of its flow, and no other', async (vip) => {
-  for (const node of lab.nodes) await serveVips(node, vips, 5301);
-  await using _restored = {
-    [Symbol.asyncDispose]: async () => {
-      for (const node of lab.nodes) await serveVips(node, vips, 5300);
-      await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1500');
-    },
-  };
-  await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1300'); // the client does not know
+/** Counts the errors about the path MTU that reach each node, from now on. */
+async function countErrors(): Promise<() => Promise<readonly number[]>> {
   for (const node of lab.nodes)
     await node.nft(`table inet errors
 delete table inet errors
@@ -46,13 +40,25 @@ table inet errors {
     icmpv6 type packet-too-big counter
   }
 }`);
-  const errorsAt = async (): Promise<readonly number[]> =>
+  return () =>
     Promise.all(
       lab.nodes.map(async (node) => {
         const listed = await node.exec('nft', 'list', 'table', 'inet', 'errors');
         return [...listed.matchAll(/packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
       }),
     );
+}
+
+test.each(vips.slice(0, 2))('an ICMP error to %s reaches the node of its flow, and no other', async (vip) => {
+  for (const node of lab.nodes) await serveVips(node, vips, 5301);
+  await using _restored = {
+    [Symbol.asyncDispose]: async () => {
+      for (const node of lab.nodes) await serveVips(node, vips, 5300);
+      await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1500');
+    },
+  };
+  await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1300'); // the client does not know
+  const errorsAt = await countErrors();
   const firsts = new Map<string, readonly string[]>();
   for (let turn = 0; turn < 60 && firsts.size < 3; turn++) {
     const before = await errorsAt();
@@ -68,3 +74,40 @@ table inet errors {
     ['n3', ['n3']],
   ]);
 });
+
+test.each(vips.slice(0, 2))(
+  'an ICMP error to %s about a connection reaches its node, also after its client, with affinity, has moved to another one',
+  async (vip) => {
+    for (const node of lab.nodes) await serveVips(node, vips, 5301);
+    await using _restored = {
+      [Symbol.asyncDispose]: async () => {
+        for (const node of lab.nodes) await serveVips(node, vips, 5300);
+        await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1500');
+      },
+    };
+    const open = async (): Promise<number> => {
+      const { id, error } = await lab.client.ask({ do: 'dial', address: vip, port: 53 });
+      if (id === undefined) throw new Error(error);
+      return id;
+    };
+    /** The node whose whole answer the connection brings. */
+    const answerOn = async (id: number): Promise<string | undefined> => {
+      await lab.client.ask({ do: 'say', id, text: 'GET / HTTP/1.1\r\nhost: vip\r\nconnection: close\r\n\r\n' });
+      const heard = (): Promise<{ readonly text?: string; readonly end?: string }> =>
+        lab.client.ask({ do: 'heard', id });
+      await expect.poll(async () => (await heard()).end, patience).toBe('ended');
+      const [, body = ''] = (await heard()).text?.split('\r\n\r\n') ?? [];
+      return /n\d/.exec(body)?.[0];
+    };
+    await apply({ isAffine: true, weights: { n1: 1 } });
+    const old = await open();
+    await apply({ isAffine: true, weights: { n2: 1, n3: 1 } });
+    expect(['n2', 'n3']).toContain(await answerOn(await open()));
+    const errorsAt = await countErrors();
+    await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1300'); // the client does not know
+    expect(await answerOn(old)).toBe('n1');
+    const [atFirst = 0, ...others] = await errorsAt();
+    expect(atFirst).toBeGreaterThan(0);
+    expect(others).toEqual([0, 0]);
+  },
+);

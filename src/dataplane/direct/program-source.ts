@@ -73,6 +73,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   let isOpen: ProgramInput['isOpen'] = () => false;
   /** Nodes on links whose MTU is less than that of another device on which packets of clients arrive. */
   let narrow: ReadonlyMap<string, UnequalMtu> = new Map();
+  let nodesOfLast: TrafficTable['nodes'] | undefined;
   const measured = (hop: string): DirectObstacle | undefined => narrow.get(hop) ?? answering.obstacles().get(hop);
   const lookAgain = (): void => {
     awaited.clear();
@@ -120,10 +121,10 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       );
     },
     next: async (table, { isLost, isRefresh }, signal) => {
-      if (isRefresh) {
-        lookAgain();
-        narrow = narrowHops(table.nodes, deps.linkOf, primary());
-      }
+      const areNodesNew = nodesOfLast !== table.nodes;
+      nodesOfLast = table.nodes;
+      if (isRefresh || areNodesNew) narrow = narrowHops(table.nodes, deps.linkOf, primary());
+      if (isRefresh || (areNodesNew && narrow.size > 0)) lookAgain();
       for (const key of PersistentMap.changedKeys(planned, table.listeners)) awaited.delete(key);
       planned = table.listeners;
       const addresses = addressesOf(table.nodes);

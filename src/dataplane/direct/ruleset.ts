@@ -81,6 +81,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  * - A listener in `parting` leaves its nodes (`partings.ts`): a packet without a pin goes to the node of before, unless `seen` says that
  *   its SYN went up the stack.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
+ * - A frame with a VLAN tag has a device of its own, which comes later, without the tag; handed on here, it would keep the tag. VLAN 0
+ *   is a priority only.
  * - A frame from a node's MAC has been here before: the node does not know the address, and routed it back. It must not
  *   circle until its TTL ends.
  * - A flow is pinned to its node by a packet that is not a SYN, or by its second datagram within ten seconds: neither a flood
@@ -110,6 +112,7 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 	chain arrive {
 		type filter hook ingress devices = { ${devices.join(', ')} } priority 0; policy accept;
 		meta pkttype != host accept
+		vlan id != 0 accept
 		${isLaterFragment[4]} goto fragment4
 		${isLaterFragment[6]} goto fragment6
 		meta priority set ip daddr . meta l4proto . th dport map @listeners4 goto listen4

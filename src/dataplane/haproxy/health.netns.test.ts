@@ -1,10 +1,12 @@
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { nodeName } from '../../../test/make/table.ts';
 import { answering, connectionPerNode, echoes, ending, listeners, states } from '../../../test/netns/haproxy-nodes.ts';
 import { startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 
-test('a silent node: no new connection fails, its connections are reset, and it recovers', async () => {
+test.concurrent('a silent node: no new connection fails, its connections are reset, and it recovers', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
   const table = rig.table(listeners);
@@ -23,7 +25,9 @@ test('a silent node: no new connection fails, its connections are reset, and it 
   await expect.poll(() => answering(rig), patience).toBe('n1 n2 n3');
 });
 
-test('a node that answers unhealthy, or refuses, gets no new connections and keeps those it has', async () => {
+test.concurrent('a node that answers unhealthy, or refuses, gets no new connections and keeps those it has', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
   await driver.proxy.upsert(rig.table(listeners), rig.signal);
@@ -49,7 +53,9 @@ test('a node that answers unhealthy, or refuses, gets no new connections and kee
   ]);
 });
 
-test('if no node answers on the health port the own probe decides: a node that refuses is alive, only a silent one is dead', async () => {
+test.concurrent('if no node answers on the health port the own probe decides: a node that refuses is alive, only a silent one is dead', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 2, healthz: false });
   const driver = rig.newDriver();
   const table = rig.table(listeners);
@@ -99,7 +105,9 @@ test('if no node answers on the health port the own probe decides: a node that r
   expect(await states(driver, rig)).toBe('n1 up, n2 up');
 });
 
-test('when the health port becomes silent on all nodes at once, none stays out of use and no connection is reset', async () => {
+test.concurrent('when the health port becomes silent on all nodes at once, none stays out of use and no connection is reset', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   await driver.proxy.upsert(rig.table(listeners), rig.signal);
@@ -113,7 +121,9 @@ test('when the health port becomes silent on all nodes at once, none stays out o
   for (const id of connections.values()) await echoes(rig, id);
 });
 
-test('connections to a silent node are also reset on the workers that a reload has replaced, and no others', async () => {
+test.concurrent('connections to a silent node are also reset on the workers that a reload has replaced, and no others', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 2 });
   const first = rig.newDriver();
   await first.proxy.upsert(rig.table(listeners), rig.signal);
@@ -134,7 +144,9 @@ test('connections to a silent node are also reset on the workers that a reload h
   await expect.poll(() => second.metric('furiwake_haproxy_old_workers'), patience).toBe(0);
 });
 
-test('a node that is silent for a shorter time than configured gets no new connections and keeps those it has', async () => {
+test.concurrent('a node that is silent for a shorter time than configured gets no new connections and keeps those it has', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver({ silenceMs: 60_000 });
   await driver.proxy.upsert(rig.table(listeners), rig.signal);

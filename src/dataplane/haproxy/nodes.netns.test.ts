@@ -1,9 +1,11 @@
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { answering, connectionPerNode, echoes, ending, listeners, states } from '../../../test/netns/haproxy-nodes.ts';
 import { type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 
-test('nodes are added and removed; an excluded one keeps its connections and is removed after the last', async () => {
+test.concurrent('nodes are added and removed; an excluded one keeps its connections and is removed after the last', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
   const [n1, n2, n3] = rig.lab.nodes.map((node) => ({ node, state: 'active' as const }));
@@ -44,7 +46,7 @@ test('nodes are added and removed; an excluded one keeps its connections and is 
   expect((await driver.proxy.observe(rig.signal)).pid).toBe(pid);
 });
 
-test('when the last healthy node drains, an unhealthy one takes the connections', async () => {
+test.concurrent('when the last healthy node drains, an unhealthy one takes the connections', async ({ expect }) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
@@ -65,7 +67,9 @@ test('when the last healthy node drains, an unhealthy one takes the connections'
   expect(await answering(rig)).toBe('n2');
 });
 
-test('a node that drains and becomes silent is both, and HAProxy says how long it has counted', async () => {
+test.concurrent('a node that drains and becomes silent is both, and HAProxy says how long it has counted', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
@@ -85,7 +89,9 @@ test('a node that drains and becomes silent is both, and HAProxy says how long i
   expect((await driver.proxy.observe(rig.signal)).upSeconds).toBeGreaterThan(0);
 });
 
-test('a node that is drained when HAProxy starts is checked: its silence shows, and it is used after the drain', async () => {
+test.concurrent('a node that is drained when HAProxy starts is checked: its silence shows, and it is used after the drain', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
@@ -112,7 +118,9 @@ test('a node that is drained when HAProxy starts is checked: its silence shows, 
   await expect.poll(() => answering(rig), patience).toBe('n1 n2');
 });
 
-test('a drained node is judged by its checks: neither the drain nor its end is reported, its silence is', async () => {
+test.concurrent('a drained node is judged by its checks: neither the drain nor its end is reported, its silence is', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
@@ -151,28 +159,31 @@ test('a drained node is judged by its checks: neither the drain nor its end is r
   expect(await answering(rig)).toBe('n2');
 });
 
-test.each([
+test.concurrent.for([
   ["HAProxy's checks decide", true],
   ['our own probe decides', false],
-])('the last connections of a node that is removed and then silent are reset: %s', async (_, healthz) => {
-  await using rig = await startRig({ nodes: 2, healthz });
-  const driver = rig.newDriver();
-  const [first, second] = rig.lab.nodes;
-  if (first === undefined || second === undefined) throw new Error('two nodes');
-  await driver.proxy.upsert(rig.table(listeners), rig.signal);
-  driver.watch();
-  const connections = await connectionPerNode(rig);
-  const without = rig.table(listeners, [{ node: second, state: 'active' }]);
-  await driver.proxy.upsert(without, rig.signal);
-  await driver.proxy.prune(without, rig.signal);
-  await driver.rounds(2);
-  await echoes(rig, connections.get('n1'));
-  await first.setSilent(true);
-  await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
-  await expect.poll(() => rig.servers(), patience).not.toContain('nodes4/n1');
-});
+] as const)(
+  'the last connections of a node that is removed and then silent are reset: %s',
+  async ([, healthz], { expect }) => {
+    await using rig = await startRig({ nodes: 2, healthz });
+    const driver = rig.newDriver();
+    const [first, second] = rig.lab.nodes;
+    if (first === undefined || second === undefined) throw new Error('two nodes');
+    await driver.proxy.upsert(rig.table(listeners), rig.signal);
+    driver.watch();
+    const connections = await connectionPerNode(rig);
+    const without = rig.table(listeners, [{ node: second, state: 'active' }]);
+    await driver.proxy.upsert(without, rig.signal);
+    await driver.proxy.prune(without, rig.signal);
+    await driver.rounds(2);
+    await echoes(rig, connections.get('n1'));
+    await first.setSilent(true);
+    await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
+    await expect.poll(() => rig.servers(), patience).not.toContain('nodes4/n1');
+  },
+);
 
-test('a node that returns with another address is reached there', async () => {
+test.concurrent('a node that returns with another address is reached there', async ({ expect }) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;

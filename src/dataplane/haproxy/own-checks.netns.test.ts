@@ -1,10 +1,10 @@
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { withOptions } from '../../../test/make/options.ts';
 import { listener } from '../../../test/make/table.ts';
 import { namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 
-test('a check of its own takes a server out of use that answers at its node', async () => {
+test.concurrent('a check of its own takes a server out of use that answers at its node', async ({ expect }) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const check = { intervalMs: 500, fall: 2, rise: 1 };
@@ -31,7 +31,9 @@ test('a check of its own takes a server out of use that answers at its node', as
   await expect.poll(left, patience).toEqual([]);
 });
 
-test('a listener is reported as failing while every server fails a check of its own, and no longer than that', async () => {
+test.concurrent('a listener is reported as failing while every server fails a check of its own, and no longer than that', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const check = { intervalMs: 500, fall: 2, rise: 1 };
@@ -47,7 +49,9 @@ test('a listener is reported as failing while every server fails a check of its 
   expect(told).toBe(2);
 });
 
-test('a server with a check of its own gets no connections while its node is silent; then its check decides again', async () => {
+test.concurrent('a server with a check of its own gets no connections while its node is silent; then its check decides again', async ({
+  expect,
+}) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const check = { intervalMs: 3_600_000, fall: 1, rise: 1 };

@@ -51,20 +51,38 @@ function tableOf(
 }
 
 /** Requests that do not stop; `end` resolves with those that failed. */
-function load(rig: Rig, clients: number): { end(): Promise<readonly unknown[]> } {
+function load(
+  rig: Rig,
+  clients: number,
+): {
+  /** Does `work` while no request is under way. */
+  between(work: () => Promise<void>): Promise<void>;
+  end(): Promise<readonly unknown[]>;
+} {
   const failed: unknown[] = [];
-  const over = new AbortController();
-  const client = async (): Promise<void> => {
-    while (!over.signal.aborted) {
-      const outcome = await rig.fetch('10.50.0.1');
-      if (outcome.status !== 200) failed.push(outcome);
-    }
-  };
-  const running = Promise.all(Array.from({ length: clients }, client));
-  return {
-    end: async () => {
+  const start = (): (() => Promise<unknown>) => {
+    const over = new AbortController();
+    const client = async (): Promise<void> => {
+      while (!over.signal.aborted) {
+        const outcome = await rig.fetch('10.50.0.1');
+        if (outcome.status !== 200) failed.push(outcome);
+      }
+    };
+    const running = Promise.all(Array.from({ length: clients }, client));
+    return () => {
       over.abort();
-      await running;
+      return running;
+    };
+  };
+  let stop = start();
+  return {
+    between: async (work) => {
+      await stop();
+      await work();
+      stop = start();
+    },
+    end: async () => {
+      await stop();
       return failed;
     },
   };
@@ -95,7 +113,7 @@ test('a Pod that leaves, refuses or is silent costs no connection; one that acce
   const clients = load(rig, 4);
   await rig.lab.nodes[1]?.ask({ do: 'unlisten', port: 8082 });
   await expect.poll(() => shares(rig, '10.50.0.1', 6), patience).toEqual({ pod1: 3, pod3: 3 });
-  await rig.lab.nodes[2]?.setSilent(true);
+  await clients.between(async () => rig.lab.nodes[2]?.setSilent(true)); // a request under way there is lost
   await expect.poll(() => shares(rig, '10.50.0.1', 6), patience).toEqual({ pod1: 6 });
   await rig.lab.nodes[2]?.setSilent(false);
   await rig.lab.nodes[1]?.ask({ do: 'serveHttp', port: 8082, body: 'pod2' });

@@ -87,7 +87,7 @@ test('IPv6: every link keeps the role of a host, and its default route from a ro
   await set('net.ipv6.conf.all.forwarding=0');
   const defaultRoute = (): Promise<string> => balancer.exec('ip', '-6', 'route', 'show', 'default');
   await vi.waitUntil(async () => {
-    await client.exec('perl', '-e', routerAdvertisement);
+    await client.exec('perl', '-e', routerAdvertisement, String((await client.device('eth0')).index));
     return (await defaultRoute()).includes('proto ra');
   }, patience);
   await rig.apply(dns('fd50::1'));
@@ -98,11 +98,10 @@ test('IPv6: every link keeps the role of a host, and its default route from a ro
   expect(await rig.nodeOf('fd50::1', 0)).toMatch(/^n/);
 });
 
-/** Sends a router advertisement (RFC 4861) by eth0. */
+/** Sends a router advertisement (RFC 4861) by the device with this index. */
 const routerAdvertisement = String.raw`
 use strict;
-open(my $file, "<", "/sys/class/net/eth0/ifindex") or die "eth0: $!\n";
-my $index = <$file> + 0;
+my ($index) = @ARGV;
 socket(my $socket, 10, 3, 58) or die "socket: $!\n";                  # AF_INET6, SOCK_RAW, IPPROTO_ICMPV6
 setsockopt($socket, 41, 18, pack("i", 255)) or die "hops: $!\n";       # IPV6_MULTICAST_HOPS
 setsockopt($socket, 41, 17, pack("i", $index)) or die "link: $!\n";    # IPV6_MULTICAST_IF

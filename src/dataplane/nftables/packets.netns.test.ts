@@ -2,6 +2,7 @@ import { addressesOf } from '../../../test/make/table.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type SteeringRig, ours, proxyPort, tableOf, targetOf, useSteering } from '../../../test/netns/steering-rig.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
+import type { Addresses } from '../../ports/host.ts';
 import type { Steering } from '../../ports/steering.ts';
 
 /*
@@ -101,34 +102,48 @@ describe('source ranges', () => {
   /** How long a blocked client gets no answer. */
   const silenceMs = 4_000;
 
-  test.each<[string, readonly string[] | undefined, string, string]>([
-    ['admit a client inside', ['10.10.0.0/24'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
-    ['admit the only address', ['10.10.0.2'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
-    [
-      'admit the last address of several',
-      ['1.0.0.0/8', '10.9.0.0-10.10.0.2'],
-      '10.50.0.1',
-      '10.50.0.1 80 from 10.10.0.2',
-    ],
-    ['block a client outside', ['10.10.0.3-10.10.0.9', '10.9.0.0-10.10.0.1'], '10.50.0.1', 'timeout'],
-    ['admit all clients when they are the whole of IPv4', ['0.0.0.0/0'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
-    ['block all clients when the list is empty', [], '10.50.0.1', 'timeout'],
-    ['admit a client inside over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd10::2'],
-    ['block a client outside over IPv6', ['fd10::3-fd10:ffff::'], 'fd50::1', 'timeout'],
-  ])('%s', async (_, ranges, address, answer) => {
-    await apply(tableOf([[address, 80, ranges]]));
-    expect(await rig.fetchFrom('client', address, 80, answer === 'timeout' ? silenceMs : undefined)).toBe(answer);
+  type Row = readonly [title: string, ranges: readonly string[], address: string, from: string | undefined];
+  const portOf = (index: number): number => 80 + index;
+
+  /** The answers to a client on the machine; each row has a port of its own, and all are asked at once. */
+  async function answersTo(machine: 'client' | 'balancer', rows: readonly Row[], own?: Addresses): Promise<unknown> {
+    const table = tableOf(rows.map(([, ranges, address], index) => [address, portOf(index), ranges]));
+    await steering.apply(targetOf(table, ours, proxyPort, own), signal);
+    const answers = rows.map(async ([title, , address, from], index) => {
+      const timeoutMs = from === undefined ? silenceMs : undefined;
+      return [title, await rig.fetchFrom(machine, address, portOf(index), timeoutMs)];
+    });
+    return await Promise.all(answers);
+  }
+
+  const expected = (rows: readonly Row[]): unknown =>
+    rows.map(([title, , address, from], index) => [
+      title,
+      from === undefined ? 'timeout' : `${address} ${portOf(index)} from ${from}`,
+    ]);
+
+  test('admit the clients inside, and block the others', async () => {
+    const rows: readonly Row[] = [
+      ['inside', ['10.10.0.0/24'], '10.50.0.1', '10.10.0.2'],
+      ['the only address', ['10.10.0.2'], '10.50.0.1', '10.10.0.2'],
+      ['the last address of several', ['1.0.0.0/8', '10.9.0.0-10.10.0.2'], '10.50.0.1', '10.10.0.2'],
+      ['outside', ['10.10.0.3-10.10.0.9', '10.9.0.0-10.10.0.1'], '10.50.0.1', undefined],
+      ['the whole of IPv4', ['0.0.0.0/0'], '10.50.0.1', '10.10.0.2'],
+      ['an empty list', [], '10.50.0.1', undefined],
+      ['inside over IPv6', ['fd10::/64'], 'fd50::1', 'fd10::2'],
+      ['outside over IPv6', ['fd10::3-fd10:ffff::'], 'fd50::1', undefined],
+    ];
+    expect(await answersTo('client', rows)).toEqual(expected(rows));
   });
 
-  test.each<[string, readonly string[], string, string]>([
-    ['admit the host itself with an own address', ['10.10.0.1'], '10.50.0.1', '10.50.0.1 80 from 10.50.0.1'],
-    ['admit it over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd50::1'],
-    ['block it without one', ['10.10.0.2'], '10.50.0.1', 'timeout'],
-  ])('%s', async (_, ranges, address, answer) => {
-    const own = new Map(addressesOf('10.10.0.1', 'fd10::1'));
-    await steering.apply(targetOf(tableOf([[address, 80, ranges]]), ours, proxyPort, own), signal);
-    const allowed = answer === 'timeout' ? silenceMs : undefined;
-    expect(await rig.fetchFrom('balancer', address, 80, allowed)).toBe(answer);
+  test('admit the host itself by its own addresses', async () => {
+    const rows: readonly Row[] = [
+      ['with an own address', ['10.10.0.1'], '10.50.0.1', '10.50.0.1'],
+      ['over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1'],
+      ['without one', ['10.10.0.2'], '10.50.0.1', undefined],
+    ];
+    const own = addressesOf('10.10.0.1', 'fd10::1');
+    expect(await answersTo('balancer', rows, own)).toEqual(expected(rows));
   });
 
   test('change in one transaction, also to overlapping ones, and are removed', async () => {
@@ -141,21 +156,23 @@ describe('source ranges', () => {
     expect(rig.sentAs('change')).toBe(4);
   });
 
-  test.each(['10.50.0.1', 'fd50::1'])(
-    'count the SYNs that they refuse, and an audit accepts the counters: %s',
-    async (address) => {
-      const table = tableOf([
-        [address, 80, ['1.1.1.1', '2001:db8::/32'].filter((range) => range.includes(':') === address.includes(':'))],
-        [address, 81],
-      ]);
-      const [restricted] = [...table.listeners.values()].flatMap(({ key, port }) => (port === 80 ? key : []));
-      await apply(table);
-      expect([...(await steering.refused(signal))]).toEqual([[restricted, 0]]);
-      expect(await rig.fetchFrom('client', address, 80, silenceMs)).toBe('timeout');
-      expect((await steering.refused(signal)).get(restricted!)).toBeGreaterThan(0);
-      expect(await steering.audit(signal)).toBe(0);
-    },
-  );
+  test('count the SYNs that they refuse, and an audit accepts the counters', async () => {
+    const vips = ['10.50.0.1', 'fd50::1'];
+    const table = tableOf(
+      vips.flatMap((vip) => [
+        [vip, 80, [vip.includes(':') ? '2001:db8::/32' : '1.1.1.1']] as const,
+        [vip, 81] as const,
+      ]),
+    );
+    const restricted = [...table.listeners.values()].flatMap(({ key, port }) => (port === 80 ? key : []));
+    await apply(table);
+    expect([...(await steering.refused(signal))]).toEqual(restricted.map((key) => [key, 0]));
+    const answers = await Promise.all(vips.map((vip) => rig.fetchFrom('client', vip, 80, silenceMs)));
+    expect(answers).toEqual(['timeout', 'timeout']);
+    const refused = await steering.refused(signal);
+    for (const key of restricted) expect(refused.get(key)).toBeGreaterThan(0);
+    expect(await steering.audit(signal)).toBe(0);
+  });
 
   test('of one listener do not concern another on the same address', async () => {
     await apply(

@@ -1,0 +1,74 @@
+import { beforeAll, expect, test } from 'vitest';
+import { addressOf } from '../../../test/make/table.ts';
+import { arrivals, countArrivals } from '../../../test/netns/direct-lab.ts';
+import { direct, lab, nextPort, vips } from '../../../test/netns/direct-rig.ts';
+import { macOf, sendFrames, tagged, withOptions } from '../../../test/netns/frames.ts';
+import { patience } from '../../../test/netns/patience.ts';
+import { tcpFrame, udpFrame } from './probe-frames.ts';
+
+/*
+ * Frames that differ from the usual ones: which node gets them, if any does.
+ */
+const { signal } = new AbortController();
+const [, vip6, lanVip] = vips;
+
+beforeAll(async () => {
+  for (const node of lab.nodes) await countArrivals(node, lanVip);
+  // The client has no socket for the answers.
+  await lab.client.nft(`table inet quiet {
+  chain out {
+    type filter hook output priority 0
+    ip daddr ${lanVip} drop
+    ip6 daddr ${vip6} drop
+  }
+}`);
+});
+
+/** The nodes that get packets to the addresses of listeners while `send` runs. */
+async function nodesReachedBy(send: () => Promise<void>, packets: number): Promise<readonly string[]> {
+  const counts = (): Promise<readonly number[]> => Promise.all(lab.nodes.map(arrivals));
+  const before = await counts();
+  await send();
+  const grown = async (): Promise<readonly number[]> =>
+    (await counts()).map((count, index) => count - (before[index] ?? 0));
+  await expect.poll(async () => (await grown()).reduce((sum, count) => sum + count, 0), patience).toBe(packets);
+  return (await grown()).flatMap((count, index) => Array.from({ length: count }, () => lab.nodes[index]?.name ?? ''));
+}
+
+test.each([
+  ['TCP', 0],
+  ['TCP', 60],
+  ['UDP', 0],
+  ['UDP', 60],
+] as const)(
+  'a packet of %s behind an extension header %d of IPv6 reaches the node of its flow',
+  async (protocol, header) => {
+    const from = { mac: await macOf(lab.client, 'eth0'), address: addressOf('2001:db8:1::2') };
+    const to = { mac: await macOf(lab.router, 'wan'), address: addressOf(vip6), port: 53 };
+    const reached = new Set<string>();
+    for (let flow = 0; flow < 8; flow++) {
+      const end = { ...from, port: nextPort() };
+      const frame = protocol === 'TCP' ? tcpFrame('syn', end, to) : udpFrame(end, to, 64);
+      const [plain, ...more] = await nodesReachedBy(() => sendFrames(lab.client, 'eth0', [frame]), 1);
+      const behind = await nodesReachedBy(() => sendFrames(lab.client, 'eth0', [withOptions(frame, header)]), 1);
+      expect([behind, more]).toEqual([[plain], []]);
+      reached.add(plain ?? '');
+    }
+    expect(reached.size).toBeGreaterThan(1);
+  },
+);
+
+test('a frame of another VLAN is left to the device of that VLAN; one with a priority only is served', async () => {
+  const from = { mac: await macOf(lab.router, 'lan'), address: addressOf('198.51.100.2'), port: nextPort() };
+  const to = { mac: await macOf(lab.balancer, 'eth0'), address: addressOf(lanVip), port: 53 };
+  const frame = udpFrame(from, to, 64);
+  const send = (...frames: readonly string[]): Promise<void> => sendFrames(lab.router, 'lan', frames);
+  const taken = async (): Promise<number> => {
+    const counters = await direct.counters(signal);
+    return [...counters.values()].reduce((sum, { packets }) => sum + packets, 0);
+  };
+  const before = await taken();
+  expect(await nodesReachedBy(() => send(tagged(frame, 7), tagged(frame, 7), frame), 1)).toHaveLength(1);
+  expect((await taken()) - before).toBe(1);
+  expect(await nodesReachedBy(() => send(tagged(frame, 0)), 1)).toHaveLength(1);
+});

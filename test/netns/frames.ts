@@ -1,0 +1,39 @@
+import type { Machine, Node } from './net-lab.ts';
+
+/** Sends Ethernet frames, in hex, from a device of a machine. */
+export async function sendFrames(machine: Machine, device: string, frames: readonly string[]): Promise<void> {
+  const index = (await machine.exec('cat', `/sys/class/net/${device}/ifindex`)).trim();
+  await machine.exec('perl', '-e', script, index, ...frames);
+}
+
+const script = String.raw`
+my ($index, @frames) = @ARGV;
+socket(my $link, 17, 3, 0) or die "packet socket: $!\n";              # AF_PACKET, SOCK_RAW, receives nothing
+for (@frames) {
+  send($link, pack("H*", $_), 0, pack("SnlSCCx8", 17, hex(substr($_, 24, 4)), $index, 0, 0, 6)) or die "send: $!\n";
+}
+`;
+
+/** The same frame with a VLAN tag (IEEE 802.1Q). */
+export function tagged(frame: string, vlan: number): string {
+  return `${frame.slice(0, 24)}8100${vlan.toString(16).padStart(4, '0')}${frame.slice(24)}`;
+}
+
+/**
+ * The same frame, of IPv6 without extension headers, with one of eight bytes: the options for each hop (0) or for the destination (60),
+ * which are padding (RFC 8200 §4.3, §4.6).
+ */
+export function withOptions(frame: string, header: 0 | 60): string {
+  const [ethernet, ip, rest] = [frame.slice(0, 28), frame.slice(28, 108), frame.slice(108)];
+  const length = Number.parseInt(ip.slice(8, 12), 16) + 8;
+  const fields = `${ip.slice(0, 8)}${hexOf(length, 2)}${hexOf(header, 1)}${ip.slice(14)}`;
+  return `${ethernet}${fields}${ip.slice(12, 14)}00010400000000${rest}`;
+}
+
+function hexOf(value: number, bytes: number): string {
+  return value.toString(16).padStart(2 * bytes, '0');
+}
+
+export async function macOf(machine: Machine | Node, device: string): Promise<string> {
+  return (await machine.exec('cat', `/sys/class/net/${device}/address`)).trim();
+}
