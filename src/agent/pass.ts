@@ -104,7 +104,7 @@ async function makeOnePass(
   const wanted = ports.addressesOf(addressedBy);
 
   const { isUpserted, mustWait, upserted } = await prepareProxy(pass);
-  /** What nftables was asked for. */
+  /** What nftables has accepted, or may have. */
   let attempted: Listeners | undefined;
   const isSteered =
     !mustWait &&
@@ -115,6 +115,7 @@ async function makeOnePass(
         attempted = asked.listeners;
         const refusals = await ports.steering.apply(asked, signal);
         outcomes.refuse(refusals);
+        attempted = asked.listeners.with(Array.from(refusals.keys(), (key) => [key, undefined]));
         if (before.programmed === undefined) outcomes.inherit(refusals.keys());
       },
       () => [...changed, ...gone],
@@ -163,24 +164,10 @@ async function makeOnePass(
   });
   for (const { key } of remnants) refused.delete(key);
 
-  const open = new Map<ListenerKey, ListenerState>();
-  for (const key of postponed) {
-    const state = before.open.get(key);
-    if (state !== undefined) open.set(key, target.listeners.has(key) ? state : { ...state, held: undefined });
-  }
-  // A tool may refuse a listener that has not changed itself, but its nodes.
-  for (const key of new Set([...changed.map((each) => each.key), ...refused.keys()])) {
-    if (postponed.has(key) || !target.listeners.has(key)) continue;
-    const state = outcomes.after(key, isUncertain, mayHave(key));
-    if (state !== undefined) open.set(key, state);
-  }
   const removed = new Set(isEnded ? ending.filter((each) => !outcomes.isStuck(each)) : []);
-  for (const held of gone.filter((each) => !removed.has(each))) {
-    const state = outcomes.after(held.key, isUncertain, held);
-    const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
-    const { wanted: postponedFor, gap } = open.get(held.key) ?? {};
-    open.set(held.key, { ...known, wanted: postponedFor, gap });
-  }
+  const remaining = gone.filter((each) => !removed.has(each));
+  const tried = new Set([...changed.map(({ key }) => key), ...refused.keys()]); // nft may refuse a listener whose nodes have changed
+  const open = openAfter(pass, { postponed, tried, remaining, isUncertain, mayHave });
   // Made from the target, not from the earlier map: maps that share their structure are compared in no time.
   const settled = target.listeners.with(Array.from(open.keys(), (key) => [key, undefined]));
   const hadProxied = before.programmed?.proxied.listeners ?? upserted.listeners;
@@ -189,6 +176,42 @@ async function makeOnePass(
     .map((key) => [key, hadProxied.get(key)] as const);
   const proxied = isPruned ? needed : withListeners(upserted, unpruned);
   return { state: { settled, open, programmed: { table, proxied, addresses } }, refused };
+}
+
+/** The listeners that are not in force as wanted, or not removed yet (`remaining`). */
+function openAfter(
+  { before, target, outcomes }: Pass,
+  {
+    postponed,
+    tried,
+    remaining,
+    isUncertain,
+    mayHave,
+  }: Pick<PassOptions, 'postponed'> & {
+    readonly tried: ReadonlySet<ListenerKey>;
+    readonly remaining: readonly Listener[];
+    readonly isUncertain: boolean;
+    /** What the kernel has, or may have. */
+    readonly mayHave: (key: ListenerKey) => Listener | undefined;
+  },
+): HostState['open'] {
+  const open = new Map<ListenerKey, ListenerState>();
+  for (const key of postponed) {
+    const state = before.open.get(key);
+    if (state !== undefined) open.set(key, target.listeners.has(key) ? state : { ...state, held: undefined });
+  }
+  for (const key of tried) {
+    if (postponed.has(key) || !target.listeners.has(key)) continue;
+    const state = outcomes.after(key, isUncertain, mayHave(key));
+    if (state !== undefined) open.set(key, state);
+  }
+  for (const held of remaining) {
+    const state = outcomes.after(held.key, isUncertain, held);
+    const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
+    const { wanted, gap } = open.get(held.key) ?? {};
+    open.set(held.key, { ...known, wanted, gap });
+  }
+  return open;
 }
 
 /** The state while `changed` are programmed. */
