@@ -135,7 +135,7 @@ async function makeOnePass(
   /** What the kernel has, be the addresses there or not. */
   const table = outcomes.table();
   const mayHave = (key: ListenerKey): Listener | undefined => {
-    const uncertain = attempted?.get(key) ?? stateOf(before, key)?.held;
+    const uncertain = attempted?.get(key) ?? inForceOf(stateOf(before, key));
     const isCertain = isProgrammed || (isSteered && uncertain?.dataplane === 'haproxy');
     return table.listeners.get(key) ?? (isCertain ? undefined : uncertain);
   };
@@ -206,7 +206,7 @@ function openAfter(
     if (state !== undefined) open.set(key, state);
   }
   for (const held of remaining) {
-    const state = outcomes.after(held.key, isUncertain, held);
+    const state = outcomes.after(held.key, isUncertain, undefined);
     const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
     const { wanted, gap } = open.get(held.key) ?? {};
     open.set(held.key, { ...known, wanted, gap });
