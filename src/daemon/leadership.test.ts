@@ -155,3 +155,43 @@ test.each([
   await scene.clock.drive(host.ended).catch(() => undefined);
   expect([scene.cluster.lease?.spec.holderIdentity, host.answersUntilMs]).toEqual(expected);
 });
+
+test('without its record of candidates, a host counts as alone again when the other one has been gone for a minute', async () => {
+  const scene = makeScene();
+  const [stopA, stopB] = [new AbortController(), new AbortController()];
+  const a = startLeading(scene, 'lb1_a-b', { stop: stopA });
+  await scene.clock.advance(20_000);
+  const b = startLeading(scene, 'lb2_c-d', { stop: stopB });
+  await scene.clock.advance(30_000);
+  stopB.abort();
+  await scene.clock.drive(b.ended.catch(() => undefined));
+  const entries = (): string | undefined => scene.cluster.lease?.metadata.annotations?.['furiwake.dev/candidates'];
+  await scene.clock.advance(50_000);
+  expect(entries()).toContain('lb2_c-d');
+  await scene.clock.advance(20_000);
+  expect(entries()).toBe('{}');
+  stopA.abort();
+  await scene.clock.drive(a.ended.catch(() => undefined));
+
+  const again = startLeading(scene, 'lb1_a-b');
+  await scene.clock.advance(30_000);
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  await scene.clock.advance(60_000);
+  expect(again.isServing).toBe(true);
+});
+
+test('a candidate that still waits stays in the Lease, and is added again after a silence', async () => {
+  const scene = makeScene();
+  startLeading(scene, 'lb1_a-b');
+  await scene.clock.advance(20_000);
+  startLeading(scene, 'lb2_c-d');
+  const entries = (): string | undefined => scene.cluster.lease?.metadata.annotations?.['furiwake.dev/candidates'];
+  await scene.clock.advance(600_000);
+  expect(entries()).toContain('lb2_c-d');
+  scene.cluster.links.set('lb2_c-d', 'cut');
+  await scene.clock.advance(80_000);
+  expect(entries()).toBe('{}');
+  scene.cluster.links.set('lb2_c-d', 'up');
+  await scene.clock.advance(20_000);
+  expect(entries()).toContain('lb2_c-d');
+});

@@ -65,10 +65,10 @@ function withCandidates(lease: LeaseObject, candidates: Readonly<Record<string, 
   return { ...lease, metadata: { ...lease.metadata, annotations } };
 }
 
-/** A holder is no longer a candidate. */
-function withoutCandidate(lease: LeaseObject, identity: string): LeaseObject {
-  const { [identity]: mine, ...others } = candidatesOf(lease);
-  return mine === undefined ? lease : withCandidates(lease, others);
+function withoutCandidates(lease: LeaseObject, identities: readonly string[]): LeaseObject {
+  const all = Object.entries(candidatesOf(lease));
+  const kept = all.filter(([identity]) => !identities.includes(identity));
+  return kept.length === all.length ? lease : withCandidates(lease, Object.fromEntries(kept));
 }
 
 /** metav1.MicroTime: RFC 3339 with six digits of the second; the last three are the fraction of `ms`. */
@@ -79,7 +79,7 @@ export function microTime(ms: number): string {
 
 /**
  * The Lease with `identity` as its holder (empty: released), to be written over `base`. The metadata of `base` stays, but
- * the holder is removed from the candidates. A new holder counts as a transition, and so does a new process with the
+ * the holder and those that are `gone` are removed from the candidates. A new holder counts as a transition, and so does a new process with the
  * identity of the holder: it does not know what that one decided.
  */
 export function leaseBody({
@@ -89,6 +89,7 @@ export function leaseBody({
   identity,
   durationSeconds,
   isRenewal = false,
+  gone = [],
   nowMs,
 }: {
   readonly namespace: string;
@@ -98,6 +99,8 @@ export function leaseBody({
   readonly durationSeconds: number;
   /** By the process that took the Lease. */
   readonly isRenewal?: boolean;
+  /** Candidates that no longer renew their entries. */
+  readonly gone?: readonly string[];
   readonly nowMs: number;
 }): LeaseObject {
   const now = microTime(nowMs);
@@ -105,7 +108,7 @@ export function leaseBody({
   return {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: base === undefined ? { name, namespace } : withoutCandidate(base, identity).metadata,
+    metadata: base === undefined ? { name, namespace } : withoutCandidates(base, [identity, ...gone]).metadata,
     spec: {
       ...base?.spec,
       holderIdentity: identity,

@@ -16,6 +16,8 @@ export type LeaseHolder = {
 
 /** The claims of half a minute, while an API server is silent: it may still execute one of them. */
 const mostClaims = 8;
+/** A candidate renews its entry every 10 s, and may miss a few times. */
+const candidateGoneMs = 60_000;
 
 /** The knowledge of this process about a Lease, from repeated reading. */
 export type LeaseObserver = {
@@ -35,6 +37,8 @@ export type LeaseObserver = {
   hasClaimed(): void;
   /** Its holder; `undefined`: it is held by this process, released or deleted. */
   holder(): LeaseHolder | undefined;
+  /** The candidates in the Lease whose entries have not changed for a minute. */
+  goneCandidates(): readonly string[];
 };
 
 /**
@@ -62,6 +66,7 @@ export function makeLeaseObserver({
   let hasHeld = false;
   let hasNamesake = false;
   const others = new Set<string>();
+  let entries: ReadonlyMap<string, { readonly text: string; readonly sinceMs: number }> = new Map();
 
   const isUnknown = ({ spec }: LeaseObject): boolean =>
     spec.holderIdentity === identity && hasHeld && !ours.includes(spec.renewTime ?? '');
@@ -82,7 +87,14 @@ export function makeLeaseObserver({
       const isRenewed = last?.spec.holderIdentity !== holderIdentity || last.spec.renewTime !== renewTime;
       if (isRenewed) renewedAtMs = monotonic();
       hasNamesake = isUnknown(lease) && (hasNamesake || (isRenewed && last !== undefined && isUnknown(last)));
-      const candidates = Object.keys(candidatesOf(lease));
+      const texts = candidatesOf(lease);
+      const candidates = Object.keys(texts);
+      entries = new Map(
+        Object.entries(texts).map(([candidate, text]) => {
+          const known = entries.get(candidate);
+          return [candidate, known?.text === text ? known : { text, sinceMs: monotonic() }];
+        }),
+      );
       for (const each of [holderIdentity, ...candidates]) if (each !== identity) noteOther(each);
       // A claim removes this host's entry from the candidates, so an existing one is that of a namesake.
       const isOurs = holderIdentity === identity && !isUnknown(lease);
@@ -106,6 +118,10 @@ export function makeLeaseObserver({
         kind: holderIdentity !== identity ? 'other' : hasNamesake ? 'namesake' : 'unknown',
         expiresInMs: renewedAtMs + leaseDurationSeconds * 1000 - monotonic(),
       };
+    },
+    goneCandidates: () => {
+      const latestMs = monotonic() - candidateGoneMs;
+      return [...entries].flatMap(([candidate, { sinceMs }]) => (sinceMs <= latestMs ? candidate : []));
     },
   };
 }

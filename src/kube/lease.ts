@@ -153,7 +153,8 @@ export function makeLease({
     const nowMs = clock.now() + random(); // its microseconds distinguish own claims from those of a namesake
     const durationSeconds = defaultDurationSeconds;
     const timeoutMs = isRenewal ? renewTimeoutMs : requestTimeoutMs;
-    const body = leaseBody({ namespace, name, base, identity, durationSeconds, isRenewal, nowMs });
+    const gone = observer.goneCandidates();
+    const body = leaseBody({ namespace, name, base, identity, durationSeconds, isRenewal, gone, nowMs });
     observer.willClaim(body.spec.renewTime ?? '');
     const written = base === undefined ? await create(body, signal) : await replace(body, signal, timeoutMs);
     observer.see(written);

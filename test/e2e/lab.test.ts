@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, readFile, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, test } from 'vitest';
 import { folderOf } from '../../lab/folder.ts';
 import { openLab } from '../../lab/lab.ts';
 import { environment, run } from '../../lab/machine/run.ts';
@@ -41,11 +41,16 @@ async function tracesOf(name: string): Promise<readonly string[]> {
 describe.skipIf(!isRoot)('beside the lab of these tests', () => {
   const other = `${labName.slice(0, 12)}t1`;
   const demo = `${labName.slice(0, 12)}demo`;
-  afterEach(async () => {
-    for (const name of [other, demo]) if ((await tracesOf(name)).length > 0) await lab('down', '--name', name);
-  });
+  const remove = async (name: string): Promise<void> => {
+    if ((await tracesOf(name)).length > 0) await lab('down', '--name', name);
+  };
 
-  test('another one whose start was killed halfway is started again, and removed without a trace', async () => {
+  // Side by side: each waits for a lab of its own.
+  test.concurrent('another one whose start was killed halfway is started again, and removed without a trace', async ({
+    expect,
+    onTestFinished,
+  }) => {
+    onTestFinished(() => remove(other));
     const [program, ...args] = labCommand('up', '--name', other);
     const starting = spawn(program, args, { stdio: 'ignore' });
     await eventually(() => access(path.join(folderOf(other), 'parts', 'cp-apiserver.json')), 60_000);
@@ -62,7 +67,8 @@ describe.skipIf(!isRoot)('beside the lab of these tests', () => {
     expect(await tracesOf(other)).toEqual([]);
   });
 
-  test('the demo runs to its end and leaves no trace', async () => {
+  test.concurrent('the demo runs to its end and leaves no trace', async ({ expect, onTestFinished }) => {
+    onTestFinished(() => remove(demo));
     const { stdout } = await run([process.execPath, path.join(root, 'demo', 'demo.ts')], {
       signal,
       timeoutMs: 180_000,

@@ -1,9 +1,9 @@
-import type { Machine, Node } from './net-lab.ts';
+import type { Machine } from './net-lab.ts';
 
 /** Sends Ethernet frames, in hex, from a device of a machine. */
 export async function sendFrames(machine: Machine, device: string, frames: readonly string[]): Promise<void> {
-  const index = (await machine.exec('cat', `/sys/class/net/${device}/ifindex`)).trim();
-  await machine.exec('perl', '-e', script, index, ...frames);
+  const { index } = await machine.device(device);
+  await machine.exec('perl', '-e', script, String(index), ...frames);
 }
 
 const script = String.raw`
@@ -32,8 +32,4 @@ export function withOptions(frame: string, header: 0 | 60): string {
 
 function hexOf(value: number, bytes: number): string {
   return value.toString(16).padStart(2 * bytes, '0');
-}
-
-export async function macOf(machine: Machine | Node, device: string): Promise<string> {
-  return (await machine.exec('cat', `/sys/class/net/${device}/address`)).trim();
 }

@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { addressOf, nodeName } from '../../../test/make/table.ts';
 import { filesOf } from '../../../test/sim/harness.ts';
 import { type PlacementRig, startPlacementRig } from '../../../test/netns/placement-rig.ts';
+import type { Node } from '../../core/model/node.ts';
+import { systemClock } from '../../main/node/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import { directTable } from '../../dataplane/direct/ruleset.ts';
 import { checkDirect } from './direct.ts';
@@ -14,13 +17,16 @@ beforeAll(async () => {
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 
-async function find(exec: Exec): Promise<string> {
+/** `nodes`: of the cluster. Their kube-proxies do not answer. */
+async function find(exec: Exec, nodes: readonly Node[] = []): Promise<string> {
   const host = { network: rig.network, hasPerl: true, hasNft: true };
-  const nothing = { nodes: [], services: [], host };
-  const noKubeProxy = (): never => {
-    throw new Error('there is no node');
-  };
-  const findings = await checkDirect(nothing, { exec, files: filesOf(new Map()) }, noKubeProxy, signal);
+  const mute = { ask: () => Promise.resolve(undefined), close: () => undefined };
+  const findings = await checkDirect(
+    { nodes, services: [], host },
+    { exec, files: filesOf(new Map()), clock: systemClock },
+    () => mute,
+    signal,
+  );
   return findings.map(({ found }) => found).join('\n');
 }
 
@@ -52,4 +58,18 @@ add element ${directTable.name} spoofed { 1:1 counter packets 7 bytes 500, 1:2 c
   expect(await find(balancer.execPort)).toContain('dropped 9 packets whose source no client has');
   await balancer.nft(`delete table ${directTable.name}`);
   expect(await find(balancer.execPort)).not.toContain('dropped');
+});
+
+test('the MTU of each node is measured', async () => {
+  const { balancer, client } = rig.lab;
+  const addresses = ['10.10.0.2', 'fd10::2'].map(addressOf);
+  const { bootId, podCidrs, excluded } = { bootId: undefined, podCidrs: [], excluded: undefined };
+  const node = { name: nodeName('n1'), addresses, allAddresses: addresses, bootId, podCidrs, excluded };
+  for (const { text } of addresses) await balancer.exec('ping', '-c', '1', '-W', '2', text); // resolves its MAC
+  expect(await find(balancer.execPort, [node])).not.toContain('MTU');
+  await client.exec('ip', 'link', 'set', 'eth0', 'mtu', '1400');
+  expect(await find(balancer.execPort, [node])).toMatch(
+    /the MTU of n1 is 1[34]\d\d to 14\d\d, not 1500 as that of the load-balancer host/,
+  );
+  await client.exec('ip', 'link', 'set', 'eth0', 'mtu', '1500');
 });

@@ -13,11 +13,10 @@ import { tryDirectTable } from '../../dataplane/direct/try-table.ts';
 import type { KubeProxy } from '../../health/kube-proxy-sync.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
-import { counted, type Finding, named, ok, warning } from './finding.ts';
+import { type Concern, counted, type Finding, named, ok, warning } from './finding.ts';
 import type { CheckedHost } from './host.ts';
+import { compareMtus, measureMtus } from './mtus.ts';
 import { findNextHops, type CheckedHop, nextHopTroubles } from './next-hops.ts';
-
-type Concern = { readonly found: string; readonly advice: string };
 
 /**
  * Whether the dataplane `direct` can work here, and with which nodes. What keeps it from that is a warning if a Service asks
@@ -33,11 +32,12 @@ export async function checkDirect(
     readonly services: readonly Service[];
     readonly host: CheckedHost;
   },
-  { exec, files }: Pick<Platform, 'exec' | 'files'>,
+  machine: Pick<Platform, 'exec' | 'files' | 'clock'>,
   makeKubeProxy: () => KubeProxy,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const { network } = host;
+  const { exec, files } = machine;
   const active = nodes.filter(({ excluded }) => excluded === undefined);
   const hops = await findNextHops(active, network, makeKubeProxy, signal);
   const gateways = network.addresses().primary.flatMap((address) => {
@@ -51,6 +51,7 @@ export async function checkDirect(
       [...hops, ...gateways].flatMap(({ link }) => link ?? []),
       files,
     )),
+    ...(await measureMtus(hops, network, machine, signal)),
     ...(await findGateway(hops, gateways, files)),
     ...(await findSpoofed(exec, signal)),
   ];
@@ -111,23 +112,6 @@ async function findSpoofed(exec: Exec, signal: AbortSignal): Promise<readonly Co
       found: `dropped ${counted(packets, 'packet', 'packets')} whose source no client has: an address of this host, of a Service, a node or a Pod`,
       advice:
         'find the machine that sends them (tcpdump -eni DEVICE on this host shows its MAC): it forges its source, or is a node on which kube-proxy does not serve the address',
-    },
-  ];
-}
-
-/** `direct` hands on packets as they are, and sends no ICMP error for one that is too large. */
-async function compareMtus(links: readonly string[], files: Files): Promise<readonly Concern[]> {
-  const mtus = new Map<string, string>();
-  for (const link of [...new Set(links)].sort()) {
-    const mtu = await files.read(`/sys/class/net/${link}/mtu`);
-    if (mtu !== undefined) mtus.set(link, mtu.trim());
-  }
-  if (new Set(mtus.values()).size <= 1) return [];
-  return [
-    {
-      found: `unequal MTUs: ${Array.from(mtus, ([link, mtu]) => `${link} ${mtu}`).join(', ')}`,
-      advice:
-        'packets that are larger than the smaller MTU are lost: set the same MTU on these interfaces; without the annotation furiwake.dev/dataplane, run uses no node behind the smaller one',
     },
   ];
 }

@@ -4,6 +4,9 @@ export type Mark = 'ok' | 'warning' | 'problem';
 /** One result of a check. `advice`: what to do, if anything. `what`: its subject, if that is not the name of the check. */
 export type Finding = { readonly mark: Mark; readonly found: string; readonly advice?: string; readonly what?: string };
 
+/** Something that is not as it should be, which may not matter here, and what to do. */
+export type Concern = { readonly found: string; readonly advice: string };
+
 /** The parts of the report, in their order. */
 export const groups = [
   'This host',

@@ -16,6 +16,7 @@ export type CheckedHopState = (typeof states)[number];
 export type CheckedHop = {
   readonly node: NodeName;
   readonly family: Family;
+  readonly address: Ip;
   readonly link: string | undefined;
   readonly state: CheckedHopState;
 };
@@ -56,7 +57,7 @@ export async function findNextHops(
       const { family } = address;
       const obstacle = obstacles.get(name)?.[family];
       const state = hopObstacles.find((each) => each === obstacle) ?? syncState(answering.get(name), family);
-      return { node: name, family, link: linkOf(address), state };
+      return { node: name, family, address, link: linkOf(address), state };
     }),
   );
 }

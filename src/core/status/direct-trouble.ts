@@ -78,7 +78,11 @@ export function directTrouble({
       .flatMap((obstacle) => {
         const those = found.get(obstacle)?.map(({ name }) => name) ?? [];
         if (those.length === 0) return [];
-        return [obstacle === 'unequalMtu' ? mtuWords(those.flatMap(mtuOf)) : wordsFor(obstacle, those)];
+        return [
+          obstacle === 'unequalMtu'
+            ? `${mtuWords(those.flatMap(mtuOf))}: direct would lose large packets, so set the same MTU`
+            : wordsFor(obstacle, those),
+        ];
       })
       .join('; ');
   };
@@ -110,12 +114,12 @@ function wordsFor(obstacle: Exclude<Obstacle, 'unequalMtu'>, nodes: readonly Nod
   }
 }
 
-/** `the MTU of n1, n2 is 1400, not 1500 …`: the nodes by MTU. */
-function mtuWords(mtus: readonly (readonly [NodeName, UnequalMtu])[]): string {
+/** `the MTU of n1, n2 is 1400, not 1500 as that of the load-balancer host`: the nodes by MTU. */
+export function mtuWords(mtus: readonly (readonly [NodeName, UnequalMtu])[]): string {
   const groups = Map.groupBy(mtus, ([, { least, most, lan }]) => {
     const range = most === undefined ? `${least} or more` : most === least ? String(least) : `${least} to ${most}`;
     return `${range}, not ${lan}`;
   });
   const all = Array.from(groups, ([text, those]) => `the MTU of ${nodeNames(those.map(([name]) => name))} is ${text}`);
-  return `${all.join(', ')} as that of the load-balancer host: direct would lose large packets, so set the same MTU`;
+  return `${all.join(', ')} as that of the load-balancer host`;
 }

@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { addressOf } from '../../../test/make/table.ts';
 import { arrivals, countArrivals } from '../../../test/netns/direct-lab.ts';
 import { direct, lab, nextPort, vips } from '../../../test/netns/direct-rig.ts';
-import { macOf, sendFrames, tagged, withOptions } from '../../../test/netns/frames.ts';
+import { sendFrames, tagged, withOptions } from '../../../test/netns/frames.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { tcpFrame, udpFrame } from './probe-frames.ts';
 
@@ -43,8 +43,8 @@ test.each([
 ] as const)(
   'a packet of %s behind an extension header %d of IPv6 reaches the node of its flow',
   async (protocol, header) => {
-    const from = { mac: await macOf(lab.client, 'eth0'), address: addressOf('2001:db8:1::2') };
-    const to = { mac: await macOf(lab.router, 'wan'), address: addressOf(vip6), port: 53 };
+    const from = { mac: (await lab.client.device('eth0')).mac, address: addressOf('2001:db8:1::2') };
+    const to = { mac: (await lab.router.device('wan')).mac, address: addressOf(vip6), port: 53 };
     const reached = new Set<string>();
     for (let flow = 0; flow < 8; flow++) {
       const end = { ...from, port: nextPort() };
@@ -59,8 +59,8 @@ test.each([
 );
 
 test('a frame of another VLAN is left to the device of that VLAN; one with a priority only is served', async () => {
-  const from = { mac: await macOf(lab.router, 'lan'), address: addressOf('198.51.100.2'), port: nextPort() };
-  const to = { mac: await macOf(lab.balancer, 'eth0'), address: addressOf(lanVip), port: 53 };
+  const from = { mac: (await lab.router.device('lan')).mac, address: addressOf('198.51.100.2'), port: nextPort() };
+  const to = { mac: (await lab.balancer.device('eth0')).mac, address: addressOf(lanVip), port: 53 };
   const frame = udpFrame(from, to, 64);
   const send = (...frames: readonly string[]): Promise<void> => sendFrames(lab.router, 'lan', frames);
   const taken = async (): Promise<number> => {

@@ -73,9 +73,7 @@ async function moveAddresses(from: string, to: string, lan: '2' | '3'): Promise<
 }
 
 async function linkNamed(name: string): Promise<Link> {
-  const read = async (file: string): Promise<string> =>
-    (await lab.balancer.exec('cat', `/sys/class/net/${name}/${file}`)).trim();
-  return { name, index: Number(await read('ifindex')), mac: await read('address'), mtu: Number(await read('mtu')) };
+  return { name, ...(await lab.balancer.device(name)) };
 }
 
 /** `direct` with these devices for both LANs, in force. */

@@ -48,10 +48,11 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
     const lab = await openLab(labName, new AbortController().signal);
     const cluster = await makeCluster(lab);
     const lb1 = lab.host('lb1');
-    for (const host of [lb1, lab.host('lb2')]) {
+    const boot = async (host: Host): Promise<void> => {
       await host.reboot();
       await host.exec(['rm', '-rf', stateDir]);
-    }
+    };
+    await Promise.all([boot(lb1), boot(lab.host('lb2'))]);
     await cluster.remove(lease).catch(() => undefined); // held by a Service of a failed test
     pristine = await readHostState(lb1);
     stage = {
