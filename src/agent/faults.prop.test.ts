@@ -9,7 +9,7 @@ import { serviceKey } from '../core/model/names.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
 /*
- * A host whose parts fail, hang and recover in any order, while Services come, change, go, and hand their ports over, and the
+ * A host whose parts fail, hang and recover in any order, while Services are created, changed and deleted, ports change hands, and the
  * process restarts: no connection of one Service ever leads to another, no address is announced that may not be, what is said
  * to be served is, nothing runs without a pause, and all is as wanted after the last fault has ended.
  */
@@ -51,7 +51,7 @@ const action = fc.oneof(
 );
 
 type Wish = typeof wish extends fc.Arbitrary<infer W> ? W : never;
-type Action = typeof action extends fc.Arbitrary<infer A> ? A : never;
+type FaultAction = typeof action extends fc.Arbitrary<infer A> ? A : never;
 
 const schedule = fc.array(fc.record({ action, ms: fc.constantFrom(0, 1, 300, 1_100, 2_500, 8_000, 25_000) }), {
   minLength: 5,
@@ -72,7 +72,7 @@ function listenerOf({ index, owner, range, targetPort, isDirect }: Wish): Listen
   return listener(address, 91, `s${owner}`, isDirect ? { ...more, dataplane: 'direct', standIn: 'haproxy' } : more);
 }
 
-async function perform(host: FaultyHost, act: Action): Promise<void> {
+async function perform(host: FaultyHost, act: FaultAction): Promise<void> {
   if (act.do === 'publish') host.publish(act.wishes.map(listenerOf));
   else if (act.do === 'fault') host.fault(act.step, act.kind);
   else if (act.do === 'clear') host.clear(act.step);
@@ -83,7 +83,7 @@ async function perform(host: FaultyHost, act: Action): Promise<void> {
 }
 
 test(
-  'faults that come and go in any order lead no connection astray, and leave nothing behind',
+  'faults that begin and end in any order lead no connection to another Service, and leave nothing behind',
   { timeout: 120_000 },
   async () => {
     await fc.assert(

@@ -34,6 +34,8 @@ export const faultySteps: readonly StepName[] = [
   ...(['placement.add', 'placement.remove', 'placement.audit', 'host.endConnections'] as const),
 ];
 
+const slowMs = 3_000;
+
 /** How long a host that is withdrawn may keep its addresses. */
 const withdrawalMs = 20_000;
 
@@ -48,16 +50,21 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
   /** Since when the host has been withdrawn while its addresses could be removed. */
   let withdrawnAt = 0;
   const ends = new Map<StepName, () => void>();
+  const slow = new Set<StepName>();
+  const { hanging } = ports;
+  const hangOf = hanging.get.bind(hanging);
+  hanging.get = (step) => (slow.has(step) ? clock.sleep(slowMs, new AbortController().signal) : hangOf(step));
 
   const clear = (step: StepName): void => {
     ports.failing.delete(step);
     ports.hanging.delete(step);
+    slow.delete(step);
     ends.get(step)?.();
     ends.delete(step);
     if (step.startsWith('placement')) withdrawnAt = clock.monotonic();
   };
   const isPlacementFaulty = (): boolean =>
-    [...ports.failing.keys(), ...ports.hanging.keys()].some((step) => step.startsWith('placement'));
+    [...ports.failing.keys(), ...hanging.keys(), ...slow].some((step) => step.startsWith('placement'));
 
   return {
     get rig() {
@@ -81,7 +88,7 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
         const { promise, resolve } = Promise.withResolvers<void>();
         ports.hanging.set(step, promise);
         ends.set(step, resolve);
-      } else ports.hanging.set(step, slowly(clock, 3_000));
+      } else slow.add(step);
     },
     clear,
     refuse: (tool, port) => {
@@ -151,15 +158,6 @@ function serialised(ports: FakeHostPorts): FakeHostPorts {
     }
   }
   return ports;
-}
-
-/** A promise that takes `ms` anew for each caller. */
-function slowly(clock: VirtualClock, ms: number): Promise<void> {
-  const pending = Promise.resolve();
-  // oxlint-disable-next-line unicorn/no-thenable -- awaited by each step
-  return Object.assign(pending, {
-    then: (done: () => void) => clock.sleep(ms, new AbortController().signal).then(done),
-  });
 }
 
 /** nftables steers to HAProxy what that serves for another Service, or not at all. */
