@@ -74,7 +74,7 @@ describe('a change', () => {
     const other = listener('192.0.2.51', 80, 'other');
     await publish(rig, other);
     expect(holderOf(rig, other)).toBe('default/a');
-    expect(answer(rig, other)).toBe('the listener of the Service that had this port is not removed yet');
+    expect(answer(rig, other)).toBe('the listener of the Service that had this port is not removed yet: ss failed');
     rig.ports.failing.clear();
     await rig.clock.advance(1_000);
     expect([holderOf(rig, other), answer(rig, other)]).toEqual(['default/other', 'ready']);

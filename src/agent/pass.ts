@@ -15,13 +15,15 @@ import {
 import { withListeners } from './listener-changes.ts';
 import { makeOutcomes } from './outcomes.ts';
 import { isProxied } from './proxied.ts';
-import type { PassStages } from './stages.ts';
+import { type PassStages, slowWords } from './stages.ts';
 import { attract, type Pass, type PassPorts, prepareProxy, programOthers, type Step, steeringTarget } from './steps.ts';
 
 export type PassResult = {
   readonly state: HostState;
   /** Listeners of the target that a tool has refused or put off in this pass, each with its words. */
   readonly refused: ReadonlyMap<ListenerKey, string>;
+  /** Why listeners that are gone may not be removed yet: of the first stage that is not done, or of a refusal. */
+  readonly obstacle: string | undefined;
 };
 
 type PassOptions = {
@@ -66,15 +68,16 @@ export async function makePass(
     stuck.map((key) => [key, inForceOf(stateOf(removal.state, key))]),
   );
   const postponed = new Set([...options.postponed, ...stuck]);
-  const { state, refused } = await makeOnePass(ports, removal.state, reduced, { ...options, postponed });
+  const { state, refused, obstacle } = await makeOnePass(ports, removal.state, reduced, { ...options, postponed });
   const open = new Map(state.open);
-  const words = 'the listener of the Service that had this port is not removed yet';
+  const cause = removal.obstacle === undefined ? '' : `: ${removal.obstacle}`;
+  const words = `the listener of the Service that had this port is not removed yet${cause}`;
   for (const key of stuck) {
     const left = stateOf(state, key);
     const wanted = target.listeners.get(key);
     if (left !== undefined) open.set(key, { ...left, wanted, gap: { is: 'blocked', words } });
   }
-  return { state: { ...state, open }, refused };
+  return { state: { ...state, open }, refused, obstacle };
 }
 
 async function makeOnePass(
@@ -92,11 +95,13 @@ async function makeOnePass(
   const outcomes = makeOutcomes(target, before);
   /** Something was attempted and is not done, or only in part. */
   let isUncertain = false;
+  let obstacle: string | undefined;
   /** Whether the stage is done. If not, `concerned` are blocked. */
   const step: Step = async (stage, work, concerned = () => []) => {
     const shortfall = await stages.attempt(stage, work, signal);
     if (shortfall === undefined) return true;
     isUncertain ||= shortfall.wasTried;
+    obstacle ??= shortfall.words ?? slowWords(stage);
     outcomes.block(concerned(shortfall), shortfall.words);
     return false;
   };
@@ -129,7 +134,7 @@ async function makeOnePass(
       const held = attempted?.has(key) === true ? state.held : before.open.get(key)?.held;
       return [key, { ...state, held, gap: outcomes.after(key, isUncertain, held)?.gap }];
     });
-    return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused() };
+    return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle };
   }
   const isProgrammed = (await programOthers(pass)) && isSteered;
   /** What the kernel has, be the addresses there or not. */
@@ -175,7 +180,7 @@ async function makeOnePass(
     .filter((key) => hadProxied.has(key) && !isProxied(upserted, key) && ports.proxied.mayHave(key))
     .map((key) => [key, hadProxied.get(key)] as const);
   const proxied = isPruned ? needed : withListeners(upserted, unpruned);
-  return { state: { settled, open, programmed: { table, proxied, addresses } }, refused };
+  return { state: { settled, open, programmed: { table, proxied, addresses } }, refused, obstacle };
 }
 
 /** The listeners that are not in force as wanted, or not removed yet (`remaining`). */

@@ -4,7 +4,7 @@ import { isSameTable, type Listener, type Listeners, type TrafficTable, usesHapr
 import type { Clock } from '../ports/clock.ts';
 import { usualCallMs } from '../ports/call-times.ts';
 import type { Refusals } from '../ports/host.ts';
-import type { Proxy, Unprepared } from '../ports/proxy.ts';
+import { type Proxy, ProxyAbsentError, type Unprepared } from '../ports/proxy.ts';
 import { isFormerOf, withFormerProfile } from './former-settings.ts';
 import { withListeners } from './listener-changes.ts';
 
@@ -84,7 +84,10 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
     const { listeners } = table;
     served = without(served, (key) => listeners.get(key)?.revision !== served.get(key)?.revision, listeners);
     possible = possible && joined({ ...table, listeners: possible }, listeners).listeners;
-    const unprepared = await timed(() => proxy.upsert(table, signal));
+    const unprepared = await timed(() => proxy.upsert(table, signal)).catch((error: unknown) => {
+      if (error instanceof ProxyAbsentError) possible = listeners; // what a start gives it
+      throw error;
+    });
     const keys = [...unprepared.refused.keys(), ...unprepared.waiting.keys()];
     served = listeners.with(keys.map((key) => [key, undefined]));
     return unprepared;

@@ -1,7 +1,11 @@
 import path from 'node:path';
 import * as z from 'zod';
+import { makeBackoff } from '../async/backoff.ts';
+import { makeTrouble } from '../async/trouble.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
+import type { Log } from '../ports/log.ts';
 import { StartError } from './errors.ts';
 import { assertPrivate, removeEmptyFolders } from './folders.ts';
 import { earlierStatePaths, statePaths } from './platform.ts';
@@ -14,6 +18,9 @@ const markerName = 'furiwake-state';
 const version = 1;
 const markerText = `${JSON.stringify({ file: markerName, version })}\n`;
 const markerSchema = z.object({ file: z.literal(markerName), version: z.int() });
+
+/** How often a running furiwake looks for its marker. */
+const lookMs = 1_000;
 
 type Disk = { readonly files: Files; readonly exec: Exec };
 
@@ -40,6 +47,47 @@ export async function openStateDir({ files, exec }: Disk, stateDir: string): Pro
       await removeEmptyFolders(exec, made);
     },
   };
+}
+
+/**
+ * Until `signal` aborts: marks the state directory again when it, or its marker, is lost, and calls `restore`. Nothing else creates
+ * it, so that the next start finds the marker in any folder that furiwake has written to.
+ */
+export async function keepStateDir(
+  { stateDir, restore }: { readonly stateDir: string; readonly restore: () => Promise<void> },
+  { files, clock, log }: { readonly files: Files; readonly clock: Clock; readonly log: Log },
+  signal: AbortSignal,
+): Promise<void> {
+  const marker = `${stateDir}/${markerName}`;
+  const trouble = makeTrouble({
+    what: 'writing the lost state directory again',
+    log,
+    monotonic: () => clock.monotonic(),
+    level: 'error',
+  });
+  const backoff = makeBackoff({ firstMs: lookMs, mostMs: 60_000 });
+  let waitMs = lookMs;
+  let isLost = false;
+  for (;;) {
+    await clock.sleep(waitMs, signal);
+    try {
+      if (!isLost && (await files.exists(marker))) continue;
+      if (!isLost)
+        log.error({}, `the state directory ${stateDir} was lost; furiwake writes it again, and traffic continues`);
+      isLost = true;
+      await files.makeFolder(stateDir);
+      await files.write(marker, markerText);
+      await restore();
+      isLost = false;
+      trouble.over();
+      backoff.reset();
+      waitMs = lookMs;
+    } catch (error) {
+      signal.throwIfAborted();
+      trouble.failed(error);
+      waitMs = backoff.next();
+    }
+  }
 }
 
 /**

@@ -22,6 +22,7 @@ import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
+import type { Files } from '../ports/files.ts';
 import { makeIdentityFile } from '../state/identity.ts';
 import { makeFileLedger } from '../state/ledger.ts';
 import type { HostParts } from './host-parts.ts';
@@ -52,6 +53,8 @@ export type ClusterPartsDeps = Pick<CommandDeps, 'machine' | 'log' | 'metrics'> 
   readonly apiServer: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
   readonly hostParts: Pick<HostParts, 'agent' | 'network' | 'host'>;
   readonly candidates: Candidates;
+  /** For the identity. The tenure is not kept: without the ledger it must be unknown. */
+  readonly kept: Files;
   readonly drains: Drains<NodeName>;
   readonly serviceDrains: Drains<ServiceKey>;
   /** Set when `troubles` or the plan may have changed. */
@@ -66,6 +69,7 @@ export async function makeClusterParts({
   apiServer,
   hostParts: { agent, network, host },
   candidates,
+  kept,
   drains,
   serviceDrains,
   changed,
@@ -77,7 +81,7 @@ export async function makeClusterParts({
   const paths = statePaths(stateDir);
   const earlierPaths = earlierStatePaths(stateDir);
   const site = siteOf(options);
-  const identityFile = makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log });
+  const identityFile = makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files: kept, log });
   /** The same after a restart, so that this host takes its own Lease again at once. */
   const identity = (await identityFile.read()) ?? (await newIdentity(machine));
   const tenures = await loadTenureRecord({

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { makeMachine, makeOptions } from '../../test/make/machine.ts';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
@@ -109,6 +109,26 @@ test.each([
   expect(await hasAddress()).toBe(candidates.length === 0);
   server.faults.isDown = false;
   await expect.poll(hasAddress, patience).toBe(true);
+});
+
+test('a state directory that is lost is written again: status answers, drains are kept, and the next start accepts it', async () => {
+  const stateDir = `${lab.folder}/state`;
+  const drained = 'no node takes connections: every node is drained: n1';
+  const isThere = async (name: string): Promise<boolean> => await systemFiles.exists(`${stateDir}/${name}`);
+  {
+    await using first = await startFuriwake();
+    await expect.poll(hasAddress, patience).toBe(true);
+    await expect.poll(() => isThere('identity.jsonl'), patience).toBe(true);
+    await askAdmin(`${stateDir}/admin.sock`, 'POST', '/drain', 'n1', AbortSignal.timeout(5_000));
+    expect(await isThere('drains.jsonl')).toBe(true);
+    await rm(stateDir, { recursive: true });
+    await expect.poll(async () => (await first.status())?.notReady, patience).toEqual([drained]);
+    for (const name of ['identity.jsonl', 'drains.jsonl', 'furiwake-state']) expect(await isThere(name)).toBe(true);
+    expect(first.log.lines.filter(({ message }) => message.includes(`${stateDir} was lost`))).toHaveLength(1);
+  }
+  await using second = await startFuriwake();
+  await expect.poll(async () => (await second.status())?.notReady, patience).toEqual([drained]);
+  expect(await hasAddress()).toBe(true);
 });
 
 test('a host that sees a candidate in its Lease records that it is not alone, and gives its addresses a lifetime', async () => {

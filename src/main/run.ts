@@ -14,9 +14,10 @@ import { lockHost } from '../daemon/host-lock.ts';
 import { assertHost } from '../daemon/host-tools.ts';
 import { makeHostView } from '../daemon/host-view.ts';
 import { mayServeWithoutLease } from '../daemon/leadership.ts';
-import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
+import { keepStateDir, openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig, logWarnings } from '../kube/config.ts';
+import { makeKeptFiles } from '../state/kept-files.ts';
 import { makeClusterParts } from './cluster-parts.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
@@ -45,9 +46,15 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   logWarnings(config, log);
   const paths = statePaths(stateDir);
   await using _stateDir = await openStateDir(machine, stateDir);
-  const candidates = await loadCandidates({ path: paths.candidates, files, clock, log });
-  const drains = await loadDrains<NodeName>({ kind: 'node', path: paths.drains, files, log });
-  const serviceDrains = await loadDrains<ServiceKey>({ kind: 'service', path: paths.drainedServices, files, log });
+  const kept = makeKeptFiles(files);
+  const candidates = await loadCandidates({ path: paths.candidates, files: kept, clock, log });
+  const drains = await loadDrains<NodeName>({ kind: 'node', path: paths.drains, files: kept, log });
+  const serviceDrains = await loadDrains<ServiceKey>({
+    kind: 'service',
+    path: paths.drainedServices,
+    files: kept,
+    log,
+  });
 
   const lifetime = new AbortController();
   const alive = AbortSignal.any([signal, lifetime.signal]);
@@ -75,6 +82,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     apiServer,
     hostParts,
     candidates,
+    kept,
     drains,
     serviceDrains,
     changed,
@@ -91,12 +99,16 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     clock,
   });
   const { nodeStates } = view;
-  await using _admin = await serveAdmin(
-    paths.adminSocket,
-    adminRoutes({ drains, serviceDrains, nodes: nodeStates, log, view }),
-    files,
-    signal,
-  ).catch((error: unknown) => refuseStateDir(stateDir, error));
+  const routes = adminRoutes({ drains, serviceDrains, nodes: nodeStates, log, view });
+  const openAdmin = (): Promise<AsyncDisposable> => serveAdmin(paths.adminSocket, routes, files, signal);
+  let admin = await openAdmin().catch((error: unknown) => refuseStateDir(stateDir, error));
+  await using _admin = { [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose]() };
+  const restoreState = async (): Promise<void> => {
+    await kept.restore();
+    if (await files.exists(paths.adminSocket)) return;
+    await admin[Symbol.asyncDispose]();
+    admin = await openAdmin();
+  };
   const hostMetrics = makeHostMetrics(metrics, deps.version);
   let refreshedMs = -Infinity;
   let refreshing = Promise.resolve();
@@ -121,7 +133,14 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     });
     const needs = new Map([...network.addresses().needs, ...(await apiServer(signal))]);
     await agent.restore((address) => needs.get(address.text));
-    await superviseAll([(inner) => agent.run(inner), (inner) => cluster.run({ notReady, nodeStates }, inner)], signal);
+    await superviseAll(
+      [
+        (inner) => agent.run(inner),
+        (inner) => cluster.run({ notReady, nodeStates }, inner),
+        (inner) => keepStateDir({ stateDir, restore: restoreState }, { files, clock, log }, inner),
+      ],
+      signal,
+    );
   } finally {
     lifetime.abort();
     if (options.stopsTrafficOnExit) {

@@ -77,6 +77,15 @@ export type Unprepared = {
 };
 
 /**
+ * HAProxy does not run and cannot be started now. It serves nothing and has no connections; once it can be started, it gets the
+ * last table that it was asked for.
+ */
+export class ProxyAbsentError extends Error {
+  override readonly name = 'ProxyAbsentError';
+  readonly code = 'PROXY_ABSENT';
+}
+
+/**
  * The user-space load balancer (HAProxy): a fixed program and a table.
  *
  * A change has two steps with the steering between them: `upsert` adds every listener and server of the table, then the
@@ -89,11 +98,14 @@ export type Proxy = {
   /**
    * Prepares all of `table`. The first call takes over the process that has the port, if it belongs to furiwake, or
    * starts one. Resolves with the listeners that it has not prepared; a node that HAProxy refuses is skipped
-   * and logged. Throws if HAProxy cannot be started or does not answer; a living process then still serves the former
-   * listeners. Waits for a failing process no longer than one attempt: the caller paces retries.
+   * and logged. Throws {@link ProxyAbsentError} if HAProxy does not run and cannot be started, and another error
+   * if it does not answer: it may then still serve the former listeners. Waits for a failing process no longer than one attempt: the caller paces retries.
    */
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Unprepared>;
-  /** Removes all that `table` does not have. What is missing, because the process has died since `upsert`, is added again. */
+  /**
+   * Removes all that `table` does not have. What is missing, because the process has died since `upsert`, is added again. Resolves
+   * as well if HAProxy does not run and cannot be started: it serves nothing.
+   */
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Compares the state of the process with `table` and repairs it; returns the number of repairs. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;

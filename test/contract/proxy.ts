@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { noLimits, plainProfile, plainServer } from '../../src/core/traffic/options.ts';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
 import { usualCallMs } from '../../src/ports/call-times.ts';
-import type { Proxy } from '../../src/ports/proxy.ts';
+import { type Proxy, ProxyAbsentError } from '../../src/ports/proxy.ts';
 import { directListener, listener } from '../make/table.ts';
 import { allPrepared } from '../make/unprepared.ts';
 import { fastestMs, timedScenes } from './in-time.ts';
@@ -159,12 +159,13 @@ export function proxyContract(name: string, makeGiven: () => Promise<ProxyScene>
       expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([false, true, true]);
     });
 
-    test('if no process can be started an upsert throws, and succeeds when one can', async () => {
+    test('if no process can be started an upsert throws, a prune has nothing to remove, and both succeed when one can', async () => {
       await using scene = await makeScene();
       const { proxy } = scene;
       const [a] = listeners(scene);
       await scene.preventStarts(true);
-      await expect(proxy.upsert(scene.table([a]), signal)).rejects.toThrow(/^.+$/);
+      await expect(proxy.upsert(scene.table([a]), signal)).rejects.toThrow(ProxyAbsentError);
+      await proxy.prune(scene.table([]), signal);
       await scene.preventStarts(false);
       await expect
         .poll(() => proxy.upsert(scene.table([a]), signal).catch(() => 'later'), { timeout: 15_000 })

@@ -63,6 +63,7 @@ type Process = {
 export function makeHaproxyMachine(folder: string): HaproxyMachine {
   const texts = new Map<string, string>();
   const disk = filesOf(texts);
+  void disk.makeFolder(folder.slice(0, folder.lastIndexOf('/'))); // the state directory
   const faults: HaproxyMachine['faults'] = {
     start: undefined,
     config: () => undefined,

@@ -67,7 +67,7 @@ export type FakeHostPorts = Pick<
   /** The calls, in order. */
   readonly steps: string[];
   /** Steps that throw, each with the message of the error; a function decides at each call. */
-  readonly failing: Map<StepName, string | (() => string | undefined)>;
+  readonly failing: Map<StepName, string | Error | (() => string | undefined)>;
   /** Listeners that HAProxy or nft refuse. */
   readonly refuses: {
     proxy: (listener: Listener) => string | undefined;
@@ -174,7 +174,7 @@ export function makeHostPorts(): FakeHostPorts {
     if (end !== undefined) await (signal === undefined ? end : unlessAborted(end, signal));
     const failure = failing.get(name);
     const words = typeof failure === 'function' ? failure() : failure;
-    if (words !== undefined) throw new Error(words);
+    if (words !== undefined) throw words instanceof Error ? words : new Error(words);
   };
   const refusalsOf = (
     listeners: TrafficTable['listeners'],
@@ -236,6 +236,7 @@ export function makeHostPorts(): FakeHostPorts {
       serverCounters: () => Promise.reject(new Error('not asked here')),
       trouble: () => {
         const failure = failing.get('proxy.upsert'); // a HAProxy that cannot start
+        if (failure instanceof Error) return failure.message;
         return typeof failure === 'string' ? failure : undefined;
       },
       outage: () => outage,

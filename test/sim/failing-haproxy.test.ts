@@ -164,3 +164,42 @@ test('while HAProxy cannot be started its Services say so and keep their address
   await clock.advance(60_000);
   expect(shown(scene, 'stays')).toMatch(/^192\.0\.2\.8: Serving/);
 });
+
+test.each([
+  ['it exits', { start: 'no memory' }, 'no memory'],
+  ['another program has its port', { portHolder: 'nginx' }, 'nginx'],
+] as const)(
+  'while HAProxy cannot be started (%s) a deleted Service is released, and its port goes to the next one',
+  async (_, fault, words) => {
+    await using scene = await start('profile');
+    const { clock, server, machine } = scene;
+    Object.assign(machine.faults, fault);
+    machine.die();
+    await clock.advance(15_000);
+    server.remove('Service', 'default/goes');
+    await clock.advance(60_000);
+    expect(shown(scene, 'goes')).toBeUndefined();
+    put(server, 'next', 81);
+    await clock.advance(60_000);
+    expect(shown(scene, 'next')).toMatch(new RegExp(`^no address: DataplaneError .*${words}`));
+
+    Object.assign(machine.faults, { start: undefined, portHolder: undefined });
+    await clock.advance(60_000);
+    expect(shown(scene, 'next')).toMatch(/^192\.0\.2\.8: Serving/);
+    expect(machine.held?.map.size).toBe(spares.profile + 2);
+  },
+);
+
+test('a HAProxy that is started again with an old map file does not serve what was deleted meanwhile', async () => {
+  await using scene = await start('profile');
+  const { clock, server, machine } = scene;
+  Object.assign(machine.faults, { start: 'no memory', isDiskFull: true });
+  machine.die();
+  await clock.advance(15_000);
+  server.remove('Service', 'default/goes');
+  await clock.advance(60_000);
+  expect(shown(scene, 'goes')).toBeUndefined();
+  machine.faults.start = undefined;
+  while (machine.held === undefined) await clock.advance(10);
+  expect(machine.held.map.size).toBe(spares.profile + 1);
+});

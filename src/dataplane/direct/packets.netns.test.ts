@@ -30,7 +30,8 @@ test('a packet that a node routes back by way of the router circles a few times 
 
 /** Counts the errors about the path MTU that reach each node, from now on. */
 async function countErrors(): Promise<() => Promise<readonly number[]>> {
-  for (const node of lab.nodes)
+  for (const node of lab.nodes) {
+    for (const family of ['-4', '-6']) await node.exec('ip', family, 'route', 'flush', 'cache'); // the MTU of another test's errors
     await node.nft(`table inet errors
 delete table inet errors
 table inet errors {
@@ -40,6 +41,7 @@ table inet errors {
     icmpv6 type packet-too-big counter
   }
 }`);
+  }
   return () =>
     Promise.all(
       lab.nodes.map(async (node) => {

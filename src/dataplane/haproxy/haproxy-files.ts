@@ -1,3 +1,4 @@
+import path from 'node:path';
 import type { Files } from '../../ports/files.ts';
 import { type ProgramId, parseDescription, pathsIn, type Settings } from './config.ts';
 import { type Desired, fullConfigOf } from './desired.ts';
@@ -20,6 +21,8 @@ export type HaproxyFiles = {
   save(wanted: WantedFiles): Promise<void>;
   /** The program of the configuration on the disk. */
   program(): ProgramId | undefined;
+  /** Whether both files are on the disk as they were written. What is not is written again by `putConfig` and `save`. */
+  areIntact(): Promise<boolean>;
   /**
    * Reads the files again, and forgets the refusals of HAProxy; returns the number of files that were changed
    * externally.
@@ -48,6 +51,10 @@ export function makeHaproxyFiles(deps: {
 
   const load = async (wanted: WantedFiles): Promise<{ readonly isMapAsWanted: boolean }> => {
     written = undefined;
+    config = undefined;
+    isLoaded = false;
+    // The state directory is not created here: it would lack its marker.
+    if (!(await files.exists(path.dirname(folder)))) throw new Error(`${path.dirname(folder)} does not exist`);
     await files.makeFolder(folder);
     await files.makeFolder(paths.emptyFolder);
     // A file that cannot be read counts as missing: both are written again.
@@ -106,6 +113,16 @@ export function makeHaproxyFiles(deps: {
       if (wanted.entries === saved) return;
       await writeMap(mapText(wanted.entries));
       saved = wanted.entries;
+    },
+    areIntact: async () => {
+      if (!isLoaded) return false;
+      const unreadable = (): undefined => undefined;
+      const [text, map] = [
+        await files.read(paths.config).catch(unreadable),
+        await files.read(paths.map).catch(unreadable),
+      ];
+      isLoaded = text !== undefined && text === config && (saved === undefined || map === mapText(saved));
+      return isLoaded;
     },
     program: () => parseDescription(/^ {4}description "(.*)"$/m.exec(config ?? '')?.[1] ?? ''),
     reread: async (wanted) => {

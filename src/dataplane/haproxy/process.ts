@@ -26,6 +26,8 @@ export type HaproxyProcess = {
   recover(id: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
   /** The worker has answered a command. */
   noteAnswer(): void;
+  /** Whether neither its master nor a worker is there. False if that cannot be found out. */
+  isAbsent(signal: AbortSignal): Promise<boolean>;
   /** How long it has served since its last start, as far as it has answered; `Infinity`: it was not started by this furiwake. */
   servedMs(): number;
   /**
@@ -240,6 +242,17 @@ export function makeHaproxyProcess(deps: {
       }
       await start(id, signal);
       return 'started';
+    },
+    isAbsent: async (signal) => {
+      try {
+        await info(signal);
+        return false;
+      } catch (error) {
+        if (!(error instanceof RuntimeError) || error.how !== 'absent') return false;
+      }
+      const owners = await portOwners.find(signal).catch(() => undefined);
+      if (owners === undefined || owners.some(({ haproxy }) => haproxy?.folder === folder)) return false;
+      return (await masterPid(signal)) === undefined;
     },
     stop: async (signal) => {
       isKnownAlive = false;

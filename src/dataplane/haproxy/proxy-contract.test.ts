@@ -4,6 +4,7 @@ import { makeHostPorts } from '../../../test/make/host-ports.ts';
 import { node, tableOf } from '../../../test/make/table.ts';
 import { isUsualProfile } from '../../core/traffic/options.ts';
 import type { Listener } from '../../core/traffic/table.ts';
+import { ProxyAbsentError } from '../../ports/proxy.ts';
 import { entryKey } from './entries.ts';
 
 const nodes = [node('n1', '10.20.0.11', 'fd20::11')];
@@ -28,7 +29,7 @@ proxyContract('the fake that the tests of the agent use', async () => {
       if (!isHanging) hang.resolve();
     },
     preventStarts: async (isPrevented) => {
-      if (isPrevented) ports.failing.set('proxy.upsert', 'HAProxy cannot be started');
+      if (isPrevented) ports.failing.set('proxy.upsert', new ProxyAbsentError('HAProxy cannot be started'));
       else ports.failing.delete('proxy.upsert');
     },
     preventReloads: async (isPrevented) => {

@@ -6,7 +6,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
-import type { Unprepared } from '../../ports/proxy.ts';
+import { ProxyAbsentError, type Unprepared } from '../../ports/proxy.ts';
 import { type RuntimeApi, unlessGone } from './client.ts';
 import { serverId, type Settings } from './config.ts';
 import { type Desired, nodesAmong, planDesired } from './desired.ts';
@@ -112,6 +112,16 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     else nodeTrouble.failed(new Error(words));
   };
 
+  const unlessAbsent = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(await process.isAbsent(signal))) throw error;
+      throw new ProxyAbsentError(error instanceof Error ? error.message : String(error), { cause: error });
+    }
+  };
+
   /**
    * Does `work` on the contents of the worker; once more if it exited meanwhile, or refused a change that it accepts
    * after its state was read again.
@@ -156,12 +166,15 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await worker.recover(signal);
-      if (outcome === 'started') await upsertTo(desired, signal);
+      if (outcome === 'started') {
+        await upsertTo(desired, signal);
+        await apply(desired, applyRemovals, signal); // the map on the disk may be an older one
+      }
       return outcome;
     },
     upsert: async (table, signal) => {
       const next = await settle(table, signal);
-      await upsertTo(next, signal);
+      await unlessAbsent(upsertTo(next, signal), signal);
       noteNodes(next);
       const [refusals, waiting] = [new Map([...next.refusals, ...refused.listeners()]), new Map<ListenerKey, string>()];
       for (const each of undeclared?.listeners ?? [])
@@ -169,7 +182,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       return { refused: refusals, waiting };
     },
     prune: async (table, signal) => {
-      await apply(await settle(table, signal), applyRemovals, signal);
+      const next = await settle(table, signal);
+      await unlessAbsent(apply(next, applyRemovals, signal), signal).catch((error: unknown) => {
+        if (!(error instanceof ProxyAbsentError)) throw error;
+      });
     },
     audit: async (table, signal) => {
       const files = desired === undefined ? 0 : await haproxyFiles.reread(desired);

@@ -81,8 +81,8 @@ test('a refused configuration blocks no change while a worker runs, and is the e
   const { machine, proxy } = makeMachineRig();
   machine.faults.config = () => 'unknown keyword';
   await expect(proxy.upsert(table, signal)).rejects.toMatchObject({
-    code: 'HAPROXY_CONFIG_REFUSED',
-    words: 'unknown keyword',
+    code: 'PROXY_ABSENT',
+    cause: { code: 'HAPROXY_CONFIG_REFUSED', words: 'unknown keyword' },
   });
   expect(machine.starts).toBe(0);
   machine.faults.config = () => undefined;

@@ -136,7 +136,8 @@ export function makeServingWorker(deps: {
   /** Before a start or a reload: the program of the file. If the new one cannot be written, the last one will do. */
   const prepareFiles = async (signal: AbortSignal): Promise<ProgramId> => {
     const isAgain = fileProblem !== undefined && clock.monotonic() >= fileDueMs;
-    if ((isDeferred || isAgain) && wanted !== undefined) await writeConfig(wanted, signal);
+    if (wanted !== undefined && (isDeferred || isAgain || !(await haproxyFiles.areIntact())))
+      await writeConfig(wanted, signal);
     const written = haproxyFiles.program();
     const isWanted = fileProblem === undefined || written === program;
     if (!isWanted && (written === undefined || written !== last?.program)) throw fileProblem;
