@@ -128,10 +128,7 @@ test('a refusal is reported while the listener is tried again', async () => {
   expect(answer(rig, a)).toBe('ready');
 });
 
-test.each([
-  ['removed', undefined, undefined],
-  ['left until its connections end', 'ss: no', 'default/a'],
-])('a refusal is reported while nothing can be steered yet; the listener is then %s', async (_, failure, holder) => {
+test('a refusal is reported while nothing can be steered yet; its Service holds nothing then', async () => {
   const rig = startAgent();
   rig.ports.refuses.proxy = ({ key }) => (key === a.key ? 'no' : undefined);
   rig.ports.failing.set('steering.apply', 'nft: no');
@@ -141,7 +138,6 @@ test.each([
     expect([answer(rig, a), answer(rig, b)]).toEqual(['no', 'nft: no']);
   }
   rig.ports.failing.clear();
-  if (failure !== undefined) rig.ports.failing.set('host.endConnections', failure);
   await rig.clock.advance(400);
-  expect([answer(rig, a), answer(rig, b), holderOf(rig, a)]).toEqual(['no', 'ready', holder]);
+  expect([answer(rig, a), answer(rig, b), holderOf(rig, a)]).toEqual(['no', 'ready', undefined]);
 });

@@ -175,8 +175,10 @@ export function makeAgent(deps: AgentDeps): Agent {
     publish: (table) => {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = withKnownBackends(table, desired);
-      // The next pass reports the new listeners; while stages fail, the failure is reported at once.
-      if (!passes.areDone()) reporter.update(PersistentMap.changedKeys(before, table.listeners));
+      // The next pass reports the new listeners; while stages fail, the failure is reported at once. The pass under way may change those
+      // that are wanted again.
+      if (!passes.areDone() || passes.state().underWay !== undefined)
+        reporter.update(PersistentMap.changedKeys(before, table.listeners));
       passes.wake();
       saveLatch.set();
     },

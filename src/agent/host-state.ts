@@ -16,6 +16,8 @@ export type HostState = {
   readonly programmed:
     | { readonly table: TrafficTable; readonly proxied: TrafficTable; readonly addresses: Addresses }
     | undefined;
+  /** The target of the pass under way. Until it ends, what it changes is certain neither as before nor as wanted. */
+  readonly underWay?: Listeners;
 };
 
 /** A listener on a host: the wanted policy, the one in force, and why they differ. */
@@ -74,6 +76,12 @@ export function inForceOf(state: ListenerState | undefined): Listener | undefine
 /** Whether it is certain that `held` is in force, be it without its stand-in. */
 export function isCertain({ held, inForce, lacksProxy }: ListenerState): boolean {
   return inForce === 'yes' && (!lacksProxy || held?.dataplane === 'direct');
+}
+
+/** Whether the pass under way changes or removes the listener. */
+export function isUnderWay({ underWay }: HostState, state: ListenerState | undefined): boolean {
+  if (underWay === undefined || state?.held === undefined) return false;
+  return underWay.get(state.held.key)?.revision !== state.held.revision;
 }
 
 /** Those of `target` that are not in force as there. */

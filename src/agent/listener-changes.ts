@@ -1,6 +1,14 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import { type Listener, makeListener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
-import { type HostState, inForceOf, isCertain, type ListenerState, listenersGone } from './host-state.ts';
+import {
+  type HostState,
+  inForceOf,
+  isCertain,
+  type ListenerState,
+  listenersGone,
+  listenersHandedOver,
+  stateOf,
+} from './host-state.ts';
 
 /** The table with some listeners replaced, or removed. */
 export function withListeners(
@@ -11,11 +19,18 @@ export function withListeners(
   return listeners === table.listeners ? table : { ...table, listeners };
 }
 
-/** `desired` with the listeners that are not removed yet: the next process must know whose connections to end. */
+/**
+ * `desired` with the listeners that are not removed yet, also in place of those of another Service that follow them: the next
+ * process must know whose connections to end.
+ */
 export function tableToSave(desired: TrafficTable, host: HostState): TrafficTable {
+  const left = [
+    ...listenersGone(host, desired.listeners),
+    ...listenersHandedOver(host, desired.listeners).flatMap((key) => stateOf(host, key)?.held ?? []),
+  ];
   return withListeners(
     desired,
-    listenersGone(host, desired.listeners).map((listener) => [listener.key, listener]),
+    left.map((listener) => [listener.key, listener]),
   );
 }
 

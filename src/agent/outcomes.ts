@@ -16,18 +16,21 @@ export type Outcomes = {
   standAlone(listener: Listener): void;
   /** These wait for HAProxy. */
   lackProxy(listeners: readonly Listener[]): void;
-  /** What an earlier process programmed for the same Services counts as in force. */
-  inherit(): void;
+  /** What an earlier process programmed for the same Services counts as in force: all of it, or these listeners. */
+  inherit(keys?: Iterable<ListenerKey>): void;
   /** Whether the listener stays as it is in force. */
   readonly isStuck: (listener: Listener) => boolean;
   /** Before this pass. */
   stateOf(key: ListenerKey): ListenerState | undefined;
-  /** The listeners in force before this pass. */
+  /** The listeners that were certainly in force before this pass, with their addresses. */
   inForce(): Listeners;
   /** The target with every refused or blocked listener as it is in force, or without it. */
   table(): TrafficTable;
-  /** The state of a listener of the target after this pass; `undefined`: it is in force as there. */
-  after(key: ListenerKey, isUncertain: boolean): ListenerState | undefined;
+  /**
+   * The state of a listener of the target after this pass; `undefined`: it is in force as there. `programmed` is what the kernel has, or
+   * may have.
+   */
+  after(key: ListenerKey, isUncertain: boolean, programmed: Listener | undefined): ListenerState | undefined;
 };
 
 type OpenOutcome = {
@@ -77,23 +80,25 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
         if (inForceOf(state) !== undefined && dataplane === 'haproxy') known.set(key, { ...state!, lacksProxy: true });
       }
     },
-    inherit: () => {
-      for (const [key, state] of before.open) {
-        const wanted = target.listeners.get(key);
-        if (wanted !== undefined && state.held !== undefined && isOfOneService(wanted, state.held))
+    inherit: (keys = before.open.keys()) => {
+      for (const key of keys) {
+        const [state, wanted] = [before.open.get(key), target.listeners.get(key)];
+        if (wanted !== undefined && state?.held !== undefined && isOfOneService(wanted, state.held))
           known.set(key, { ...state, inForce: 'perhaps' });
       }
     },
     isStuck,
     stateOf: was,
     inForce: () =>
-      before.settled.with(Array.from([...before.open.keys()], (key) => [key, inForceOf(was(key))] as const)),
+      before.settled.with(
+        Array.from([...before.open.keys()], (key) => [key, was(key)?.inForce === 'yes' ? was(key)?.held : undefined]),
+      ),
     table: () =>
       withListeners(
         target,
         Array.from(outcomes, ([key, { instead }]) => [key, instead?.held ?? kept(key)] as const),
       ),
-    after: (key, isUncertain) => {
+    after: (key, isUncertain, programmed) => {
       const outcome = outcomes.get(key);
       if (outcome === undefined) return undefined;
       const { instead } = outcome;
@@ -102,7 +107,9 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
       if (instead !== undefined) return { wanted, ...instead, inForce: 'yes', gap };
       const [held, state] = [kept(key), was(key)];
       if (held === undefined || state === undefined)
-        return { wanted, held: undefined, inForce: 'no', lacksProxy: false, gap };
+        return programmed === undefined
+          ? { wanted, held: undefined, inForce: 'no', lacksProxy: false, gap }
+          : { wanted, held: programmed, inForce: 'perhaps', lacksProxy: false, gap };
       return { ...state, wanted, held, inForce: isUncertain ? 'perhaps' : state.inForce, gap };
     },
   };

@@ -14,6 +14,7 @@ import {
 } from './host-state.ts';
 import { withListeners } from './listener-changes.ts';
 import { makeOutcomes } from './outcomes.ts';
+import { isProxied } from './proxied.ts';
 import { type PassStages, slowWords } from './stages.ts';
 import { attract, type Pass, type PassPorts, prepareProxy, programOthers, type Step, steeringTarget } from './steps.ts';
 
@@ -89,7 +90,7 @@ async function makeOnePass(
   const changed = listenersToChange(before, target.listeners).filter(({ key }) => !postponed.has(key));
   const gone = listenersGone(before, target.listeners);
   const begun = withNew(before, changed);
-  onBegin(begun);
+  onBegin({ ...begun, underWay: target.listeners });
 
   const outcomes = makeOutcomes(target, before);
   /** Something was attempted and is not done, or only in part. */
@@ -108,30 +109,51 @@ async function makeOnePass(
   const wanted = ports.addressesOf(addressedBy);
 
   const { isUpserted, mustWait, upserted } = await prepareProxy(pass);
+  /** What nftables has accepted, or may have. */
+  let attempted: Listeners | undefined;
   const isSteered =
     !mustWait &&
     (await step(
       'steering',
-      async () => outcomes.refuse(await ports.steering.apply(steeringTarget(pass, wanted), signal)),
+      async () => {
+        const asked = steeringTarget(pass, wanted);
+        attempted = asked.listeners;
+        const refusals = await ports.steering.apply(asked, signal);
+        outcomes.refuse(refusals);
+        attempted = asked.listeners.with(Array.from(refusals.keys(), (key) => [key, undefined]));
+        if (before.programmed === undefined) outcomes.inherit(refusals.keys());
+      },
       () => [...changed, ...gone],
     ));
   if (before.programmed === undefined && !isSteered) {
     // What an earlier process programmed may still serve: only unneeded addresses are removed.
     const kept = (): Addresses => (ports.mayAttract() ? wanted : PersistentMap.empty());
     await step('removal', () => ports.placement.remove(kept(), signal));
-    const open = Array.from(begun.open, ([key, state]): [ListenerKey, ListenerState] => [
-      key,
-      postponed.has(key) ? state : { ...state, gap: outcomes.after(key, isUncertain)?.gap },
-    ]);
+    const open = Array.from(begun.open, ([key, state]): [ListenerKey, ListenerState] => {
+      if (postponed.has(key)) return [key, state];
+      const held = attempted?.has(key) === true ? state.held : before.open.get(key)?.held;
+      return [key, { ...state, held, gap: outcomes.after(key, isUncertain, held)?.gap }];
+    });
     return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle };
   }
-  await programOthers(pass);
+  const isProgrammed = (await programOthers(pass)) && isSteered;
   /** What the kernel has, be the addresses there or not. */
   const table = outcomes.table();
+  const mayHave = (key: ListenerKey): Listener | undefined => {
+    const uncertain = attempted?.get(key) ?? inForceOf(stateOf(before, key));
+    const isCertain = isProgrammed || (isSteered && uncertain?.dataplane === 'haproxy');
+    return table.listeners.get(key) ?? (isCertain ? undefined : uncertain);
+  };
   const { addresses, attracted } = await attract(pass, table, wanted);
 
-  const mayPrune = isUpserted && (isSteered || gone.length === 0);
-  const isPruned = mayPrune && (await step('pruning', () => ports.proxied.prune(table, signal)));
+  /** With what nftables steers to HAProxy while a listener could not leave another dataplane. */
+  const needed = withListeners(
+    table,
+    changed
+      .map(({ key }) => [key, attempted?.get(key)] as const)
+      .filter(([key, listener]) => listener !== undefined && usesHaproxy(listener) && !isProxied(table, key)),
+  );
+  const isPruned = isUpserted && isSteered && (await step('pruning', () => ports.proxied.prune(needed, signal)));
   const isFree = ({ key }: Listener): boolean => isPruned || !ports.proxied.mayHave(key);
   const ending = gone.filter((listener) => isSteered && (!usesHaproxy(listener) || isFree(listener)));
   const isEnded = await step('connections', async () => {
@@ -149,37 +171,47 @@ async function makeOnePass(
 
   const removed = new Set(isEnded ? ending.filter((each) => !outcomes.isStuck(each)) : []);
   const remaining = gone.filter((each) => !removed.has(each));
-  const open = openAfter(pass, { postponed, remaining, isUncertain });
+  const tried = new Set([...changed.map(({ key }) => key), ...refused.keys()]); // nft may refuse a listener whose nodes have changed
+  const open = openAfter(pass, { postponed, tried, remaining, isUncertain, mayHave });
   // Made from the target, not from the earlier map: maps that share their structure are compared in no time.
   const settled = target.listeners.with(Array.from(open.keys(), (key) => [key, undefined]));
   const hadProxied = before.programmed?.proxied.listeners ?? upserted.listeners;
   const unpruned = PersistentMap.changedKeys(hadProxied, upserted.listeners)
-    .filter((key) => !upserted.listeners.has(key) && ports.proxied.mayHave(key))
+    .filter((key) => hadProxied.has(key) && !isProxied(upserted, key) && ports.proxied.mayHave(key))
     .map((key) => [key, hadProxied.get(key)] as const);
-  const proxied = isPruned ? table : withListeners(upserted, unpruned);
+  const proxied = isPruned ? needed : withListeners(upserted, unpruned);
   return { state: { settled, open, programmed: { table, proxied, addresses } }, refused, obstacle };
 }
 
 /** The listeners that are not in force as wanted, or not removed yet (`remaining`). */
 function openAfter(
-  { before, target, changed, outcomes }: Pass,
+  { before, target, outcomes }: Pass,
   {
     postponed,
+    tried,
     remaining,
     isUncertain,
-  }: Pick<PassOptions, 'postponed'> & { readonly remaining: readonly Listener[]; readonly isUncertain: boolean },
+    mayHave,
+  }: Pick<PassOptions, 'postponed'> & {
+    readonly tried: ReadonlySet<ListenerKey>;
+    readonly remaining: readonly Listener[];
+    readonly isUncertain: boolean;
+    /** What the kernel has, or may have. */
+    readonly mayHave: (key: ListenerKey) => Listener | undefined;
+  },
 ): HostState['open'] {
   const open = new Map<ListenerKey, ListenerState>();
   for (const key of postponed) {
     const state = before.open.get(key);
     if (state !== undefined) open.set(key, target.listeners.has(key) ? state : { ...state, held: undefined });
   }
-  for (const { key } of changed) {
-    const state = outcomes.after(key, isUncertain);
+  for (const key of tried) {
+    if (postponed.has(key) || !target.listeners.has(key)) continue;
+    const state = outcomes.after(key, isUncertain, mayHave(key));
     if (state !== undefined) open.set(key, state);
   }
   for (const held of remaining) {
-    const state = outcomes.after(held.key, isUncertain);
+    const state = outcomes.after(held.key, isUncertain, undefined);
     const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
     const { wanted, gap } = open.get(held.key) ?? {};
     open.set(held.key, { ...known, wanted, gap });

@@ -78,12 +78,17 @@ export function makePasses(deps: {
     );
     const attempts = stages.begin();
     const isUpToDate = [state.programmed?.table, lastTried].some((table) => table && isSameTable(table, tried));
-    if (isUpToDate && !attempts.areDue) return;
+    if (isUpToDate && !attempts.areDue && !quarantine.isDue(startedAt)) return;
     const before = state;
+    const begunKeys = new Set<ListenerKey>();
     const onBegin = (begun: HostState): void => {
-      const former = state;
+      const keys = new Set([
+        ...changedBetween(state, begun),
+        ...PersistentMap.changedKeys(begun.settled, begun.underWay ?? begun.settled),
+      ]);
+      for (const key of keys) begunKeys.add(key);
       state = begun;
-      onChange(changedBetween(former, begun));
+      onChange(keys);
     };
     const { state: after, refused } = await makePass(ports, state, tried, {
       postponed,
@@ -98,13 +103,13 @@ export function makePasses(deps: {
     quarantine.note({ tried: tried.listeners, postponed, refused, state }, nowMs);
     const inForce = state.settled.size + [...state.open.values()].filter((each) => each.inForce !== 'no').length;
     count.pass({ ms: nowMs - startedAt, refused: refused.size, inForce, quarantined: quarantine.size() });
-    onChange(changedBetween(before, state));
+    onChange(new Set([...begunKeys, ...changedBetween(before, state)]));
   };
 
   /** Until a change or the end of a wait. While steering is not done, changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
     const isStuck = stages.blockage() !== undefined;
-    const dueMs = Math.min(stages.dueMs() ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
+    const dueMs = Math.min(stages.dueMs() ?? Infinity, isStuck ? Infinity : quarantine.nextDueMs());
     const news = isStuck ? urgent : wake;
     if (dueMs === Infinity) return await news.wait(signal);
     await waitAtMost(dueMs - clock.monotonic(), news, clock, signal);

@@ -155,9 +155,17 @@ function without(listeners: Listeners, outdated: (key: ListenerKey) => boolean, 
   return listeners.with(keys.map((key) => [key, undefined]));
 }
 
-/** The table, with the listeners of `others` that it does not have. */
+/** Whether HAProxy has a listener with this key by the table. */
+export function isProxied({ listeners }: TrafficTable, key: ListenerKey): boolean {
+  const listener = listeners.get(key);
+  return listener !== undefined && usesHaproxy(listener);
+}
+
+/** The table, with the listeners of `others` that HAProxy does not have by it. */
 function joined(table: TrafficTable, others: Listeners): TrafficTable {
-  const missing = PersistentMap.changedKeys(table.listeners, others).filter((key) => !table.listeners.has(key));
+  const missing = PersistentMap.changedKeys(table.listeners, others).filter(
+    (key) => others.has(key) && !isProxied(table, key),
+  );
   return { ...table, listeners: table.listeners.with(missing.map((key) => [key, others.get(key)])) };
 }
 

@@ -13,8 +13,10 @@ export type Quarantine = {
   /** Notes and logs the refusals of a pass. */
   note(pass: TriedPass, nowMs: number): void;
   size(): number;
-  /** When the first wait ends (monotonic ms); `undefined`: none waits. */
-  nextDueMs(): number | undefined;
+  /** Whether a listener is to be tried again, be it in force meanwhile. */
+  isDue(nowMs: number): boolean;
+  /** When the first wait ends (monotonic ms); `Infinity`: none waits. */
+  nextDueMs(): number;
 };
 
 type TriedPass = {
@@ -39,6 +41,7 @@ const wait = { firstMs: 1_000, mostMs: 60_000 };
 export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: () => number }): Quarantine {
   const { log, monotonic } = deps;
   const entries = new Map<ListenerKey, QuarantineEntry>();
+  const nextDueMs = (): number => Math.min(...Array.from(entries.values(), ({ dueMs = Infinity }) => dueMs));
   return {
     size: () => entries.size,
     postponed: (wanted, nowMs) => {
@@ -74,11 +77,7 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
         entries.set(key, { revision, backoff, trouble, dueMs: nowMs + backoff.next() });
       }
     },
-    nextDueMs: () => {
-      let first: number | undefined;
-      for (const { dueMs } of entries.values())
-        if (dueMs !== undefined && (first === undefined || dueMs < first)) first = dueMs;
-      return first;
-    },
+    isDue: (nowMs) => nextDueMs() <= nowMs,
+    nextDueMs,
   };
 }

@@ -10,7 +10,7 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
-import { type Gap, type HostState, inForceOf, isCertain, stateOf } from './host-state.ts';
+import { type Gap, type HostState, inForceOf, isCertain, isUnderWay, stateOf } from './host-state.ts';
 import { isInForceAs } from './listener-changes.ts';
 import { slowWords, wordsOf } from './stages.ts';
 import { closed } from './withdrawn.ts';
@@ -62,7 +62,8 @@ export function makeReporter(deps: {
     if (wanted === undefined && holder === undefined) return undefined;
     const inForce = inForceOf(now);
     const programmed = wanted && (isServing ? wanted : closed(wanted));
-    const isInForce = programmed !== undefined && isInForceAs(programmed, now);
+    const isChanging = isUnderWay(state, now) && (wanted === undefined || wanted.revision === inForce?.revision);
+    const isInForce = programmed !== undefined && !isChanging && isInForceAs(programmed, now);
     const isForwarding =
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     const isFailing = inForce !== undefined && proxy.failing().has(key);
@@ -71,7 +72,7 @@ export function makeReporter(deps: {
     const standInTrouble = isAlone ? (gapOf(key)?.words ?? slowWords('proxy')) : undefined;
     const proxyTrouble = proxyTroubleOf(inForce);
     const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble, standInTrouble };
-    const revision = now !== undefined && isCertain(now) ? inForce?.revision : undefined;
+    const revision = now !== undefined && !isChanging && isCertain(now) ? inForce?.revision : undefined;
     if (wanted === undefined) return { holder, revision, ...seen, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const verdict = isInForce ? addressProblem(wanted, network.addresses()) : verdictOf(gapOf(key));

@@ -101,19 +101,24 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
     outcomes.table(),
     alone.map(({ key }) => [key, had(key)]),
   );
-  return { isUpserted, mustWait: isFirst && isPending && before.open.size === 0, upserted };
+  const isAnyHeld = [...before.open.values()].some(({ held }) => held !== undefined);
+  return { isUpserted, mustWait: isFirst && isPending && !isAnyHeld, upserted };
 }
 
-/** The dataplanes beside HAProxy. */
-export async function programOthers({ ports, before, changed, gone, outcomes, step, signal }: Pass): Promise<void> {
+/** Programs the dataplanes beside HAProxy; resolves with whether all is done. */
+export async function programOthers({ ports, before, changed, gone, outcomes, step, signal }: Pass): Promise<boolean> {
   const isOf = (name: Dataplane, listener: Listener): boolean =>
     [listener, stateOf(before, listener.key)?.held].some((each) => each?.dataplane === name || each?.standIn === name);
-  for (const name of ['direct', 'nat'] as const)
-    await step(
+  let isDone = true;
+  for (const name of ['direct', 'nat'] as const) {
+    const isApplied = await step(
       name,
       async () => outcomes.refuse(await ports[name].apply(outcomes.table(), signal)),
       () => [...changed, ...gone].filter((listener) => isOf(name, listener)),
     );
+    isDone &&= isApplied;
+  }
+  return isDone;
 }
 
 /** Adds the addresses that the listeners of `table` need, and announces them. */

@@ -124,10 +124,11 @@ export function makeHostPorts(): FakeHostPorts {
         ? (refuses.proxy(listener) ?? refuses.profile(listener))
         : `HAProxy cannot serve ${listener.protocol}`;
     });
+  /** A refused listener stays as it was. */
   const served = (listeners: TrafficTable['listeners']): TrafficTable['listeners'] => {
     const refused = proxyRefusals(listeners);
     const others = [...listeners.values()].filter((each) => !usesHaproxy(each) || refused.has(each.key));
-    return listeners.with(others.map(({ key }) => [key, undefined]));
+    return listeners.with(others.map(({ key }) => [key, refused.has(key) ? held.proxy.get(key) : undefined]));
   };
   const fakeSteering = makeFakeSteering({
     refuse: (listener) => refuses.steering(listener),

@@ -1,0 +1,185 @@
+import { makeSerial } from '../../src/async/serial.ts';
+import type { ListenerKey } from '../../src/core/model/names.ts';
+import { type Listener, usesHaproxy } from '../../src/core/traffic/table.ts';
+import type { VirtualClock } from '../sim/virtual-clock.ts';
+import { answer, type AgentRig, makeAgentRig, table } from './agent-rig.ts';
+import { type FakeHostPorts, makeHostPorts, type StepName } from './host-ports.ts';
+
+export type Fault = 'fails' | 'flaps' | 'hangs' | 'slow';
+
+/** An agent over a host whose parts fail, hang, and recover, while its table changes. */
+export type FaultyHost = {
+  readonly rig: AgentRig<VirtualClock>;
+  publish(listeners: readonly Listener[]): void;
+  setServing(isServing: boolean): void;
+  /** Until `clear`. */
+  fault(step: StepName, kind: Fault): void;
+  clear(step: StepName): void;
+  /** HAProxy or nft refuses the listeners on this port, and no others. */
+  refuse(tool: 'proxy' | 'steering', port: number | undefined): void;
+  /** The process ends, and another one starts with its files. What it had asked of the host ends first. */
+  restart(): Promise<void>;
+  /** Ends all faults. */
+  recover(): void;
+  /** What must be true at any time, and is not. */
+  violations(): readonly string[];
+  /** What must be true some minutes after all faults have ended, and is not. */
+  differences(): readonly string[];
+  stop(): Promise<void>;
+};
+
+export const faultySteps: readonly StepName[] = [
+  ...(['proxy.upsert', 'proxy.prune', 'proxy.audit', 'steering.apply', 'steering.audit'] as const),
+  ...(['direct.apply', 'direct.audit', 'nat.apply', 'nat.audit'] as const),
+  ...(['placement.add', 'placement.remove', 'placement.audit', 'host.endConnections'] as const),
+];
+
+const slowMs = 3_000;
+
+/** How long a host that is withdrawn may keep its addresses. */
+const withdrawalMs = 20_000;
+
+export function startFaultyHost(clock: VirtualClock): FaultyHost {
+  const ports = serialised(makeHostPorts());
+  const files = new Map<string, string>();
+  let stop = new AbortController();
+  let rig = makeAgentRig({ clock, files, ports });
+  let running = rig.agent.run(stop.signal);
+  let wanted: readonly Listener[] = [];
+  let isServing = true;
+  /** Since when the host has been withdrawn while its addresses could be removed. */
+  let withdrawnAt = 0;
+  const ends = new Map<StepName, () => void>();
+  const slow = new Set<StepName>();
+  const { hanging } = ports;
+  const hangOf = hanging.get.bind(hanging);
+  hanging.get = (step) => (slow.has(step) ? clock.sleep(slowMs, new AbortController().signal) : hangOf(step));
+
+  const clear = (step: StepName): void => {
+    ports.failing.delete(step);
+    ports.hanging.delete(step);
+    slow.delete(step);
+    ends.get(step)?.();
+    ends.delete(step);
+    if (step.startsWith('placement')) withdrawnAt = clock.monotonic();
+  };
+  const isPlacementFaulty = (): boolean =>
+    [...ports.failing.keys(), ...hanging.keys(), ...slow].some((step) => step.startsWith('placement'));
+
+  return {
+    get rig() {
+      return rig;
+    },
+    publish: (listeners) => {
+      wanted = listeners;
+      rig.agent.publish(table(...wanted));
+    },
+    setServing: (next) => {
+      isServing = next;
+      withdrawnAt = clock.monotonic();
+      rig.agent.setServing(next);
+    },
+    fault: (step, kind) => {
+      clear(step);
+      let calls = 0;
+      if (kind === 'fails') ports.failing.set(step, 'no');
+      else if (kind === 'flaps') ports.failing.set(step, () => (++calls % 3 === 0 ? undefined : 'now and then'));
+      else if (kind === 'hangs') {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        ports.hanging.set(step, promise);
+        ends.set(step, resolve);
+      } else slow.add(step);
+    },
+    clear,
+    refuse: (tool, port) => {
+      ports.refuses[tool] = (each) => (each.port === port ? 'refused' : undefined);
+    },
+    restart: async () => {
+      for (const step of faultySteps) clear(step);
+      stop.abort();
+      await clock.drive(running.catch(() => undefined));
+      await clock.advance(10_000);
+      rig = makeAgentRig({ clock, files, ports, isServing });
+      stop = new AbortController();
+      await clock.drive(rig.agent.restore(() => undefined));
+      running = rig.agent.run(stop.signal);
+      rig.agent.publish(table(...wanted));
+      withdrawnAt = clock.monotonic();
+    },
+    recover: () => {
+      for (const step of faultySteps) clear(step);
+      ports.refuses.proxy = () => undefined;
+      ports.refuses.steering = () => undefined;
+    },
+    violations: () => {
+      const { held } = ports;
+      const isLate = !isServing && !isPlacementFaulty() && clock.monotonic() - withdrawnAt > withdrawalMs;
+      return [
+        ...(!isServing && held.advertised.size > 0 ? ['a withdrawn host announces addresses'] : []),
+        ...(isLate && held.placed.size > 0 ? ['a withdrawn host has addresses'] : []),
+        ...crossings(ports),
+        ...(isServing
+          ? wanted.filter((each) => answer(rig, each) === 'ready').flatMap((each) => notServed(ports, each))
+          : []),
+      ];
+    },
+    differences: () => {
+      const { held } = ports;
+      const keys = new Set<ListenerKey>(wanted.map(({ key }) => key));
+      const left = [held.proxy, held.steering.listeners, held.nat, rig.agent.report().listeners].flatMap((map) =>
+        [...map.keys()].filter((key) => !keys.has(key)).map((key) => `${key} is left`),
+      );
+      const addresses = [...new Set(wanted.map(({ address }) => address.text))].sort().join();
+      return [
+        ...wanted.filter((each) => answer(rig, each) !== 'ready').map((each) => `${each.key}: ${answer(rig, each)}`),
+        ...wanted.flatMap((each) => notServed(ports, each)),
+        ...left,
+        ...([...held.placed.keys()].sort().join() === addresses ? [] : ['other addresses are on the host']),
+        ...([...held.advertised.keys()].sort().join() === addresses ? [] : ['other addresses are announced']),
+        ...rig.agent.troubles(),
+      ];
+    },
+    stop: async () => {
+      for (const step of faultySteps) clear(step);
+      stop.abort();
+      await clock.drive(running.catch(() => undefined));
+    },
+  };
+}
+
+/** Each part does one thing at a time, like the real ones. */
+function serialised(ports: FakeHostPorts): FakeHostPorts {
+  for (const part of [ports.proxy, ports.steering, ports.direct, ports.nat, ports.placement]) {
+    const inTurn = makeSerial();
+    const calls = part as unknown as Record<string, ((...args: readonly unknown[]) => Promise<unknown>) | undefined>;
+    for (const name of ['upsert', 'prune', 'apply', 'add', 'remove', 'audit']) {
+      const call = calls[name]?.bind(part);
+      if (call !== undefined) calls[name] = (...args) => inTurn(() => call(...args));
+    }
+  }
+  return ports;
+}
+
+/** nftables steers to HAProxy what that serves for another Service, or not at all. */
+function crossings({ held }: FakeHostPorts): readonly string[] {
+  return [...held.steering.listeners.values()].filter(usesHaproxy).flatMap((steered) => {
+    const proxied = held.proxy.get(steered.key);
+    if (proxied !== undefined && proxied.service !== steered.service)
+      return [`${steered.key} of ${steered.service} leads to ${proxied.service}`];
+    return proxied === undefined && steered.dataplane === 'haproxy' ? [`${steered.key} is steered to nothing`] : [];
+  });
+}
+
+function notServed(
+  { held }: FakeHostPorts,
+  { key, revision, dataplane, service, targetPort }: Listener,
+): readonly string[] {
+  const steered = held.steering.listeners.get(key);
+  const proxied = held.proxy.get(key);
+  if (dataplane === 'nat') return held.nat.get(key)?.revision === revision ? [] : [`${key}: nat has another one`];
+  if (dataplane !== 'haproxy') return [];
+  return [
+    ...(steered?.revision === revision ? [] : [`${key}: nftables has another one`]),
+    ...(proxied?.service === service && proxied.targetPort === targetPort ? [] : [`${key}: HAProxy has another one`]),
+  ];
+}
