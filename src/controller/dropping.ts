@@ -25,9 +25,11 @@ export function judgeDropping(
     [false, true].map((isStoodIn) => closedPorts(address, table.listeners, report.listeners, isStoodIn)),
   );
   if (closed.every((ports) => ports?.length === 0)) return none;
+  const isUnknown = closed.includes(undefined);
+  if (isUnknown && sinceMs === undefined) return none; // as for every Service at a start
   const nodes = nodesFor(addresses, table);
   if (nodes.size === 0 && table.nodes.size > 0) return none;
-  if (closed.includes(undefined)) return { sinceMs, dropping: undefined, later: undefined };
+  if (isUnknown) return { sinceMs, dropping: undefined, later: undefined };
   const since = sinceMs ?? nowMs;
   const leftMs = since + droppingGraceMs - nowMs;
   return leftMs > 0
