@@ -162,11 +162,11 @@ function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder:
       ? 'its addresses are withdrawn, established connections continue'
       : 'it keeps its addresses (--on-lease-loss keep)';
   if (holder === '') return `another host took over the Lease while this host was cut off, and released it; ${what}`;
-  return `host ${hostOf(holder)} took over the Lease: this host no longer serves; ${what}`;
+  return `host ${hostOfIdentity(holder)} took over the Lease: this host no longer serves; ${what}`;
 }
 
 /** The host name in an identity: `lb1` of `lb1_53b6f3d2-…`. */
-function hostOf(identity: string): string {
+export function hostOfIdentity(identity: string): string {
   return identity.replace(/_[^_]*$/, '');
 }
 
@@ -175,7 +175,7 @@ function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, ex
   const seconds = Math.ceil(expiresInMs / 1000);
   switch (kind) {
     case 'other':
-      return `host ${hostOf(identity)} holds the Lease for class ${loadBalancerClass}; taking over when it expires (in ${seconds} s unless renewed) or is released`;
+      return `host ${hostOfIdentity(identity)} holds the Lease for class ${loadBalancerClass}; taking over when it expires (in ${seconds} s unless renewed) or is released`;
     case 'unknown':
       return `the Lease has the identity of this host, but this process did not write it; taking it in ${seconds} s unless another process renews it`;
     case 'namesake':

@@ -24,14 +24,18 @@ test.each([
     stores: { services: { isSynced }, nodes: { isSynced: true } },
     controller: { plan: () => nodeTrouble && { nodeTrouble }, recordingTrouble: () => undefined },
   };
-  const lease = { isHeld: () => isHeld, trouble: () => trouble };
-  expect(clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', parts })).toEqual(expected);
+  const lease = { isHeld: () => isHeld, holder: () => undefined, trouble: () => trouble };
+  expect(
+    clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', mayServeWithoutLease: true, parts }),
+  ).toEqual(expected);
 });
 
 test('until the API server has answered, that is the only reason', () => {
-  const lease = { isHeld: () => false, trouble: () => undefined };
+  const lease = { isHeld: () => false, holder: () => undefined, trouble: () => undefined };
   const connecting = 'the API server https://192.0.2.2:6443 does not answer: timeout';
-  expect(clusterTroubles({ connecting, lease, leaseName: 'ns/furiwake', parts: undefined })).toEqual([connecting]);
+  expect(
+    clusterTroubles({ connecting, lease, leaseName: 'ns/furiwake', mayServeWithoutLease: true, parts: undefined }),
+  ).toEqual([connecting]);
 });
 
 test('a host whose ledger cannot be written is not ready', () => {
@@ -39,8 +43,31 @@ test('a host whose ledger cannot be written is not ready', () => {
     stores: { services: { isSynced: true }, nodes: { isSynced: true } },
     controller: { plan: () => undefined, recordingTrouble: () => 'ENOSPC' },
   };
-  const lease = { isHeld: () => true, trouble: () => undefined };
-  expect(clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', parts })).toEqual([
-    'addresses cannot be recorded: ENOSPC',
+  const lease = { isHeld: () => true, holder: () => undefined, trouble: () => undefined };
+  expect(
+    clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', mayServeWithoutLease: true, parts }),
+  ).toEqual(['addresses cannot be recorded: ENOSPC']);
+});
+
+const withoutLease = (trouble: string | undefined): readonly string[] =>
+  clusterTroubles({
+    connecting: undefined,
+    lease: {
+      isHeld: () => false,
+      holder: () => ({ identity: 'lb1_a-b', kind: 'other', expiresInMs: 9_000 }),
+      trouble: () => trouble,
+    },
+    leaseName: 'ns/furiwake',
+    mayServeWithoutLease: false,
+    parts: undefined,
+  });
+
+test('a host that waits names the holder, and one that cannot read the Lease says that it has withdrawn', () => {
+  const unknown = 'Services and Nodes are not known yet';
+  expect(withoutLease(undefined)).toEqual(['waiting: host lb1 holds the Lease ns/furiwake', unknown]);
+  expect(withoutLease('timeout')).toEqual([
+    'timeout',
+    'this host has withdrawn its addresses: another host may hold the Lease',
+    unknown,
   ]);
 });

@@ -1,5 +1,6 @@
 import type { Controller, Plan } from '../controller/controller.ts';
 import type { Lease } from '../kube/lease.ts';
+import { hostOfIdentity } from './leadership.ts';
 
 type ReadinessParts = {
   readonly stores: Readonly<Record<'services' | 'nodes', { readonly isSynced: boolean }>>;
@@ -14,11 +15,14 @@ export function clusterTroubles({
   connecting,
   lease,
   leaseName,
+  mayServeWithoutLease,
   parts,
 }: {
   readonly connecting: string | undefined;
-  readonly lease: Pick<Lease, 'isHeld' | 'trouble'>;
+  readonly lease: Pick<Lease, 'isHeld' | 'holder' | 'trouble'>;
   readonly leaseName: string;
+  /** See `mayServeWithoutLease` of leadership.ts. */
+  readonly mayServeWithoutLease: boolean;
   readonly parts: ReadinessParts | undefined;
 }): readonly string[] {
   if (connecting !== undefined) return [connecting];
@@ -26,7 +30,7 @@ export function clusterTroubles({
   const recordingTrouble = parts?.controller.recordingTrouble();
   const nodeTrouble = parts?.controller.plan()?.nodeTrouble;
   return [
-    ...(lease.isHeld() ? [] : [lease.trouble() ?? `the Lease ${leaseName} is not held`]),
+    ...(lease.isHeld() ? [] : leaseTroubles(lease, leaseName, mayServeWithoutLease)),
     ...(isSynced ? [] : ['Services and Nodes are not known yet']),
     ...(recordingTrouble === undefined ? [] : [`addresses cannot be recorded: ${recordingTrouble}`]),
     // Both families are without a node, so no connection can be served.
@@ -34,4 +38,20 @@ export function clusterTroubles({
       ? []
       : [`no node takes connections: ${nodeTrouble[4].words}`]),
   ];
+}
+
+function leaseTroubles(
+  lease: Pick<Lease, 'holder' | 'trouble'>,
+  leaseName: string,
+  mayServeWithoutLease: boolean,
+): readonly string[] {
+  const trouble = lease.trouble();
+  const holder = lease.holder();
+  if (trouble !== undefined)
+    return mayServeWithoutLease
+      ? [trouble]
+      : [trouble, 'this host has withdrawn its addresses: another host may hold the Lease'];
+  if (holder?.kind === 'other')
+    return [`waiting: host ${hostOfIdentity(holder.identity)} holds the Lease ${leaseName}`];
+  return [`the Lease ${leaseName} is not held`];
 }

@@ -45,6 +45,8 @@ export type Lease = {
   isHeld(): boolean;
   /** The end of the Lease without a renewal, monotonic ms: 5 s before another host may take it over. */
   heldUntilMs(): number;
+  /** The holder when the Lease was last read; `undefined`: this process, or none. */
+  holder(): LeaseHolder | undefined;
   /** Why the Lease cannot be read or written now; `undefined`: it can. */
   trouble(): string | undefined;
 };
@@ -233,6 +235,7 @@ export function makeLease({
   return {
     isHeld: () => clock.monotonic() < heldUntilMs,
     heldUntilMs: () => heldUntilMs,
+    holder: () => observer.holder(),
     trouble: () => trouble,
     acquire: async (signal, onHolder = () => undefined) => {
       let told: LeaseHolder | undefined;

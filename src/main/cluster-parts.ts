@@ -12,7 +12,7 @@ import type { Drains } from '../daemon/drains.ts';
 import { StartError } from '../daemon/errors.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
 import { newIdentity } from '../daemon/identity.ts';
-import { leadWhileHeld } from '../daemon/leadership.ts';
+import { leadWhileHeld, mayServeWithoutLease } from '../daemon/leadership.ts';
 import { leaseName } from '../daemon/lease-name.ts';
 import { clusterTroubles } from '../daemon/readiness.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from '../daemon/say-when-ready.ts';
@@ -211,7 +211,14 @@ export async function makeClusterParts({
   return {
     connected: () => connected,
     controller: () => current,
-    troubles: () => clusterTroubles({ connecting, lease, leaseName: shownLease, parts: current }),
+    troubles: () =>
+      clusterTroubles({
+        connecting,
+        lease,
+        leaseName: shownLease,
+        mayServeWithoutLease: mayServeWithoutLease({ ...candidates, ...options }),
+        parts: current,
+      }),
     run: (ready, signal) =>
       superviseAll(
         [(inner) => serve(ready, inner), (inner) => candidates.run(inner), (inner) => tenures.run(inner)],
