@@ -52,6 +52,7 @@ export type Agent = {
    * clients try again elsewhere, and established ones continue as long as their packets arrive here.
    */
   setServing(isServing: boolean): void;
+  isServing(): boolean;
   /**
    * Until when the kernel keeps the added addresses if furiwake does not call this again: another host may take them over
    * then. Monotonic ms; `undefined`: without end.
@@ -184,6 +185,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     },
     report: () => reporter.report(),
     subscribe: (listener) => reporter.subscribe(listener),
+    isServing: () => isServing,
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;

@@ -121,7 +121,7 @@ export async function programOthers({ ports, before, changed, gone, outcomes, st
   return isDone;
 }
 
-/** Adds the addresses that the listeners of `table` need, and announces them. */
+/** Adds the addresses that the listeners of `table` need, and announces those that are there. */
 export async function attract(
   { ports, changed, outcomes, step, signal }: Pass,
   table: TrafficTable,
@@ -131,7 +131,7 @@ export async function attract(
   // refused listener is not added.
   const addresses = commonOf(ports.addressesOf(table.listeners), wanted);
   const attracted = (): Addresses => (ports.mayAttract() ? addresses : PersistentMap.empty());
-  await step(
+  const isAdded = await step(
     'addresses',
     () => ports.placement.add(attracted(), signal),
     () => {
@@ -139,7 +139,7 @@ export async function attract(
       return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
     },
   );
-  ports.announce(addresses);
+  ports.announce(isAdded ? addresses : commonOf(addresses, ports.addressesOf(outcomes.inForce())));
   return { addresses, attracted };
 }
 

@@ -205,6 +205,28 @@ test('the ports of a dual-stack Service are listed once, with their protocol', (
   ]);
 });
 
+test('a withdrawn host serves nothing, whatever the conditions were before', () => {
+  const serving = { conditions: [assigned, condition('Serving', 'True', 'Serving', 'all ports are served')] };
+  const drained = { conditions: [assigned, condition('Serving', 'False', 'Drained', 'drained')] };
+  const services = new Map(
+    [makeService('a', {}, { status: serving }), makeService('b', {}, { status: drained })].map((each) => [
+      each.key,
+      each,
+    ]),
+  );
+  const plan = {
+    eligibility: PersistentMap.from(Array.from(services.keys(), (key) => [key, 'ours' as const])),
+    assignments: PersistentMap.empty<Service['key'], Assignment>(),
+    table: tableOf([]),
+  };
+  const withdrawn = { plan, services, isWithdrawn: true };
+  expect(serviceLines(withdrawn, new Map(), 0)).toMatchObject([
+    { status: 'Not served', reason: 'Withdrawn', message: 'this host has withdrawn its addresses' },
+    { status: 'Drained' },
+  ]);
+  expect(countServices(withdrawn).get('Serving')).toBeUndefined();
+});
+
 test('Services are counted by status, those of type LoadBalancer that are ignored on their own', () => {
   const partly = { conditions: [assigned, condition('Serving', 'True', 'InvalidSourceRanges', 'invalid CIDR')] };
   const [ours, other, internal, part] = [

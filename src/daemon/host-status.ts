@@ -116,6 +116,8 @@ export type NodeLine = {
 type PlannedServices<Parts extends keyof Plan> = {
   readonly plan: Pick<Plan, Parts>;
   readonly services: ReadonlyMap<ServiceKey, Service>;
+  /** This host has removed its addresses: the conditions may be of the time before, because it cannot write others. */
+  readonly isWithdrawn?: boolean;
 };
 
 /** The Services of this host and those that another implementation holds, with their conditions and traffic. */
@@ -132,7 +134,7 @@ export function serviceLines(
 
 /** One of them; `undefined` if it does not exist, or is of another class or namespace. */
 export function serviceLine(
-  { plan, services }: PlannedServices<'assignments' | 'eligibility'>,
+  { plan, services, isWithdrawn }: PlannedServices<'assignments' | 'eligibility'>,
   key: ServiceKey,
   traffic: Traffic | undefined,
   nowMs: number,
@@ -142,7 +144,7 @@ export function serviceLine(
   const addresses = plan.assignments.get(key)?.addresses ?? [];
   return {
     service: key,
-    ...verdictOf(service, eligibility),
+    ...verdictOf(service, eligibility, isWithdrawn),
     addresses: addresses.map(({ ip }) => ip.text),
     ports: portsOf(addresses),
     traffic,
@@ -154,12 +156,13 @@ export function serviceLine(
 export function countServices({
   plan,
   services,
+  isWithdrawn,
 }: PlannedServices<'eligibility'>): ReadonlyMap<ServiceStatusWord, number> {
   const counts = new Map<ServiceStatusWord, number>();
   for (const [key, eligibility] of plan.eligibility) {
     const service = services.get(key);
     if (service === undefined || eligibility === 'foreign') continue;
-    const { status } = verdictOf(service, eligibility);
+    const { status } = verdictOf(service, eligibility, isWithdrawn);
     counts.set(status, (counts.get(status) ?? 0) + 1);
   }
   return counts;
@@ -224,7 +227,11 @@ function portsOf(addresses: Assignment['addresses']): ServiceLine['ports'] {
   return [...new Map(ports.map((each) => [`${each.port}/${each.protocol}`, each])).values()];
 }
 
-function verdictOf(service: Service, eligibility: Eligibility): Pick<ServiceLine, 'status' | 'reason' | 'message'> {
+function verdictOf(
+  service: Service,
+  eligibility: Eligibility,
+  isWithdrawn = false,
+): Pick<ServiceLine, 'status' | 'reason' | 'message'> {
   if (eligibility === 'held') return { status: 'Not ours', reason: 'HeldByAnother', message: heldWords(service) };
   if (eligibility === 'leaving')
     return { status: 'Not served', reason: 'Leaving', message: 'furiwake is releasing it' };
@@ -236,6 +243,8 @@ function verdictOf(service: Service, eligibility: Eligibility): Pick<ServiceLine
   if (assigned.status !== 'True') return { status: 'Pending', reason: assigned.reason, message: assigned.message };
   if (serving === undefined)
     return { status: 'Pending', reason: 'Starting', message: 'the endpoints of the Service are not known yet' };
+  if (isWithdrawn && serving.status === 'True')
+    return { status: 'Not served', reason: 'Withdrawn', message: 'this host has withdrawn its addresses' };
   // A Service may keep its address although it requests another one: this explains the status, too.
   const explained = [assigned, serving].filter(({ reason }) => reason !== 'Assigned' && reason !== 'Serving');
   const status = statusOf(serving, service.status.ingress.length > 0);

@@ -30,7 +30,7 @@ export type HostViewDeps = {
   readonly notReady: () => readonly string[];
   /** Of the current term of the Lease. */
   readonly parts: () => Pick<ControllerParts, 'stores' | 'controller'> | undefined;
-  readonly agent: Pick<Agent, 'desired' | 'report'>;
+  readonly agent: Pick<Agent, 'desired' | 'report' | 'isServing'>;
   readonly proxy: Pick<Proxy, 'observe' | 'serverCounters' | 'trouble'>;
   readonly counters: ReadCounters;
   readonly clock: Clock;
@@ -63,7 +63,9 @@ export function makeHostView({
   const planned = (): PlannedCluster | undefined => {
     const { stores, controller } = parts() ?? {};
     const plan = controller?.plan();
-    return plan && stores && { plan, services: stores.services.objects(), nodes: stores.nodes.objects() };
+    if (plan === undefined || stores === undefined) return undefined;
+    const isWithdrawn = !agent.isServing();
+    return { plan, services: stores.services.objects(), nodes: stores.nodes.objects(), isWithdrawn };
   };
   const statesOf = ({ plan, nodes }: PlannedCluster): ReadonlyMap<NodeName, NodeState> =>
     nodeStates({ nodes, table: plan.table, health: agent.report().health });
@@ -143,4 +145,5 @@ type PlannedCluster = {
   readonly plan: Plan;
   readonly services: ReadonlyMap<ServiceKey, Service>;
   readonly nodes: ReadonlyMap<NodeName, Node>;
+  readonly isWithdrawn: boolean;
 };

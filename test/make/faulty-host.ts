@@ -116,6 +116,9 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
       const isLate = !isServing && !isPlacementFaulty() && clock.monotonic() - withdrawnAt > withdrawalMs;
       return [
         ...(!isServing && held.advertised.size > 0 ? ['a withdrawn host announces addresses'] : []),
+        ...[...held.advertised.keys()]
+          .filter((text) => !held.placed.has(text))
+          .map((text) => `${text} is announced and not there`),
         ...(isLate && held.placed.size > 0 ? ['a withdrawn host has addresses'] : []),
         ...crossings(ports),
         ...(isServing

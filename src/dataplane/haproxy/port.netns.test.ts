@@ -148,7 +148,8 @@ test('a foreign program on the port is named, with the same message at each atte
     driver.proxy.upsert(rig.table(listeners), rig.signal).catch((error: unknown) => error);
   const first = await attempt();
   expect(first).toMatchObject({
-    code: 'HAPROXY_PORT_HELD',
+    code: 'PROXY_ABSENT',
+    cause: { code: 'HAPROXY_PORT_HELD' },
     message: expect.stringMatching(/^port 292 of 127\.0\.0\.1 is held by \S+ \(process \d+\): stop it$/),
   });
   expect(await attempt()).toMatchObject({ message: first instanceof Error ? first.message : '' });
