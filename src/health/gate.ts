@@ -33,8 +33,6 @@ type GatedNode = {
   failures: number;
   readonly paths: Readonly<Record<Family, Path>>;
   readonly kubeProxy: KubeProxy;
-  /** It was there when this process started. */
-  readonly isResumed: boolean;
   process: ProxyProcess | undefined;
   isAsked: boolean;
   readonly sinceMs: number;
@@ -95,13 +93,13 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
   const isOpenOn = (key: ListenerKey, listener: GatedListener, name: NodeName, node: GatedNode): boolean => {
     const { upMs, served } = node.paths[listener.family];
     if (upMs === undefined || !served.hasRules || listener.publishedMs === undefined) return false;
-    return isServed(listener, served) || (node.isResumed && resumed.get(key)?.has(name) === true);
+    return isServed(listener, served) || resumed.get(key)?.has(name) === true;
   };
 
   const hasOpen = (node: GatedNode, family: Family): boolean => {
     const { upMs, served } = node.paths[family];
     if (upMs === undefined) return false;
-    return publications[family].hasServed(served) || (served.hasRules && node.isResumed && resumed.size > 0);
+    return publications[family].hasServed(served) || (served.hasRules && resumed.size > 0);
   };
 
   /** Whether more is open now. */
@@ -196,7 +194,6 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
       failures: 0,
       paths: { 4: path(4), 6: path(6) },
       kubeProxy: makeKubeProxy(),
-      isResumed: isStart,
       process: undefined,
       isAsked: false,
       sinceMs: clock.monotonic(),
