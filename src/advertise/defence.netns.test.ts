@@ -35,22 +35,21 @@ test('an address that another machine announces, in either family, is announced 
   stop.abort();
 });
 
-test('a flood of announcements of one address arrives once a second', async () => {
+test('a flood of announcements of one address arrives at most once a second', async () => {
   const stop = new AbortController();
   const { client, balancer } = rig.lab;
   const { index } = await client.device('eth0');
-  const [address] = linkAddresses.values();
+  const [address, last] = [...linkAddresses.values()];
   const sender = makeFrameSender({ exec: client.execPort, clock: systemClock, log: silent, lifetime: stop.signal });
-  const heard: unknown[] = [];
-  const started = performance.now();
+  const frame = announcementOf(address!, '02:00:00:00:00:98', index);
+  const mark = announcementOf(last!, '02:00:00:00:00:97', index);
+  let heard = 0;
   for await (const each of hearAnnouncements(balancer.execPort, stop.signal)) {
-    if (each === 'listening') {
-      const frame = announcementOf(address!, '02:00:00:00:00:98', index);
-      sender.announce(Array.from({ length: 1_000 }, () => frame));
-    } else if (each.mac.endsWith('98')) heard.push(each);
-    if (heard.length === 2) break;
+    if (each === 'listening') sender.announce([...Array.from({ length: 1_000 }, () => frame), mark]);
+    else if (each.mac === '02:00:00:00:00:97') break;
+    else if (each.mac === '02:00:00:00:00:98') heard++;
   }
-  expect(heard).toHaveLength(2);
-  expect(performance.now() - started).toBeGreaterThan(500);
+  expect(heard).toBeGreaterThan(0);
+  expect(heard).toBeLessThan(5);
   stop.abort();
 });

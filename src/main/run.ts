@@ -133,11 +133,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       log.error({ err: error }, 'the addresses of this host cannot be read');
     });
     const needs = new Map([...network.addresses().needs, ...(await apiServer(signal))]);
-    const probe =
+    const lanProbe =
       !isServing || cluster.hasLedSinceBoot
         ? undefined
         : (addresses: readonly Ip[]) => hostParts.duplicateProbe(addresses, signal);
-    await agent.restore((address) => needs.get(address.text), probe);
+    await agent.restore((address) => needs.get(address.text), lanProbe);
     await superviseAll(
       [
         (inner) => agent.run(inner),
