@@ -37,6 +37,8 @@ export type ClusterParts = {
   troubles(): readonly string[];
   /** Connects, and leads while the Lease is held, until `signal` aborts. Throws {@link StartError}. */
   run(ready: ShownReady, signal: AbortSignal): Promise<void>;
+  /** Whether this host has led since it booted: otherwise another one may have taken over, and this one cannot know it. */
+  readonly hasLedSinceBoot: boolean;
   /** This host answers for no address any more: another one can take the Lease at once. */
   release(): Promise<void>;
 };
@@ -224,6 +226,7 @@ export async function makeClusterParts({
         [(inner) => serve(ready, inner), (inner) => candidates.run(inner), (inner) => tenures.run(inner)],
         signal,
       ),
+    hasLedSinceBoot: tenures.isOfThisBoot,
     release: () => lease.release(),
   };
 }
