@@ -27,7 +27,7 @@ test('a host that was alone and keeps its addresses says so in the Lease: the ne
   expect([next.isServing, note(scene)]).toEqual([true, expect.stringContaining('lb1_a-b')]);
 });
 
-test('its next start removes the note, as a candidate and as the holder, and is no news to itself', async () => {
+test('its next start removes the note, as a candidate and as the holder, and it logs no error', async () => {
   const scene = makeScene();
   await runAlone(scene);
   const again = await runAlone(scene);

@@ -47,10 +47,10 @@ const mostCandidates = 8;
 export const keptAddressesAnnotation = 'furiwake.dev/kept-addresses';
 
 /** JSON: an identity → RFC 3339. */
-type Entries = Readonly<Record<string, string>>;
+type LeaseEntries = Readonly<Record<string, string>>;
 const entriesSchema = z.record(z.string(), z.string());
 
-function entriesOf({ metadata }: LeaseObject, annotation: string): Entries {
+function entriesOf({ metadata }: LeaseObject, annotation: string): LeaseEntries {
   try {
     return entriesSchema.parse(JSON.parse(metadata.annotations?.[annotation] ?? '{}'));
   } catch {
@@ -59,7 +59,7 @@ function entriesOf({ metadata }: LeaseObject, annotation: string): Entries {
 }
 
 /** The candidates in the Lease, with the time of their last renewal; none if the annotation cannot be read. */
-export function candidatesOf(lease: LeaseObject): Entries {
+export function candidatesOf(lease: LeaseObject): LeaseEntries {
   return entriesOf(lease, candidatesAnnotation);
 }
 
@@ -86,7 +86,7 @@ export function withoutKeptAddresses(lease: LeaseObject, identity: string): Leas
   return withoutEntries(lease, keptAddressesAnnotation, [identity]);
 }
 
-function withEntries(lease: LeaseObject, annotation: string, entries: Entries): LeaseObject {
+function withEntries(lease: LeaseObject, annotation: string, entries: LeaseEntries): LeaseObject {
   const annotations = { ...lease.metadata.annotations, [annotation]: JSON.stringify(entries) };
   return { ...lease, metadata: { ...lease.metadata, annotations } };
 }

@@ -20,8 +20,8 @@ export type Furiwake = AsyncDisposable & {
   readonly stateDir: string;
 };
 
-type Place = { readonly lab: NetLab; readonly server: SimApiServer };
-type PlaceOptions = Partial<{
+type RunScene = { readonly lab: NetLab; readonly server: SimApiServer };
+type RunPlace = Partial<{
   readonly on: Machine;
   readonly hostname: string;
   /** For its state directory and its lock. */
@@ -31,8 +31,8 @@ type PlaceOptions = Partial<{
 
 /** The parameters of a command on a machine of the lab, by default its load-balancer host. */
 async function commandOn(
-  { lab, server }: Place,
-  { on = lab.balancer, hostname = 'lb1', folder = lab.folder, ...options }: PlaceOptions,
+  { lab, server }: RunScene,
+  { on = lab.balancer, hostname = 'lb1', folder = lab.folder, ...options }: RunPlace,
 ): Promise<{ readonly options: RunOptions; readonly deps: CommandDeps; readonly log: RecordedLog }> {
   const log = recordLog();
   const kubeconfig = `${lab.folder}/kubeconfig`;
@@ -54,7 +54,7 @@ async function commandOn(
 }
 
 /** `furiwake run`; ends when it is disposed of. */
-export async function startRun(place: Place, where: PlaceOptions = {}): Promise<Furiwake> {
+export async function startRun(place: RunScene, where: RunPlace = {}): Promise<Furiwake> {
   const { options, deps, log } = await commandOn(place, where);
   const { stateDir } = options;
   const stop = new AbortController();
@@ -76,7 +76,7 @@ export async function startRun(place: Place, where: PlaceOptions = {}): Promise<
 }
 
 /** `furiwake cleanup`. */
-export async function cleanUp(place: Place, where: PlaceOptions = {}): Promise<void> {
+export async function cleanUp(place: RunScene, where: RunPlace = {}): Promise<void> {
   const { options, deps } = await commandOn(place, where);
   await cleanup(options, false, deps, AbortSignal.timeout(30_000));
 }
