@@ -54,6 +54,8 @@ export type Agent = {
    */
   setServing(isServing: boolean): void;
   isServing(): boolean;
+  /** Whether the last table has addresses that furiwake adds to the host. */
+  hasAddresses(): boolean;
   /**
    * Until when the kernel keeps the added addresses if furiwake does not call this again: another host may take them over
    * then. Monotonic ms; `undefined`: without end.
@@ -190,6 +192,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     report: () => reporter.report(),
     subscribe: (listener) => reporter.subscribe(listener),
     isServing: () => isServing,
+    hasAddresses: () => [...(desired?.listeners.values() ?? [])].some(({ isHostAddress }) => !isHostAddress),
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;

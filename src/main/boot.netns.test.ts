@@ -1,8 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
-import { startRun } from '../../test/netns/run-rig.ts';
+import { cleanUp, startRun } from '../../test/netns/run-rig.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
 
 /** On the LAN of the client. */
@@ -60,4 +60,21 @@ test.each([
   expect([await hasAddress(), saysWhy]).toEqual([adds, !adds]);
   server.faults.isDown = false;
   await expect.poll(hasAddress, patience).toBe(true);
+});
+
+test('a host that replaces a stopped one is not ready until that one is cleaned', async () => {
+  const addresses = `${address}-10.10.0.59`;
+  {
+    await using _first = await startRun({ lab, server }, { addresses });
+    await expect.poll(hasAddress, patience).toBe(true);
+  }
+  expect(await hasAddress()).toBe(true);
+  const elsewhere = { on: lab.client, hostname: 'lb2', folder: `${lab.folder}/lb2`, addresses };
+  await mkdir(elsewhere.folder);
+  await using second = await startRun({ lab, server }, elsewhere);
+  const notReady = async (): Promise<string | undefined> => (await second.status())?.notReady.join();
+  await expect.poll(notReady, patience).toContain('host lb1 kept its addresses when furiwake was stopped there');
+  await cleanUp({ lab, server }, { addresses });
+  expect(await hasAddress()).toBe(false);
+  await expect.poll(notReady, { ...patience, timeout: 15_000 }).not.toContain('lb1');
 });

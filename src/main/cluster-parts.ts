@@ -95,10 +95,10 @@ export async function makeClusterParts({
     clock,
     log,
   });
+  const shownLease = { namespace: leaseNamespace, name: leaseName(loadBalancerClass) };
   const lease = makeLease({
     client,
-    namespace: leaseNamespace,
-    name: leaseName(loadBalancerClass),
+    ...shownLease,
     identity,
     clock,
     random,
@@ -192,12 +192,13 @@ export async function makeClusterParts({
     await leadWhileHeld(
       {
         lease,
-        leaseNamespace,
+        shownLease,
         loadBalancerClass,
         identity,
         setServing: (isServing) => agent.setServing(isServing),
         keepAddressesUntil: (untilMs) => agent.keepAddressesUntil(untilMs),
         hasOthers: () => candidates.hasOthers(),
+        hasAddresses: () => agent.hasAddresses(),
         tenures,
         onLeaseLoss: options.onLeaseLoss,
         stopsTrafficOnExit: options.stopsTrafficOnExit,
@@ -209,7 +210,6 @@ export async function makeClusterParts({
     );
   };
 
-  const shownLease = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   return {
     connected: () => connected,
     controller: () => current,
@@ -217,7 +217,7 @@ export async function makeClusterParts({
       clusterTroubles({
         connecting,
         lease,
-        leaseName: shownLease,
+        shownLease,
         mayServeWithoutLease: mayServeWithoutLease({ ...candidates, ...options }),
         parts: current,
       }),
