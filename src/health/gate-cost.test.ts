@@ -34,7 +34,7 @@ async function countingScene() {
   return { clock, gate, kubeProxy, publish, readsOf };
 }
 
-test('a listener is looked at when it changes: not with the changes of others, nor with answers of nodes', async () => {
+test('a listener costs something when it changes: nothing with the changes of others, nor with answers of nodes', async () => {
   const { clock, gate, kubeProxy, publish, readsOf } = await countingScene();
   const made = await readsOf(async () => {
     for (const key of keys) {

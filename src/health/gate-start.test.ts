@@ -40,7 +40,7 @@ test('a listener that is published again, or withdrawn, is not resumed; nor is o
   expect([gate.isOpen(ntp, n1), gate.isOpen(ntp, n2)]).toEqual([false, false]); // no sync since the publication
 });
 
-test('what a node had open in part closes while it is silent, and when the node is another one, and its opening is told', async () => {
+test('what a node had open in part closes while it is silent, and when the node is another one, and subscribers learn of its opening', async () => {
   const { clock, set, setUp, setSilent, gate } = await gateRig();
   gate.resume(new Map([[dns, new Set([n1])]]));
   set([
