@@ -59,7 +59,7 @@ export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}
     silentSince: () => undefined,
     silenceMs: 15_000,
     idleSeconds: 10_800,
-    gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: gate.subscribe }),
+    gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: (listener) => gate.subscribe(() => listener()) }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: { ...allAnswer, has: () => nodes.areProven },
     own: () => new Map(),
