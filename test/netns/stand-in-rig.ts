@@ -46,8 +46,18 @@ let host: Host;
 /** That of the present process. */
 export let direct: Direct;
 /** Whether the gate is open, and whether the nodes are known to answer clients themselves. */
-export const nodes: { areOpen: boolean; areProven: boolean } = { areOpen: false, areProven: true };
+export const nodes: { areOpen: boolean; areProven: boolean } = {
+  get areOpen() {
+    return isOpen;
+  },
+  set areOpen(now) {
+    isOpen = now;
+    gate.tell();
+  },
+  areProven: true,
+};
 const gate = makeSubscribers();
+let isOpen = false;
 
 /** Another process takes over. `more`: other parts of its host. */
 export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}): void {
