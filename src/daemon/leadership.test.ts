@@ -109,7 +109,7 @@ test('two hosts that know of each other never answer at the same time, with any 
     fc.asyncProperty(steps, async (schedule) => {
       const scene = makeScene();
       const { clock, cluster } = scene;
-      const files = new Map(identities.map((identity) => [identity, new Map<string, string>()]));
+      const files = new Map<string, Map<string, string>>(identities.map((identity) => [identity, new Map()]));
       /** The kernel keeps the addresses of the process before. */
       const start = (identity: string, before?: Host): { host: Host; stop: AbortController } => {
         const stop = new AbortController();
