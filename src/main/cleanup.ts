@@ -1,7 +1,7 @@
 import { makeProbe } from '../health/probe.ts';
 import { assertUnserved } from '../daemon/admin.ts';
 import { assertAccess } from '../daemon/cluster.ts';
-import { type CommandDeps, statePaths } from '../daemon/platform.ts';
+import { type CommandDeps, haproxyFolder, statePaths } from '../daemon/platform.ts';
 import { StartError } from '../daemon/errors.ts';
 import { lockHost } from '../daemon/host-lock.ts';
 import { assertDeletable, deleteState } from '../daemon/state-dir.ts';
@@ -48,6 +48,7 @@ async function cleanHost(options: RunOptions, deps: CommandDeps): Promise<void> 
   const probe = makeProbe({ clock: deps.machine.clock });
   const parts = await makeHostParts({ ...deps, probe, options, isServing: false, lifetime: lifetime.signal });
   await removeFromHost(parts, { clock: deps.machine.clock, log: deps.log }).finally(() => lifetime.abort());
+  await deps.machine.files.remove(haproxyFolder(deps.machine.runFolder));
   await deleteState(deps.machine, options.stateDir);
 }
 

@@ -65,7 +65,7 @@ async function startFuriwake(addresses = `${address}-10.50.0.9`): Promise<Furiwa
     exec: lab.balancer.execPort,
     files: systemFiles,
     newId: randomUUID,
-    lockFolder: `${lab.folder}/lock`,
+    runFolder: `${lab.folder}/run`,
   });
   const ended = run(
     options,
