@@ -107,7 +107,9 @@ export function makePortOwners(deps: {
       const backoff = makeBackoff(poll);
       const asked = new Set<number>();
       for (;;) {
-        const others = (await find(signal)).filter(({ haproxy }) => haproxy === undefined || !except.includes(haproxy.folder));
+        const others = (await find(signal)).filter(
+          ({ haproxy }) => haproxy === undefined || !except.includes(haproxy.folder),
+        );
         for (const pid of unkillable) if (!others.some((other) => other.pid === pid)) unkillable.delete(pid);
         if (others.length === 0) return;
         const waitedMs = clock.monotonic() - startedMs;

@@ -1,6 +1,14 @@
 import type { Family } from '../../core/ip/ip.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
-import { parseBackends, parseInfo, parseMap, parseMapName, parseServersState, parseStat, type ServerLine } from './answers.ts';
+import {
+  parseBackends,
+  parseInfo,
+  parseMap,
+  parseMapName,
+  parseServersState,
+  parseStat,
+  type ServerLine,
+} from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import {
   addNodeServer,
