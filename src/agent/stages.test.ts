@@ -29,7 +29,7 @@ function make() {
     const attempts = stages.begin();
     const outcomes: Partial<Record<Stage, Awaited<ReturnType<PassStages['attempt']>>>> = {};
     for (const [stage, work] of Object.entries(works) as [Stage, () => Promise<unknown>][])
-      outcomes[stage] = await attempts.attempt(stage, work, signal);
+      outcomes[stage] = await attempts.attempt(stage, work, { changes: 0, signal });
     attempts.end();
     return outcomes;
   };
@@ -101,7 +101,7 @@ describe('a stage that fails', () => {
             count++;
             return failing()();
           },
-          signal,
+          { changes: 0, signal },
         ),
       ).toEqual({ words: 'no', wasTried: true });
     expect(count).toBe(1);
@@ -197,7 +197,10 @@ describe('a stage that is slow', () => {
   test('is not slow when furiwake ends: the pass rejects', async () => {
     const { clock, stages } = make();
     const stop = new AbortController();
-    const attempt = stages.begin().attempt('proxy', () => Promise.withResolvers<void>().promise, stop.signal);
+    const attempt = stages.begin().attempt('proxy', () => Promise.withResolvers<void>().promise, {
+      changes: 0,
+      signal: stop.signal,
+    });
     stop.abort(new Error('the end'));
     await expect(attempt).rejects.toThrow('the end');
     expect(clock.monotonic()).toBe(0);
