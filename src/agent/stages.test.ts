@@ -25,11 +25,11 @@ function make() {
     log,
   });
   /** A pass with these stages. */
-  const pass = async (works: Partial<Record<Stage, () => Promise<unknown>>>) => {
+  const pass = async (works: Partial<Record<Stage, () => Promise<unknown>>>, changes = 1) => {
     const attempts = stages.begin();
     const outcomes: Partial<Record<Stage, Awaited<ReturnType<PassStages['attempt']>>>> = {};
     for (const [stage, work] of Object.entries(works) as [Stage, () => Promise<unknown>][])
-      outcomes[stage] = await attempts.attempt(stage, work, { changes: 0, signal });
+      outcomes[stage] = await attempts.attempt(stage, work, { changes, signal });
     attempts.end();
     return outcomes;
   };
@@ -142,6 +142,20 @@ describe('a stage that fails', () => {
 });
 
 describe('a stage that is slow', () => {
+  test.each([
+    ['addresses', 3_000],
+    ['steering', 5_000],
+  ] as const)('%s: a pass that changes 3,000 listeners waits %i ms', async (stage, patienceMs) => {
+    const { clock, stages, pass } = make();
+    const slow = Promise.withResolvers<void>();
+    const first = pass({ [stage]: () => slow.promise }, 3_000);
+    await clock.advance(patienceMs - 1);
+    expect(stages.areDone()).toBe(true); // the pass is under way
+    await clock.advance(1);
+    expect(await first).toEqual({ [stage]: { words: undefined, wasTried: true } });
+    slow.resolve();
+  });
+
   test.each([
     ['proxy', 1_000, 'HAProxy'],
     ['pruning', 1_000, 'HAProxy'],

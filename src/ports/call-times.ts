@@ -5,9 +5,10 @@
 export const usualCallMs = 1_000;
 /** The same of steering, without which nearly nothing else of a pass is done. */
 export const steeringCallMs = 5_000;
-/** The same of a call that changes many listeners: at least `leastMs`, and 1 ms for each listener. */
+/** A call ends with an error when its tool has not answered for so long. */
+export const longestCallMs = 30_000;
+
+/** How long a call that changes so many listeners may take: 1 ms for each of them, but at least `leastMs`. */
 export function callMsFor(changes: number, leastMs: number = usualCallMs): number {
   return Math.max(leastMs, Math.min(changes, longestCallMs));
 }
-/** A call ends with an error when its tool has not answered for so long. */
-export const longestCallMs = 30_000;
