@@ -3,6 +3,8 @@ import { advertiserContract } from '../../test/contract/advertiser.ts';
 import { silent } from '../../test/make/log.ts';
 import { allAddresses, type PlacementRig, startPlacementRig } from '../../test/netns/placement-rig.ts';
 import { systemClock } from '../main/node/clock.ts';
+import { hearAnnouncements } from './announcements.ts';
+import { makeDefence } from './defence.ts';
 import { makeDuplicateProbe, makeDuplicateWatch } from './duplicates.ts';
 import { makeFrameSender } from './frame-sender.ts';
 import { makeL2Advertiser } from './l2.ts';
@@ -21,7 +23,8 @@ advertiserContract('gratuitous ARP and neighbour advertisements', async () => {
   const stop = new AbortController();
   const deps = { exec: lab.balancer.execPort, clock: systemClock, log: silent, lifetime: stop.signal, links };
   const duplicates = makeDuplicateWatch({ probe: makeDuplicateProbe(deps), ...deps });
-  const advertiser = makeL2Advertiser({ sender: makeFrameSender(deps), duplicates, ...deps });
+  const defence = makeDefence({ hear: (signal) => hearAnnouncements(lab.balancer.execPort, signal), ...deps });
+  const advertiser = makeL2Advertiser({ sender: makeFrameSender(deps), duplicates, defence, ...deps });
   const running = advertiser.run(stop.signal);
   const [here, elsewhere] = [await macOf('balancer'), await macOf('client')];
   const used = new Set<string>();

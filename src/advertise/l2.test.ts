@@ -19,6 +19,8 @@ type AdvertiserRig = {
   readonly end: () => Promise<void>;
   /** Neighbours may have forgotten these. */
   readonly forget: (addresses: Iterable<Ip>) => void;
+  /** Another machine announced these. */
+  readonly attack: (...texts: readonly string[]) => void;
   /** The announcements: the second, and the number of addresses. */
   readonly sent: readonly string[];
   /** The announcements since the last call. */
@@ -36,6 +38,7 @@ function makeRig(): AdvertiserRig {
   const looked: string[] = [];
   const retained: string[] = [];
   const stale = makeSubscribers<readonly Ip[]>();
+  const attacks = makeSubscribers<readonly string[]>();
   const end = new AbortController();
   let running = Promise.resolve();
   const rig: AdvertiserRig = {
@@ -55,6 +58,7 @@ function makeRig(): AdvertiserRig {
         onDuplicates: () => () => undefined,
         run: untilAborted,
       },
+      defence: { onAttack: attacks.subscribe, run: (_, until) => untilAborted(until) },
       links: {
         linkOf: ({ text }) => (text.startsWith('203.') ? undefined : rig.link),
         onStaleNeighbours: stale.subscribe,
@@ -67,6 +71,7 @@ function makeRig(): AdvertiserRig {
       return running;
     },
     forget: (addresses) => stale.tell([...addresses]),
+    attack: (...texts) => attacks.tell(texts),
     sent,
     takeSent: () => sent.splice(0),
     looked,
@@ -84,6 +89,16 @@ test('an address is announced at once, and again after 5 and 30 seconds', async 
   advertiser.advertise(both);
   await clock.advance(600_000);
   expect(sent).toEqual(['0: 2', '5: 2', '30: 2']);
+});
+
+test('an address that another machine announced is announced again and repeated, one that this host lost is not', async () => {
+  const { advertiser, clock, attack, takeSent } = makeRig();
+  advertiser.advertise(both);
+  await clock.advance(60_000);
+  takeSent();
+  attack('192.0.2.8', '192.0.2.10');
+  await clock.advance(600_000);
+  expect(takeSent()).toEqual(['60: 1', '65: 1', '90: 1']);
 });
 
 test('each address has its own times: a later one does not wait for the times of an earlier one', async () => {

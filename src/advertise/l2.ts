@@ -5,6 +5,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { Addresses } from '../ports/host.ts';
 import type { Links } from '../ports/network.ts';
+import type { Defence } from './defence.ts';
 import type { DuplicateWatch } from './duplicates.ts';
 import type { FrameSender } from './frame-sender.ts';
 import { announcementOf } from './frames.ts';
@@ -19,16 +20,17 @@ const batchMs = 500;
 
 /**
  * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, and again after 5 and
- * 30 seconds; likewise when they were restored or moved, or their link came up. Another machine that answers for one of
+ * 30 seconds; likewise when they were restored or moved, their link came up, or another machine announced them. Another machine that answers for one of
  * them is logged and reported. The address is announced nevertheless (ADR 0013).
  */
 export function makeL2Advertiser(deps: {
   readonly sender: FrameSender;
   readonly duplicates: DuplicateWatch;
+  readonly defence: Defence;
   readonly links: Links;
   readonly clock: Clock;
 }): Advertiser {
-  const { sender, duplicates, links, clock } = deps;
+  const { sender, duplicates, defence, links, clock } = deps;
   let advertised: Addresses = PersistentMap.empty();
   /** Due time (monotonic ms) → texts of the addresses to announce then. */
   const repeats = new Map<number, Set<string>>();
@@ -81,10 +83,16 @@ export function makeL2Advertiser(deps: {
     },
     onDuplicates: (listener) => duplicates.onDuplicates(listener),
     run: (signal) => {
-      const end = links.onStaleNeighbours((addresses) =>
-        announceAndRepeat(addresses.map(({ text }) => text).filter((text) => advertised.has(text))),
-      );
-      return superviseAll([repeat, (until) => duplicates.run(until)], signal).finally(end);
+      const announceMine = (texts: readonly string[]): void =>
+        announceAndRepeat(texts.filter((text) => advertised.has(text)));
+      const ends = [
+        links.onStaleNeighbours((addresses) => announceMine(addresses.map(({ text }) => text))),
+        defence.onAttack(announceMine),
+      ];
+      return superviseAll(
+        [repeat, (until) => duplicates.run(until), (until) => defence.run((text) => advertised.get(text), until)],
+        signal,
+      ).finally(() => ends.forEach((end) => end()));
     },
   };
 }

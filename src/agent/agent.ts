@@ -31,6 +31,7 @@ import { tableToSave } from './listener-changes.ts';
 import { makeProxied } from './proxied.ts';
 import { makeReporter } from './reporter.ts';
 import { wordsOf } from './stages.ts';
+import { type LanProbe, makeTakenAddresses } from './taken-addresses.ts';
 import { withdrawn } from './withdrawn.ts';
 
 /**
@@ -53,6 +54,8 @@ export type Agent = {
    */
   setServing(isServing: boolean): void;
   isServing(): boolean;
+  /** Whether the last table has addresses that furiwake adds to the host. */
+  hasAddresses(): boolean;
   /**
    * Until when the kernel keeps the added addresses if furiwake does not call this again: another host may take them over
    * then. Monotonic ms; `undefined`: without end.
@@ -60,9 +63,10 @@ export type Agent = {
   keepAddressesUntil(untilMs: number | undefined): void;
   /**
    * Takes the last table of the state directory as desired: after a reboot, before the API server answers. Listeners on an
-   * address for which `neededFor` says what the host needs it for are removed.
+   * address for which `neededFor` says what the host needs it for are removed. With `probe`, another host may have taken over since:
+   * addresses that another machine on the LAN has are not served before a table is published.
    */
-  restore(neededFor: (address: Ip) => string | undefined): Promise<void>;
+  restore(neededFor: (address: Ip) => string | undefined, probe?: LanProbe): Promise<void>;
   /** The table that was published or restored last. */
   desired(): TrafficTable | undefined;
   /** Why this host does not serve the last table, one line for each cause; empty when it does. */
@@ -119,9 +123,10 @@ export function makeAgent(deps: AgentDeps): Agent {
   const lifetime = makeAddressLifetime(deps);
   if (!isServing) withdrawal.set(); // the host may have the addresses of an earlier process
   const troubleListeners = makeSubscribers();
+  const taken = makeTakenAddresses(deps);
 
   const target = (): TrafficTable | undefined => {
-    const admitted = desired && confirmations.admit(desired);
+    const admitted = desired && confirmations.admit(taken.without(desired));
     return admitted && (isServing ? admitted : withdrawn(admitted));
   };
 
@@ -174,6 +179,7 @@ export function makeAgent(deps: AgentDeps): Agent {
 
   return {
     publish: (table) => {
+      taken.end();
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = withKnownBackends(table, desired);
       // The next pass reports the new listeners; while stages fail, the failure is reported at once. The pass under way may change those
@@ -186,6 +192,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     report: () => reporter.report(),
     subscribe: (listener) => reporter.subscribe(listener),
     isServing: () => isServing,
+    hasAddresses: () => [...(desired?.listeners.values() ?? [])].some(({ isHostAddress }) => !isHostAddress),
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;
@@ -197,13 +204,14 @@ export function makeAgent(deps: AgentDeps): Agent {
       passes.hurry();
     },
     keepAddressesUntil: (untilMs) => lifetime.keepUntil(untilMs),
-    restore: async (neededFor) => {
+    restore: async (neededFor, probe) => {
       const table = await tableFile.read();
       if (table === undefined) return;
       const needed = [...table.listeners.values()].filter(({ address }) => neededFor(address) !== undefined);
       for (const { key, address } of needed)
         log.error({ listener: key }, `not served: ${address.text} is in use as ${neededFor(address) ?? ''}`);
       desired = { ...table, listeners: table.listeners.with(needed.map(({ key }) => [key, undefined])) };
+      if (probe !== undefined) await taken.watch(desired, probe);
       passes.setHeld(table.listeners);
       reporter.update(table.listeners.keys());
       passes.wake();
@@ -214,14 +222,23 @@ export function makeAgent(deps: AgentDeps): Agent {
       const isUnprogrammed = passes.state().programmed === undefined && passes.areDone();
       const words = isUnprogrammed ? ['nothing is programmed yet'] : passes.troubles();
       // Often the same: a stage fails with the words of HAProxy's trouble.
-      return [...new Set(trouble === undefined ? words : [...words, wordsOf(trouble)])];
+      return [...new Set([...words, trouble && wordsOf(trouble), taken.trouble()])].filter(
+        (each) => each !== undefined,
+      );
     },
     onTroubles: (listener) => {
       const ends = [troubleListeners.subscribe(listener), deps.proxy.onTrouble(listener)];
       return () => ends.forEach((end) => end());
     },
     run: (signal) => {
-      const ends = [reporter.follow(), confirmations.subscribe(() => passes.wake())];
+      const onDuplicates = (found: ReadonlyMap<string, string>): void => {
+        if (taken.note(found)) passes.wake();
+      };
+      const ends = [
+        reporter.follow(),
+        confirmations.subscribe(() => passes.wake()),
+        advertiser.onDuplicates(onDuplicates),
+      ];
       const auditNow = makeLatch();
       return superviseAll(
         [

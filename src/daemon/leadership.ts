@@ -3,6 +3,7 @@ import { type Latch, makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { Term } from '../controller/controller.ts';
 import { type Acquisition, type Lease, NoNamespaceError } from '../kube/lease.ts';
+import { keptAddressesAnnotation } from '../kube/lease-object.ts';
 import type { LeaseHolder } from '../kube/lease-observer.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -24,9 +25,12 @@ export function mayServeWithoutLease({
 /** The kernel counts the lifetime of an address in seconds; another host takes over 5 s after `heldUntilMs`. */
 const spareMs = 2_000;
 
+/** The Lease, for messages. */
+export type ShownLease = { readonly namespace: string; readonly name: string };
+
 export type LeadershipDeps = {
   readonly lease: Lease;
-  readonly leaseNamespace: string;
+  readonly shownLease: ShownLease;
   readonly loadBalancerClass: string;
   /** The identity of this host in the Lease. */
   readonly identity: string;
@@ -39,6 +43,8 @@ export type LeadershipDeps = {
    */
   readonly hasOthers: () => boolean;
   readonly tenures: Pick<TenureRecord, 'successionTo' | 'keep'>;
+  /** Whether this host has addresses that stay when furiwake ends. */
+  readonly hasAddresses: () => boolean;
   /** The action when the Lease is lost to another host. */
   readonly onLeaseLoss: 'withdraw' | 'keep';
   /** The caller removes the addresses from the host, and then releases the Lease. */
@@ -61,8 +67,8 @@ export type LeadershipDeps = {
  *   furiwake ended or is dead    ─► if another candidate was ever seen, the kernel removes the addresses 2 s after the end
  *                                   of the last renewal
  *
- * Ends when `signal` aborts; then a host that was always alone releases the Lease. One that was not keeps it for
- * a restart, or for the caller (`stopsTrafficOnExit`); another host takes over when it has expired. Throws the errors of `work`, and `StartError` if
+ * Ends when `signal` aborts; then a host that was always alone releases the Lease, with a note that its addresses stay. One that was
+ * not keeps it for a restart; another host takes over when it has expired. With `stopsTrafficOnExit` the caller releases it. Throws the errors of `work`, and `StartError` if
  * the namespace of the Lease does not exist.
  */
 export async function leadWhileHeld(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
@@ -70,8 +76,9 @@ export async function leadWhileHeld(deps: LeadershipDeps, work: Work, signal: Ab
   try {
     await leadTerms(deps, work, signal);
   } finally {
-    if (mayServeWithoutLease(deps)) await lease.release();
-    else if (lease.isHeld() && !deps.stopsTrafficOnExit)
+    const isLeft = !deps.stopsTrafficOnExit;
+    if (isLeft && mayServeWithoutLease(deps)) await lease.release(deps.hasAddresses());
+    else if (isLeft && lease.isHeld())
       log.info(
         {},
         'the Lease stays with this host for a restart; without one, the kernel removes the addresses within 12 s, and another host takes over within 15 s',
@@ -102,6 +109,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   };
   while (!signal.aborted) {
     const { before, tenure } = await acquire(deps, withdraw, signal);
+    for (const keeper of lease.keepers()) log.error({ host: keeper }, keeperWords(keeper, deps.shownLease));
     const succession = tenures.successionTo(before);
     const lost = new AbortController();
     const inner = AbortSignal.any([signal, lost.signal]);
@@ -170,6 +178,12 @@ export function hostOfIdentity(identity: string): string {
   return identity.replace(/_[^_]*$/, '');
 }
 
+/** What to do about a host that has released the Lease and kept its addresses. */
+export function keeperWords(identity: string, { namespace, name }: ShownLease): string {
+  const host = hostOfIdentity(identity);
+  return `host ${host} kept its addresses when furiwake was stopped there, and may answer for them: run furiwake cleanup on ${host}; if it is gone: kubectl annotate lease ${name} --namespace ${namespace} ${keptAddressesAnnotation}-`;
+}
+
 /** The message about the holder that this host waits for. */
 function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, expiresInMs }: LeaseHolder): string {
   const seconds = Math.ceil(expiresInMs / 1000);
@@ -186,7 +200,7 @@ function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, ex
 }
 
 async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: AbortSignal): Promise<Acquisition> {
-  const { lease, leaseNamespace, log } = deps;
+  const { lease, shownLease, log } = deps;
   try {
     return await lease.acquire(signal, (holder) => {
       if (holder.kind !== 'unknown' || deps.hasOthers()) withdraw();
@@ -195,7 +209,7 @@ async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: Abort
     });
   } catch (error) {
     if (!(error instanceof NoNamespaceError)) throw error;
-    throw new StartError(`namespace ${leaseNamespace} of the Lease does not exist: ${noNamespaceAdvice}`, {
+    throw new StartError(`namespace ${shownLease.namespace} of the Lease does not exist: ${noNamespaceAdvice}`, {
       cause: error,
     });
   }

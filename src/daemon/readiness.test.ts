@@ -6,6 +6,8 @@ const every = {
   6: { words: 'no node has an IPv6 address', hasNodes: false },
 };
 
+const shownLease = { namespace: 'ns', name: 'furiwake' };
+
 test.each([
   ['holds the Lease and knows everything', true, undefined, true, { 4: undefined, 6: every[6] }, []],
   [
@@ -24,18 +26,18 @@ test.each([
     stores: { services: { isSynced }, nodes: { isSynced: true } },
     controller: { plan: () => nodeTrouble && { nodeTrouble }, recordingTrouble: () => undefined },
   };
-  const lease = { isHeld: () => isHeld, holder: () => undefined, trouble: () => trouble };
-  expect(
-    clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', mayServeWithoutLease: true, parts }),
-  ).toEqual(expected);
+  const lease = { isHeld: () => isHeld, holder: () => undefined, trouble: () => trouble, keepers: () => [] };
+  expect(clusterTroubles({ connecting: undefined, lease, shownLease, mayServeWithoutLease: true, parts })).toEqual(
+    expected,
+  );
 });
 
 test('until the API server has answered, that is the only reason', () => {
-  const lease = { isHeld: () => false, holder: () => undefined, trouble: () => undefined };
+  const lease = { isHeld: () => false, holder: () => undefined, trouble: () => undefined, keepers: () => [] };
   const connecting = 'the API server https://192.0.2.2:6443 does not answer: timeout';
-  expect(
-    clusterTroubles({ connecting, lease, leaseName: 'ns/furiwake', mayServeWithoutLease: true, parts: undefined }),
-  ).toEqual([connecting]);
+  expect(clusterTroubles({ connecting, lease, shownLease, mayServeWithoutLease: true, parts: undefined })).toEqual([
+    connecting,
+  ]);
 });
 
 test('a host whose ledger cannot be written is not ready', () => {
@@ -43,10 +45,10 @@ test('a host whose ledger cannot be written is not ready', () => {
     stores: { services: { isSynced: true }, nodes: { isSynced: true } },
     controller: { plan: () => undefined, recordingTrouble: () => 'ENOSPC' },
   };
-  const lease = { isHeld: () => true, holder: () => undefined, trouble: () => undefined };
-  expect(
-    clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', mayServeWithoutLease: true, parts }),
-  ).toEqual(['addresses cannot be recorded: ENOSPC']);
+  const lease = { isHeld: () => true, holder: () => undefined, trouble: () => undefined, keepers: () => [] };
+  expect(clusterTroubles({ connecting: undefined, lease, shownLease, mayServeWithoutLease: true, parts })).toEqual([
+    'addresses cannot be recorded: ENOSPC',
+  ]);
 });
 
 const withoutLease = (trouble: string | undefined): readonly string[] =>
@@ -56,8 +58,9 @@ const withoutLease = (trouble: string | undefined): readonly string[] =>
       isHeld: () => false,
       holder: () => ({ identity: 'lb1_a-b', kind: 'other', expiresInMs: 9_000 }),
       trouble: () => trouble,
+      keepers: () => [],
     },
-    leaseName: 'ns/furiwake',
+    shownLease,
     mayServeWithoutLease: false,
     parts: undefined,
   });
@@ -70,4 +73,16 @@ test('a host that waits names the holder, and one that cannot read the Lease say
     'this host has withdrawn its addresses: another host may hold the Lease',
     unknown,
   ]);
+});
+
+test('a holder is not ready while another host may answer for its addresses', () => {
+  const lease = { isHeld: () => true, holder: () => undefined, trouble: () => undefined, keepers: () => ['lb1_a-b'] };
+  const words = clusterTroubles({
+    connecting: undefined,
+    lease,
+    shownLease,
+    mayServeWithoutLease: true,
+    parts: undefined,
+  });
+  expect(words).toContainEqual(expect.stringContaining('run furiwake cleanup on lb1;'));
 });

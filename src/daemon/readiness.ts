@@ -1,6 +1,6 @@
 import type { Controller, Plan } from '../controller/controller.ts';
 import type { Lease } from '../kube/lease.ts';
-import { hostOfIdentity } from './leadership.ts';
+import { hostOfIdentity, keeperWords, type ShownLease } from './leadership.ts';
 
 type ReadinessParts = {
   readonly stores: Readonly<Record<'services' | 'nodes', { readonly isSynced: boolean }>>;
@@ -14,13 +14,13 @@ type ReadinessParts = {
 export function clusterTroubles({
   connecting,
   lease,
-  leaseName,
+  shownLease,
   mayServeWithoutLease,
   parts,
 }: {
   readonly connecting: string | undefined;
-  readonly lease: Pick<Lease, 'isHeld' | 'holder' | 'trouble'>;
-  readonly leaseName: string;
+  readonly lease: Pick<Lease, 'isHeld' | 'holder' | 'trouble' | 'keepers'>;
+  readonly shownLease: ShownLease;
   /** See `mayServeWithoutLease` of leadership.ts. */
   readonly mayServeWithoutLease: boolean;
   readonly parts: ReadinessParts | undefined;
@@ -30,7 +30,8 @@ export function clusterTroubles({
   const recordingTrouble = parts?.controller.recordingTrouble();
   const nodeTrouble = parts?.controller.plan()?.nodeTrouble;
   return [
-    ...(lease.isHeld() ? [] : leaseTroubles(lease, leaseName, mayServeWithoutLease)),
+    ...(lease.isHeld() ? [] : leaseTroubles(lease, `${shownLease.namespace}/${shownLease.name}`, mayServeWithoutLease)),
+    ...(lease.isHeld() ? lease.keepers().map((keeper) => keeperWords(keeper, shownLease)) : []),
     ...(isSynced ? [] : ['Services and Nodes are not known yet']),
     ...(recordingTrouble === undefined ? [] : [`addresses cannot be recorded: ${recordingTrouble}`]),
     // Both families are without a node, so no connection can be served.

@@ -75,6 +75,21 @@ test('while the disk is full a restart does not rely on the tenure, which is wri
   expect((await load(files)).successionTo(tenure(4))).toBe('own');
 });
 
+test.each([
+  ['a restart', 'boot-1', true],
+  ['a boot, or another machine with a copy', 'boot-2', false],
+  ['a kernel that does not say its boot ID', undefined, false],
+])('after %s the record says whether it is of this boot', async (_, boot, isOfThisBoot) => {
+  const bootIdPath = '/proc/sys/kernel/random/boot_id';
+  const texts = new Map([[bootIdPath, 'boot-1\n']]);
+  const first = await load(filesOf(texts));
+  expect(first.isOfThisBoot).toBe(false);
+  await keep(first, [tenure(4)]);
+  if (boot === undefined) texts.delete(bootIdPath);
+  else texts.set(bootIdPath, `${boot}\n`);
+  expect((await load(filesOf(texts))).isOfThisBoot).toBe(isOfThisBoot);
+});
+
 test('a file of a newer release is refused', async () => {
   await expect(load(filesOf(new Map([[path, '{"file":"tenure","version":2}\n']])))).rejects.toMatchObject({
     code: 'NEWER_FILE',

@@ -20,6 +20,8 @@ export type Succession = 'own' | 'other' | 'unknown';
 
 /** The last tenure whose decisions are in the ledger of this state directory. */
 export type TenureRecord = {
+  /** Whether the last one that was recorded before this process is of this boot of this machine. */
+  readonly isOfThisBoot: boolean;
   /** For the tenure before the one that this process begins; `undefined`: there was no Lease. */
   successionTo(before: Tenure | undefined): Succession;
   /**
@@ -31,8 +33,17 @@ export type TenureRecord = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-const schema = z.object({ lease: z.string(), transitions: z.int(), holder: z.string(), host: z.string() });
-type KeptTenure = Tenure & { readonly host: string };
+const schema = z.object({
+  lease: z.string(),
+  transitions: z.int(),
+  holder: z.string(),
+  host: z.string(),
+  boot: z.string().default(''),
+});
+type KeptTenure = z.infer<typeof schema>;
+
+/** Random at each boot: also of another machine, and of this one with a disk from a snapshot. */
+const bootIdPath = '/proc/sys/kernel/random/boot_id';
 
 export async function loadTenureRecord(deps: {
   readonly path: string;
@@ -58,6 +69,7 @@ export async function loadTenureRecord(deps: {
     },
   });
   const due = makeLatch();
+  const boot = (await files.read(bootIdPath).catch(() => undefined))?.trim() ?? '';
   let last: KeptTenure | undefined;
   for (const kept of (await file.read())?.values() ?? []) last = kept;
   const write = async (): Promise<void> => {
@@ -66,6 +78,7 @@ export async function loadTenureRecord(deps: {
     if (last !== undefined) await file.write(PersistentMap.from([[last.lease, last]]));
   };
   return {
+    isOfThisBoot: boot !== '' && last?.boot === boot,
     successionTo: (before) => {
       if (before === undefined) return 'unknown';
       const isReleased = before.holder === '';
@@ -75,7 +88,7 @@ export async function loadTenureRecord(deps: {
       return isReleased ? 'other' : 'unknown';
     },
     keep: (tenure) => {
-      last = { ...tenure, host: hostname };
+      last = { ...tenure, host: hostname, boot };
       due.set();
     },
     run: (signal) =>

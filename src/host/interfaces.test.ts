@@ -6,13 +6,14 @@ import { decodeInterfaces, linkFinder, type NetworkInterface, sortAddresses } fr
 /** As `ip -json address` prints it. */
 function link(ifname: string, addresses: readonly string[], rest: object = {}): object {
   const addr_info = addresses.map((text) => {
-    const [local, prefixlen] = text.replace(' preferred', '').split('/');
+    const [local, prefixlen] = text.replace(/ .*/, '').split('/');
     const preferred_life_time = text.endsWith(' preferred') ? 3600 : 0;
     return {
       preferred_life_time,
       family: local?.includes(':') === true ? 'inet6' : 'inet',
       local,
       prefixlen: Number(prefixlen),
+      ...(text.includes(' marked') ? { metric: 8201 } : {}),
     };
   });
   return { ifindex: 2, ifname, flags: ['UP'], link_type: 'ether', address: '02:00:00:00:00:01', addr_info, ...rest };
@@ -80,6 +81,21 @@ describe('an address of the host', () => {
     const renamed = link('lan0', ['2001:db8::11/64 preferred', '2001:db8::50/128']);
     expect(own([['2001:db8::50', 'eth0']], renamed)).toEqual(['2001:db8::11']);
     expect(present([['2001:db8::50', 'eth0']], renamed)).toEqual([['2001:db8::50', 'lan0']]);
+  });
+
+  test('is furiwake’s if it has the mark, recorded or not', () => {
+    const marked = link('eth0', ['2001:db8::50/128 marked']);
+    for (const record of [[], [['2001:db8::50', 'furiwake0']]] as const) {
+      expect(own(record, marked, link('furiwake0', []))).toEqual([]);
+      expect(present(record, marked, link('furiwake0', []))).toEqual([['2001:db8::50', 'eth0']]);
+    }
+  });
+
+  test.each([
+    ['with a wider prefix', '2001:db8::50/64 marked'],
+    ['with a preferred lifetime', '2001:db8::50/128 marked preferred'],
+  ])('is the host’s own if it has the mark but is found %s', (_, text) => {
+    expect(own([], link('eth0', [text]))).toEqual(['2001:db8::50']);
   });
 
   test.each([

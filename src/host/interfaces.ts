@@ -13,6 +13,13 @@ export function isOurInterface(name: string): boolean {
   return /^furiwake\d+$/.test(name);
 }
 
+/**
+ * The metric (IFA_RT_PRIORITY, Linux 4.18) of every IPv6 address that furiwake adds: the kernel keeps it with the address, and
+ * nothing else sets it. The only effect is the metric of the route to the single address, which the table `local` precedes.
+ * IFA_PROTO would say the same, but iproute2 before 6.2 can neither set nor show it.
+ */
+export const markMetric = 8201;
+
 /** An address of an interface. */
 export type InterfaceAddress = {
   readonly ip: Ip;
@@ -23,6 +30,8 @@ export type InterfaceAddress = {
   readonly isLasting: boolean;
   /** The kernel removes it when its lifetime ends. */
   readonly expires: boolean;
+  /** It has the metric of furiwake's addresses. */
+  readonly isMarked: boolean;
 };
 
 /** A network interface of this host. */
@@ -57,6 +66,7 @@ type ListedInterface = {
     readonly scope?: string;
     readonly temporary?: boolean;
     readonly deprecated?: boolean;
+    readonly metric?: number;
   }[];
 };
 
@@ -87,6 +97,7 @@ export function decodeInterfaces(json: string): readonly NetworkInterface[] {
         isPreferred: (info.preferred_life_time ?? 0) > 0,
         isLasting: info.scope === 'global' && info.temporary !== true && info.deprecated !== true,
         expires: (info.valid_life_time ?? forever) < forever,
+        isMarked: info.metric === markMetric,
       };
     }),
   }));
@@ -131,7 +142,8 @@ export type SortedAddresses = {
 };
 
 /**
- * Separates the host's own addresses from those of furiwake, which are in the record or on an interface of furiwake.
+ * Separates the host's own addresses from those of furiwake, which are marked, on an interface of furiwake, or in the record: a
+ * release up to 0.1.0 did not mark them.
  */
 export function sortAddresses(interfaces: readonly NetworkInterface[], record: PlacementRecord): SortedAddresses {
   const names = new Set(interfaces.map(({ name }) => name));
@@ -149,18 +161,21 @@ export function sortAddresses(interfaces: readonly NetworkInterface[], record: P
 }
 
 /**
- * A recorded address that is on another interface, has a wider prefix or is preferred is the host's own. One whose recorded
- * interface no longer exists is furiwake's: the interface was renamed and kept the address.
+ * An address with a wider prefix, or one that is preferred, is the host's own, marked or not: another program changed it. A
+ * recorded one without the mark is the host's own on another interface, unless the recorded interface no longer exists: that one
+ * was renamed and kept the address.
  */
 function isPlaced(
   name: string,
-  { ip, prefixLength, isPreferred }: InterfaceAddress,
+  { ip, prefixLength, isPreferred, isMarked }: InterfaceAddress,
   record: PlacementRecord,
   names: ReadonlySet<string>,
 ): boolean {
   if (isOurInterface(name)) return true;
+  if (prefixLength !== bitsOf(ip.family) || isPreferred) return false;
+  if (isMarked) return true;
   const recorded = record.get(ip.text);
-  if (recorded === undefined || prefixLength !== bitsOf(ip.family) || isPreferred) return false;
+  if (recorded === undefined) return false;
   return recorded === name || (!isOurInterface(recorded) && !names.has(recorded));
 }
 

@@ -1,7 +1,7 @@
 import { bitsOf, type Family, type Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, refusalOf } from '../ports/exec.ts';
-import { type NetworkInterface, readInterfaces } from './interfaces.ts';
+import { markMetric, type NetworkInterface, readInterfaces } from './interfaces.ts';
 import { makeIpSession } from './ip-session.ts';
 
 /** The kernel removes the address after so many seconds. */
@@ -26,7 +26,7 @@ export type Kernel = {
     lifetime: LifetimeSeconds,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, string>>;
-  /** Gives these addresses another lifetime. A missing address does not affect the others. */
+  /** Gives these addresses another lifetime, and the mark of furiwake. A missing address does not affect the others. */
   extend(places: readonly PlacedAddress[], lifetime: LifetimeSeconds, signal: AbortSignal): Promise<void>;
   /** Deletes addresses, then interfaces. A refused one keeps no other; then it throws in the end. */
   remove(places: readonly PlacedAddress[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
@@ -34,7 +34,7 @@ export type Kernel = {
 
 const flagsOf: Readonly<Record<Family, (lifetime: LifetimeSeconds) => string>> = {
   4: (lifetime) => `scope link valid_lft ${lifetime} preferred_lft ${lifetime}`,
-  6: (lifetime) => `valid_lft ${lifetime} preferred_lft 0 nodad`,
+  6: (lifetime) => `valid_lft ${lifetime} preferred_lft 0 nodad metric ${markMetric}`,
 };
 
 /** The running `ip` ends with `lifetime`. */

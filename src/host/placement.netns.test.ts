@@ -9,6 +9,7 @@ import {
 } from '../../test/netns/placement-rig.ts';
 import { patience } from '../../test/netns/patience.ts';
 import { addressesOf } from '../../test/make/table.ts';
+import { systemClock } from '../main/node/clock.ts';
 import { systemFiles } from '../main/node/files.ts';
 
 const { signal } = new AbortController();
@@ -18,6 +19,12 @@ beforeEach(async () => {
   rig = await startPlacementRig();
 });
 afterEach(() => rig[Symbol.asyncDispose]());
+
+/** Another process on this host, with an empty state directory. */
+async function forgetful(): Promise<ReturnType<PlacementRig['makeNew']>> {
+  await systemFiles.remove(`${rig.lab.folder}/placement.jsonl`);
+  return rig.makeNew();
+}
 
 describe('add', () => {
   test('makes addresses of the LAN and routed ones answer, in both families', async () => {
@@ -141,11 +148,56 @@ describe('remove', () => {
     expect(await rig.places()).toEqual(before);
   });
 
-  test('removes addresses on an interface of furiwake even when the record is lost', async () => {
-    await rig.add(routedAddresses);
-    await systemFiles.remove(`${rig.lab.folder}/placement.jsonl`);
-    await rig.makeNew().placement.remove(none, signal);
-    expect(await rig.lab.balancer.exec('ip', '-brief', 'link')).not.toContain('furiwake0');
+  test('removes all addresses of furiwake even when the record is lost', async () => {
+    const before = await rig.places();
+    await rig.add(allAddresses);
+    const { network, placement } = await forgetful();
+    const { own } = await network.refresh(signal);
+    expect([...own.keys()].toSorted()).toEqual(['10.10.0.1', '10.20.0.1', 'fd10::1', 'fd20::1']);
+    await placement.remove(none, signal);
+    expect(await rig.places()).toEqual(before);
+  });
+
+  test('removes an address that a release without the mark added, when an audit has seen it and the record is lost', async () => {
+    const before = await rig.places();
+    await rig.add(linkAddresses);
+    await rig.lab.balancer.exec('ip', 'address', 'delete', 'fd10::50/128', 'dev', 'wan');
+    await rig.lab.balancer.exec('ip', 'address', 'add', 'fd10::50/128', 'dev', 'wan', 'preferred_lft', '0', 'nodad');
+    expect(await rig.makeNew().placement.audit(linkAddresses, signal)).toEqual([]);
+    await (await forgetful()).placement.remove(none, signal);
+    expect(await rig.places()).toEqual(before);
+  });
+});
+
+describe('the mark of an IPv6 address on the LAN', () => {
+  const marks = async (): Promise<readonly string[]> =>
+    [...(await rig.lab.balancer.exec('ip', '-6', 'address', 'show', 'dev', 'wan')).matchAll(/(\S+) metric 8201/g)].map(
+      ([, cidr = '']) => cidr,
+    );
+
+  test('stays when its lifetime changes and when its interface goes down and comes up', async () => {
+    await rig.add(linkAddresses);
+    await rig.lab.balancer.exec('sysctl', '-qw', 'net.ipv6.conf.wan.keep_addr_on_down=1');
+    for (const untilMs of [systemClock.monotonic() + 60_000, undefined]) {
+      await rig.placement.keepUntil(untilMs, signal);
+      expect(await marks()).toEqual(['fd10::50/128']);
+    }
+    for (const state of ['down', 'up']) await rig.lab.balancer.exec('ip', 'link', 'set', 'wan', state);
+    expect(await marks()).toEqual(['fd10::50/128']);
+  });
+
+  test('changes no route but that to the address itself', async () => {
+    const routes = async (): Promise<readonly string[]> =>
+      (await rig.lab.balancer.exec('ip', '-6', 'route', 'show', 'table', 'all')).split('\n').toSorted();
+    const before = await routes();
+    await rig.add(addressesOf('fd10::50'));
+    const added = (await routes()).filter((route) => !before.includes(route)).map((route) => route.trim());
+    expect(added).toEqual([
+      'fd10::50 dev wan proto kernel metric 8201 pref medium',
+      'local fd10::50 dev wan table local proto kernel metric 0 pref medium',
+    ]);
+    await rig.placement.remove(none, signal);
+    expect(await routes()).toEqual(before);
   });
 });
 

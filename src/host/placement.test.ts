@@ -161,7 +161,7 @@ test('several addresses are added by one call of ip', async () => {
   await placement.add(addressesOf('192.0.2.50', '2001:db8::50'), signal);
   expect(changesIn(done).at(-1)?.split('\n')).toEqual([
     'address add 192.0.2.50/32 dev furiwake0 scope link valid_lft forever preferred_lft forever',
-    'address add 2001:db8::50/128 dev furiwake0 valid_lft forever preferred_lft 0 nodad',
+    'address add 2001:db8::50/128 dev furiwake0 valid_lft forever preferred_lft 0 nodad metric 8201',
   ]);
 });
 

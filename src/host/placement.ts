@@ -9,7 +9,7 @@ import type { Log } from '../ports/log.ts';
 import { isOurInterface, readInterfaces } from './interfaces.ts';
 import { type LifetimeSeconds, makeKernel } from './kernel.ts';
 import type { Network } from './network.ts';
-import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom } from './places.ts';
+import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unmarkedIn } from './places.ts';
 
 /*
  * Which interface gets an address, and why
@@ -21,7 +21,7 @@ import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom } fr
  *          otherwise on furiwake0. preferred_lft 0: not a source either. nodad: usable at once.
  *
  * furiwake0 is a dummy interface, or a bridge without ports if the kernel has no dummy driver. Every address on it is
- * furiwake's. After 500 addresses furiwake1 follows, and so on: for each address that is added, the kernel checks all
+ * furiwake's; an IPv6 address elsewhere has the metric of furiwake (`markMetric`). After 500 addresses furiwake1 follows, and so on: for each address that is added, the kernel checks all
  * others of the interface (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added. An
  * address that the host has elsewhere is the host's own and is never touched.
  *
@@ -152,6 +152,7 @@ export function makePlacement(deps: {
       await take(doubles, signal);
     }
     const moved = await move(strayedFrom(state()), signal);
+    await kernel.extend(placesIn(state().present, unmarkedIn(state())), lifetime(), signal);
     const down = state().interfaces.flatMap(({ name, isUp }) => (isOurInterface(name) && !isUp ? name : []));
     await kernel.setUp({ missing: [], down }, signal);
     const added = await put(missingFrom(state(), wanted, wanted.keys()), signal);

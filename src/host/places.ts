@@ -5,6 +5,7 @@ import type { PlacedAddress } from './kernel.ts';
 import type { PlacementRecord } from './placement-record.ts';
 
 type Placed = { readonly interfaces: readonly NetworkInterface[]; readonly record: PlacementRecord };
+type Present = { readonly present: PlacementRecord };
 
 /** For each new address the kernel checks all others of the interface. */
 const mostPerInterface = 500;
@@ -60,9 +61,16 @@ export function expiring({ interfaces }: Pick<Placed, 'interfaces'>): ReadonlySe
   return new Set(all.filter(({ expires }) => expires).map(({ ip }) => ip.text));
 }
 
+/** The IPv6 addresses of furiwake without its mark: a release up to 0.1.0 added them. */
+export function unmarkedIn({ interfaces, present }: Pick<Placed, 'interfaces'> & Present): readonly Ip[] {
+  return interfaces.flatMap(({ name, addresses }) =>
+    addresses.flatMap(({ ip, isMarked }) => (ip.family === 6 && !isMarked && present.get(ip.text) === name ? ip : [])),
+  );
+}
+
 /** The `candidates` that are wanted and that the host does not have, neither its own nor added. */
 export function missingFrom(
-  { own, present }: { readonly own: ReadonlyMap<string, Ip>; readonly present: PlacementRecord },
+  { own, present }: { readonly own: ReadonlyMap<string, Ip> } & Present,
   wanted: Addresses,
   candidates: Iterable<string>,
 ): readonly Ip[] {

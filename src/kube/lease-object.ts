@@ -37,38 +37,64 @@ export function isSameTenure(a: Tenure, b: Tenure): boolean {
 /** As in client-go: how long a holder that does not renew the Lease keeps it. */
 export const defaultDurationSeconds = 15;
 
-/** Annotation of the Lease: JSON, the identity of each candidate and when it last renewed its entry (RFC 3339). */
+/** Annotation of the Lease: the identity of each candidate and when it last renewed its entry. */
 const candidatesAnnotation = 'furiwake.dev/candidates';
 const mostCandidates = 8;
-const candidatesSchema = z.record(z.string(), z.string());
+/**
+ * Annotation of the Lease: the identity of each host that has released it and kept its addresses, because furiwake was stopped
+ * there, and since when. `furiwake cleanup` on that host, or its next start, removes the entry.
+ */
+export const keptAddressesAnnotation = 'furiwake.dev/kept-addresses';
 
-/** The candidates in the Lease, with the time of their last renewal; none if the annotation cannot be read. */
-export function candidatesOf({ metadata }: LeaseObject): Readonly<Record<string, string>> {
+/** JSON: an identity → RFC 3339. */
+type LeaseEntries = Readonly<Record<string, string>>;
+const entriesSchema = z.record(z.string(), z.string());
+
+function entriesOf({ metadata }: LeaseObject, annotation: string): LeaseEntries {
   try {
-    return candidatesSchema.parse(JSON.parse(metadata.annotations?.[candidatesAnnotation] ?? '{}'));
+    return entriesSchema.parse(JSON.parse(metadata.annotations?.[annotation] ?? '{}'));
   } catch {
-    return {}; // damaged: the next candidate replaces it
+    return {}; // damaged: the next entry replaces it
   }
 }
 
-/** The Lease with one more candidate, or with its entry renewed; if there are too many, the oldest are dropped. */
+/** The candidates in the Lease, with the time of their last renewal; none if the annotation cannot be read. */
+export function candidatesOf(lease: LeaseObject): LeaseEntries {
+  return entriesOf(lease, candidatesAnnotation);
+}
+
+/** The hosts that have kept their addresses; none if the annotation cannot be read. */
+export function keptAddressesOf(lease: LeaseObject): readonly string[] {
+  return Object.keys(entriesOf(lease, keptAddressesAnnotation));
+}
+
+/**
+ * The Lease with one more candidate, or with its entry renewed; if there are too many, the oldest are dropped. A candidate has
+ * withdrawn its addresses.
+ */
 export function withCandidate(lease: LeaseObject, identity: string, nowMs: number): LeaseObject {
   const { [identity]: _, ...others } = candidatesOf(lease);
   const kept = Object.entries(others)
     .sort(([, a], [, b]) => (a < b ? 1 : -1))
     .slice(0, mostCandidates - 1);
-  return withCandidates(lease, { ...Object.fromEntries(kept), [identity]: new Date(nowMs).toISOString() });
+  const candidates = { ...Object.fromEntries(kept), [identity]: new Date(nowMs).toISOString() };
+  return withEntries(withoutKeptAddresses(lease, identity), candidatesAnnotation, candidates);
 }
 
-function withCandidates(lease: LeaseObject, candidates: Readonly<Record<string, string>>): LeaseObject {
-  const annotations = { ...lease.metadata.annotations, [candidatesAnnotation]: JSON.stringify(candidates) };
+/** The Lease without the note that this host has kept its addresses; the same object if it has none. */
+export function withoutKeptAddresses(lease: LeaseObject, identity: string): LeaseObject {
+  return withoutEntries(lease, keptAddressesAnnotation, [identity]);
+}
+
+function withEntries(lease: LeaseObject, annotation: string, entries: LeaseEntries): LeaseObject {
+  const annotations = { ...lease.metadata.annotations, [annotation]: JSON.stringify(entries) };
   return { ...lease, metadata: { ...lease.metadata, annotations } };
 }
 
-function withoutCandidates(lease: LeaseObject, identities: readonly string[]): LeaseObject {
-  const all = Object.entries(candidatesOf(lease));
+function withoutEntries(lease: LeaseObject, annotation: string, identities: readonly string[]): LeaseObject {
+  const all = Object.entries(entriesOf(lease, annotation));
   const kept = all.filter(([identity]) => !identities.includes(identity));
-  return kept.length === all.length ? lease : withCandidates(lease, Object.fromEntries(kept));
+  return kept.length === all.length ? lease : withEntries(lease, annotation, Object.fromEntries(kept));
 }
 
 /** metav1.MicroTime: RFC 3339 with six digits of the second; the last three are the fraction of `ms`. */
@@ -79,8 +105,8 @@ export function microTime(ms: number): string {
 
 /**
  * The Lease with `identity` as its holder (empty: released), to be written over `base`. The metadata of `base` stays, but
- * the holder and those that are `gone` are removed from the candidates. A new holder counts as a transition, and so does a new process with the
- * identity of the holder: it does not know what that one decided.
+ * the holder and those that are `gone` are removed from the candidates, and the holder from those that have kept their addresses. A new
+ * holder counts as a transition, and so does a new process with the identity of the holder: it does not know what that one decided.
  */
 export function leaseBody({
   namespace,
@@ -90,6 +116,7 @@ export function leaseBody({
   durationSeconds,
   isRenewal = false,
   gone = [],
+  keeper,
   nowMs,
 }: {
   readonly namespace: string;
@@ -101,14 +128,17 @@ export function leaseBody({
   readonly isRenewal?: boolean;
   /** Candidates that no longer renew their entries. */
   readonly gone?: readonly string[];
+  /** The host that releases it and keeps its addresses. */
+  readonly keeper?: string | undefined;
   readonly nowMs: number;
 }): LeaseObject {
   const now = microTime(nowMs);
   const isSame = isRenewal && base?.spec.holderIdentity === identity;
+  const metadata = base === undefined ? { name, namespace } : annotated(base, { identity, gone, keeper, now }).metadata;
   return {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: base === undefined ? { name, namespace } : withoutCandidates(base, [identity, ...gone]).metadata,
+    metadata,
     spec: {
       ...base?.spec,
       holderIdentity: identity,
@@ -118,4 +148,23 @@ export function leaseBody({
       leaseTransitions: (base?.spec.leaseTransitions ?? 0) + (isSame || identity === '' || base === undefined ? 0 : 1),
     },
   };
+}
+
+function annotated(
+  base: LeaseObject,
+  {
+    identity,
+    gone,
+    keeper,
+    now,
+  }: {
+    readonly identity: string;
+    readonly gone: readonly string[];
+    readonly keeper: string | undefined;
+    readonly now: string;
+  },
+): LeaseObject {
+  const lease = withoutEntries(withoutKeptAddresses(base, identity), candidatesAnnotation, [identity, ...gone]);
+  if (keeper === undefined) return lease;
+  return withEntries(lease, keptAddressesAnnotation, { ...entriesOf(lease, keptAddressesAnnotation), [keeper]: now });
 }

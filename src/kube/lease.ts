@@ -8,6 +8,7 @@ import { isKubeError } from './errors.ts';
 import {
   defaultDurationSeconds,
   isSameTenure,
+  keptAddressesOf,
   leaseBody,
   type LeaseObject,
   type Tenure,
@@ -39,8 +40,10 @@ export type Lease = {
    * `onTried` is called at the start and after each attempt to renew it.
    */
   hold(signal: AbortSignal, onTried?: () => void): Promise<LeaseLoss | undefined>;
-  /** Another host can take it at once. Without effect if this process does not hold it; a failure is logged. */
-  release(): Promise<void>;
+  /** Another host can take it at once; `keepsAddresses` is noted in it. Without effect if not held; a failure is logged. */
+  release(keepsAddresses?: boolean): Promise<void>;
+  /** The identities of other hosts that have released the Lease and kept their addresses, when it was last read. */
+  keepers(): readonly string[];
   /** False before `acquire`, after a loss, and if the last renewal is older than 10 s: then furiwake must not write. */
   isHeld(): boolean;
   /** The end of the Lease without a renewal, monotonic ms: 5 s before another host may take it over. */
@@ -207,7 +210,7 @@ export function makeLease({
     return isPassedOver ? 'taken' : 'free';
   };
 
-  const release = async (): Promise<void> => {
+  const release = async (keepsAddresses = false): Promise<void> => {
     heldUntilMs = Number.NEGATIVE_INFINITY;
     const { signal } = new AbortController();
     try {
@@ -218,7 +221,8 @@ export function makeLease({
         tries++
       ) {
         const base = observer.lease;
-        const body = leaseBody({ namespace, name, base, identity: '', durationSeconds: 1, nowMs: clock.now() });
+        const keeper = keepsAddresses ? identity : undefined;
+        const body = leaseBody({ namespace, name, base, identity: '', durationSeconds: 1, keeper, nowMs: clock.now() });
         try {
           observer.see(await replace(body, signal, releaseTimeoutMs));
           return;
@@ -236,6 +240,7 @@ export function makeLease({
     isHeld: () => clock.monotonic() < heldUntilMs,
     heldUntilMs: () => heldUntilMs,
     holder: () => observer.holder(),
+    keepers: () => (observer.lease ? keptAddressesOf(observer.lease) : []).filter((each) => each !== identity),
     trouble: () => trouble,
     acquire: async (signal, onHolder = () => undefined) => {
       let told: LeaseHolder | undefined;

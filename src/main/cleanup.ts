@@ -1,7 +1,9 @@
 import { makeProbe } from '../health/probe.ts';
 import { assertUnserved } from '../daemon/admin.ts';
 import { assertAccess } from '../daemon/cluster.ts';
-import { type CommandDeps, statePaths } from '../daemon/platform.ts';
+import { newIdentity } from '../daemon/identity.ts';
+import { leaseName } from '../daemon/lease-name.ts';
+import { type CommandDeps, earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { StartError } from '../daemon/errors.ts';
 import { lockHost } from '../daemon/host-lock.ts';
 import { assertDeletable, deleteState } from '../daemon/state-dir.ts';
@@ -9,6 +11,8 @@ import { type RunOptions, siteOf } from '../cli/options.ts';
 import { makeServiceWrites } from '../controller/service-writes.ts';
 import { makeKubeClient, type KubeClient } from '../kube/client.ts';
 import { loadKubeConfig, logWarnings } from '../kube/config.ts';
+import { noteWithdrawn } from '../kube/withdrawn-note.ts';
+import { makeIdentityFile } from '../state/identity.ts';
 import { makeHostParts } from './host-parts.ts';
 import { releaseServices } from './release-services.ts';
 import { removeFromHost } from './remove-from-host.ts';
@@ -35,8 +39,10 @@ export async function cleanup(
   await assertDeletable(machine, options.stateDir);
   await assertUnserved(statePaths(options.stateDir).adminSocket, signal);
   const client = isCluster ? await connect(options, deps, signal) : undefined;
+  const identity = await identityOf(options, deps);
   try {
     await cleanHost(options, deps);
+    await noteCleaned(client, identity, options, deps, signal);
     if (client !== undefined) await release(client, options, deps, signal);
   } finally {
     await client?.close();
@@ -49,6 +55,43 @@ async function cleanHost(options: RunOptions, deps: CommandDeps): Promise<void> 
   const parts = await makeHostParts({ ...deps, probe, options, isServing: false, lifetime: lifetime.signal });
   await removeFromHost(parts, { clock: deps.machine.clock, log: deps.log }).finally(() => lifetime.abort());
   await deleteState(deps.machine, options.stateDir);
+}
+
+async function identityOf({ stateDir }: RunOptions, { machine, log }: CommandDeps): Promise<string> {
+  const { files } = machine;
+  const earlierPath = earlierStatePaths(stateDir).identity;
+  const file = makeIdentityFile({ path: statePaths(stateDir).identity, earlierPath, files, log });
+  return (await file.read().catch(() => undefined)) ?? (await newIdentity(machine));
+}
+
+/** Other hosts that read the Lease see that this one no longer answers. A host is also cleaned without its cluster. */
+async function noteCleaned(
+  connected: KubeClient | undefined,
+  identity: string,
+  options: RunOptions,
+  deps: CommandDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const { leaseNamespace: namespace, loadBalancerClass } = options;
+  let client = connected;
+  try {
+    client ??= await makeClient(options, deps);
+    const name = leaseName(loadBalancerClass);
+    const isNoted = await noteWithdrawn(client, { namespace, name, identity }, signal);
+    if (isNoted) deps.log.info({ lease: name }, 'noted in the Lease that this host no longer has addresses');
+  } catch (error) {
+    signal.throwIfAborted();
+    const words = error instanceof Error ? error.message : String(error);
+    deps.log.info({}, `the Lease was not read (${words}): another host may say that this one still answers`);
+  } finally {
+    if (client !== connected) await client?.close();
+  }
+}
+
+async function makeClient(options: RunOptions, { machine, log, metrics }: CommandDeps): Promise<KubeClient> {
+  const { clock, random } = machine;
+  const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
+  return makeKubeClient({ config, clock, log, metrics, random });
 }
 
 /** Before the first change of the host, so that refused credentials or missing permissions are reported now. */

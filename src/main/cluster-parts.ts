@@ -37,6 +37,8 @@ export type ClusterParts = {
   troubles(): readonly string[];
   /** Connects, and leads while the Lease is held, until `signal` aborts. Throws {@link StartError}. */
   run(ready: ShownReady, signal: AbortSignal): Promise<void>;
+  /** Whether this host has led since it booted: otherwise another one may have taken over, and this one cannot know it. */
+  readonly hasLedSinceBoot: boolean;
   /** This host answers for no address any more: another one can take the Lease at once. */
   release(): Promise<void>;
 };
@@ -93,10 +95,10 @@ export async function makeClusterParts({
     clock,
     log,
   });
+  const shownLease = { namespace: leaseNamespace, name: leaseName(loadBalancerClass) };
   const lease = makeLease({
     client,
-    namespace: leaseNamespace,
-    name: leaseName(loadBalancerClass),
+    ...shownLease,
     identity,
     clock,
     random,
@@ -190,12 +192,13 @@ export async function makeClusterParts({
     await leadWhileHeld(
       {
         lease,
-        leaseNamespace,
+        shownLease,
         loadBalancerClass,
         identity,
         setServing: (isServing) => agent.setServing(isServing),
         keepAddressesUntil: (untilMs) => agent.keepAddressesUntil(untilMs),
         hasOthers: () => candidates.hasOthers(),
+        hasAddresses: () => agent.hasAddresses(),
         tenures,
         onLeaseLoss: options.onLeaseLoss,
         stopsTrafficOnExit: options.stopsTrafficOnExit,
@@ -207,7 +210,6 @@ export async function makeClusterParts({
     );
   };
 
-  const shownLease = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   return {
     connected: () => connected,
     controller: () => current,
@@ -215,7 +217,7 @@ export async function makeClusterParts({
       clusterTroubles({
         connecting,
         lease,
-        leaseName: shownLease,
+        shownLease,
         mayServeWithoutLease: mayServeWithoutLease({ ...candidates, ...options }),
         parts: current,
       }),
@@ -224,6 +226,7 @@ export async function makeClusterParts({
         [(inner) => serve(ready, inner), (inner) => candidates.run(inner), (inner) => tenures.run(inner)],
         signal,
       ),
+    hasLedSinceBoot: tenures.isOfThisBoot,
     release: () => lease.release(),
   };
 }

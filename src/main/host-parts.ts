@@ -1,4 +1,6 @@
-import { makeDuplicateProbe, makeDuplicateWatch } from '../advertise/duplicates.ts';
+import { hearAnnouncements } from '../advertise/announcements.ts';
+import { makeDefence } from '../advertise/defence.ts';
+import { type DuplicateProbe, makeDuplicateProbe, makeDuplicateWatch } from '../advertise/duplicates.ts';
 import { makeL2Advertiser } from '../advertise/l2.ts';
 import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
@@ -46,6 +48,8 @@ export type HostParts = {
   readonly placement: Placement;
   readonly host: Host;
   readonly agent: Agent;
+  /** Finds addresses that other machines on the LAN have. */
+  readonly duplicateProbe: DuplicateProbe;
 };
 
 export type HostPartsDeps = {
@@ -97,9 +101,11 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   const network = makeNetwork({ exec, files, record, clock, log: addressLog });
   const placement = makePlacement({ exec, network, clock, log: addressLog, lifetime });
   const { links } = network;
+  const duplicateProbe = makeDuplicateProbe({ exec, clock, links });
   const advertiser = makeL2Advertiser({
     sender: makeFrameSender({ exec, clock, log: addressLog, lifetime }),
-    duplicates: makeDuplicateWatch({ probe: makeDuplicateProbe({ exec, clock, links }), clock, log: addressLog }),
+    duplicates: makeDuplicateWatch({ probe: duplicateProbe, clock, log: addressLog }),
+    defence: makeDefence({ hear: (signal) => hearAnnouncements(exec, signal), links, clock, log: addressLog }),
     links,
     clock,
   });
@@ -169,5 +175,5 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     log: log.child({ part: 'agent' }),
     metrics,
   });
-  return { proxy, steering, direct, nat, network, placement, host, agent };
+  return { proxy, steering, direct, nat, network, placement, host, agent, duplicateProbe };
 }

@@ -1,19 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { makeMachine, makeOptions } from '../../test/make/machine.ts';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
+import { type Furiwake, startRun } from '../../test/netns/run-rig.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
-import { type RecordedLog, recordLog } from '../../test/sim/observers.ts';
 import { askStatus, formatAnswer } from '../cli/status.ts';
 import { askAdmin } from '../daemon/admin.ts';
-import type { HostStatus } from '../daemon/host-status.ts';
 import type { ServiceDetail } from '../daemon/service-detail.ts';
-import { systemClock } from './node/clock.ts';
 import { systemFiles } from './node/files.ts';
-import { makeMetrics } from './node/metrics.ts';
-import { run } from './run.ts';
 import { shownIps, shownStatus } from '../../test/sim/shown-status.ts';
 
 const address = '10.50.0.1';
@@ -43,49 +37,8 @@ afterEach(async () => {
   await lab[Symbol.asyncDispose]();
 });
 
-type Furiwake = AsyncDisposable & {
-  readonly log: RecordedLog;
-  readonly status: () => Promise<HostStatus | undefined>;
-};
-
-/** `furiwake run` on the load-balancer host of the lab; ends when it is disposed of. `own`: without `--addresses`. */
-async function startFuriwake(addresses = `${address}-10.50.0.9`): Promise<Furiwake> {
-  const [log, stop] = [recordLog(), new AbortController()];
-  const kubeconfig = `${lab.folder}/kubeconfig`;
-  await writeFile(kubeconfig, server.kubeconfig());
-  const options = makeOptions({
-    kubeconfig,
-    ...(addresses === own ? {} : { addresses }),
-    stateDir: `${lab.folder}/state`,
-    metricsAddress: 'none',
-  });
-  const machine = makeMachine({
-    clock: systemClock,
-    random: Math.random,
-    exec: lab.balancer.execPort,
-    files: systemFiles,
-    newId: randomUUID,
-    lockFolder: `${lab.folder}/lock`,
-  });
-  const ended = run(
-    options,
-    { version: '0.2.0', machine, log, metrics: makeMetrics(), onReload: () => undefined },
-    stop.signal,
-  );
-  ended.catch(() => undefined); // awaited below
-  return {
-    log,
-    status: async () => {
-      const socket = `${lab.folder}/state/admin.sock`;
-      const text = await askAdmin(socket, 'GET', '/status', '', AbortSignal.timeout(5_000)).catch(() => undefined);
-      return text === undefined ? undefined : (JSON.parse(text) as HostStatus);
-    },
-    [Symbol.asyncDispose]: async () => {
-      stop.abort();
-      await ended;
-    },
-  };
-}
+const startFuriwake = (addresses = `${address}-10.50.0.9`): Promise<Furiwake> =>
+  startRun({ lab, server }, addresses === own ? {} : { addresses });
 
 const hasAddress = async (): Promise<boolean> =>
   (await lab.balancer.exec('ip', '-oneline', 'address')).includes(` ${address}/`);

@@ -2,6 +2,7 @@ import { makeProbe } from '../health/probe.ts';
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { RunOptions } from '../cli/options.ts';
+import type { Ip } from '../core/ip/ip.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
 import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
@@ -132,7 +133,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       log.error({ err: error }, 'the addresses of this host cannot be read');
     });
     const needs = new Map([...network.addresses().needs, ...(await apiServer(signal))]);
-    await agent.restore((address) => needs.get(address.text));
+    const lanProbe =
+      !isServing || cluster.hasLedSinceBoot
+        ? undefined
+        : (addresses: readonly Ip[]) => hostParts.duplicateProbe(addresses, signal);
+    await agent.restore((address) => needs.get(address.text), lanProbe);
     await superviseAll(
       [
         (inner) => agent.run(inner),

@@ -96,7 +96,8 @@ export function startLeading(
     const deps: LeadershipDeps = {
       tenures,
       lease,
-      leaseNamespace: 'ns',
+      shownLease: { namespace: 'ns', name: 'furiwake' },
+      hasAddresses: () => isServing,
       loadBalancerClass: 'furiwake.dev/haproxy',
       identity,
       setServing: (now) => {

@@ -1,4 +1,6 @@
 import { expect, vi } from 'vitest';
+import { hearAnnouncements } from '../../src/advertise/announcements.ts';
+import { makeDefence } from '../../src/advertise/defence.ts';
 import { type DuplicateProbe, makeDuplicateProbe, makeDuplicateWatch } from '../../src/advertise/duplicates.ts';
 import { makeFrameSender } from '../../src/advertise/frame-sender.ts';
 import { makeL2Advertiser } from '../../src/advertise/l2.ts';
@@ -77,7 +79,9 @@ export async function startPlacementRig(): Promise<PlacementRig> {
   const sender = makeFrameSender({ exec, clock: systemClock, log, lifetime: lifetime.signal });
   const probe = makeDuplicateProbe({ exec, clock: systemClock, links });
   const duplicates = makeDuplicateWatch({ probe, clock: systemClock, log });
-  const advertiser = makeL2Advertiser({ sender, duplicates, links, clock: systemClock });
+  const hear = (signal: AbortSignal) => hearAnnouncements(exec, signal);
+  const defence = makeDefence({ hear, links, clock: systemClock, log });
+  const advertiser = makeL2Advertiser({ sender, duplicates, defence, links, clock: systemClock });
   void advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
   return {
     lab,

@@ -55,7 +55,8 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
   const served: string[] = [];
   const leadership: LeadershipDeps = {
     lease,
-    leaseNamespace: 'kube-system',
+    shownLease: { namespace: 'kube-system', name: 'furiwake' },
+    hasAddresses: () => true,
     loadBalancerClass: 'furiwake.dev/haproxy',
     identity,
     setServing: (isServing) => {

@@ -1,0 +1,54 @@
+import { type Exec, ExecError } from '../ports/exec.ts';
+import { decodeNeighbour, type Neighbour } from './frames.ts';
+
+/*
+ * perl opens the sockets that Node cannot open, and prints in hex: ARP whose sender and target are one address, as gratuitous ARP
+ * and ARP announcements are, and neighbour advertisements. Other ARP of the LAN does not concern a host that only answers: answers
+ * go to the one who asked. Frames that this host sends do not arrive here.
+ */
+const script = String.raw`
+use strict;
+$| = 1;
+socket(my $link, 17, 3, unpack("S", pack("n", 0x0806))) or die "packet socket: $!\n";    # AF_PACKET, SOCK_RAW, ARP
+setsockopt($link, 1, 33, pack("l", 8 << 20));                                             # SO_RCVBUFFORCE
+my @all = ($link, *STDIN);
+if (socket(my $neighbours, 10, 3, 58)) {                                                  # AF_INET6, SOCK_RAW, ICMPv6
+  setsockopt($neighbours, 58, 1, pack("L8", map { $_ == 4 ? ~(1 << 8) : ~0 } 0 .. 7));    # ICMP6_FILTER: only 136
+  setsockopt($neighbours, 1, 33, pack("l", 8 << 20));
+  push @all, $neighbours;
+}
+my ($second, %seen) = (0);
+my $waiting = "";
+vec($waiting, fileno($_), 1) = 1 for @all;
+print "listening\n";
+while (1) {
+  select(my $readable = $waiting, undef, undef, undef);
+  exit if vec($readable, fileno(STDIN), 1);                                               # furiwake has ended
+  for my $socket (grep { $_ ne *STDIN && vec($readable, fileno($_), 1) } @all) {
+    next unless defined recv($socket, my $frame, 2048, 0);
+    next if $socket == $link && substr($frame, 28, 4) ne substr($frame, 38, 4);           # sender and target protocol address
+    my $address = substr($frame, $socket == $link ? 28 : 8, $socket == $link ? 4 : 16);
+    if (time != $second) { $second = time; %seen = () }
+    next if $seen{$address}++ || keys %seen > 20_000;                                     # a flood does not reach furiwake
+    print unpack("H*", $frame), "\n";
+  }
+}
+`;
+
+/**
+ * What machines on the LAN announce about their addresses: `listening` at first, when all announcements from now on are heard, then
+ * each, at most once a second for an address. Ends with `signal`; throws `ExecError` when perl ends.
+ */
+export async function* hearAnnouncements(
+  exec: Exec,
+  signal: AbortSignal,
+): AsyncGenerator<Neighbour | 'listening', void> {
+  await using perl = exec.spawn('perl', ['-e', script], signal);
+  for await (const line of perl.lines) {
+    if (line === 'listening') yield line;
+    const neighbour = decodeNeighbour(Buffer.from(line, 'hex'));
+    if (neighbour !== undefined) yield neighbour;
+  }
+  const exitCode = await perl.exited;
+  if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());
+}

@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest';
+import { type Host, makeScene, messages, type Scene, startLeading } from '../../test/make/leading-hosts.ts';
+import { noteWithdrawn } from '../kube/withdrawn-note.ts';
+
+const note = ({ cluster }: Scene): string | undefined =>
+  cluster.lease?.metadata.annotations?.['furiwake.dev/kept-addresses'];
+
+/** A host that is alone, and ends. */
+async function runAlone(scene: Scene, options: { readonly stopsTrafficOnExit?: boolean } = {}): Promise<Host> {
+  const stop = new AbortController();
+  const host = startLeading(scene, 'lb1_a-b', { stop, ...options });
+  await scene.clock.advance(7_000);
+  stop.abort();
+  await scene.clock.drive(host.ended.catch(() => undefined));
+  return host;
+}
+
+test('a host that was alone and keeps its addresses says so in the Lease: the next holder logs what to do', async () => {
+  const scene = makeScene();
+  await runAlone(scene);
+  expect(note(scene)).toMatch(/^\{"lb1_a-b":"\d{4}-/);
+  const next = startLeading(scene, 'lb2_c-d');
+  await scene.clock.advance(20_000);
+  expect(messages(next, 'error')).toEqual([
+    'host lb1 kept its addresses when furiwake was stopped there, and may answer for them: run furiwake cleanup on lb1; if it is gone: kubectl annotate lease furiwake --namespace ns furiwake.dev/kept-addresses-',
+  ]);
+  expect([next.isServing, note(scene)]).toEqual([true, expect.stringContaining('lb1_a-b')]);
+});
+
+test('its next start removes the note, as a candidate and as the holder, and it logs no error', async () => {
+  const scene = makeScene();
+  await runAlone(scene);
+  const again = await runAlone(scene);
+  expect(messages(again, 'error')).toEqual([]);
+  startLeading(scene, 'lb2_c-d');
+  await scene.clock.advance(20_000);
+  expect(note(scene)).toContain('lb1_a-b');
+  const candidate = startLeading(scene, 'lb1_a-b');
+  await scene.clock.advance(5_000);
+  expect([candidate.isServing, note(scene)]).toEqual([false, '{}']);
+});
+
+test('a lone host that stops its traffic leaves the release, without a note, to the caller', async () => {
+  const scene = makeScene();
+  await runAlone(scene, { stopsTrafficOnExit: true });
+  expect([scene.cluster.lease?.spec.holderIdentity, note(scene)]).toEqual(['lb1_a-b', undefined]);
+});
+
+test('cleanup removes the note of its host only, and needs no Lease', async () => {
+  const scene = makeScene();
+  const client = scene.cluster.clientOf('cleanup');
+  const { signal } = new AbortController();
+  const cleaned = (identity: string): Promise<boolean> =>
+    noteWithdrawn(client, { namespace: 'ns', name: 'furiwake', identity }, signal);
+  expect(await cleaned('lb1_a-b')).toBe(false);
+  await runAlone(scene);
+  expect([await cleaned('lb2_c-d'), note(scene)]).toEqual([false, expect.stringContaining('lb1_a-b')]);
+  expect([await cleaned('lb1_a-b'), note(scene)]).toEqual([true, '{}']);
+});

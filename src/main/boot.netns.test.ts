@@ -1,0 +1,80 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
+import { patience } from '../../test/netns/patience.ts';
+import { cleanUp, startRun } from '../../test/netns/run-rig.ts';
+import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
+
+/** On the LAN of the client. */
+const address = '10.10.0.50';
+
+let lab: NetLab;
+let server: SimApiServer;
+
+beforeEach(async () => {
+  lab = await startNetLab({ nodes: 1 });
+  server = await startSimApiServer({ seed: 1 });
+  server.put('Namespace', { metadata: { name: 'furiwake-system' } });
+  server.put('Service', {
+    metadata: { name: 'web', namespace: 'default' },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
+  });
+});
+afterEach(async () => {
+  await server[Symbol.asyncDispose]();
+  await lab[Symbol.asyncDispose]();
+});
+
+const hasAddress = async (): Promise<boolean> =>
+  (await lab.balancer.exec('ip', '-oneline', 'address')).includes(` ${address}/`);
+
+/** As a boot does: the addresses of furiwake are gone, and the kernel has another ID. */
+async function boot(isSame = false): Promise<void> {
+  await lab.balancer.exec('ip', 'link', 'delete', 'furiwake0');
+  if (isSame) return;
+  const path = `${lab.folder}/state/tenure.jsonl`;
+  await writeFile(path, (await readFile(path, 'utf8')).replace(/"boot":"[^"]+"/, '"boot":"before"'));
+}
+
+test.each([
+  ['a boot, waits for the Lease with an address that another machine has', false, true, false],
+  ['a boot, adds an address that no other machine has', false, false, true],
+  ['a restart, adds an address that another machine has', true, true, true],
+])('a lone host that is cut off and starts after %s', async (_, isSame, isTaken, adds) => {
+  const options = { addresses: `${address}-10.10.0.59` };
+  {
+    await using first = await startRun({ lab, server }, options);
+    await expect.poll(hasAddress, patience).toBe(true);
+    const tenure = (): Promise<string> => readFile(`${first.stateDir}/tenure.jsonl`, 'utf8').catch(() => '');
+    await expect.poll(tenure, patience).toContain('"boot":"');
+  }
+  await boot(isSame);
+  if (isTaken) await lab.client.exec('ip', 'address', 'add', `${address}/32`, 'dev', 'eth0');
+  server.faults.isDown = true;
+
+  await using second = await startRun({ lab, server }, options);
+  const notReady = async (): Promise<string | undefined> => (await second.status())?.notReady.join();
+  await expect.poll(notReady, patience).toContain('connecting to the API server');
+  await expect.poll(notReady, patience).not.toContain('nothing is programmed yet');
+  const saysWhy = (await notReady())?.includes(`another machine on the LAN answers for ${address}`);
+  expect([await hasAddress(), saysWhy]).toEqual([adds, !adds]);
+  server.faults.isDown = false;
+  await expect.poll(hasAddress, patience).toBe(true);
+});
+
+test('a host that replaces a stopped one is not ready until that one is cleaned', async () => {
+  const addresses = `${address}-10.10.0.59`;
+  {
+    await using _first = await startRun({ lab, server }, { addresses });
+    await expect.poll(hasAddress, patience).toBe(true);
+  }
+  expect(await hasAddress()).toBe(true);
+  const elsewhere = { on: lab.client, hostname: 'lb2', folder: `${lab.folder}/lb2`, addresses };
+  await mkdir(elsewhere.folder);
+  await using second = await startRun({ lab, server }, elsewhere);
+  const notReady = async (): Promise<string | undefined> => (await second.status())?.notReady.join();
+  await expect.poll(notReady, patience).toContain('host lb1 kept its addresses when furiwake was stopped there');
+  await cleanUp({ lab, server }, { addresses });
+  expect(await hasAddress()).toBe(false);
+  await expect.poll(notReady, { ...patience, timeout: 15_000 }).not.toContain('lb1');
+});
