@@ -96,9 +96,10 @@ async function makeOnePass(
   /** Something was attempted and is not done, or only in part. */
   let isUncertain = false;
   let obstacle: string | undefined;
+  const changes = changed.length + gone.length;
   /** Whether the stage is done. If not, `concerned` are blocked. */
   const step: Step = async (stage, work, concerned = () => []) => {
-    const shortfall = await stages.attempt(stage, work, signal);
+    const shortfall = await stages.attempt(stage, work, { changes, signal });
     if (shortfall === undefined) return true;
     isUncertain ||= shortfall.wasTried;
     obstacle ??= shortfall.words ?? slowWords(stage);

@@ -40,6 +40,29 @@ test('a listener that is published again, or withdrawn, is not resumed; nor is o
   expect([gate.isOpen(ntp, n1), gate.isOpen(ntp, n2)]).toEqual([false, false]); // no sync since the publication
 });
 
+test('what a node had open in part closes while it is silent, and when the node is another one, and subscribers learn of its opening', async () => {
+  const { clock, set, setUp, setSilent, gate } = await gateRig();
+  gate.resume(new Map([[dns, new Set([n1])]]));
+  set([
+    [dns, clock.monotonic(), 'found'],
+    [ntp, clock.monotonic(), 'found'],
+  ]);
+  setUp(n1);
+  await clock.advance(2_000);
+  let opened = false;
+  gate.subscribe(() => (opened = gate.isOpen(dns, n1)));
+  setSilent(n1);
+  expect([gate.isOpen(dns, n1), opened]).toEqual([false, false]);
+  await clock.advance(8_000);
+  setUp(n1);
+  expect(gate.isOpen(dns, n1)).toBe(false);
+  await clock.advance(5_500); // for so long its kube-proxy may not have synced yet
+  expect([gate.isOpen(dns, n1), gate.isOpen(ntp, n1), opened]).toEqual([true, false, true]);
+  setUp(n2);
+  setUp(n1);
+  expect(gate.isOpen(dns, n1)).toBe(false);
+});
+
 test('after a reboot of this host all nodes open five seconds later: a change would have led to a sync', async () => {
   const all = await gateRig();
   all.set([[dns, all.clock.monotonic(), 'found']]);

@@ -5,17 +5,25 @@ import type { Family, Ip } from '../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Gate, GatedListener, OpenNodes } from '../ports/gate.ts';
-import { isProven, processAfter, processInSilence, type ProxyProcess } from './kube-proxy-proof.ts';
+import type { Gate, GatedListener } from '../ports/gate.ts';
+import {
+  allShown,
+  nothingShown,
+  processAfter,
+  processInSilence,
+  type ProxyProcess,
+  shownBy,
+  type ShownServed,
+} from './kube-proxy-proof.ts';
 import type { KubeProxy } from './kube-proxy-sync.ts';
+import { isServed, makePublicationTimes } from './publication-times.ts';
 
 /** One family of a node. */
 type Path = {
   /** `undefined` while the node is silent, or has no address. -Infinity: not silent since this process started. */
   upMs: number | undefined;
-  readonly open: Set<ListenerKey>;
-  /** The value: it was open before the node was silent. */
-  readonly closed: Map<ListenerKey, boolean>;
+  /** The latest that was shown. It serves nothing else, but what it is resumed with. */
+  served: ShownServed;
 };
 
 type GatedNode = {
@@ -78,42 +86,44 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
   let nodes: ReadonlyMap<NodeName, GatedNode> = new Map();
   let running: { readonly alarm: Alarm; readonly signal: AbortSignal } | undefined;
   let isStart = true;
-  let resumed: OpenNodes = new Map();
+  /** Without the listeners that have changed since. */
+  const resumed = new Map<ListenerKey, ReadonlySet<NodeName>>();
+  const publications = { 4: makePublicationTimes(), 6: makePublicationTimes() };
 
-  const isProvenOn = (node: GatedNode, family: Family, key: ListenerKey): boolean => {
-    const { upMs, closed } = node.paths[family];
-    const { publishedMs, isFoundPublished = false } = listeners.get(key) ?? {};
-    if (upMs === undefined || publishedMs === undefined) return false;
-    const wasOpen = closed.get(key) === true;
-    if (wasOpen && upMs === Number.NEGATIVE_INFINITY) return true; // in the table of an earlier process
-    return (
-      node.process !== undefined && isProven(node.process, { family, publishedMs, isFoundPublished, upMs, wasOpen })
-    );
+  const isOpenOn = (key: ListenerKey, listener: GatedListener, name: NodeName, node: GatedNode): boolean => {
+    const { upMs, served } = node.paths[listener.family];
+    if (upMs === undefined || !served.hasRules || listener.publishedMs === undefined) return false;
+    return isServed(listener, served) || resumed.get(key)?.has(name) === true;
   };
 
-  const openProven = (node: GatedNode): boolean => {
-    let isChanged = false;
+  const hasOpen = (node: GatedNode, family: Family): boolean => {
+    const { upMs, served } = node.paths[family];
+    if (upMs === undefined) return false;
+    return publications[family].hasServed(served) || (served.hasRules && resumed.size > 0);
+  };
+
+  /** Whether more is open now. */
+  const learn = (node: GatedNode): boolean => {
+    let hasOpened = false;
     for (const family of families) {
-      const { open, closed } = node.paths[family];
-      for (const listener of closed.keys()) {
-        if (!isProvenOn(node, family, listener)) continue;
-        closed.delete(listener);
-        open.add(listener);
-        isChanged = true;
-      }
+      const path = node.paths[family];
+      if (node.process === undefined || path.upMs === undefined) continue;
+      const before = path.served;
+      path.served = allShown(before, shownBy(node.process, family, path.upMs));
+      const isBack = !before.hasRules && hasOpen(node, family);
+      hasOpened ||= isBack || publications[family].isMore(before, path.served);
     }
-    return isChanged;
+    return hasOpened;
   };
 
   /** An unpublished listener waits only for one answer, which shows the syncs from before its publication. */
   const isAwaited = (node: GatedNode): boolean => {
     const isUnknown = node.process === undefined || node.askedMs < node.changedMs;
-    for (const family of families) {
-      const { upMs, closed } = node.paths[family];
-      if (upMs === undefined) continue;
-      for (const key of closed.keys()) if (isUnknown || listeners.get(key)?.publishedMs !== undefined) return true;
-    }
-    return false;
+    return families.some((family) => {
+      const { upMs, served } = node.paths[family];
+      if (upMs === undefined) return false;
+      return publications[family].hasAwaited(served) || (isUnknown && publications[family].hasUnpublished());
+    });
   };
 
   const ask = async (node: GatedNode, signal: AbortSignal): Promise<void> => {
@@ -146,27 +156,38 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
   /** After a change of the listeners, of the nodes or of what is known of these nodes. */
   const settle = (wasChanged: boolean, of: readonly GatedNode[]): void => {
     let isChanged = wasChanged;
-    for (const node of of) isChanged = openProven(node) || isChanged;
+    for (const node of of) isChanged = learn(node) || isChanged;
     schedule(of);
     if (isChanged) subscribers.tell();
   };
 
-  const silence = (node: GatedNode, path: Path): void => {
+  /** Whether it closes listeners. */
+  const silence = (node: GatedNode, family: Family): boolean => {
+    const path = node.paths[family];
+    const wasOpen = hasOpen(node, family);
     path.upMs = undefined;
-    for (const key of path.open) path.closed.set(key, true);
-    path.open.clear();
+    path.served = { ...path.served, hasRules: false };
     node.silentMs = clock.monotonic();
     node.process &&= processInSilence(node.process, node.silentMs);
+    return wasOpen;
+  };
+
+  /** A node that has all listeners in the table of an earlier process serves what was published by then; others see `isOpenOn`. */
+  const resumedWhole = (name: NodeName, family: Family): ShownServed => {
+    let { foundUntilMs } = nothingShown;
+    for (const [key, { family: its, publishedMs, isFoundPublished }] of listeners) {
+      if (its !== family || !isFoundPublished || publishedMs === undefined) continue;
+      if (resumed.get(key)?.has(name) !== true) return nothingShown;
+      foundUntilMs = Math.max(foundUntilMs, publishedMs);
+    }
+    return { ...nothingShown, foundUntilMs };
   };
 
   const makeNode = (name: NodeName): GatedNode => {
-    const closedOf = (family: Family): Path['closed'] =>
-      new Map(
-        Array.from(listeners)
-          .filter(([, listener]) => listener.family === family)
-          .map(([key]) => [key, resumed.get(key)?.has(name) === true]),
-      );
-    const path = (family: Family): Path => ({ upMs: undefined, open: new Set(), closed: closedOf(family) });
+    const path = (family: Family): Path => ({
+      upMs: undefined,
+      served: isStart ? resumedWhole(name, family) : nothingShown,
+    });
     return {
       addresses: [],
       bootId: undefined,
@@ -185,29 +206,24 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
 
   return {
     resume: (open) => {
-      resumed = open;
+      for (const [key, names] of open) resumed.set(key, names);
     },
     setListeners: (next) => {
-      const isSame = (key: ListenerKey): boolean => listeners.get(key)?.publishedMs === next.get(key)?.publishedMs;
-      const differing = PersistentMap.changedKeys(listeners, next);
-      const gone = differing.filter((key) => !next.has(key));
-      const changed = differing.filter((key) => next.has(key) && !(listeners.has(key) && isSame(key)));
-      let isChanged = false;
-      for (const node of nodes.values()) {
-        for (const key of gone)
-          for (const family of families) {
-            node.paths[family].open.delete(key);
-            node.paths[family].closed.delete(key);
-          }
-        for (const key of changed) {
-          const { open, closed } = node.paths[next.get(key)?.family ?? 4];
-          isChanged = open.delete(key) || isChanged;
-          closed.set(key, false);
-        }
-        if (changed.length > 0) node.newsMs = node.changedMs = clock.monotonic();
+      let hasClosed = false;
+      let hasChanged = false;
+      for (const key of PersistentMap.changedKeys(listeners, next)) {
+        const [before, now] = [listeners.get(key), next.get(key)];
+        if (before !== undefined) publications[before.family].remove(before);
+        if (now !== undefined) publications[now.family].add(now);
+        if (before !== undefined && now?.publishedMs === before.publishedMs) continue;
+        if (before !== undefined && now !== undefined)
+          hasClosed ||= [...nodes].some(([name, node]) => isOpenOn(key, before, name, node));
+        if (before !== undefined || !isStart) resumed.delete(key);
+        hasChanged ||= now !== undefined;
       }
       listeners = next;
-      settle(isChanged, changed.length > 0 ? [...nodes.values()] : []);
+      if (hasChanged) for (const node of nodes.values()) node.newsMs = node.changedMs = clock.monotonic();
+      settle(hasClosed, hasChanged ? [...nodes.values()] : []);
     },
     setNodes: (next) => {
       const before = nodes;
@@ -215,10 +231,7 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
       let isChanged = false;
       for (const [name, node] of before) {
         if (nodes.get(name) === node) continue;
-        for (const family of families) {
-          isChanged ||= node.paths[family].open.size > 0;
-          node.paths[family].upMs = undefined;
-        }
+        for (const family of families) isChanged = silence(node, family) || isChanged;
         node.kubeProxy.close();
       }
       for (const [name, node] of nodes) {
@@ -231,26 +244,21 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
           const path = node.paths[family];
           const isUp = up.some((address) => address.family === family);
           // It has not been silent since the start. Otherwise its silence has closed the path.
-          if (hasRebooted && path.upMs === Number.NEGATIVE_INFINITY) {
-            isChanged ||= path.open.size > 0;
-            silence(node, path);
-          }
+          if (hasRebooted && path.upMs === Number.NEGATIVE_INFINITY) isChanged = silence(node, family) || isChanged;
           if (isUp === (path.upMs !== undefined)) continue;
-          if (isUp) path.upMs = isStart ? Number.NEGATIVE_INFINITY : clock.monotonic();
-          else {
-            isChanged ||= path.open.size > 0;
-            silence(node, path);
-          }
+          if (isUp) {
+            path.upMs = isStart ? Number.NEGATIVE_INFINITY : clock.monotonic();
+            if (isStart) path.served = { ...path.served, hasRules: true };
+          } else isChanged = silence(node, family) || isChanged;
           node.newsMs = clock.monotonic();
         }
       }
       isStart &&= nodes.size === 0;
-      if (!isStart) resumed = new Map();
       settle(isChanged, [...nodes.values()]);
     },
-    isOpen: (listener, node) => {
-      const family = listeners.get(listener)?.family;
-      return family !== undefined && nodes.get(node)?.paths[family].open.has(listener) === true;
+    isOpen: (key, name) => {
+      const [gated, its] = [listeners.get(key), nodes.get(name)];
+      return gated !== undefined && its !== undefined && isOpenOn(key, gated, name, its);
     },
     isAnswering: (name) => {
       const node = nodes.get(name);

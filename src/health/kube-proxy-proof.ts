@@ -105,44 +105,61 @@ export function processInSilence(process: ProxyProcess, nowMs: number): ProxyPro
   return { ...process, sinceMs: undefined, isStarted: process.isStarted || wasStarted };
 }
 
-/** A listener and a node. Times are monotonic ms. */
-export type ListenerOnNode = {
-  readonly family: Family;
-  /** When this host saw the listener published. */
-  readonly publishedMs: number;
-  /** It may have been published long before. */
-  readonly isFoundPublished: boolean;
-  /** When this host saw the node up, after it had been silent or did not exist; -Infinity: since the start. */
-  readonly upMs: number;
-  /** The node was proven to serve the listener before it was silent. It may have restarted since. */
-  readonly wasOpen: boolean;
+/** What a process is shown to serve of one family. Times are monotonic ms, -Infinity: nothing. */
+export type ShownServed = {
+  /** What it served before the node was silent, it serves again: its rules survived, or its first sync, which takes all Services, has set them. */
+  readonly hasRules: boolean;
+  /** The listeners that this host saw published by then. */
+  readonly untilMs: number;
+  /** The same of those that were published, and perhaps long before, when this host saw them first. */
+  readonly foundUntilMs: number;
 };
 
-/** True if the process is shown to serve the listener. */
-export function isProven(
-  process: ProxyProcess,
-  { family, publishedMs, isFoundPublished, upMs, wasOpen }: ListenerOnNode,
-): boolean {
+export const nothingShown: ShownServed = {
+  hasRules: false,
+  untilMs: Number.NEGATIVE_INFINITY,
+  foundUntilMs: Number.NEGATIVE_INFINITY,
+};
+
+/** `upMs`: when this host saw the node up, after it had been silent or did not exist; -Infinity: since the start. */
+export function shownBy(process: ProxyProcess, family: Family, upMs: number): ShownServed {
   const { sinceMs, answeredMs, isHealthy, isStarted } = process;
-  const fromMs = Math.max(publishedMs, upMs);
-  if (sinceMs === undefined || answeredMs < fromMs) return false;
-  if (process.syncs === undefined) return isHealthy && answeredMs - Math.max(sinceMs, fromMs) >= untimedMs;
+  if (sinceMs === undefined || answeredMs < upMs) return nothingShown;
+  /** All that was published by then, which the process has received since the node is up. */
+  const until = (ms: number): number => (ms >= upMs ? Math.min(ms, answeredMs) : Number.NEGATIVE_INFINITY);
+  if (process.syncs === undefined) {
+    if (!isHealthy || answeredMs - sinceMs < untimedMs) return nothingShown;
+    const untilMs = until(answeredMs - untimedMs);
+    return { hasRules: answeredMs - untimedMs >= upMs, untilMs, foundUntilMs: untilMs };
+  }
   const syncs = process.syncs[family];
-  if (syncs === undefined) return false;
+  if (syncs === undefined) return nothingShown;
   const { beforeMs, isPaced, wasPaced } = syncs;
   const lastMs = syncs.last.endMs;
-  // Its rules survived, or its first sync, which takes all Services, has set them again.
-  if (wasOpen && (beforeMs !== undefined || isStarted)) return true;
+  const proofs = [Number.NEGATIVE_INFINITY];
+  let foundUntilMs = Number.NEGATIVE_INFINITY;
   if (beforeMs !== undefined) {
     // The last sync began a second after the other. Where that is not certain, its end counts, too.
-    if (beforeMs + minSyncPeriodMs >= fromMs + lagMs && (wasPaced || lastMs >= fromMs + lagMs + longSyncMs))
-      return true;
-    if (lastMs >= fromMs && answeredMs - lastMs >= quietMs) return true;
+    const beganMs = beforeMs + minSyncPeriodMs - lagMs;
+    proofs.push(until(wasPaced ? beganMs : Math.min(beganMs, lastMs - lagMs - longSyncMs)));
+    if (answeredMs - lastMs >= quietMs) proofs.push(until(lastMs));
   }
-  if (!isStarted) return false;
-  // kube-proxy may have seen the status a moment before this host, or this host may have missed the sync before.
-  const enoughMs = isPaced ? quietMs : longQuietMs;
-  const mayHaveSynced = isFoundPublished || lastMs >= publishedMs - minSyncPeriodMs;
-  if (mayHaveSynced && answeredMs - Math.max(lastMs, fromMs) >= enoughMs) return true;
-  return isHealthy && answeredMs - fromMs >= unhealthyMs + lagMs + longSyncMs;
+  if (isStarted) {
+    const enoughMs = isPaced ? quietMs : longQuietMs;
+    if (answeredMs - lastMs >= enoughMs) foundUntilMs = until(answeredMs - enoughMs);
+    // kube-proxy may have seen the status a moment before this host, or this host may have missed the sync before.
+    proofs.push(Math.min(foundUntilMs, lastMs + minSyncPeriodMs));
+    if (isHealthy) proofs.push(until(answeredMs - unhealthyMs - lagMs - longSyncMs));
+  }
+  const untilMs = Math.max(...proofs);
+  return { hasRules: beforeMs !== undefined || isStarted, untilMs, foundUntilMs: Math.max(foundUntilMs, untilMs) };
+}
+
+/** What was shown to be served at two times. */
+export function allShown(a: ShownServed, b: ShownServed): ShownServed {
+  return {
+    hasRules: a.hasRules || b.hasRules,
+    untilMs: Math.max(a.untilMs, b.untilMs),
+    foundUntilMs: Math.max(a.foundUntilMs, b.foundUntilMs),
+  };
 }
