@@ -81,7 +81,7 @@ test('a holder that starts again and again without the API server answers for tw
   let endedAt = 0;
   const look = async (): Promise<readonly boolean[]> => {
     const both = await Promise.all([hasAddress(lab.balancer), hasAddress(lab.client)]);
-    if (both[0] === true) endedAt = systemClock.monotonic();
+    if (both[0]) endedAt = systemClock.monotonic();
     expect(both).not.toEqual([true, true]);
     return both;
   };
