@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { startFaultyHost } from '../../test/make/faulty-host.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { answer, listener, publish, startAgent, type RunningAgent } from '../../test/make/agent-rig.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
@@ -140,4 +142,28 @@ test('a refusal is reported while nothing can be steered yet; its Service holds 
   rig.ports.failing.clear();
   await rig.clock.advance(400);
   expect([answer(rig, a), answer(rig, b), holderOf(rig, a)]).toEqual(['no', 'ready', undefined]);
+});
+
+test('an address that was removed with its listener still in force is not taken for one that is there', async () => {
+  const clock = virtualClock();
+  const host = startFaultyHost(clock);
+  const [leaving, other] = [80, 81].map((port) =>
+    listener(`192.0.2.${port}`, port, `udp-${port}`, { protocol: 'UDP', dataplane: 'nat' }),
+  ) as [Listener, Listener];
+  host.publish([leaving]);
+  await clock.advance(1_000);
+  host.fault('nat.apply', 'fails');
+  host.publish([leaving, other]);
+  await clock.advance(20_000); // until nat is tried again no pass removes its listeners
+  host.publish([]);
+  await clock.advance(10);
+  host.fault('placement.add', 'fails');
+  const next = listener('192.0.2.80', 443, 'tcp');
+  host.publish([next]);
+  for (let second = 0; second < 60; second++) {
+    await clock.advance(1_000);
+    expect(host.violations()).toEqual([]);
+  }
+  expect(answer(host.rig, next)).not.toBe('ready');
+  await host.stop();
 });

@@ -11,10 +11,16 @@ export type HostState = {
   readonly open: ReadonlyMap<ListenerKey, ListenerState>;
   /**
    * The last target, with every refused listener as it was before; the table of HAProxy, which has more listeners until it
-   * is pruned; the addresses, without those of listeners that cannot be removed. `undefined`: nothing is programmed yet.
+   * is pruned; the addresses, without those of listeners that cannot be removed, and those of them that the kernel has accepted
+   * (`placed`). `undefined`: nothing is programmed yet.
    */
   readonly programmed:
-    | { readonly table: TrafficTable; readonly proxied: TrafficTable; readonly addresses: Addresses }
+    | {
+        readonly table: TrafficTable;
+        readonly proxied: TrafficTable;
+        readonly addresses: Addresses;
+        readonly placed: Addresses;
+      }
     | undefined;
   /** The target of the pass under way. Until it ends, what it changes is certain neither as before nor as wanted. */
   readonly underWay?: Listeners;

@@ -2,6 +2,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Addresses } from '../ports/host.ts';
+import { commonOf } from './addresses.ts';
 import {
   type HostState,
   inForceOf,
@@ -145,7 +146,7 @@ async function makeOnePass(
     const isCertain = isProgrammed || (isSteered && uncertain?.dataplane === 'haproxy');
     return table.listeners.get(key) ?? (isCertain ? undefined : uncertain);
   };
-  const { addresses, attracted } = await attract(pass, table, wanted);
+  const { addresses, attracted, placed } = await attract(pass, table, wanted);
 
   /** With what nftables steers to HAProxy while a listener could not leave another dataplane. */
   const needed = withListeners(
@@ -160,7 +161,8 @@ async function makeOnePass(
   const isEnded = await step('connections', async () => {
     if (ending.length > 0) await ports.host.endConnections(ending, signal);
   });
-  await step('removal', () => ports.placement.remove(attracted(), signal));
+  const kept = attracted();
+  await step('removal', () => ports.placement.remove(kept, signal));
 
   const remnants = gone.filter(outcomes.isStuck);
   const refused = new Map(outcomes.refused());
@@ -181,7 +183,11 @@ async function makeOnePass(
     .filter((key) => hadProxied.has(key) && !isProxied(upserted, key) && ports.proxied.mayHave(key))
     .map((key) => [key, hadProxied.get(key)] as const);
   const proxied = isPruned ? needed : withListeners(upserted, unpruned);
-  return { state: { settled, open, programmed: { table, proxied, addresses } }, refused, obstacle };
+  return {
+    state: { settled, open, programmed: { table, proxied, addresses, placed: commonOf(placed, kept) } },
+    refused,
+    obstacle,
+  };
 }
 
 /** The listeners that are not in force as wanted, or not removed yet (`remaining`). */
