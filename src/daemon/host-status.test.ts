@@ -227,6 +227,23 @@ test('a withdrawn host serves nothing, whatever the conditions were before', () 
   expect(countServices(withdrawn).get('Serving')).toBeUndefined();
 });
 
+test('a Service that is released shows what delays it', () => {
+  const service = makeService('a');
+  const known = {
+    plan: {
+      eligibility: PersistentMap.from([[service.key, 'leaving' as const]]),
+      assignments: PersistentMap.empty<Service['key'], Assignment>(),
+      table: tableOf([]),
+    },
+    services: new Map([[service.key, service]]),
+  };
+  const words = (troubles: readonly string[]) => serviceLines({ ...known, troubles }, new Map(), 0)[0]?.message;
+  expect(words([])).toBe('furiwake is releasing it');
+  expect(words(['nft has not answered yet'])).toBe(
+    'furiwake is releasing it, which this host delays: nft has not answered yet',
+  );
+});
+
 test('Services are counted by status, those of type LoadBalancer that are ignored on their own', () => {
   const partly = { conditions: [assigned, condition('Serving', 'True', 'InvalidSourceRanges', 'invalid CIDR')] };
   const [ours, other, internal, part] = [
