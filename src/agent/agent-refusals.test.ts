@@ -8,7 +8,7 @@ const a = listener('192.0.2.51', 80, 'a');
 const b = listener('192.0.2.51', 443, 'b');
 const c = listener('192.0.2.52', 80, 'c');
 
-const holderOf = ({ agent }: RunningAgent, wanted: Listener): unknown =>
+const holderOf = ({ agent }: Pick<RunningAgent, 'agent'>, wanted: Listener): unknown =>
   agent.report().listeners.get(wanted.key)?.holder;
 
 describe('what one tool refuses', () => {
@@ -167,3 +167,32 @@ test('an address that was removed with its listener still in force is not taken 
   expect(answer(host.rig, next)).not.toBe('ready');
   await host.stop();
 });
+
+test.each([
+  ['deleted', false],
+  ['rolled back, then deleted', true],
+])(
+  'a Service that was %s while HAProxy does not change keeps its listener until its connections are ended',
+  async (_, isRolledBack) => {
+    const clock = virtualClock();
+    const host = startFaultyHost(clock);
+    host.publish([c]);
+    await clock.advance(1_000);
+    host.fault('proxy.upsert', 'fails');
+    host.fault('proxy.prune', 'fails');
+    host.publish([]);
+    await clock.advance(1_000);
+    if (isRolledBack) {
+      host.publish([c]);
+      await clock.advance(1_000);
+      host.publish([]);
+      await clock.advance(1_000);
+    }
+    expect(holderOf(host.rig, c)).toBe(c.service);
+    host.recover();
+    await clock.advance(60_000);
+    expect(holderOf(host.rig, c)).toBeUndefined();
+    expect(host.rig.ports.steps.filter((each) => each.startsWith('end '))).toEqual(['end 80']);
+    await host.stop();
+  },
+);

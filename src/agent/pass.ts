@@ -134,7 +134,10 @@ async function makeOnePass(
     const open = Array.from(begun.open, ([key, state]): [ListenerKey, ListenerState] => {
       if (postponed.has(key)) return [key, state];
       const held = attempted?.has(key) === true ? state.held : before.open.get(key)?.held;
-      return [key, { ...state, held, gap: outcomes.after(key, isUncertain, held)?.gap }];
+      return [
+        key,
+        { ...state, held, gap: outcomes.after(key, { isUncertain, programmed: held, isInProxy: true })?.gap },
+      ];
     });
     return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle };
   }
@@ -192,7 +195,7 @@ async function makeOnePass(
 
 /** The listeners that are not in force as wanted, or not removed yet (`remaining`). */
 function openAfter(
-  { before, target, outcomes }: Pass,
+  { ports, before, target, outcomes }: Pass,
   {
     postponed,
     tried,
@@ -214,11 +217,12 @@ function openAfter(
   }
   for (const key of tried) {
     if (postponed.has(key) || !target.listeners.has(key)) continue;
-    const state = outcomes.after(key, isUncertain, mayHave(key));
+    const isInProxy = ports.proxied.mayHave(key);
+    const state = outcomes.after(key, { isUncertain, programmed: mayHave(key), isInProxy });
     if (state !== undefined) open.set(key, state);
   }
   for (const held of remaining) {
-    const state = outcomes.after(held.key, isUncertain, undefined);
+    const state = outcomes.after(held.key, { isUncertain, programmed: undefined, isInProxy: false });
     const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
     const { wanted, gap } = open.get(held.key) ?? {};
     open.set(held.key, { ...known, wanted, gap });

@@ -30,7 +30,7 @@ export type HostViewDeps = {
   readonly notReady: () => readonly string[];
   /** Of the current term of the Lease. */
   readonly parts: () => Pick<ControllerParts, 'stores' | 'controller'> | undefined;
-  readonly agent: Pick<Agent, 'desired' | 'report' | 'isServing'>;
+  readonly agent: Pick<Agent, 'desired' | 'report' | 'isServing' | 'troubles'>;
   readonly proxy: Pick<Proxy, 'observe' | 'serverCounters' | 'trouble'>;
   readonly counters: ReadCounters;
   readonly clock: Clock;
