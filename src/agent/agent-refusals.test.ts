@@ -144,7 +144,7 @@ test('a refusal is reported while nothing can be steered yet; its Service holds 
   expect([answer(rig, a), answer(rig, b), holderOf(rig, a)]).toEqual(['no', 'ready', undefined]);
 });
 
-test('an address that was removed with its listener still in force is not taken for one that is there', async () => {
+test('an address that was removed with its listener still in force does not count as one of the host', async () => {
   const clock = virtualClock();
   const host = startFaultyHost(clock);
   const [leaving, other] = [80, 81].map((port) =>

@@ -197,7 +197,7 @@ function notServed(
   { held }: FakeHostPorts,
   { key, revision, dataplane, service, targetPort, address, isHostAddress }: Listener,
 ): readonly string[] {
-  if (!isHostAddress && !held.placed.has(address.text)) return [`${key}: its address is not there`];
+  if (!isHostAddress && !held.placed.has(address.text)) return [`${key}: its address is missing`];
   const steered = held.steering.listeners.get(key);
   const proxied = held.proxy.get(key);
   if (dataplane === 'nat') return held.nat.get(key)?.revision === revision ? [] : [`${key}: nat has another one`];
