@@ -13,7 +13,7 @@ export type LockHolder = { readonly command: 'run' | 'cleanup'; readonly pid: nu
 /** `unknown`: an instance that does not answer. */
 export type FoundHolder = LockHolder | 'unknown' | undefined;
 
-type LockDeps = Pick<Platform, 'files' | 'exec' | 'newId' | 'lockFolder'>;
+type LockDeps = Pick<Platform, 'files' | 'exec' | 'newId' | 'runFolder'>;
 
 const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(), stateDir: z.string() });
 
@@ -27,18 +27,18 @@ const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(
  * exists.
  */
 export async function lockHost(holder: LockHolder, deps: LockDeps, signal: AbortSignal): Promise<AsyncDisposable> {
-  const { files, exec, newId, lockFolder } = deps;
-  await files.makeFolder(lockFolder);
-  await assertPrivate(files, lockFolder);
+  const { files, exec, newId, runFolder } = deps;
+  await files.makeFolder(runFolder);
+  await assertPrivate(files, runFolder);
   const name = `${newId()}.sock`;
-  const socketPath = `${lockFolder}/${name}`;
+  const socketPath = `${runFolder}/${name}`;
   // The lock outlives `signal`: a process that is shutting down may take some time.
   const never = new AbortController().signal;
   const server = await serveHttp({ path: socketPath }, { 'GET /holder': async () => jsonReply(holder) }, never);
   const release = async (): Promise<void> => {
     await server[Symbol.asyncDispose]();
     await files.remove(socketPath);
-    if (holder.command === 'cleanup') await removeEmptyFolders(exec, [lockFolder, path.dirname(lockFolder)]);
+    if (holder.command === 'cleanup') await removeEmptyFolders(exec, [runFolder, path.dirname(runFolder)]);
   };
   try {
     const other = await findHolder(deps, signal, name);
@@ -57,13 +57,13 @@ export async function lockHost(holder: LockHolder, deps: LockDeps, signal: Abort
 
 /** The holder of the lock; `except` is the name of the caller's own socket. Removes the sockets of dead processes. */
 export async function findHolder(
-  { files, lockFolder }: Pick<LockDeps, 'files' | 'lockFolder'>,
+  { files, runFolder }: Pick<LockDeps, 'files' | 'runFolder'>,
   signal: AbortSignal,
   except?: string,
 ): Promise<FoundHolder> {
-  for (const name of await files.list(lockFolder)) {
-    if (name === except) continue;
-    const socketPath = `${lockFolder}/${name}`;
+  for (const name of await files.list(runFolder)) {
+    if (name === except || !name.endsWith('.sock')) continue;
+    const socketPath = `${runFolder}/${name}`;
     try {
       const { text } = await askSocket({ socketPath, method: 'GET', path: '/holder' }, signal);
       return holderSchema.safeParse(JSON.parse(text)).data ?? 'unknown';

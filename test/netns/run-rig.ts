@@ -44,7 +44,7 @@ async function commandOn(
     files: systemFiles,
     hostname,
     newId: randomUUID,
-    lockFolder: `${folder}/lock`,
+    runFolder: `${folder}/run`,
   });
   return {
     options: makeOptions({ ...options, kubeconfig, stateDir: `${folder}/state`, metricsAddress: 'none' }),

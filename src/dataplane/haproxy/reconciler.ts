@@ -65,7 +65,6 @@ export type Round = {
 
 export type ReconcilerDeps = {
   readonly settings: Settings;
-  readonly map: string;
   readonly api: RuntimeApi;
   readonly process: HaproxyProcess;
   readonly oldWorkers: OldWorkers;
@@ -81,8 +80,8 @@ export type ReconcilerDeps = {
 const families = [4, 6] as const;
 
 export function makeReconciler(deps: ReconcilerDeps): Reconciler {
-  const { settings, map, api, process, haproxyFiles, health, clock, log } = deps;
-  const changing = { api, map, isChecked: (family: Family) => health[family].isChecked() };
+  const { settings, api, process, haproxyFiles, health, clock, log } = deps;
+  const changing = { api, isChecked: (family: Family) => health[family].isChecked() };
   const mapSaver = makeMapSaver(deps);
   const reloads = makeReloads(deps);
   const worker = makeServingWorker({ ...deps, mapSaver, reloads });

@@ -55,7 +55,6 @@ const calmMs = 600_000;
 
 export function makeServingWorker(deps: {
   readonly settings: Settings;
-  readonly map: string;
   readonly api: RuntimeApi;
   readonly process: HaproxyProcess;
   readonly haproxyFiles: HaproxyFiles;
@@ -68,7 +67,7 @@ export function makeServingWorker(deps: {
   readonly log: Log;
   readonly metrics: Metrics;
 }): ServingWorker {
-  const { settings, map, api, process, haproxyFiles, mapSaver, reloads, health, clock, log, metrics } = deps;
+  const { settings, api, process, haproxyFiles, mapSaver, reloads, health, clock, log, metrics } = deps;
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
   const deaths = makeTrouble({ what: 'keeping HAProxy running', log, monotonic: () => clock.monotonic() });
   let diedMs = -Infinity;
@@ -120,7 +119,7 @@ export function makeServingWorker(deps: {
   };
 
   const read = async (signal: AbortSignal): Promise<WorkerContents> => {
-    const present = await readHeld(api, map, signal);
+    const present = await readHeld(api, signal);
     if (!hasMet) adopt(present);
     hasMet = true;
     if (present.pid !== pid) {
