@@ -229,7 +229,6 @@ test('a withdrawn host serves nothing, whatever the conditions were before', () 
 });
 
 test('a Service that is released shows what delays it', () => {
-  expect(lineOf([], 'leaving')).toMatchObject({ message: 'furiwake is releasing it' });
   expect(lineOf([], 'leaving', [], ['nft has not answered yet'])).toMatchObject({
     message: 'furiwake is releasing it, which this host delays: nft has not answered yet',
   });
