@@ -229,9 +229,8 @@ test('a withdrawn host serves nothing, whatever the conditions were before', () 
 });
 
 test('a Service that is released shows what delays it', () => {
-  expect(lineOf([], 'leaving', [], ['nft has not answered yet'])).toMatchObject({
-    message: 'furiwake is releasing it, which this host delays: nft has not answered yet',
-  });
+  const message = 'furiwake is releasing it, which this host delays: nft has not answered yet';
+  expect(lineOf([], 'leaving', [], ['nft has not answered yet'])).toMatchObject({ message });
 });
 
 test('Services are counted by status, those of type LoadBalancer that are ignored on their own', () => {
