@@ -106,6 +106,7 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
       stop = new AbortController();
       await clock.drive(rig.agent.restore(() => undefined));
       running = rig.agent.run(stop.signal);
+      rig.agent.setServing(isServing);
       rig.agent.publish(table(...wanted));
       withdrawnAt = clock.monotonic();
     },
