@@ -57,9 +57,12 @@ export type LeadershipDeps = {
  * Acquires the Lease, does `work` while it is held, and begins again when it is lost. Two hosts never answer for one
  * address at the same time:
  *
+ *   started, Lease not read      ─► serving if no other candidate was ever seen, otherwise as the earlier process left the host,
+ *                                   until the lifetimes end (below)
  *   waiting for another holder   ─► withdrawn
  *   waiting for its own identity ─► serving if no other candidate was ever seen, until a namesake renews the Lease
- *   held, no table of the term   ─► withdrawn if another host is known, or held the Lease in between
+ *   held, no table of the term   ─► serving the last table if no other host held the Lease in between, as far as the record of
+ *                                   tenures says; without a record withdrawn if another host is known
  *   held, renewals succeed       ─► serving
  *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, otherwise withdrawn: 5 s before
  *                                   another host may take over
@@ -114,7 +117,8 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
     const lost = new AbortController();
     const inner = AbortSignal.any([signal, lost.signal]);
     // Not the last table, if another host may have given its addresses to other Services meanwhile.
-    let hasTable = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
+    const isOwnTable = succession === 'own' || (!deps.hasOthers() && succession !== 'other');
+    let hasTable = keeps || (!isWithdrawn && isOwnTable);
     if (!hasTable)
       log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
     isWithdrawn = false;
@@ -122,6 +126,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
     const serve = (): void => {
       if (!inner.aborted) deps.setServing(hasTable && isRenewed);
     };
+    onTried(); // no address without a lifetime
     serve();
     let isRecorded = false;
     const term: Term = {
