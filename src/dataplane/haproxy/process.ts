@@ -258,7 +258,7 @@ export function makeHaproxyProcess(deps: {
       } else if (found === undefined) {
         // A reload does not bind the socket again: the new worker inherits it from the old one.
         if (await signalMaster('SIGUSR1', signal)) {
-          isKnownAlive = false; // its end is no death
+          isKnownAlive = false; // furiwake ends it
           await start(id, signal);
           return 'replaced';
         }
