@@ -87,6 +87,18 @@ test('the lock outlives the signal that ends the process, until the process rele
   await expect(lockHost(second, host, signal)).rejects.toThrow('PID 11');
 });
 
+test('a lock whose folder was removed is there again after `restore`', async () => {
+  const host = makeHost();
+  await using lock = await lockHost(first, host, signal);
+  expect(await lock.restore()).toEqual([]);
+  rmSync(host.runFolder, { recursive: true });
+  expect(await findHolder(host, signal).catch(() => undefined)).toBeUndefined();
+  const [restored] = await lock.restore();
+  expect(restored).toMatch(`${host.runFolder}/`);
+  expect(await findHolder(host, signal)).toEqual(first);
+  await expect(lockHost(second, host, signal)).rejects.toThrow('PID 11');
+});
+
 test('the socket of a dead process is removed', async () => {
   const host = makeHost();
   await host.files.makeFolder(host.runFolder);

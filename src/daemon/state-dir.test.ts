@@ -201,7 +201,7 @@ test('a running furiwake looks for its marker each second, and for its other fil
   expect(restores).toBe(0);
   await clock.advance(2_000);
   expect(restores).toBe(1);
-  expect(words()).toEqual(['warn files of the state directory were removed; furiwake wrote them again']);
+  expect(words()).toEqual(['warn files of furiwake were removed; it wrote them again']);
   texts.clear();
   await clock.advance(1_000);
   expect([restores, texts.has('/state/furiwake-state')]).toEqual([2, true]);

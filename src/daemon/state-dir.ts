@@ -81,7 +81,7 @@ export async function keepStateDir(
     } else if (clock.monotonic() - restoredMs < restoreMs) return;
     const restored = await restore();
     if (!isLost && restored.length > 0)
-      log.warn({ files: restored.join(' ') }, 'files of the state directory were removed; furiwake wrote them again');
+      log.warn({ files: restored.join(' ') }, 'files of furiwake were removed; it wrote them again');
     isLost = false;
     restoredMs = clock.monotonic();
   };

@@ -43,7 +43,7 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
   const { clock, random, files } = machine;
   const { loadBalancerClass, stateDir } = options;
   await assertHost(machine, signal);
-  await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
+  await using lock = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
   log.info({}, `furiwake ${deps.version} starting (PID ${machine.pid}, state directory ${stateDir})`);
   const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
   logWarnings(config, log);
@@ -105,7 +105,7 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
   let admin = await openAdmin().catch((error: unknown) => refuseStateDir(stateDir, error));
   await using _admin = { [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose]() };
   const restoreState = async (): Promise<readonly string[]> => {
-    const restored = await lost.restore();
+    const restored = [...(await lock.restore()), ...(await lost.restore())];
     if (await files.exists(paths.adminSocket)) return restored;
     await admin[Symbol.asyncDispose]();
     admin = await openAdmin();

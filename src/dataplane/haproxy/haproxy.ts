@@ -20,7 +20,7 @@ import { makeHaproxyFiles } from './haproxy-files.ts';
 import { makeHealthTick } from './health-tick.ts';
 import { observeProxy, readCounters, readServerCounters } from './observe.ts';
 import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
-import { makeHaproxyProcess } from './process.ts';
+import { makeHaproxyProcess, type Recovery } from './process.ts';
 import { makeOldWorkers } from './old-workers.ts';
 import { makeOwnChecks } from './own-checks.ts';
 import { makeProgram } from './program.ts';
@@ -177,7 +177,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   };
 
   /** One attempt to get a serving process. */
-  const revive = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started' | 'idle' | 'failed'> => {
+  const revive = async (signal: AbortSignal): Promise<Recovery | 'idle' | 'failed'> => {
     try {
       const outcome = await inTurn(() => reconciler.revive(signal));
       if (outcome === 'busy') {
@@ -203,7 +203,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       if (clock.monotonic() - openedMs > retry.mostMs) backoff.reset();
       const outcome = await revive(signal);
       if (outcome === 'idle') await wanted.wait(signal);
-      else if (outcome !== 'started') await clock.sleep(Math.max(backoff.next(), process.retryInMs()), signal);
+      else if (outcome !== 'started' && outcome !== 'replaced')
+        await clock.sleep(Math.max(backoff.next(), process.retryInMs()), signal);
     }
   };
 

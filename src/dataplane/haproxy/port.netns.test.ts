@@ -51,6 +51,8 @@ test.each([
   await first.proxy.upsert(rig.table(withEcho), rig.signal);
   const connection = await rig.connect();
   await remove(`${rig.lab.folder}/haproxy`);
+  await first.proxy.upsert(rig.table([...withEcho, listener('10.50.0.3', 80, namePort)]), rig.signal);
+  expect(first.metric('furiwake_haproxy_restarts_total')).toBe(0);
   const second = rig.newDriver();
   await applyTable(second, rig.table([listener('10.50.0.2', 80, namePort)]), rig);
   for (let request = 0; request < 20; request++) {

@@ -8,6 +8,9 @@ import { makePace, retry } from './pace.ts';
 import type { HaproxyOfFuriwake, Kill, PortOwners } from './port-owners.ts';
 import type { Program } from './program.ts';
 
+/** See `HaproxyProcess.recover`. */
+export type Recovery = 'serves' | 'busy' | 'started' | 'replaced';
+
 /**
  * The HAProxy process: a master and its worker, detached, so that they outlive furiwake. It is started with the files of `folder`. One
  * of an earlier release, with those of `earlierFolder`, counts as well: it is reloaded, and followed by one of `folder` when it ends.
@@ -20,14 +23,14 @@ export type HaproxyProcess = {
    *
    *   answers commands                          stays                                               `serves`
    *   answers requests and no commands          stays, it is slow                                   `busy`
-   *   runs, its command socket was removed      replaced; its connections continue until they end   `started`
+   *   runs, its command socket was removed      replaced; its connections continue until they end   `replaced`
    *   does not answer                           throws RuntimeError; after 30 s killed and replaced `started`
    *   none                                      started                                             `started`
    *
    * A process that has exited three times in ten minutes, or cannot be started, is started after growing waits; in between, this
    * throws the error of the last attempt. Throws `ConfigRefusedError`, `PortHeldError`, `ExecError`.
    */
-  recover(id: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
+  recover(id: ProgramId, signal: AbortSignal): Promise<Recovery>;
   /** The worker has answered a command. */
   noteAnswer(): void;
   /** Whether neither its master nor a worker is there. False if that cannot be found out. */
@@ -254,7 +257,11 @@ export function makeHaproxyProcess(deps: {
         await killAll(signal);
       } else if (found === undefined) {
         // A reload does not bind the socket again: the new worker inherits it from the old one.
-        await signalMaster('SIGUSR1', signal);
+        if (await signalMaster('SIGUSR1', signal)) {
+          isKnownAlive = false; // furiwake ends it
+          await start(id, signal);
+          return 'replaced';
+        }
       }
       await start(id, signal);
       return 'started';
