@@ -28,22 +28,20 @@ test('an address that another machine announces, in either family, is announced 
   await expect.poll(() => texts.every((text) => heardHere(text) > 0), patience).toBe(true);
   const elsewhere = '02:00:00:00:00:99';
   const attack = [...linkAddresses.values()].map((address) => announcementOf(address, elsewhere, index));
-  const said = (): readonly string[] =>
-    rig.warnings.flatMap((fields) => (fields as { addresses?: readonly string[] }).addresses ?? []).toSorted();
-  const attacked = texts.map((text) => `${text} ${elsewhere}`).toSorted();
+  const said = (): string => rig.warnings.map((fields) => String((fields as { err?: unknown }).err)).join();
   await expect
     .poll(
       () => {
         sender.announce(attack); // again: an IPv6 announcement during the probe of this host counts as its answer
-        return said();
+        return texts.every((text) => said().includes(text));
       },
       { ...patience, interval: 250 },
     )
-    .toEqual(attacked);
+    .toBe(true);
+  expect(said()).toContain(elsewhere);
   for (const text of texts) await rig.pretendElsewhere(text);
   sender.announce(attack);
   for (const text of texts) await expect.poll(() => rig.neighbour(text), patience).toBe(mac);
-  expect(said()).toEqual(attacked);
   stop.abort();
 });
 

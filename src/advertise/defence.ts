@@ -24,7 +24,7 @@ export type Defence = {
 const paceMs = 10_000;
 /** A host announces all its addresses at once: they are answered together. */
 const gatherMs = 200;
-const mostShown = 20;
+const mostShown = 3;
 /** Without an attack for so long, the other machine has given up. */
 const calmMs = 600_000;
 
@@ -52,11 +52,9 @@ export function makeDefence(deps: {
   const say = (attacks: readonly (readonly [string, string])[]): void => {
     lastAttackMs = clock.monotonic();
     const machines = [...new Set(attacks.map(([, mac]) => mac))].toSorted().join(', ');
-    const addresses = attacks.map(([text]) => text).slice(0, mostShown);
-    trouble.failed(new Error(`${machines} announces addresses of this host; announcing them again`), {
-      addresses,
-      count: attacks.length,
-    });
+    const addresses = attacks.map(([text]) => text).toSorted();
+    const others = addresses.length > mostShown ? ` and ${addresses.length - mostShown} more` : '';
+    trouble.failed(new Error(`${machines} announces ${addresses.slice(0, mostShown).join(', ')}${others}`));
   };
 
   const dueMs = (text: string): number => (defended.get(text) ?? -Infinity) + paceMs;
