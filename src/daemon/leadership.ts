@@ -112,7 +112,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   };
   while (!signal.aborted) {
     const { before, tenure } = await acquire(deps, withdraw, signal);
-    for (const keeper of lease.keepers()) log.error({ host: keeper }, keeperWords(keeper, deps.shownLease));
+    for (const host of lease.hostsWithAddresses()) log.error({ host }, keptAddressesWords(host, deps.shownLease));
     const succession = tenures.successionTo(before);
     const lost = new AbortController();
     const inner = AbortSignal.any([signal, lost.signal]);
@@ -184,7 +184,7 @@ export function hostOfIdentity(identity: string): string {
 }
 
 /** What to do about a host that has released the Lease and kept its addresses. */
-export function keeperWords(identity: string, { namespace, name }: ShownLease): string {
+export function keptAddressesWords(identity: string, { namespace, name }: ShownLease): string {
   const host = hostOfIdentity(identity);
   return `host ${host} kept its addresses when furiwake was stopped there, and may answer for them: run furiwake cleanup on ${host}; if it is gone: kubectl annotate lease ${name} --namespace ${namespace} ${keptAddressesAnnotation}-`;
 }

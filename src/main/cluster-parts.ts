@@ -216,6 +216,7 @@ export async function makeClusterParts({
         lease,
         shownLease,
         mayServeWithoutLease: mayServeWithoutLease({ ...candidates, ...options }),
+        isAnsweredElsewhere: agent.report().duplicates.size > 0,
         parts: current,
       }),
     run: (ready, signal) =>
