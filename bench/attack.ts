@@ -154,6 +154,7 @@ async function startWays(
   const proxy = makeHaproxy({
     ...common,
     folder: `${folder}/haproxy`,
+    earlierFolder: `${folder}/earlier`,
     descriptorLimit: 8_192,
     idleTimeoutSeconds: 3_600,
     hasIpv6: true,

@@ -1,10 +1,20 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unixSockets } from '../src/dataplane/haproxy/client.ts';
+import { haproxyFolder } from '../src/daemon/platform.ts';
 import { systemClock } from '../src/main/node/clock.ts';
 import { now } from './hosts/services.ts';
 import type { Site } from './site.ts';
+
+/** The files of HAProxy: those of 0.1.0 are in the state directory. */
+export async function haproxyFolderOf({ folder, balancer }: Site['lab']): Promise<string> {
+  const earlier = path.join(folder, 'state', 'haproxy');
+  if (existsSync(earlier)) return earlier;
+  const namespace = await balancer.exec('readlink', '/proc/self/ns/net');
+  return haproxyFolder(`/run/furiwake/net-${/\d+/.exec(namespace)?.[0] ?? ''}`);
+}
 
 /** The servers of one backend of HAProxy. */
 export type BackendServers = {
@@ -18,7 +28,7 @@ export async function followServers(
   nodePort: number,
   signal: AbortSignal,
 ): Promise<BackendServers> {
-  const folder = path.join(lab.folder, 'state', 'haproxy');
+  const folder = await haproxyFolderOf(lab);
   const map = await readFile(path.join(folder, 'services.map'), 'utf8');
   const backend = map.split('\n').find((line) => line.includes(`|${nodePort}|`))?.split(/[ |]/)[2]; // prettier-ignore
   if (backend === undefined) throw new Error(`HAProxy serves nothing from nodePort ${nodePort}`);

@@ -1,5 +1,5 @@
-import path from 'node:path';
 import type { Bench } from './bench.ts';
+import { haproxyFolderOf } from './haproxy-servers.ts';
 import { type Site, startSite } from './site.ts';
 import { median } from './statistics.ts';
 import { listenerAt, watchElements } from './watch-elements.ts';
@@ -95,11 +95,11 @@ async function answerForNodes({
 }
 
 /** Counts the listeners in the kernel and in HAProxy; @throws Error unless all are there. */
-async function assertServed({ lab: { balancer, folder } }: Site, signal: AbortSignal): Promise<void> {
-  const listing = await balancer.exec('nft', 'list', 'map', 'inet', 'furiwake', 'listeners4');
-  const haproxy = path.join(folder, 'state', 'haproxy');
+async function assertServed({ lab }: Site, signal: AbortSignal): Promise<void> {
+  const listing = await lab.balancer.exec('nft', 'list', 'map', 'inet', 'furiwake', 'listeners4');
+  const haproxy = await haproxyFolderOf(lab);
   const stdin = `show map ${haproxy}/services.map\n`;
-  const rows = await balancer.execPort.run('nc', ['-N', '-U', `${haproxy}/worker.sock`], { stdin, signal });
+  const rows = await lab.balancer.execPort.run('nc', ['-N', '-U', `${haproxy}/worker.sock`], { stdin, signal });
   const held = { kernel: listing.match(/ \. \d+ : /g)?.length, haproxy: rows.stdout.match(/nodes4/g)?.length };
   if (held.kernel === services && held.haproxy === services) return;
   throw new Error(`${JSON.stringify(held)} instead of ${services} listeners`);

@@ -26,12 +26,22 @@ test('an address that another machine announces, in either family, is announced 
     lines.filter((line) => line.startsWith(mac) && line.includes(text)).length;
   const texts = [...linkAddresses.keys()];
   await expect.poll(() => texts.every((text) => heardHere(text) > 0), patience).toBe(true);
-  for (const text of texts) await rig.pretendElsewhere(text);
   const elsewhere = '02:00:00:00:00:99';
-  sender.announce([...linkAddresses.values()].map((address) => announcementOf(address, elsewhere, index)));
+  const attack = [...linkAddresses.values()].map((address) => announcementOf(address, elsewhere, index));
+  const said = (): string => rig.warnings.map((fields) => String((fields as { err?: unknown }).err)).join();
+  await expect
+    .poll(
+      () => {
+        sender.announce(attack); // again: an IPv6 announcement during the probe of this host counts as its answer
+        return texts.every((text) => said().includes(text));
+      },
+      { ...patience, interval: 250 },
+    )
+    .toBe(true);
+  expect(said()).toContain(elsewhere);
+  for (const text of texts) await rig.pretendElsewhere(text);
+  sender.announce(attack);
   for (const text of texts) await expect.poll(() => rig.neighbour(text), patience).toBe(mac);
-  const said = rig.warnings.filter((fields) => JSON.stringify(fields).includes(elsewhere));
-  expect(said).toMatchObject([{ addresses: texts.map((text) => `${text} ${elsewhere}`) }]);
   stop.abort();
 });
 

@@ -42,7 +42,7 @@ function makeRig() {
   return { clock, log, sent, announce };
 }
 
-test('addresses that another machine announces together are announced again together, and logged once', async () => {
+test('addresses that another machine announces together are announced again together; the log says it at growing intervals, and when it is over', async () => {
   const { clock, log, sent, announce } = makeRig();
   announce(other, ...mine.keys(), '192.0.2.10');
   await clock.advance(60_000);
@@ -50,12 +50,16 @@ test('addresses that another machine announces together are announced again toge
   announce(other, '192.0.2.8');
   await clock.advance(60_000);
   expect(sent).toEqual(['0: 192.0.2.8 192.0.2.9', '60: 192.0.2.8']);
-  expect(log.lines).toMatchObject([
-    {
-      level: 'warn',
-      fields: { addresses: expect.arrayContaining([`192.0.2.8 ${other}`, `192.0.2.9 ${other}`]), count: 2 },
-    },
-  ]);
+  for (let minute = 2; minute < 10; minute++) {
+    announce(other, '192.0.2.8');
+    await clock.advance(60_000);
+  }
+  const lines = () => log.lines.map(({ level, message }) => `${level} ${message}`);
+  const failed = 'warn keeping addresses that another machine on the LAN announces failed; retrying';
+  expect(lines()).toEqual(Array.from({ length: 5 }, () => failed)); // both, then one address after 1, 2, 4 and 8 minutes
+  expect(log.lines[0]?.fields['err']).toEqual(new Error(`${other} announces 192.0.2.8, 192.0.2.9`));
+  await clock.advance(600_000);
+  expect(lines().at(-1)).toBe('info keeping addresses that another machine on the LAN announces works again');
 });
 
 test('an address that another machine announces all the time is announced again each ten seconds, at last after it', async () => {

@@ -2,6 +2,7 @@ import { keepWatching } from '../async/keep-watching.ts';
 import { makeLatch, waitAtMost } from '../async/latch.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import { superviseAll } from '../async/supervise-all.ts';
+import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -23,7 +24,9 @@ export type Defence = {
 const paceMs = 10_000;
 /** A host announces all its addresses at once: they are answered together. */
 const gatherMs = 200;
-const mostShown = 20;
+const mostShown = 3;
+/** Without an attack for so long, the other machine has given up. */
+const calmMs = 600_000;
 
 export function makeDefence(deps: {
   readonly hear: (signal: AbortSignal) => AsyncIterable<Neighbour | 'listening'>;
@@ -38,17 +41,20 @@ export function makeDefence(deps: {
   const attacked = new Map<string, string>();
   /** When each was announced again, monotonic ms; for `paceMs`. */
   const defended = new Map<string, number>();
-  /** The MAC that was logged for each. */
-  const said = new Map<string, string>();
+  const trouble = makeTrouble({
+    what: 'keeping addresses that another machine on the LAN announces',
+    log,
+    monotonic: () => clock.monotonic(),
+  });
+  /** Monotonic ms; `undefined`: none for `calmMs`. */
+  let lastAttackMs: number | undefined;
 
   const say = (attacks: readonly (readonly [string, string])[]): void => {
-    const fresh = attacks.filter(([text, mac]) => said.get(text) !== mac);
-    for (const [text, mac] of fresh) said.set(text, mac);
-    if (fresh.length > 0)
-      log.warn(
-        { addresses: fresh.slice(0, mostShown).map((parts) => parts.join(' ')), count: fresh.length },
-        'another machine on the LAN announced addresses of this host; announcing them again',
-      );
+    lastAttackMs = clock.monotonic();
+    const machines = [...new Set(attacks.map(([, mac]) => mac))].toSorted().join(', ');
+    const addresses = attacks.map(([text]) => text).toSorted();
+    const others = addresses.length > mostShown ? ` and ${addresses.length - mostShown} more` : '';
+    trouble.failed(new Error(`${machines} announces ${addresses.slice(0, mostShown).join(', ')}${others}`));
   };
 
   const dueMs = (text: string): number => (defended.get(text) ?? -Infinity) + paceMs;
@@ -61,16 +67,21 @@ export function makeDefence(deps: {
       attacked.delete(text);
       defended.set(text, nowMs);
     }
+    if (due.length === 0) return;
     say(due);
-    if (due.length > 0) subscribers.tell(due.map(([text]) => text));
+    subscribers.tell(due.map(([text]) => text));
   };
 
   const defendAll = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
-      if (attacked.size === 0) await heard.wait(signal);
-      else {
-        const nextMs = Math.min(...Array.from(attacked.keys(), dueMs));
-        await waitAtMost(nextMs - clock.monotonic(), heard, clock, signal);
+      const calmAtMs = lastAttackMs === undefined ? Infinity : lastAttackMs + calmMs;
+      const nextMs = Math.min(calmAtMs, ...Array.from(attacked.keys(), dueMs));
+      if (nextMs === Infinity) await heard.wait(signal);
+      else await waitAtMost(nextMs - clock.monotonic(), heard, clock, signal);
+      if (attacked.size === 0 && clock.monotonic() >= calmAtMs) {
+        lastAttackMs = undefined;
+        trouble.over();
+        continue;
       }
       await clock.sleep(gatherMs, signal);
       defend();

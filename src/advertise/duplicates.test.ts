@@ -39,6 +39,22 @@ test('a machine with the same address is logged once while it has it, and again 
   expect(await look()).toBe(3);
 });
 
+test('an address is being probed until a second after the probe, also one that fails', async () => {
+  for (const ends of [async () => new Map<string, string>(), () => Promise.reject(new Error('perl: no'))]) {
+    const { watch, clock } = makeRig(async () => {
+      await clock.sleep(250, signal);
+      return ends();
+    });
+    watch.look([a]);
+    await clock.advance(10);
+    expect([watch.isProbing(a.text), watch.isProbing(b.text)]).toEqual([true, false]);
+    await clock.advance(1_200);
+    expect(watch.isProbing(a.text)).toBe(true);
+    await clock.advance(100);
+    expect(watch.isProbing(a.text)).toBe(false);
+  }
+});
+
 test('the duplicates are reported while they last, and only of the addresses that this host still has', async () => {
   let answer = new Map([
     [a.text, mac],

@@ -20,6 +20,8 @@ export type DuplicateProbe = (addresses: readonly Ip[], signal: AbortSignal) => 
 
 /** RFC 5227 waits for seconds, for machines that have just started; a LAN answers within a millisecond. */
 const windowMs = 250;
+/** An answer may be read so much later. */
+const lateMs = 1_000;
 /** Longer than perl needs to start and send. */
 const startMs = 5_000;
 
@@ -105,6 +107,8 @@ export function makeDuplicateProbe(deps: {
 export type DuplicateWatch = Pick<Advertiser, 'onDuplicates'> & {
   /** Probes the LAN for these addresses of this host. Returns at once. */
   look(addresses: readonly Ip[]): void;
+  /** Whether another machine may be answering the probe for this address: to all nodes, where it is IPv6 (RFC 4861 §7.2.4). */
+  isProbing(text: string): boolean;
   /** From now on this host has only these addresses. */
   retain(addresses: Addresses): void;
   /** Until `signal` aborts. */
@@ -121,6 +125,8 @@ export function makeDuplicateWatch(deps: {
   const wake = makeLatch();
   let due = new Map<string, Ip>();
   let probed = new Map<string, Ip>();
+  /** Until when answers to the probes may arrive, monotonic ms. */
+  const answeredUntil = new Map<string, number>();
   let duplicates: ReadonlyMap<string, string> = new Map();
   const subscribers = makeSubscribers<ReadonlyMap<string, string>>();
   const set = (next: ReadonlyMap<string, string>): void => {
@@ -130,6 +136,7 @@ export function makeDuplicateWatch(deps: {
   };
   return {
     onDuplicates: subscribers.subscribe,
+    isProbing: (text) => clock.monotonic() < (answeredUntil.get(text) ?? -Infinity),
     retain: (addresses) => {
       for (const batch of [due, probed]) for (const text of batch.keys()) if (!addresses.has(text)) batch.delete(text);
       set(new Map([...duplicates].filter(([text]) => addresses.has(text))));
@@ -142,6 +149,9 @@ export function makeDuplicateWatch(deps: {
       for (;;) {
         await wake.wait(signal);
         [probed, due] = [due, new Map()];
+        const texts = [...probed.keys()];
+        for (const [text, untilMs] of answeredUntil) if (untilMs <= clock.monotonic()) answeredUntil.delete(text);
+        for (const text of texts) answeredUntil.set(text, Infinity);
         try {
           const found = await probe([...probed.values()], signal);
           const next = new Map(duplicates);
@@ -158,6 +168,8 @@ export function makeDuplicateWatch(deps: {
         } catch (error) {
           signal.throwIfAborted();
           trouble.failed(error);
+        } finally {
+          for (const text of texts) answeredUntil.set(text, clock.monotonic() + lateMs);
         }
       }
     },

@@ -30,6 +30,10 @@ type AdvertiserRig = {
   /** The addresses of which duplicates matter, as texts. */
   readonly retained: readonly string[];
   link: typeof lan | undefined;
+  /** Whether an announcement of this address by another machine counts. */
+  attackable: (text: string) => boolean;
+  /** The addresses that are being probed. */
+  readonly probing: Set<string>;
 };
 
 function makeRig(): AdvertiserRig {
@@ -56,9 +60,16 @@ function makeRig(): AdvertiserRig {
           ),
         retain: (addresses) => void retained.push([...addresses.keys()].toSorted().join(' ')),
         onDuplicates: () => () => undefined,
+        isProbing: (text) => rig.probing.has(text),
         run: untilAborted,
       },
-      defence: { onAttack: attacks.subscribe, run: (_, until) => untilAborted(until) },
+      defence: {
+        onAttack: attacks.subscribe,
+        run: (mine, until) => {
+          rig.attackable = (text) => mine(text) !== undefined;
+          return untilAborted(until);
+        },
+      },
       links: {
         linkOf: ({ text }) => (text.startsWith('203.') ? undefined : rig.link),
         onStaleNeighbours: stale.subscribe,
@@ -77,6 +88,8 @@ function makeRig(): AdvertiserRig {
     looked,
     retained,
     link: lan,
+    attackable: () => false,
+    probing: new Set(),
   };
   running = rig.advertiser.run(AbortSignal.any([lifetime.signal, end.signal]));
   return rig;
@@ -99,6 +112,16 @@ test('an address that another machine announced is announced again and repeated,
   attack('192.0.2.8', '192.0.2.10');
   await clock.advance(600_000);
   expect(takeSent()).toEqual(['60: 1', '65: 1', '90: 1']);
+});
+
+test('the answers of another machine to an IPv6 probe do not count as announcements; only addresses that are advertised count', async () => {
+  const rig = makeRig();
+  rig.advertiser.advertise(addressesOf('192.0.2.8', '2001:db8::8'));
+  for (const text of ['192.0.2.8', '2001:db8::8']) rig.probing.add(text);
+  const counting = (): readonly string[] => ['192.0.2.8', '192.0.2.9', '2001:db8::8'].filter(rig.attackable);
+  expect(counting()).toEqual(['192.0.2.8']);
+  rig.probing.clear();
+  expect(counting()).toEqual(['192.0.2.8', '2001:db8::8']);
 });
 
 test('each address has its own times: a later one does not wait for the times of an earlier one', async () => {

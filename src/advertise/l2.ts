@@ -1,5 +1,6 @@
 import { makeLatch, waitAtMost } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
+import type { Ip } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
@@ -61,6 +62,12 @@ export function makeL2Advertiser(deps: {
     wake.set();
   };
 
+  /** Not while another machine answers the probe: each announcement is followed by a probe. */
+  const attackable = (text: string): Ip | undefined => {
+    const address = advertised.get(text);
+    return address?.family === 6 && duplicates.isProbing(text) ? undefined : address;
+  };
+
   const repeat = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       const nextMs = Math.min(...repeats.keys());
@@ -90,7 +97,7 @@ export function makeL2Advertiser(deps: {
         defence.onAttack(announceMine),
       ];
       return superviseAll(
-        [repeat, (until) => duplicates.run(until), (until) => defence.run((text) => advertised.get(text), until)],
+        [repeat, (until) => duplicates.run(until), (until) => defence.run(attackable, until)],
         signal,
       ).finally(() => ends.forEach((end) => end()));
     },

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { startFaultyHost } from '../../test/make/faulty-host.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { answer, listener, publish, startAgent, type RunningAgent } from '../../test/make/agent-rig.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
@@ -6,7 +8,7 @@ const a = listener('192.0.2.51', 80, 'a');
 const b = listener('192.0.2.51', 443, 'b');
 const c = listener('192.0.2.52', 80, 'c');
 
-const holderOf = ({ agent }: RunningAgent, wanted: Listener): unknown =>
+const holderOf = ({ agent }: Pick<RunningAgent, 'agent'>, wanted: Listener): unknown =>
   agent.report().listeners.get(wanted.key)?.holder;
 
 describe('what one tool refuses', () => {
@@ -141,3 +143,56 @@ test('a refusal is reported while nothing can be steered yet; its Service holds 
   await rig.clock.advance(400);
   expect([answer(rig, a), answer(rig, b), holderOf(rig, a)]).toEqual(['no', 'ready', undefined]);
 });
+
+test('an address that was removed with its listener still in force does not count as one of the host', async () => {
+  const clock = virtualClock();
+  const host = startFaultyHost(clock);
+  const [leaving, other] = [80, 81].map((port) =>
+    listener(`192.0.2.${port}`, port, `udp-${port}`, { protocol: 'UDP', dataplane: 'nat' }),
+  ) as [Listener, Listener];
+  host.publish([leaving]);
+  await clock.advance(1_000);
+  host.fault('nat.apply', 'fails');
+  host.publish([leaving, other]);
+  await clock.advance(20_000); // until nat is tried again no pass removes its listeners
+  host.publish([]);
+  await clock.advance(10);
+  host.fault('placement.add', 'fails');
+  const next = listener('192.0.2.80', 443, 'tcp');
+  host.publish([next]);
+  for (let second = 0; second < 60; second++) {
+    await clock.advance(1_000);
+    expect(host.violations()).toEqual([]);
+  }
+  expect(answer(host.rig, next)).not.toBe('ready');
+  await host.stop();
+});
+
+test.each([
+  ['deleted', false],
+  ['rolled back, then deleted', true],
+])(
+  'a Service that was %s while HAProxy does not change keeps its listener until its connections are ended',
+  async (_, isRolledBack) => {
+    const clock = virtualClock();
+    const host = startFaultyHost(clock);
+    host.publish([c]);
+    await clock.advance(1_000);
+    host.fault('proxy.upsert', 'fails');
+    host.fault('proxy.prune', 'fails');
+    host.publish([]);
+    await clock.advance(1_000);
+    if (isRolledBack) {
+      host.publish([c]);
+      await clock.advance(1_000);
+      host.publish([]);
+      await clock.advance(1_000);
+    }
+    expect(holderOf(host.rig, c)).toBe(c.service);
+    host.recover();
+    await clock.advance(60_000);
+    expect(holderOf(host.rig, c)).toBeUndefined();
+    expect(host.rig.ports.steps.filter((each) => each.startsWith('end '))).toEqual(['end 80']);
+    await host.stop();
+  },
+);

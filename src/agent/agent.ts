@@ -50,7 +50,9 @@ export type Agent = {
   subscribe(listener: () => void): () => void;
   /**
    * Whether this host may serve. If not, it is withdrawn: its addresses are removed, new connections are dropped so that
-   * clients try again elsewhere, and established ones continue as long as their packets arrive here.
+   * clients try again elsewhere, and established ones continue as long as their packets arrive here. A host that starts without the
+   * right to serve leaves what an earlier process programmed as it is until the first call: addresses with a lifetime end by
+   * themselves, the others are removed at once.
    */
   setServing(isServing: boolean): void;
   isServing(): boolean;
@@ -89,12 +91,15 @@ export type AgentDeps = Omit<
   readonly health: Health & NodeChecks;
   readonly confirmations: Confirmations;
   readonly tableFile: TableFile;
-  /** Before `setServing` is called. */
+  /** Before `setServing` is called. False: see there. */
   readonly isServing: boolean;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
 };
+
+/** Of an address on a host that is not alone; see `leadWhileHeld`. */
+const longestLifetimeMs = 12_000;
 
 export function makeAgent(deps: AgentDeps): Agent {
   const { network, placement, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
@@ -116,16 +121,18 @@ export function makeAgent(deps: AgentDeps): Agent {
 
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
+  let isUndecided = !isServing;
   /** One change of the host at a time. */
   const inTurn = makeSerial();
   const saveLatch = makeLatch();
   const withdrawal = makeLatch();
   const lifetime = makeAddressLifetime(deps);
-  if (!isServing) withdrawal.set(); // the host may have the addresses of an earlier process
+  if (isUndecided) withdrawal.set(); // the host may have the addresses of an earlier process
   const troubleListeners = makeSubscribers();
   const taken = makeTakenAddresses(deps);
 
   const target = (): TrafficTable | undefined => {
+    if (isUndecided) return undefined;
     const admitted = desired && confirmations.admit(taken.without(desired));
     return admitted && (isServing ? admitted : withdrawn(admitted));
   };
@@ -154,7 +161,8 @@ export function makeAgent(deps: AgentDeps): Agent {
       what: 'withdrawing this host',
       due: withdrawal,
       work: async () => {
-        if (!isServing) await placement.remove(PersistentMap.empty(), signal);
+        if (isUndecided) await placement.removeUnending(signal);
+        else if (!isServing) await placement.remove(PersistentMap.empty(), signal);
       },
       retry: { firstMs: 100, mostMs: 5_000 },
       level: 'error',
@@ -162,6 +170,23 @@ export function makeAgent(deps: AgentDeps): Agent {
       log,
       signal,
     });
+
+  const decide = (next: boolean): void => {
+    isUndecided = false;
+    isServing = next;
+    if (!next) {
+      announceAgain();
+      withdrawal.set();
+    }
+    reporter.updateAll();
+    passes.hurry();
+  };
+
+  /** The addresses of the earlier process have ended by then. */
+  const decideInTime = async (signal: AbortSignal): Promise<void> => {
+    await clock.sleep(longestLifetimeMs, signal);
+    if (isUndecided) decide(false);
+  };
 
   /** For the next start. A disk that fails delays no Service. */
   const save = (signal: AbortSignal): Promise<void> =>
@@ -194,14 +219,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     isServing: () => isServing,
     hasAddresses: () => [...(desired?.listeners.values() ?? [])].some(({ isHostAddress }) => !isHostAddress),
     setServing: (next) => {
-      if (isServing === next) return;
-      isServing = next;
-      if (!next) {
-        announceAgain();
-        withdrawal.set();
-      }
-      reporter.updateAll();
-      passes.hurry();
+      if (isUndecided || isServing !== next) decide(next);
     },
     keepAddressesUntil: (untilMs) => lifetime.keepUntil(untilMs),
     restore: async (neededFor, probe) => {
@@ -220,7 +238,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     troubles: () => {
       const trouble = deps.proxy.trouble();
       const isUnprogrammed = passes.state().programmed === undefined && passes.areDone();
-      const words = isUnprogrammed ? ['nothing is programmed yet'] : passes.troubles();
+      const words = isUnprogrammed && !isUndecided ? ['nothing is programmed yet'] : passes.troubles();
       // Often the same: a stage fails with the words of HAProxy's trouble.
       return [...new Set([...words, trouble && wordsOf(trouble), taken.trouble()])].filter(
         (each) => each !== undefined,
@@ -244,6 +262,7 @@ export function makeAgent(deps: AgentDeps): Agent {
         [
           (until) => passes.run(until),
           withdraw,
+          decideInTime,
           save,
           (until) =>
             runAudits(

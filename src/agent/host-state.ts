@@ -9,12 +9,18 @@ export type HostState = {
   readonly settled: Listeners;
   /** All others that are wanted, or may have connections. */
   readonly open: ReadonlyMap<ListenerKey, ListenerState>;
-  /**
-   * The last target, with every refused listener as it was before; the table of HAProxy, which has more listeners until it
-   * is pruned; the addresses, without those of listeners that cannot be removed. `undefined`: nothing is programmed yet.
-   */
+  /** By the last pass; `undefined`: nothing is programmed yet. */
   readonly programmed:
-    | { readonly table: TrafficTable; readonly proxied: TrafficTable; readonly addresses: Addresses }
+    | {
+        /** The last target, with every refused listener as it was before. */
+        readonly table: TrafficTable;
+        /** The same of HAProxy, which has more listeners until it is pruned. */
+        readonly proxied: TrafficTable;
+        /** The wanted addresses, without those of listeners that cannot be removed. */
+        readonly addresses: Addresses;
+        /** Those that the kernel has accepted, until it is asked to remove them. */
+        readonly placed: Addresses;
+      }
     | undefined;
   /** The target of the pass under way. Until it ends, what it changes is certain neither as before nor as wanted. */
   readonly underWay?: Listeners;

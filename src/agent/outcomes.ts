@@ -26,11 +26,18 @@ export type Outcomes = {
   inForce(): Listeners;
   /** The target with every refused or blocked listener as it is in force, or without it. */
   table(): TrafficTable;
-  /**
-   * The state of a listener of the target after this pass; `undefined`: it is in force as there. `programmed` is what the kernel has, or
-   * may have.
-   */
-  after(key: ListenerKey, isUncertain: boolean, programmed: Listener | undefined): ListenerState | undefined;
+  /** The state of a listener of the target after this pass; `undefined`: it is in force as there. */
+  after(key: ListenerKey, found: Found): ListenerState | undefined;
+};
+
+/** What a pass knows at its end about a listener that it has tried to change. */
+type Found = {
+  /** A stage is not done, or only in part. */
+  readonly isUncertain: boolean;
+  /** What the kernel has, or may have. */
+  readonly programmed: Listener | undefined;
+  /** HAProxy has not removed it: what was held may still have connections. */
+  readonly isInProxy: boolean;
 };
 
 type OpenOutcome = {
@@ -98,7 +105,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
         target,
         Array.from(outcomes, ([key, { instead }]) => [key, instead?.held ?? kept(key)] as const),
       ),
-    after: (key, isUncertain, programmed) => {
+    after: (key, { isUncertain, programmed, isInProxy }) => {
       const outcome = outcomes.get(key);
       if (outcome === undefined) return undefined;
       const { instead } = outcome;
@@ -108,7 +115,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
       const [held, state] = [kept(key), was(key)];
       if (held === undefined || state === undefined)
         return programmed === undefined
-          ? { wanted, held: undefined, inForce: 'no', lacksProxy: false, gap }
+          ? { wanted, held: isInProxy ? state?.held : undefined, inForce: 'no', lacksProxy: false, gap }
           : { wanted, held: programmed, inForce: 'perhaps', lacksProxy: false, gap };
       return { ...state, wanted, held, inForce: isUncertain ? 'perhaps' : state.inForce, gap };
     },

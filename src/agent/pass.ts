@@ -2,6 +2,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Addresses } from '../ports/host.ts';
+import { commonOf } from './addresses.ts';
 import {
   type HostState,
   inForceOf,
@@ -96,9 +97,10 @@ async function makeOnePass(
   /** Something was attempted and is not done, or only in part. */
   let isUncertain = false;
   let obstacle: string | undefined;
+  const changes = changed.length + gone.length;
   /** Whether the stage is done. If not, `concerned` are blocked. */
   const step: Step = async (stage, work, concerned = () => []) => {
-    const shortfall = await stages.attempt(stage, work, signal);
+    const shortfall = await stages.attempt(stage, work, { changes, signal });
     if (shortfall === undefined) return true;
     isUncertain ||= shortfall.wasTried;
     obstacle ??= shortfall.words ?? slowWords(stage);
@@ -132,7 +134,10 @@ async function makeOnePass(
     const open = Array.from(begun.open, ([key, state]): [ListenerKey, ListenerState] => {
       if (postponed.has(key)) return [key, state];
       const held = attempted?.has(key) === true ? state.held : before.open.get(key)?.held;
-      return [key, { ...state, held, gap: outcomes.after(key, isUncertain, held)?.gap }];
+      return [
+        key,
+        { ...state, held, gap: outcomes.after(key, { isUncertain, programmed: held, isInProxy: true })?.gap },
+      ];
     });
     return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle };
   }
@@ -144,7 +149,7 @@ async function makeOnePass(
     const isCertain = isProgrammed || (isSteered && uncertain?.dataplane === 'haproxy');
     return table.listeners.get(key) ?? (isCertain ? undefined : uncertain);
   };
-  const { addresses, attracted } = await attract(pass, table, wanted);
+  const { addresses, attracted, placed } = await attract(pass, table, wanted);
 
   /** With what nftables steers to HAProxy while a listener could not leave another dataplane. */
   const needed = withListeners(
@@ -159,7 +164,8 @@ async function makeOnePass(
   const isEnded = await step('connections', async () => {
     if (ending.length > 0) await ports.host.endConnections(ending, signal);
   });
-  await step('removal', () => ports.placement.remove(attracted(), signal));
+  const kept = attracted();
+  await step('removal', () => ports.placement.remove(kept, signal));
 
   const remnants = gone.filter(outcomes.isStuck);
   const refused = new Map(outcomes.refused());
@@ -180,12 +186,16 @@ async function makeOnePass(
     .filter((key) => hadProxied.has(key) && !isProxied(upserted, key) && ports.proxied.mayHave(key))
     .map((key) => [key, hadProxied.get(key)] as const);
   const proxied = isPruned ? needed : withListeners(upserted, unpruned);
-  return { state: { settled, open, programmed: { table, proxied, addresses } }, refused, obstacle };
+  return {
+    state: { settled, open, programmed: { table, proxied, addresses, placed: commonOf(placed, kept) } },
+    refused,
+    obstacle,
+  };
 }
 
 /** The listeners that are not in force as wanted, or not removed yet (`remaining`). */
 function openAfter(
-  { before, target, outcomes }: Pass,
+  { ports, before, target, outcomes }: Pass,
   {
     postponed,
     tried,
@@ -207,11 +217,12 @@ function openAfter(
   }
   for (const key of tried) {
     if (postponed.has(key) || !target.listeners.has(key)) continue;
-    const state = outcomes.after(key, isUncertain, mayHave(key));
+    const isInProxy = ports.proxied.mayHave(key);
+    const state = outcomes.after(key, { isUncertain, programmed: mayHave(key), isInProxy });
     if (state !== undefined) open.set(key, state);
   }
   for (const held of remaining) {
-    const state = outcomes.after(held.key, isUncertain, undefined);
+    const state = outcomes.after(held.key, { isUncertain, programmed: undefined, isInProxy: false });
     const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
     const { wanted, gap } = open.get(held.key) ?? {};
     open.set(held.key, { ...known, wanted, gap });

@@ -2,7 +2,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { isSameTable, type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
-import { usualCallMs } from '../ports/call-times.ts';
+import { callMsFor } from '../ports/call-times.ts';
 import type { Refusals } from '../ports/host.ts';
 import { type Proxy, ProxyAbsentError, type Unprepared } from '../ports/proxy.ts';
 import { isFormerOf, withFormerProfile } from './former-settings.ts';
@@ -38,7 +38,7 @@ export type Proxied = {
   ): Promise<ProxyAnswer>;
   /** If HAProxy is slow: not again for the table that it has acknowledged last. */
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
-  /** Whether HAProxy has needed more than a second for its last answer, or does now. */
+  /** Whether HAProxy has needed longer than usual for its last answer, or does now. */
   isSlow(): boolean;
   /** Whether HAProxy has acknowledged the listener as it is here, and was asked for no other since. */
   serves(listener: Listener): boolean;
@@ -56,13 +56,14 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
   let prepared: { readonly table: TrafficTable; readonly answer: ProxyAnswer; readonly isRead: boolean } | undefined;
   let pruned: TrafficTable | undefined;
   /** The calls under way, each with its begin. */
-  const calls = new Set<{ readonly sinceMs: number }>();
+  const calls = new Set<{ readonly sinceMs: number; readonly changes: number }>();
   let wasSlow = false;
-  const isLong = ({ sinceMs }: { readonly sinceMs: number }): boolean => clock.monotonic() - sinceMs >= usualCallMs;
+  const isLong = ({ sinceMs, changes }: { readonly sinceMs: number; readonly changes: number }): boolean =>
+    clock.monotonic() - sinceMs >= callMsFor(changes);
   const isSlow = (): boolean => wasSlow || [...calls].some(isLong);
 
-  const timed = async <T>(work: () => Promise<T>): Promise<T> => {
-    const call = { sinceMs: clock.monotonic() };
+  const timed = async <T>(changes: number, work: () => Promise<T>): Promise<T> => {
+    const call = { sinceMs: clock.monotonic(), changes };
     calls.add(call);
     try {
       return await work();
@@ -75,16 +76,18 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
   const prune = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
     prepared = undefined;
     served = without(served, (key) => !table.listeners.has(key), table.listeners);
-    await timed(() => proxy.prune(table, signal));
+    const changes = PersistentMap.changedKeys(possible ?? PersistentMap.empty(), table.listeners).length;
+    await timed(changes, () => proxy.prune(table, signal));
     possible = table.listeners;
     pruned = table;
   };
 
   const ask = async (table: TrafficTable, signal: AbortSignal): Promise<Unprepared> => {
     const { listeners } = table;
+    const changes = PersistentMap.changedKeys(served, listeners).length;
     served = without(served, (key) => listeners.get(key)?.revision !== served.get(key)?.revision, listeners);
     possible = possible && joined({ ...table, listeners: possible }, listeners).listeners;
-    const unprepared = await timed(() => proxy.upsert(table, signal)).catch((error: unknown) => {
+    const unprepared = await timed(changes, () => proxy.upsert(table, signal)).catch((error: unknown) => {
       if (error instanceof ProxyAbsentError) possible = listeners; // what a start gives it
       throw error;
     });

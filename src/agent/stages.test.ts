@@ -25,11 +25,11 @@ function make() {
     log,
   });
   /** A pass with these stages. */
-  const pass = async (works: Partial<Record<Stage, () => Promise<unknown>>>) => {
+  const pass = async (works: Partial<Record<Stage, () => Promise<unknown>>>, changes = 1) => {
     const attempts = stages.begin();
     const outcomes: Partial<Record<Stage, Awaited<ReturnType<PassStages['attempt']>>>> = {};
     for (const [stage, work] of Object.entries(works) as [Stage, () => Promise<unknown>][])
-      outcomes[stage] = await attempts.attempt(stage, work, signal);
+      outcomes[stage] = await attempts.attempt(stage, work, { changes, signal });
     attempts.end();
     return outcomes;
   };
@@ -101,7 +101,7 @@ describe('a stage that fails', () => {
             count++;
             return failing()();
           },
-          signal,
+          { changes: 0, signal },
         ),
       ).toEqual({ words: 'no', wasTried: true });
     expect(count).toBe(1);
@@ -143,20 +143,22 @@ describe('a stage that fails', () => {
 
 describe('a stage that is slow', () => {
   test.each([
-    ['proxy', 1_000, 'HAProxy'],
-    ['pruning', 1_000, 'HAProxy'],
-    ['steering', 5_000, 'nft'],
-    ['direct', 1_000, 'nft'],
-    ['nat', 1_000, 'nft'],
-    ['addresses', 1_000, 'the kernel'],
-    ['connections', 1_000, 'the kernel'],
-    ['removal', 1_000, 'the kernel'],
+    ['proxy', 1, 1_000, 'HAProxy'],
+    ['pruning', 1, 1_000, 'HAProxy'],
+    ['steering', 1, 5_000, 'nft'],
+    ['direct', 1, 1_000, 'nft'],
+    ['nat', 1, 1_000, 'nft'],
+    ['addresses', 1, 1_000, 'the kernel'],
+    ['connections', 1, 1_000, 'the kernel'],
+    ['removal', 1, 1_000, 'the kernel'],
+    ['addresses', 3_000, 3_000, 'the kernel'],
+    ['steering', 3_000, 5_000, 'nft'],
   ] as const)(
-    '%s: the pass proceeds after %i ms, and the next ones skip it until it ends',
-    async (stage, patienceMs, tool) => {
+    '%s, for %i listeners: the pass proceeds after %i ms, and the next ones skip it until it ends',
+    async (stage, changes, patienceMs, tool) => {
       const { clock, log, stages, ends, lateEnds, pass } = make();
       const slow = Promise.withResolvers<void>();
-      const first = pass({ [stage]: () => slow.promise });
+      const first = pass({ [stage]: () => slow.promise }, changes);
       await clock.advance(patienceMs - 1);
       expect(stages.isUnsettled(stage)).toBe(false);
       await clock.advance(1);
@@ -197,7 +199,10 @@ describe('a stage that is slow', () => {
   test('is not slow when furiwake ends: the pass rejects', async () => {
     const { clock, stages } = make();
     const stop = new AbortController();
-    const attempt = stages.begin().attempt('proxy', () => Promise.withResolvers<void>().promise, stop.signal);
+    const attempt = stages.begin().attempt('proxy', () => Promise.withResolvers<void>().promise, {
+      changes: 0,
+      signal: stop.signal,
+    });
     stop.abort(new Error('the end'));
     await expect(attempt).rejects.toThrow('the end');
     expect(clock.monotonic()).toBe(0);

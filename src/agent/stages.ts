@@ -1,7 +1,7 @@
 import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
-import { longestCallMs, steeringCallMs, usualCallMs } from '../ports/call-times.ts';
+import { callMsFor, longestCallMs, steeringCallMs, usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 
@@ -21,10 +21,11 @@ const stages = {
 export type Stage = keyof typeof stages;
 
 /**
- * A pass waits for a stage no longer than this; not for one that failed late, nor while another stage of the tool is slow.
- * Longer for steering, because nearly every later stage needs it.
+ * A pass that changes so many listeners waits for a stage no longer than this; not for one that failed late, nor while
+ * another stage of the tool is slow. Longer for steering, because nearly every later stage needs it.
  */
-const patienceOf = (stage: Stage): number => (stage === 'steering' ? steeringCallMs : usualCallMs);
+const patienceOf = (stage: Stage, changes: number): number =>
+  callMsFor(changes, stage === 'steering' ? steeringCallMs : usualCallMs);
 /** The same while the tool is slow at another stage. */
 export const shortMs = 200;
 const isHaproxys = (stage: Stage): boolean => stages[stage].tool === 'HAProxy';
@@ -38,12 +39,18 @@ export type Shortfall = {
   readonly wasTried: boolean;
 };
 
+export type AttemptOptions = {
+  /** How many listeners the pass changes or removes. */
+  readonly changes: number;
+  readonly signal: AbortSignal;
+};
+
 /** The stages of one pass. */
 export type PassStages = {
   /** Whether one that was not done is due: the pass must be made though nothing is new. */
   readonly areDue: boolean;
   /** Attempts or skips a stage. `undefined`: done. Rejects with the reason of `signal`. */
-  attempt(stage: Stage, work: () => Promise<unknown>, signal: AbortSignal): Promise<Shortfall | undefined>;
+  attempt(stage: Stage, work: () => Promise<unknown>, options: AttemptOptions): Promise<Shortfall | undefined>;
   /** The pass has ended. */
   end(): void;
 };
@@ -92,7 +99,7 @@ type Progress = {
 };
 
 export function makeStages(deps: {
-  /** Whether HAProxy has needed more than a second for its last answer, or does now. */
+  /** Whether HAProxy has needed longer than usual for its last answer, or does now. */
   readonly isHaproxySlow: () => boolean;
   /** Called at the end of each attempt, be it after that of its pass. */
   readonly onEnd: (attempt: EndedAttempt) => void;
@@ -137,7 +144,7 @@ export function makeStages(deps: {
   const perform = async (
     entry: StageEntry,
     work: () => Promise<unknown>,
-    signal: AbortSignal,
+    { changes, signal }: AttemptOptions,
   ): Promise<Shortfall | undefined> => {
     const { stage } = entry;
     const begunMs = monotonic();
@@ -151,13 +158,14 @@ export function makeStages(deps: {
         return { error };
       },
     );
-    const patienceMs = isToolSlow(stage) ? Math.min(shortMs, patience.ms(stage)) : patience.ms(stage);
+    const usualMs = patience.ms(stage, changes);
+    const patienceMs = isToolSlow(stage) ? Math.min(shortMs, usualMs) : usualMs;
     if (!(await settlesWithin(attempt, patienceMs, clock, signal))) {
       const { words } = entry.progress;
       entry.progress = { is: 'slow', words };
       void attempt.then((failure) => {
         if (signal.aborted) return;
-        patience.note(stage, monotonic() - begunMs, failure === undefined);
+        patience.note(stage, { changes, tookMs: monotonic() - begunMs, isDone: failure === undefined });
         if (failure === undefined) entry.progress = { is: 'late', words, dueMs: monotonic() + waitAfterLate(entry) };
         else fail(entry, failure.error);
         onLateEnd();
@@ -171,7 +179,7 @@ export function makeStages(deps: {
     }
     entry.progress = { is: 'done' };
     entry.isLateAgain = false;
-    patience.note(stage, monotonic() - begunMs, true);
+    patience.note(stage, { changes, tookMs: monotonic() - begunMs, isDone: true });
     entry.trouble.over();
     entry.backoff.reset();
     return undefined;
@@ -192,11 +200,11 @@ export function makeStages(deps: {
       const outcomes = new Map<StageEntry, Shortfall | undefined>();
       return {
         areDue,
-        attempt: async (stage, work, signal) => {
+        attempt: async (stage, work, options) => {
           const entry = entryOf(stage);
           if (skipped.has(entry)) return { words: entry.progress.words, wasTried: false };
           // A pass may consist of two: what is not done in the first one is not attempted in the second one.
-          const outcome = outcomes.get(entry) ?? (await perform(entry, work, signal));
+          const outcome = outcomes.get(entry) ?? (await perform(entry, work, options));
           outcomes.set(entry, outcome);
           return outcome;
         },
@@ -240,15 +248,19 @@ type StageEntry = {
 
 /** How long a pass waits for each stage. */
 function makePatience(isHaproxySlow: () => boolean): {
-  ms(stage: Stage): number;
+  ms(stage: Stage, changes: number): number;
   /** An attempt has taken so long. */
-  note(stage: Stage, tookMs: number, isDone: boolean): void;
+  note(stage: Stage, attempt: { readonly changes: number; readonly tookMs: number; readonly isDone: boolean }): void;
 } {
   const unusual = new Map<Stage, number>();
   return {
-    ms: (stage) => (isHaproxys(stage) && isHaproxySlow() ? 0 : (unusual.get(stage) ?? patienceOf(stage))),
-    note: (stage, tookMs, isDone) => {
-      const leastMs = patienceOf(stage);
+    ms: (stage, changes) => {
+      const longer = unusual.get(stage);
+      if (longer === 0 || (isHaproxys(stage) && isHaproxySlow())) return 0;
+      return Math.max(longer ?? 0, patienceOf(stage, changes));
+    },
+    note: (stage, { changes, tookMs, isDone }) => {
+      const leastMs = patienceOf(stage, changes);
       if (isHaproxys(stage) || tookMs < leastMs) unusual.delete(stage);
       else if (!isDone) unusual.set(stage, 0);
       else unusual.set(stage, Math.min(2 * Math.max(leastMs, unusual.get(stage) ?? 0), longestCallMs));

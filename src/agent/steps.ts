@@ -123,24 +123,29 @@ export async function programOthers({ ports, before, changed, gone, outcomes, st
 
 /** Adds the addresses that the listeners of `table` need, and announces those that are there. */
 export async function attract(
-  { ports, changed, outcomes, step, signal }: Pass,
+  { ports, before, changed, outcomes, step, signal }: Pass,
   table: TrafficTable,
   wanted: Addresses,
-): Promise<{ readonly addresses: Addresses; readonly attracted: () => Addresses }> {
+): Promise<{
+  readonly addresses: Addresses;
+  readonly attracted: () => Addresses;
+  /** Those that are on the host, as far as the kernel has acknowledged. */
+  readonly placed: Addresses;
+}> {
   // An address that no listener of the target needs is removed, even if its listener cannot be removed. The address of a
   // refused listener is not added.
   const addresses = commonOf(ports.addressesOf(table.listeners), wanted);
   const attracted = (): Addresses => (ports.mayAttract() ? addresses : PersistentMap.empty());
+  const there = before.programmed?.placed ?? ports.addressesOf(outcomes.inForce());
+  const added = attracted();
   const isAdded = await step(
     'addresses',
-    () => ports.placement.add(attracted(), signal),
-    () => {
-      const there = ports.addressesOf(outcomes.inForce());
-      return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
-    },
+    () => ports.placement.add(added, signal),
+    () => changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text)),
   );
-  ports.announce(isAdded ? addresses : commonOf(addresses, ports.addressesOf(outcomes.inForce())));
-  return { addresses, attracted };
+  const placed = isAdded ? there.with(added) : there;
+  ports.announce(isAdded ? addresses : commonOf(addresses, placed));
+  return { addresses, attracted, placed };
 }
 
 export function steeringTarget({ ports, outcomes }: Pass, wanted: Addresses): SteeringTarget {

@@ -136,9 +136,56 @@ describe('a withdrawn host', () => {
     await publish(first, a);
     const rig = startAgent({ files, isServing: false });
     await rig.agent.restore(() => undefined);
+    rig.agent.setServing(false);
     await rig.clock.advance(0);
     expect(rig.ports.held.proxy.size).toBe(1);
     expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
+  });
+});
+
+describe('a host that starts without the right to serve, whose addresses have a lifetime', () => {
+  /** The state after an earlier process, and the next one. */
+  async function restart() {
+    const files = new Map<string, string>();
+    const first = startAgent({ files });
+    await publish(first, a);
+    first.agent.keepAddressesUntil(60_000);
+    await first.clock.advance(0);
+    const { ports } = first;
+    ports.steps.length = 0;
+    ports.held.attracted.clear();
+    const rig = startAgent({ files, ports, isServing: false });
+    await rig.agent.restore(() => undefined);
+    await rig.clock.advance(0);
+    const changes = (): readonly string[] => ports.steps.filter((step) => !step.startsWith('placement.remove'));
+    return { rig, changes, isThere: () => ports.held.placed.size > 0 };
+  }
+
+  test('leaves everything as it is until the Lease is read, and does not interrupt what it then serves', async () => {
+    const { rig, changes, isThere } = await restart();
+    await rig.clock.advance(5_000);
+    expect([isThere(), changes(), rig.agent.troubles()]).toEqual([true, [], []]);
+    expect(rig.ports.held.steering.listeners.get(a.key)?.sourceRanges).toBeUndefined();
+    rig.agent.setServing(true);
+    await rig.clock.advance(20_000);
+    expect([isThere(), [...rig.ports.held.attracted]]).toEqual([true, []]); // none had to be added
+    expect(rig.agent.report().listeners.get(a.key)).toMatchObject({ revision: a.revision, isForwarding: true });
+  });
+
+  test('removes them as soon as another host is known to hold the Lease', async () => {
+    const { rig, isThere } = await restart();
+    rig.agent.setServing(false);
+    await rig.clock.advance(0);
+    expect(isThere()).toBe(false);
+  });
+
+  test('is withdrawn after twelve seconds without the Lease, and never extends the lifetime', async () => {
+    const { rig, changes, isThere } = await restart();
+    await rig.clock.advance(11_900);
+    expect(changes()).toEqual([]);
+    await rig.clock.advance(200);
+    expect([isThere(), rig.ports.steps.includes('placement.keepUntil')]).toEqual([false, false]);
+    expect(rig.ports.held.steering.listeners.get(a.key)?.sourceRanges).toEqual([]);
   });
 });
 

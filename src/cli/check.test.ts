@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type CheckScene, runCheck, servedService } from '../../test/make/check-scene.ts';
+import { type CheckScene, findIn, runCheck, servedService } from '../../test/make/check-scene.ts';
 import { ExecError } from '../ports/exec.ts';
 import type { GroupedFinding } from './check/finding.ts';
 import { failure, statusError } from '../kube/answers.ts';
@@ -48,6 +48,31 @@ test('--output json is one list of the same findings, with the same exit code', 
   const findings = JSON.parse(programs.text) as readonly GroupedFinding[];
   expect(programs.code).toBe(people.code);
   expect(findings).toContainEqual({ group: 'This host', mark: 'ok', what: 'user', found: 'root' });
-  const lines = people.text.split('\n').filter((line) => /^ {2}[✓!✗] /.test(line));
+  const lines = people.text.split('\n').filter((line) => /^ {2}[✓!✗-] /.test(line));
   expect(findings.map(({ what, found }) => `${what.padEnd(21)}${found}`)).toEqual(lines.map((line) => line.slice(4)));
+});
+
+const noProgram = (command: string): ExecError => new ExecError(command, undefined, 'ENOENT');
+const noList: CheckScene['answer'] = ({ path }) => (path.endsWith('/nodes') ? refused() : undefined);
+
+test.each<[lack: string, scene: CheckScene]>([
+  ['root', { machine: { isRoot: false } }],
+  ...['haproxy -v', 'nft --version', 'ip -V', 'ss -V', 'perl'].map((command): [string, CheckScene] => [
+    command,
+    { programs: { [command]: noProgram(command) } },
+  ]),
+  ['the addresses of this host', { programs: { 'ip -json address': noProgram('ip') } }],
+  ['a kubeconfig', { connect: () => Promise.reject(new Error('no kubeconfig found')) }],
+  ['an API server', { answer: refused }],
+  ['permissions', { answer: ({ path }) => (path.endsWith('reviews') ? { status: {} } : undefined) }],
+  ['a list of the nodes', { answer: noList }],
+])('without %s each check is in the report nonetheless, and those that were not made say why', async (_, scene) => {
+  const sysctls = new Set(['rp_filter', 'arp_ignore', 'tcp_syncookies', 'ip_forward']);
+  const namesIn = (findings: readonly GroupedFinding[]): ReadonlySet<string> =>
+    new Set(findings.map(({ group, what }) => `${group}: ${sysctls.has(what) ? 'kernel settings' : what}`));
+  const findings = await findIn({ flags: lan, ...scene });
+  expect(namesIn(findings)).toEqual(namesIn(await findIn({ flags: lan })));
+  const omitted = findings.filter(({ mark }) => mark === 'omitted').map(({ found }) => found);
+  expect(omitted.filter((words) => !/^not checked: needs [a-zA-Z ]+$/.test(words))).toEqual([]);
+  expect(findings.some(({ mark }) => mark === 'problem')).toBe(true);
 });

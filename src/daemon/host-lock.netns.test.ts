@@ -29,7 +29,7 @@ async function lockBesideListener(uid: number): Promise<string> {
   await using listener = lab.balancer.execPort.spawn(process.execPath, ['--eval', listen], signal);
   const { value } = await listener.lines[Symbol.asyncIterator]().next();
   try {
-    const deps = { files, exec: lab.balancer.execPort, newId: randomUUID, lockFolder: path.join(folder, String(uid)) };
+    const deps = { files, exec: lab.balancer.execPort, newId: randomUUID, runFolder: path.join(folder, String(uid)) };
     await using _lock = await lockHost(holder, deps, signal);
     return 'locked';
   } catch (error) {

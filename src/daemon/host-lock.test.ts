@@ -36,7 +36,7 @@ function makeHost(sockets = '', rest: Partial<Files> = {}): Parameters<typeof lo
     files: { ...systemFiles, stat, ...rest },
     exec,
     newId: randomUUID,
-    lockFolder: path.join(folder, randomUUID()),
+    runFolder: path.join(folder, randomUUID()),
   };
 }
 
@@ -51,7 +51,7 @@ test('one instance holds a host, with any state directory; the error of the next
       'furiwake is already running on this host (PID 11, state directory /var/lib/furiwake). Stop it first: only one instance per host is supported.',
   });
   await lock[Symbol.asyncDispose]();
-  expect(await host.files.list(host.lockFolder)).toEqual([]);
+  expect(await host.files.list(host.runFolder)).toEqual([]);
   await using _lock = await lockHost(second, host, signal);
   expect(await findHolder(host, signal)).toEqual(second);
   await expect(lockHost(first, host, signal)).rejects.toThrow('furiwake cleanup is running on this host (PID 12).');
@@ -62,7 +62,7 @@ test.each([
   ['run', ['net-1']],
 ] as const)('after %s, the root of the lock has %j', async (command, left) => {
   const lockRoot = path.join(folder, command);
-  const host = { ...makeHost(), exec: systemExec, lockFolder: path.join(lockRoot, 'net-1') };
+  const host = { ...makeHost(), exec: systemExec, runFolder: path.join(lockRoot, 'net-1') };
   const lock = await lockHost({ ...first, command }, host, signal);
   await lock[Symbol.asyncDispose]();
   expect(await systemFiles.list(lockRoot)).toEqual(left);
@@ -87,25 +87,37 @@ test('the lock outlives the signal that ends the process, until the process rele
   await expect(lockHost(second, host, signal)).rejects.toThrow('PID 11');
 });
 
+test('a lock whose folder was removed is there again after `restore`', async () => {
+  const host = makeHost();
+  await using lock = await lockHost(first, host, signal);
+  expect(await lock.restore()).toEqual([]);
+  rmSync(host.runFolder, { recursive: true });
+  expect(await findHolder(host, signal).catch(() => undefined)).toBeUndefined();
+  const [restored] = await lock.restore();
+  expect(restored).toMatch(`${host.runFolder}/`);
+  expect(await findHolder(host, signal)).toEqual(first);
+  await expect(lockHost(second, host, signal)).rejects.toThrow('PID 11');
+});
+
 test('the socket of a dead process is removed', async () => {
   const host = makeHost();
-  await host.files.makeFolder(host.lockFolder);
+  await host.files.makeFolder(host.runFolder);
   const gone = createServer();
-  gone.listen({ path: path.join(host.lockFolder, 'gone.sock') });
+  gone.listen({ path: path.join(host.runFolder, 'gone.sock') });
   await once(gone, 'listening');
-  renameSync(path.join(host.lockFolder, 'gone.sock'), path.join(host.lockFolder, 'stale.sock')); // or `close` removes it
+  renameSync(path.join(host.runFolder, 'gone.sock'), path.join(host.runFolder, 'stale.sock')); // or `close` removes it
   gone.close();
   await once(gone, 'close');
-  expect(await host.files.list(host.lockFolder)).toEqual(['stale.sock']);
+  expect(await host.files.list(host.runFolder)).toEqual(['stale.sock']);
   await using _lock = await lockHost(first, host, signal);
-  expect(await host.files.list(host.lockFolder)).toHaveLength(1);
+  expect(await host.files.list(host.runFolder)).toHaveLength(1);
 });
 
 test('an instance that does not answer still holds the host', async () => {
   const host = makeHost();
-  await host.files.makeFolder(host.lockFolder);
+  await host.files.makeFolder(host.runFolder);
   const mute = createServer((connection) => connection.end('not HTTP'));
-  mute.listen({ path: path.join(host.lockFolder, 'mute.sock') });
+  mute.listen({ path: path.join(host.runFolder, 'mute.sock') });
   await once(mute, 'listening');
   await expect(lockHost(first, host, signal)).rejects.toThrow('already running on this host, and does not answer');
   mute.close();

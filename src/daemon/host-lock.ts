@@ -13,7 +13,12 @@ export type LockHolder = { readonly command: 'run' | 'cleanup'; readonly pid: nu
 /** `unknown`: an instance that does not answer. */
 export type FoundHolder = LockHolder | 'unknown' | undefined;
 
-type LockDeps = Pick<Platform, 'files' | 'exec' | 'newId' | 'lockFolder'>;
+export type HostLock = AsyncDisposable & {
+  /** Listens again after the socket was removed, and resolves with its path then: another instance would not find this one. */
+  readonly restore: () => Promise<readonly string[]>;
+};
+
+type LockDeps = Pick<Platform, 'files' | 'exec' | 'newId' | 'runFolder'>;
 
 const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(), stateDir: z.string() });
 
@@ -26,19 +31,21 @@ const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(
  * succeed, and the removal of a stale socket never removes a live one. `cleanup` leaves no folder behind. Throws {@link StartError} while another instance
  * exists.
  */
-export async function lockHost(holder: LockHolder, deps: LockDeps, signal: AbortSignal): Promise<AsyncDisposable> {
-  const { files, exec, newId, lockFolder } = deps;
-  await files.makeFolder(lockFolder);
-  await assertPrivate(files, lockFolder);
+export async function lockHost(holder: LockHolder, deps: LockDeps, signal: AbortSignal): Promise<HostLock> {
+  const { files, exec, newId, runFolder } = deps;
+  await files.makeFolder(runFolder);
+  await assertPrivate(files, runFolder);
   const name = `${newId()}.sock`;
-  const socketPath = `${lockFolder}/${name}`;
+  const socketPath = `${runFolder}/${name}`;
   // The lock outlives `signal`: a process that is shutting down may take some time.
   const never = new AbortController().signal;
-  const server = await serveHttp({ path: socketPath }, { 'GET /holder': async () => jsonReply(holder) }, never);
+  const listen = (): Promise<AsyncDisposable> =>
+    serveHttp({ path: socketPath }, { 'GET /holder': async () => jsonReply(holder) }, never);
+  let server = await listen();
   const release = async (): Promise<void> => {
     await server[Symbol.asyncDispose]();
     await files.remove(socketPath);
-    if (holder.command === 'cleanup') await removeEmptyFolders(exec, [lockFolder, path.dirname(lockFolder)]);
+    if (holder.command === 'cleanup') await removeEmptyFolders(exec, [runFolder, path.dirname(runFolder)]);
   };
   try {
     const other = await findHolder(deps, signal, name);
@@ -52,18 +59,25 @@ export async function lockHost(holder: LockHolder, deps: LockDeps, signal: Abort
     await release();
     throw error;
   }
-  return { [Symbol.asyncDispose]: release };
+  const restore = async (): Promise<readonly string[]> => {
+    if (await files.exists(socketPath)) return [];
+    await files.makeFolder(runFolder);
+    await server[Symbol.asyncDispose](); // which removes a file with this name
+    server = await listen();
+    return [socketPath];
+  };
+  return { restore, [Symbol.asyncDispose]: release };
 }
 
 /** The holder of the lock; `except` is the name of the caller's own socket. Removes the sockets of dead processes. */
 export async function findHolder(
-  { files, lockFolder }: Pick<LockDeps, 'files' | 'lockFolder'>,
+  { files, runFolder }: Pick<LockDeps, 'files' | 'runFolder'>,
   signal: AbortSignal,
   except?: string,
 ): Promise<FoundHolder> {
-  for (const name of await files.list(lockFolder)) {
-    if (name === except) continue;
-    const socketPath = `${lockFolder}/${name}`;
+  for (const name of await files.list(runFolder)) {
+    if (name === except || !name.endsWith('.sock')) continue;
+    const socketPath = `${runFolder}/${name}`;
     try {
       const { text } = await askSocket({ socketPath, method: 'GET', path: '/holder' }, signal);
       return holderSchema.safeParse(JSON.parse(text)).data ?? 'unknown';

@@ -39,6 +39,7 @@ function lineOf(
   conditions: readonly Condition[],
   eligibility: Eligibility = 'ours',
   ingress: readonly Ingress[] = [],
+  troubles: readonly string[] = [],
 ): unknown {
   const service = makeService('a', {}, { createdAtMs: 1_000, status: { conditions, ingress } });
   const plan = {
@@ -46,7 +47,7 @@ function lineOf(
     assignments: PersistentMap.empty<Service['key'], Assignment>(),
     table: tableOf([]),
   };
-  return serviceLines({ plan, services: new Map([[service.key, service]]) }, new Map(), 61_000)[0];
+  return serviceLines({ plan, services: new Map([[service.key, service]]), troubles }, new Map(), 61_000)[0];
 }
 
 describe('a Service', () => {
@@ -225,6 +226,11 @@ test('a withdrawn host serves nothing, whatever the conditions were before', () 
     { status: 'Drained' },
   ]);
   expect(countServices(withdrawn).get('Serving')).toBeUndefined();
+});
+
+test('a Service that is released shows what delays it', () => {
+  const message = 'furiwake is releasing it, which this host delays: nft has not answered yet';
+  expect(lineOf([], 'leaving', [], ['nft has not answered yet'])).toMatchObject({ message });
 });
 
 test('Services are counted by status, those of type LoadBalancer that are ignored on their own', () => {

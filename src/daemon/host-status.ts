@@ -118,6 +118,8 @@ type PlannedServices<Parts extends keyof Plan> = {
   readonly services: ReadonlyMap<ServiceKey, Service>;
   /** This host has removed its addresses: the conditions may be of the time before, because it cannot write others. */
   readonly isWithdrawn?: boolean;
+  /** Why this host is not as wanted. A Service that is released waits for it. */
+  readonly troubles?: readonly string[];
 };
 
 /** The Services of this host and those that another implementation holds, with their conditions and traffic. */
@@ -134,7 +136,7 @@ export function serviceLines(
 
 /** One of them; `undefined` if it does not exist, or is of another class or namespace. */
 export function serviceLine(
-  { plan, services, isWithdrawn }: PlannedServices<'assignments' | 'eligibility'>,
+  { plan, services, ...host }: PlannedServices<'assignments' | 'eligibility'>,
   key: ServiceKey,
   traffic: Traffic | undefined,
   nowMs: number,
@@ -144,7 +146,7 @@ export function serviceLine(
   const addresses = plan.assignments.get(key)?.addresses ?? [];
   return {
     service: key,
-    ...verdictOf(service, eligibility, isWithdrawn),
+    ...verdictOf(service, eligibility, host),
     addresses: addresses.map(({ ip }) => ip.text),
     ports: portsOf(addresses),
     traffic,
@@ -156,13 +158,13 @@ export function serviceLine(
 export function countServices({
   plan,
   services,
-  isWithdrawn,
+  ...host
 }: PlannedServices<'eligibility'>): ReadonlyMap<ServiceStatusWord, number> {
   const counts = new Map<ServiceStatusWord, number>();
   for (const [key, eligibility] of plan.eligibility) {
     const service = services.get(key);
     if (service === undefined || eligibility === 'foreign') continue;
-    const { status } = verdictOf(service, eligibility, isWithdrawn);
+    const { status } = verdictOf(service, eligibility, host);
     counts.set(status, (counts.get(status) ?? 0) + 1);
   }
   return counts;
@@ -227,14 +229,18 @@ function portsOf(addresses: Assignment['addresses']): ServiceLine['ports'] {
   return [...new Map(ports.map((each) => [`${each.port}/${each.protocol}`, each])).values()];
 }
 
+function releasingWords(troubles: readonly string[]): string {
+  const words = 'furiwake is releasing it';
+  return troubles.length === 0 ? words : `${words}, which this host delays: ${troubles.join('; ')}`;
+}
+
 function verdictOf(
   service: Service,
   eligibility: Eligibility,
-  isWithdrawn = false,
+  { isWithdrawn = false, troubles = [] }: Pick<PlannedServices<never>, 'isWithdrawn' | 'troubles'>,
 ): Pick<ServiceLine, 'status' | 'reason' | 'message'> {
   if (eligibility === 'held') return { status: 'Not ours', reason: 'HeldByAnother', message: heldWords(service) };
-  if (eligibility === 'leaving')
-    return { status: 'Not served', reason: 'Leaving', message: 'furiwake is releasing it' };
+  if (eligibility === 'leaving') return { status: 'Not served', reason: 'Leaving', message: releasingWords(troubles) };
   const find = (type: string): Condition | undefined =>
     service.status.conditions.find((condition) => condition.type === type);
   const [assigned, serving] = [find(conditionTypes.addressAssigned), find(conditionTypes.serving)];

@@ -30,7 +30,7 @@ export type HostViewDeps = {
   readonly notReady: () => readonly string[];
   /** Of the current term of the Lease. */
   readonly parts: () => Pick<ControllerParts, 'stores' | 'controller'> | undefined;
-  readonly agent: Pick<Agent, 'desired' | 'report' | 'isServing'>;
+  readonly agent: Pick<Agent, 'desired' | 'report' | 'isServing' | 'troubles'>;
   readonly proxy: Pick<Proxy, 'observe' | 'serverCounters' | 'trouble'>;
   readonly counters: ReadCounters;
   readonly clock: Clock;
@@ -64,8 +64,13 @@ export function makeHostView({
     const { stores, controller } = parts() ?? {};
     const plan = controller?.plan();
     if (plan === undefined || stores === undefined) return undefined;
-    const isWithdrawn = !agent.isServing();
-    return { plan, services: stores.services.objects(), nodes: stores.nodes.objects(), isWithdrawn };
+    return {
+      plan,
+      services: stores.services.objects(),
+      nodes: stores.nodes.objects(),
+      isWithdrawn: !agent.isServing(),
+      troubles: agent.troubles(),
+    };
   };
   const statesOf = ({ plan, nodes }: PlannedCluster): ReadonlyMap<NodeName, NodeState> =>
     nodeStates({ nodes, table: plan.table, health: agent.report().health });
@@ -146,4 +151,5 @@ type PlannedCluster = {
   readonly services: ReadonlyMap<ServiceKey, Service>;
   readonly nodes: ReadonlyMap<NodeName, Node>;
   readonly isWithdrawn: boolean;
+  readonly troubles: readonly string[];
 };

@@ -109,18 +109,23 @@ test('two hosts that know of each other never answer at the same time, with any 
     fc.asyncProperty(steps, async (schedule) => {
       const scene = makeScene();
       const { clock, cluster } = scene;
-      const start = (identity: string): { host: Host; stop: AbortController } => {
+      const files = new Map<string, Map<string, string>>(identities.map((identity) => [identity, new Map()]));
+      /** The kernel keeps the addresses of the process before. */
+      const start = (identity: string, before?: Host): { host: Host; stop: AbortController } => {
         const stop = new AbortController();
-        return { host: startLeading(scene, identity, { knowsOthers: true, stop }), stop };
+        const options = {
+          knowsOthers: true,
+          stop,
+          files: files.get(identity)!,
+          leftUntilMs: before?.endMs ?? -Infinity,
+        };
+        return { host: startLeading(scene, identity, options), stop };
       };
       const running = new Map(identities.map((identity) => [identity, start(identity)]));
-      /** A process that has ended leaves its addresses to the kernel. */
-      const answers = ({ host, stop }: { host: Host; stop: AbortController }): boolean =>
-        host.isServing && (!stop.signal.aborted || clock.monotonic() < (host.answersUntilMs ?? Infinity));
-      const answering = (): number => [...running.values()].filter(answers).length;
+      const answering = (): number => [...running.values()].filter(({ host }) => host.answers).length;
       for (const { host, event, seconds, wallClockMs } of schedule) {
         const present = running.get(host);
-        if (present?.stop.signal.aborted === true) running.set(host, start(host));
+        if (present?.stop.signal.aborted === true) running.set(host, start(host, present.host));
         cluster.links.set(host, event === 'crashes' ? 'cut' : event === 'ends' ? 'up' : event);
         if (event === 'ends' || event === 'crashes') running.get(host)?.stop.abort();
         clock.setWallClock(wallClockMs);
@@ -130,7 +135,8 @@ test('two hosts that know of each other never answer at the same time, with any 
         }
       }
       cluster.links.clear();
-      for (const [identity, { stop }] of running) if (stop.signal.aborted) running.set(identity, start(identity));
+      for (const [identity, { host, stop }] of running)
+        if (stop.signal.aborted) running.set(identity, start(identity, host));
       await clock.advance(40_000);
       expect(answering()).toBe(1);
       for (const { stop } of running.values()) stop.abort();

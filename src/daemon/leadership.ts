@@ -57,9 +57,12 @@ export type LeadershipDeps = {
  * Acquires the Lease, does `work` while it is held, and begins again when it is lost. Two hosts never answer for one
  * address at the same time:
  *
+ *   started, Lease not read      ─► serving if no other candidate was ever seen, otherwise as the earlier process left the host,
+ *                                   until the lifetimes end (below)
  *   waiting for another holder   ─► withdrawn
  *   waiting for its own identity ─► serving if no other candidate was ever seen, until a namesake renews the Lease
- *   held, no table of the term   ─► withdrawn if another host is known, or held the Lease in between
+ *   held, no table of the term   ─► serving the last table if no other host held the Lease in between, as far as the record of
+ *                                   tenures says; without a record withdrawn if another host is known
  *   held, renewals succeed       ─► serving
  *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, otherwise withdrawn: 5 s before
  *                                   another host may take over
@@ -109,12 +112,13 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   };
   while (!signal.aborted) {
     const { before, tenure } = await acquire(deps, withdraw, signal);
-    for (const keeper of lease.keepers()) log.error({ host: keeper }, keeperWords(keeper, deps.shownLease));
+    for (const host of lease.hostsWithAddresses()) log.error({ host }, keptAddressesWords(host, deps.shownLease));
     const succession = tenures.successionTo(before);
     const lost = new AbortController();
     const inner = AbortSignal.any([signal, lost.signal]);
     // Not the last table, if another host may have given its addresses to other Services meanwhile.
-    let hasTable = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
+    const isOwnTable = succession === 'own' || (!deps.hasOthers() && succession !== 'other');
+    let hasTable = keeps || (!isWithdrawn && isOwnTable);
     if (!hasTable)
       log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
     isWithdrawn = false;
@@ -122,6 +126,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
     const serve = (): void => {
       if (!inner.aborted) deps.setServing(hasTable && isRenewed);
     };
+    onTried(); // no address without a lifetime
     serve();
     let isRecorded = false;
     const term: Term = {
@@ -179,7 +184,7 @@ export function hostOfIdentity(identity: string): string {
 }
 
 /** What to do about a host that has released the Lease and kept its addresses. */
-export function keeperWords(identity: string, { namespace, name }: ShownLease): string {
+export function keptAddressesWords(identity: string, { namespace, name }: ShownLease): string {
   const host = hostOfIdentity(identity);
   return `host ${host} kept its addresses when furiwake was stopped there, and may answer for them: run furiwake cleanup on ${host}; if it is gone: kubectl annotate lease ${name} --namespace ${namespace} ${keptAddressesAnnotation}-`;
 }

@@ -20,18 +20,22 @@ export type Platform = {
   /** A new random identifier. */
   readonly newId: () => string;
   /**
-   * The folder in which the instances of this network namespace find each other (`lockHost`); below `/run`, which a
-   * reboot empties.
+   * The folder of what runs in this network namespace: the sockets by which instances find each other (`lockHost`), and HAProxy. It
+   * is below `/run`, which a reboot empties.
    */
-  readonly lockFolder: string;
+  readonly runFolder: string;
 };
+
+/** The folder of HAProxy's files: a start makes all of them again from the last table. */
+export function haproxyFolder(runFolder: string): string {
+  return `${runFolder}/haproxy`;
+}
 
 /** Paths inside the state directory. */
 export function statePaths(
   stateDir: string,
 ): Readonly<
   Record<
-    | 'haproxy'
     | 'ledger'
     | 'listeners'
     | 'nodes'
@@ -48,7 +52,6 @@ export function statePaths(
   >
 > {
   return {
-    haproxy: `${stateDir}/haproxy`,
     ledger: `${stateDir}/ledger.jsonl`,
     listeners: `${stateDir}/listeners.jsonl`,
     nodes: `${stateDir}/nodes.jsonl`,
@@ -64,11 +67,15 @@ export function statePaths(
   };
 }
 
-/** Files of release 0.1.0 in the state directory: read until the files of this release exist, then removed. */
+/**
+ * Files of release 0.1.0 in the state directory: read until the files of this release exist, then removed; those of HAProxy as
+ * soon as another one is started.
+ */
 export function earlierStatePaths(
   stateDir: string,
-): Readonly<Record<'records' | 'rows' | 'nodes' | 'addresses' | 'identity', string>> {
+): Readonly<Record<'haproxy' | 'records' | 'rows' | 'nodes' | 'addresses' | 'identity', string>> {
   return {
+    haproxy: `${stateDir}/haproxy`,
     records: `${stateDir}/records.jsonl`,
     rows: `${stateDir}/rows.jsonl`,
     nodes: `${stateDir}/nodes.json`,

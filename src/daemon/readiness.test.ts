@@ -26,18 +26,37 @@ test.each([
     stores: { services: { isSynced }, nodes: { isSynced: true } },
     controller: { plan: () => nodeTrouble && { nodeTrouble }, recordingTrouble: () => undefined },
   };
-  const lease = { isHeld: () => isHeld, holder: () => undefined, trouble: () => trouble, keepers: () => [] };
-  expect(clusterTroubles({ connecting: undefined, lease, shownLease, mayServeWithoutLease: true, parts })).toEqual(
-    expected,
-  );
+  const lease = { isHeld: () => isHeld, holder: () => undefined, trouble: () => trouble, hostsWithAddresses: () => [] };
+  expect(
+    clusterTroubles({
+      connecting: undefined,
+      lease,
+      shownLease,
+      mayServeWithoutLease: true,
+      isAnsweredElsewhere: false,
+      parts,
+    }),
+  ).toEqual(expected);
 });
 
 test('until the API server has answered, that is the only reason', () => {
-  const lease = { isHeld: () => false, holder: () => undefined, trouble: () => undefined, keepers: () => [] };
+  const lease = {
+    isHeld: () => false,
+    holder: () => undefined,
+    trouble: () => undefined,
+    hostsWithAddresses: () => [],
+  };
   const connecting = 'the API server https://192.0.2.2:6443 does not answer: timeout';
-  expect(clusterTroubles({ connecting, lease, shownLease, mayServeWithoutLease: true, parts: undefined })).toEqual([
-    connecting,
-  ]);
+  expect(
+    clusterTroubles({
+      connecting,
+      lease,
+      shownLease,
+      mayServeWithoutLease: true,
+      isAnsweredElsewhere: false,
+      parts: undefined,
+    }),
+  ).toEqual([connecting]);
 });
 
 test('a host whose ledger cannot be written is not ready', () => {
@@ -45,10 +64,17 @@ test('a host whose ledger cannot be written is not ready', () => {
     stores: { services: { isSynced: true }, nodes: { isSynced: true } },
     controller: { plan: () => undefined, recordingTrouble: () => 'ENOSPC' },
   };
-  const lease = { isHeld: () => true, holder: () => undefined, trouble: () => undefined, keepers: () => [] };
-  expect(clusterTroubles({ connecting: undefined, lease, shownLease, mayServeWithoutLease: true, parts })).toEqual([
-    'addresses cannot be recorded: ENOSPC',
-  ]);
+  const lease = { isHeld: () => true, holder: () => undefined, trouble: () => undefined, hostsWithAddresses: () => [] };
+  expect(
+    clusterTroubles({
+      connecting: undefined,
+      lease,
+      shownLease,
+      mayServeWithoutLease: true,
+      isAnsweredElsewhere: false,
+      parts,
+    }),
+  ).toEqual(['addresses cannot be recorded: ENOSPC']);
 });
 
 const withoutLease = (trouble: string | undefined): readonly string[] =>
@@ -58,10 +84,11 @@ const withoutLease = (trouble: string | undefined): readonly string[] =>
       isHeld: () => false,
       holder: () => ({ identity: 'lb1_a-b', kind: 'other', expiresInMs: 9_000 }),
       trouble: () => trouble,
-      keepers: () => [],
+      hostsWithAddresses: () => [],
     },
     shownLease,
     mayServeWithoutLease: false,
+    isAnsweredElsewhere: false,
     parts: undefined,
   });
 
@@ -75,14 +102,23 @@ test('a host that waits names the holder, and one that cannot read the Lease say
   ]);
 });
 
-test('a holder is not ready while another host may answer for its addresses', () => {
-  const lease = { isHeld: () => true, holder: () => undefined, trouble: () => undefined, keepers: () => ['lb1_a-b'] };
-  const words = clusterTroubles({
-    connecting: undefined,
-    lease,
-    shownLease,
-    mayServeWithoutLease: true,
-    parts: undefined,
-  });
-  expect(words).toContainEqual(expect.stringContaining('run furiwake cleanup on lb1;'));
+test('a holder is not ready while another host kept its addresses, and a machine answers for them', () => {
+  const lease = {
+    isHeld: () => true,
+    holder: () => undefined,
+    trouble: () => undefined,
+    hostsWithAddresses: () => ['lb1_a-b'],
+  };
+  const words = (isAnsweredElsewhere: boolean): readonly string[] =>
+    clusterTroubles({
+      connecting: undefined,
+      lease,
+      shownLease,
+      mayServeWithoutLease: true,
+      isAnsweredElsewhere,
+      parts: undefined,
+    });
+  const advice = expect.stringContaining('run furiwake cleanup on lb1;');
+  expect(words(true)).toContainEqual(advice);
+  expect(words(false)).not.toContainEqual(advice); // it was switched off
 });

@@ -1,6 +1,6 @@
 import type { Controller, Plan } from '../controller/controller.ts';
 import type { Lease } from '../kube/lease.ts';
-import { hostOfIdentity, keeperWords, type ShownLease } from './leadership.ts';
+import { hostOfIdentity, keptAddressesWords, type ShownLease } from './leadership.ts';
 
 type ReadinessParts = {
   readonly stores: Readonly<Record<'services' | 'nodes', { readonly isSynced: boolean }>>;
@@ -16,13 +16,16 @@ export function clusterTroubles({
   lease,
   shownLease,
   mayServeWithoutLease,
+  isAnsweredElsewhere,
   parts,
 }: {
   readonly connecting: string | undefined;
-  readonly lease: Pick<Lease, 'isHeld' | 'holder' | 'trouble' | 'keepers'>;
+  readonly lease: Pick<Lease, 'isHeld' | 'holder' | 'trouble' | 'hostsWithAddresses'>;
   readonly shownLease: ShownLease;
   /** See `mayServeWithoutLease` of leadership.ts. */
   readonly mayServeWithoutLease: boolean;
+  /** Another machine on the LAN answers for an address of this host. */
+  readonly isAnsweredElsewhere: boolean;
   readonly parts: ReadinessParts | undefined;
 }): readonly string[] {
   if (connecting !== undefined) return [connecting];
@@ -31,7 +34,9 @@ export function clusterTroubles({
   const nodeTrouble = parts?.controller.plan()?.nodeTrouble;
   return [
     ...(lease.isHeld() ? [] : leaseTroubles(lease, `${shownLease.namespace}/${shownLease.name}`, mayServeWithoutLease)),
-    ...(lease.isHeld() ? lease.keepers().map((keeper) => keeperWords(keeper, shownLease)) : []),
+    ...(lease.isHeld() && isAnsweredElsewhere
+      ? lease.hostsWithAddresses().map((host) => keptAddressesWords(host, shownLease))
+      : []),
     ...(isSynced ? [] : ['Services and Nodes are not known yet']),
     ...(recordingTrouble === undefined ? [] : [`addresses cannot be recorded: ${recordingTrouble}`]),
     // Both families are without a node, so no connection can be served.

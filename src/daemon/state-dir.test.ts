@@ -12,10 +12,13 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { filesOf } from '../../test/sim/harness.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { systemExec as exec } from '../main/node/exec.ts';
 import { systemFiles } from '../main/node/files.ts';
 import type { Files } from '../ports/files.ts';
-import { assertDeletable, deleteState, openStateDir, refuseStateDir } from './state-dir.ts';
+import { assertDeletable, deleteState, keepStateDir, openStateDir, refuseStateDir } from './state-dir.ts';
 
 let root: string;
 let stateDir: string;
@@ -176,6 +179,45 @@ test('a marker that cannot be read is named, with what to do', async () => {
   rmSync(`${stateDir}/furiwake-state`, { recursive: true });
   writeFileSync(`${stateDir}/furiwake-state`, '');
   await openStateDir(disk, stateDir);
+});
+
+test('a running furiwake looks for its marker each second, and for its other files each half minute', async () => {
+  const [texts, log, clock] = [new Map([['/state/furiwake-state', '']]), recordLog(), virtualClock()];
+  const stop = new AbortController();
+  const inMemory = filesOf(texts);
+  let [restores, failure]: [number, Error | undefined] = [0, undefined];
+  const exists: Files['exists'] = (file) => (failure === undefined ? inMemory.exists(file) : Promise.reject(failure));
+  const restore = async (): Promise<readonly string[]> => (restores++ === 0 ? ['/state/drains.jsonl'] : []);
+  const running = Promise.allSettled([
+    keepStateDir({ stateDir: '/state', restore }, { files: { ...inMemory, exists }, clock, log }, stop.signal),
+  ]);
+  let told = 0;
+  const words = (): readonly string[] => {
+    const lines = log.lines.slice(told);
+    told = log.lines.length;
+    return lines.map(({ level, message }) => `${level} ${message}`);
+  };
+  await clock.advance(29_000);
+  expect(restores).toBe(0);
+  await clock.advance(2_000);
+  expect(restores).toBe(1);
+  expect(words()).toEqual(['warn files of furiwake were removed; it wrote them again']);
+  texts.clear();
+  await clock.advance(1_000);
+  expect([restores, texts.has('/state/furiwake-state')]).toEqual([2, true]);
+  expect(words()).toEqual([
+    'error the state directory /state was lost; furiwake writes it again, and traffic continues',
+  ]);
+  failure = new Error('EIO: i/o error, lstat');
+  await clock.advance(10_000);
+  failure = undefined;
+  await clock.advance(60_000);
+  expect(words()).toEqual([
+    'error looking for lost files of the state directory failed; retrying',
+    'info looking for lost files of the state directory works again',
+  ]);
+  stop.abort();
+  await running;
 });
 
 test('an error without relation to the disk stays as it is', () => {

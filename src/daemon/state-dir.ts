@@ -1,7 +1,7 @@
 import path from 'node:path';
 import * as z from 'zod';
 import { makeBackoff } from '../async/backoff.ts';
-import { makeTrouble } from '../async/trouble.ts';
+import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
@@ -21,6 +21,8 @@ const markerSchema = z.object({ file: z.literal(markerName), version: z.int() })
 
 /** How often a running furiwake looks for its marker. */
 const lookMs = 1_000;
+/** How often it looks for its other files. */
+const restoreMs = 30_000;
 
 type Disk = { readonly files: Files; readonly exec: Exec };
 
@@ -50,41 +52,50 @@ export async function openStateDir({ files, exec }: Disk, stateDir: string): Pro
 }
 
 /**
- * Until `signal` aborts: marks the state directory again when it, or its marker, is lost, and calls `restore`. Nothing else creates
- * it, so that the next start finds the marker in any folder that furiwake has written to.
+ * Until `signal` aborts: marks the state directory again when it, or its marker, is lost, and calls `restore`, which writes lost files
+ * again and resolves with their paths; also each half minute. Nothing else creates the directory, so that the next start finds the
+ * marker in any folder that furiwake has written to.
  */
 export async function keepStateDir(
-  { stateDir, restore }: { readonly stateDir: string; readonly restore: () => Promise<void> },
+  { stateDir, restore }: { readonly stateDir: string; readonly restore: () => Promise<readonly string[]> },
   { files, clock, log }: { readonly files: Files; readonly clock: Clock; readonly log: Log },
   signal: AbortSignal,
 ): Promise<void> {
   const marker = `${stateDir}/${markerName}`;
-  const trouble = makeTrouble({
-    what: 'writing the lost state directory again',
-    log,
-    monotonic: () => clock.monotonic(),
-    level: 'error',
-  });
+  const troubleWith = (what: string): Trouble =>
+    makeTrouble({ what, log, monotonic: () => clock.monotonic(), level: 'error' });
+  const looking = troubleWith('looking for lost files of the state directory');
+  const writing = troubleWith('writing the lost state directory again');
   const backoff = makeBackoff({ firstMs: lookMs, mostMs: 60_000 });
-  let waitMs = lookMs;
   let isLost = false;
-  for (;;) {
-    await clock.sleep(waitMs, signal);
-    try {
-      if (!isLost && (await files.exists(marker))) continue;
-      if (!isLost)
-        log.error({}, `the state directory ${stateDir} was lost; furiwake writes it again, and traffic continues`);
+  let restoredMs = clock.monotonic();
+
+  const attempt = async (): Promise<void> => {
+    if (!isLost && !(await files.exists(marker))) {
+      log.error({}, `the state directory ${stateDir} was lost; furiwake writes it again, and traffic continues`);
       isLost = true;
+    }
+    if (isLost) {
       await files.makeFolder(stateDir);
       await files.write(marker, markerText);
-      await restore();
-      isLost = false;
-      trouble.over();
+    } else if (clock.monotonic() - restoredMs < restoreMs) return;
+    const restored = await restore();
+    if (!isLost && restored.length > 0)
+      log.warn({ files: restored.join(' ') }, 'files of furiwake were removed; it wrote them again');
+    isLost = false;
+    restoredMs = clock.monotonic();
+  };
+
+  for (let waitMs = lookMs; ;) {
+    await clock.sleep(waitMs, signal);
+    try {
+      await attempt();
+      for (const each of [looking, writing]) each.over();
       backoff.reset();
       waitMs = lookMs;
     } catch (error) {
       signal.throwIfAborted();
-      trouble.failed(error);
+      (isLost ? writing : looking).failed(error);
       waitMs = backoff.next();
     }
   }

@@ -38,7 +38,7 @@ const schema = z.object({
   transitions: z.int(),
   holder: z.string(),
   host: z.string(),
-  boot: z.string().default(''),
+  boot: z.string().optional(),
 });
 type KeptTenure = z.infer<typeof schema>;
 
@@ -60,6 +60,7 @@ export async function loadTenureRecord(deps: {
   const file = makeMapFile<string, KeptTenure>({
     ...deps,
     name: 'tenure',
+    needs: ledgerPath, // without the ledger the tenure must be unknown
     version: 1,
     without: 'addresses in the statuses of the Services go before those of the ledger',
     encode: (kept) => kept,
@@ -69,7 +70,7 @@ export async function loadTenureRecord(deps: {
     },
   });
   const due = makeLatch();
-  const boot = (await files.read(bootIdPath).catch(() => undefined))?.trim() ?? '';
+  const boot = (await files.read(bootIdPath).catch(() => undefined))?.trim();
   let last: KeptTenure | undefined;
   for (const kept of (await file.read())?.values() ?? []) last = kept;
   const write = async (): Promise<void> => {
@@ -78,7 +79,7 @@ export async function loadTenureRecord(deps: {
     if (last !== undefined) await file.write(PersistentMap.from([[last.lease, last]]));
   };
   return {
-    isOfThisBoot: boot !== '' && last?.boot === boot,
+    isOfThisBoot: boot !== undefined && last?.boot === boot,
     successionTo: (before) => {
       if (before === undefined) return 'unknown';
       const isReleased = before.holder === '';

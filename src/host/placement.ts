@@ -177,6 +177,13 @@ export function makePlacement(deps: {
         if (gone.length > 0) await take(gone, signal);
         return gone.length > 0;
       }),
+    removeUnending: (signal) =>
+      inTurn(async () => {
+        await read(signal);
+        const ending = expiring(state());
+        const gone = [...state().record.keys()].filter((text) => !ending.has(text));
+        if (gone.length > 0) await take(gone, signal);
+      }),
     keepUntil: (untilMs, signal) =>
       inTurn(async () => {
         // `ip address change` adds an address that is gone: then it would be on the host, and not advertised.

@@ -116,7 +116,7 @@ export function leaseBody({
   durationSeconds,
   isRenewal = false,
   gone = [],
-  keeper,
+  keptBy,
   nowMs,
 }: {
   readonly namespace: string;
@@ -129,12 +129,12 @@ export function leaseBody({
   /** Candidates that no longer renew their entries. */
   readonly gone?: readonly string[];
   /** The host that releases it and keeps its addresses. */
-  readonly keeper?: string | undefined;
+  readonly keptBy?: string | undefined;
   readonly nowMs: number;
 }): LeaseObject {
   const now = microTime(nowMs);
   const isSame = isRenewal && base?.spec.holderIdentity === identity;
-  const metadata = base === undefined ? { name, namespace } : annotated(base, { identity, gone, keeper, now }).metadata;
+  const metadata = base === undefined ? { name, namespace } : annotated(base, { identity, gone, keptBy, now }).metadata;
   return {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
@@ -155,16 +155,16 @@ function annotated(
   {
     identity,
     gone,
-    keeper,
+    keptBy,
     now,
   }: {
     readonly identity: string;
     readonly gone: readonly string[];
-    readonly keeper: string | undefined;
+    readonly keptBy: string | undefined;
     readonly now: string;
   },
 ): LeaseObject {
   const lease = withoutEntries(withoutKeptAddresses(base, identity), candidatesAnnotation, [identity, ...gone]);
-  if (keeper === undefined) return lease;
-  return withEntries(lease, keptAddressesAnnotation, { ...entriesOf(lease, keptAddressesAnnotation), [keeper]: now });
+  if (keptBy === undefined) return lease;
+  return withEntries(lease, keptAddressesAnnotation, { ...entriesOf(lease, keptAddressesAnnotation), [keptBy]: now });
 }

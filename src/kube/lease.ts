@@ -43,7 +43,7 @@ export type Lease = {
   /** Another host can take it at once; `keepsAddresses` is noted in it. Without effect if not held; a failure is logged. */
   release(keepsAddresses?: boolean): Promise<void>;
   /** The identities of other hosts that have released the Lease and kept their addresses, when it was last read. */
-  keepers(): readonly string[];
+  hostsWithAddresses(): readonly string[];
   /** False before `acquire`, after a loss, and if the last renewal is older than 10 s: then furiwake must not write. */
   isHeld(): boolean;
   /** The end of the Lease without a renewal, monotonic ms: 5 s before another host may take it over. */
@@ -221,8 +221,8 @@ export function makeLease({
         tries++
       ) {
         const base = observer.lease;
-        const keeper = keepsAddresses ? identity : undefined;
-        const body = leaseBody({ namespace, name, base, identity: '', durationSeconds: 1, keeper, nowMs: clock.now() });
+        const keptBy = keepsAddresses ? identity : undefined;
+        const body = leaseBody({ namespace, name, base, identity: '', durationSeconds: 1, keptBy, nowMs: clock.now() });
         try {
           observer.see(await replace(body, signal, releaseTimeoutMs));
           return;
@@ -240,7 +240,8 @@ export function makeLease({
     isHeld: () => clock.monotonic() < heldUntilMs,
     heldUntilMs: () => heldUntilMs,
     holder: () => observer.holder(),
-    keepers: () => (observer.lease ? keptAddressesOf(observer.lease) : []).filter((each) => each !== identity),
+    hostsWithAddresses: () =>
+      (observer.lease ? keptAddressesOf(observer.lease) : []).filter((each) => each !== identity),
     trouble: () => trouble,
     acquire: async (signal, onHolder = () => undefined) => {
       let told: LeaseHolder | undefined;

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import { setImmediate } from 'node:timers/promises';
+import { expect, test, vi } from 'vitest';
 import { recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
 import { RetryError } from './errors.ts';
@@ -52,6 +53,16 @@ const failing =
     if (run <= times) throw error;
     return undefined;
   };
+
+test('lets other work through between the runs of many keys', async () => {
+  const { queue, runs } = scene(fine);
+  for (let index = 0; index < 1_000; index++) queue.add(String(index));
+  for (let turn = 1; turn < 9; turn++) {
+    await setImmediate();
+    expect(runs.length).toBeLessThanOrEqual((turn + 1) * 100);
+  }
+  await vi.waitFor(() => expect(runs).toHaveLength(1_000));
+});
 
 test('runs each key once, in order, however often it is added before', async () => {
   const { queue, clock, runs } = scene(fine);

@@ -31,6 +31,8 @@ export type QueueOptions<Key extends string> = {
   readonly onError: (key: Key, error: unknown, attempt: number) => void;
 };
 
+/** So many runs begin in one turn of the event loop: ten thousand keys with nothing to do hold up no other work. */
+const runsPerTurn = 100;
 /** Between the runs of a failing key. */
 const backoffMs = { firstMs: 5, mostMs: 60_000 };
 /** Due times close together share one wake-up, so that ten thousand keys in backoff are not ten thousand timers. */
@@ -84,9 +86,16 @@ export function makeQueue<Key extends string>({
     pump();
   };
 
+  let runs = 0;
+  const nextTurn = (): void => {
+    runs = 0;
+    pump();
+  };
+
   const pump = (): void => {
     for (const key of ready) {
-      if (running.size >= concurrency || signal.aborted) break;
+      if (running.size >= concurrency || runs >= runsPerTurn || signal.aborted) break;
+      if (runs++ === 0) setImmediate(nextTurn);
       ready.delete(key);
       running.add(key);
       void work(key);

@@ -145,7 +145,7 @@ test.concurrent.for([3_600_000, -3_600_000])(
     rig.publish(served, added);
     await rig.untilAnswers(second);
     await rig.answers(first);
-    expect(rig.agent.troubles()).toEqual([]);
+    await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
     expect(rig.log.lines.slice(lines).filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);
   },
 );

@@ -22,7 +22,6 @@ import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
-import type { Files } from '../ports/files.ts';
 import { makeIdentityFile } from '../state/identity.ts';
 import { makeFileLedger } from '../state/ledger.ts';
 import type { HostParts } from './host-parts.ts';
@@ -55,8 +54,6 @@ export type ClusterPartsDeps = Pick<CommandDeps, 'machine' | 'log' | 'metrics'> 
   readonly apiServer: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
   readonly hostParts: Pick<HostParts, 'agent' | 'network' | 'host'>;
   readonly candidates: Candidates;
-  /** For the identity. The tenure is not kept: without the ledger it must be unknown. */
-  readonly kept: Files;
   readonly drains: Drains<NodeName>;
   readonly serviceDrains: Drains<ServiceKey>;
   /** Set when `troubles` or the plan may have changed. */
@@ -71,7 +68,6 @@ export async function makeClusterParts({
   apiServer,
   hostParts: { agent, network, host },
   candidates,
-  kept,
   drains,
   serviceDrains,
   changed,
@@ -83,9 +79,11 @@ export async function makeClusterParts({
   const paths = statePaths(stateDir);
   const earlierPaths = earlierStatePaths(stateDir);
   const site = siteOf(options);
-  const identityFile = makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files: kept, log });
+  const identityFile = makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log });
   /** The same after a restart, so that this host takes its own Lease again at once. */
   const identity = (await identityFile.read()) ?? (await newIdentity(machine));
+  // Before the tenure, which is written again only where the ledger is.
+  const ledger = makeFileLedger({ path: paths.ledger, earlierPath: earlierPaths.records, files, clock, log });
   const tenures = await loadTenureRecord({
     path: paths.tenure,
     ledgerPath: paths.ledger,
@@ -115,7 +113,6 @@ export async function makeClusterParts({
     reportingController: 'furiwake.dev/controller',
     reportingInstance: hostname,
   });
-  const ledger = makeFileLedger({ path: paths.ledger, earlierPath: earlierPaths.records, files, clock, log });
   const facts = makeFacts({ host, network, site, reserved: apiServer });
   const connectingWords = `connecting to the API server ${server}`;
   /** `undefined` once the cluster is connected. */
@@ -219,6 +216,7 @@ export async function makeClusterParts({
         lease,
         shownLease,
         mayServeWithoutLease: mayServeWithoutLease({ ...candidates, ...options }),
+        isAnsweredElsewhere: agent.report().duplicates.size > 0,
         parts: current,
       }),
     run: (ready, signal) =>

@@ -41,7 +41,7 @@ const machine: Platform = {
   pid: process.pid,
   nodeVersion: process.versions.node,
   newId: randomUUID,
-  lockFolder: `/run/furiwake/net-${networkNamespace()}`,
+  runFolder: `/run/furiwake/net-${networkNamespace()}`,
 };
 
 /** Number of this process's network namespace, which the kernel shows as `net:[4026531833]`. */

@@ -6,7 +6,7 @@ import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { descriptorLimit, haproxyAccount } from '../daemon/host-tools.ts';
-import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
+import { earlierStatePaths, haproxyFolder, type Platform, statePaths } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
 import { makeNat } from '../dataplane/nat/nat.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
@@ -79,7 +79,8 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     metrics,
   });
   const proxy = makeHaproxy({
-    folder: paths.haproxy,
+    folder: haproxyFolder(machine.runFolder),
+    earlierFolder: earlier.haproxy,
     descriptorLimit: await descriptorLimit(files),
     idleTimeoutSeconds,
     account: await haproxyAccount(files),

@@ -25,20 +25,20 @@ async function startServing(): Promise<HostRig> {
 
 const pidOf = async (rig: HostRig): Promise<number> => (await rig.parts.proxy.observe(AbortSignal.timeout(5_000))).pid;
 
-test('while the state directory is lost HAProxy serves on; it is marked again, and the next start accepts it', async () => {
+test('while the state directory is lost HAProxy serves on and takes changes; it is marked again, and the next start accepts it', async () => {
   await using stack = new AsyncDisposableStack();
   const rig = stack.use(await startServing());
   const pid = await pidOf(rig);
   await rm(rig.stateDir, { recursive: true });
-  rig.publish(served, listener('10.50.0.2', 80, webPort)); // a change, which finds no command socket
-  await expect.poll(() => rig.agent.troubles().join(), patience).toContain('does not exist');
-  for (let request = 0; request < 20; request++) await rig.answers(address);
-  expect(() => process.kill(pid, 0)).not.toThrow();
+  rig.publish(served, listener('10.50.0.2', 80, webPort));
+  await rig.untilAnswers('10.50.0.2');
+  await rig.answers(address);
+  expect(await pidOf(rig)).toBe(pid);
   expect(await systemFiles.exists(rig.stateDir)).toBe(false);
 
   const stop = new AbortController();
   const keeping = keepStateDir(
-    { stateDir: rig.stateDir, restore: async () => undefined },
+    { stateDir: rig.stateDir, restore: async () => [] },
     { files: systemFiles, clock: systemClock, log: rig.log },
     stop.signal,
   ).catch(() => undefined);
@@ -46,16 +46,48 @@ test('while the state directory is lost HAProxy serves on; it is marked again, a
     stop.abort();
     await keeping;
   });
-  await rig.untilAnswers('10.50.0.2');
-  await rig.answers(address);
+  await expect.poll(() => systemFiles.exists(rig.stateDir), patience).toBe(true);
   await openStateDir(disk, rig.stateDir);
   expect(rig.log.lines.filter(({ message }) => message.includes('was lost'))).toHaveLength(1);
+});
+
+async function mount(...args: readonly string[]): Promise<void> {
+  await systemExec.run('mount', args, { signal: AbortSignal.timeout(5_000) });
+}
+
+/** The kernel makes a file system read-only when its disk has an error. */
+const remount = (stateDir: string, how: 'ro' | 'rw'): Promise<void> => mount('--options', `remount,${how}`, stateDir);
+
+test('a HAProxy that dies while the state directory is read-only is started at once, with all listeners', async () => {
+  await using stack = new AsyncDisposableStack();
+  const rig = stack.use(
+    await startHostRig({
+      prepare: (_, stateDir) => mount('--types', 'tmpfs', 'none', stateDir),
+    }),
+  );
+  stack.defer(async () => {
+    await systemExec.run('umount', ['--lazy', rig.stateDir], { signal: AbortSignal.timeout(5_000) });
+  });
+  rig.publish(served);
+  await rig.untilAnswers(address);
+  await remount(rig.stateDir, 'ro');
+  const pid = await pidOf(rig);
+  const diedMs = performance.now();
+  process.kill(pid, 'SIGKILL');
+  await expect.poll(() => pidOf(rig).catch(() => pid), patience).not.toBe(pid);
+  await rig.untilAnswers(address);
+  expect(performance.now() - diedMs).toBeLessThan(15_000);
+  rig.publish(served, listener('10.50.0.1', 81, webPort)); // on an address that the host has
+  const answer = (): Promise<{ text?: string }> =>
+    rig.lab.client.ask({ do: 'fetch', address, port: 81, timeoutMs: 3_000 });
+  await expect.poll(answer, patience).toMatchObject({ text: 'n1' });
+  await remount(rig.stateDir, 'rw');
 });
 
 test('a HAProxy that dies after its configuration was removed is started at once', async () => {
   await using rig = await startServing();
   const pid = await pidOf(rig);
-  await unlink(`${rig.stateDir}/haproxy/haproxy.cfg`);
+  await unlink(`${rig.lab.folder}/run/haproxy/haproxy.cfg`);
   const diedMs = performance.now();
   process.kill(pid, 'SIGKILL');
   await rig.untilAnswers(address);

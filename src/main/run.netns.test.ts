@@ -1,4 +1,4 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
@@ -168,6 +168,19 @@ test('a Service keeps the own address of the host while the link is down, the de
   await addRoute();
   await expect.poll(conditions, patience).not.toContain('is no longer an address of this host');
   expect(ips()).toEqual(['10.10.0.1']);
+});
+
+test('files of the state directory that are removed while furiwake runs are written again within half a minute', async () => {
+  await using furiwake = await startFuriwake();
+  await expect.poll(hasAddress, patience).toBe(true);
+  await expect.poll(async () => (await furiwake.status())?.notReady, patience).toEqual([]);
+  const stateDir = `${lab.folder}/state`;
+  const namesNow = async (): Promise<readonly string[]> => (await readdir(stateDir)).toSorted();
+  const names = await namesNow();
+  expect(names).toEqual(expect.arrayContaining(['identity.jsonl', 'ledger.jsonl', 'listeners.jsonl', 'tenure.jsonl']));
+  for (const name of names) if (name !== 'furiwake-state') await rm(`${stateDir}/${name}`);
+  await expect.poll(namesNow, { timeout: 45_000, interval: 500 }).toEqual(names);
+  expect((await furiwake.status())?.notReady).toEqual([]);
 });
 
 test('status of a Service shows its listener with the connections and bytes that HAProxy counts', async () => {

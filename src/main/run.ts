@@ -18,7 +18,7 @@ import { mayServeWithoutLease } from '../daemon/leadership.ts';
 import { keepStateDir, openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig, logWarnings } from '../kube/config.ts';
-import { makeKeptFiles } from '../state/kept-files.ts';
+import { makeLostFiles } from '../state/lost-files.ts';
 import { makeClusterParts } from './cluster-parts.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
@@ -36,24 +36,25 @@ const refreshEveryMs = 1_000;
  * All parts run concurrently, until the first one fails or `signal` aborts. Throws {@link StartError} for what keeps it
  * from starting.
  */
-export async function run(options: RunOptions, deps: CommandDeps, signal: AbortSignal): Promise<void> {
+export async function run(options: RunOptions, onHost: CommandDeps, signal: AbortSignal): Promise<void> {
+  const lost = makeLostFiles(onHost.machine.files);
+  const deps = { ...onHost, machine: { ...onHost.machine, files: lost.files } };
   const { machine, log, metrics } = deps;
   const { clock, random, files } = machine;
   const { loadBalancerClass, stateDir } = options;
   await assertHost(machine, signal);
-  await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
+  await using lock = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
   log.info({}, `furiwake ${deps.version} starting (PID ${machine.pid}, state directory ${stateDir})`);
   const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
   logWarnings(config, log);
   const paths = statePaths(stateDir);
   await using _stateDir = await openStateDir(machine, stateDir);
-  const kept = makeKeptFiles(files);
-  const candidates = await loadCandidates({ path: paths.candidates, files: kept, clock, log });
-  const drains = await loadDrains<NodeName>({ kind: 'node', path: paths.drains, files: kept, log });
+  const candidates = await loadCandidates({ path: paths.candidates, files, clock, log });
+  const drains = await loadDrains<NodeName>({ kind: 'node', path: paths.drains, files, log });
   const serviceDrains = await loadDrains<ServiceKey>({
     kind: 'service',
     path: paths.drainedServices,
-    files: kept,
+    files,
     log,
   });
 
@@ -83,7 +84,6 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     apiServer,
     hostParts,
     candidates,
-    kept,
     drains,
     serviceDrains,
     changed,
@@ -104,11 +104,12 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const openAdmin = (): Promise<AsyncDisposable> => serveAdmin(paths.adminSocket, routes, files, signal);
   let admin = await openAdmin().catch((error: unknown) => refuseStateDir(stateDir, error));
   await using _admin = { [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose]() };
-  const restoreState = async (): Promise<void> => {
-    await kept.restore();
-    if (await files.exists(paths.adminSocket)) return;
+  const restoreState = async (): Promise<readonly string[]> => {
+    const restored = [...(await lock.restore()), ...(await lost.restore())];
+    if (await files.exists(paths.adminSocket)) return restored;
     await admin[Symbol.asyncDispose]();
     admin = await openAdmin();
+    return [...restored, paths.adminSocket];
   };
   const hostMetrics = makeHostMetrics(metrics, deps.version);
   let refreshedMs = -Infinity;

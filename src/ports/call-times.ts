@@ -7,3 +7,8 @@ export const usualCallMs = 1_000;
 export const steeringCallMs = 5_000;
 /** A call ends with an error when its tool has not answered for so long. */
 export const longestCallMs = 30_000;
+
+/** How long a call that changes so many listeners may take: 1 ms for each of them, but at least `leastMs`. */
+export function callMsFor(changes: number, leastMs: number = usualCallMs): number {
+  return Math.max(leastMs, Math.min(changes, longestCallMs));
+}

@@ -11,6 +11,8 @@ export type Placement = {
   add(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
   /** Removes the addresses that placement added and that are not in `wanted`. Resolves with whether there were any. */
   remove(wanted: Addresses, signal: AbortSignal): Promise<boolean>;
+  /** Removes those that the kernel would keep without end (see `keepUntil`), also of an earlier process; the others end by themselves. */
+  removeUnending(signal: AbortSignal): Promise<void>;
   /**
    * Reads everything back: restores missing addresses of `wanted`, moves those that are on the wrong interface for their
    * neighbours, and no longer manages addresses that another program has configured on the host. Resolves with the

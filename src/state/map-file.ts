@@ -1,13 +1,15 @@
 import * as z from 'zod';
+import { makeSerial } from '../async/serial.ts';
 import { parseJson } from '../core/parse-json.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
+import type { RestorableFiles } from './lost-files.ts';
 
 /**
  * A map in a file of the state directory: a header, then a line of JSON for each entry. A change is appended, so that one
  * change among ten thousand entries costs one line. The first write of a process rewrites the whole file, and so does a
- * write after the file has doubled its size.
+ * write after the file has doubled its size. A file that is removed while the process runs is written again from memory
+ * (`RestorableFiles`).
  *
  *   {"file":"ledger","version":2}
  *   {"uid":"uid-1", …}        an entry
@@ -21,7 +23,7 @@ export type MapFile<K extends string, V> = {
    */
   read(): Promise<PersistentMap<K, V> | undefined>;
   /**
-   * Makes the file contain `map`; one call at a time. A crash leaves the entries as they were, or with some of the
+   * Makes the file contain `map`. A crash leaves the entries as they were, or with some of the
    * changes; after a failed write the next one rewrites the whole file.
    */
   write(map: PersistentMap<K, V>): Promise<void>;
@@ -53,7 +55,9 @@ export type MapFileDeps<K extends string, V> = {
   /** For the header, with the version of the entry format. */
   readonly name: string;
   readonly version: number;
-  readonly files: Files;
+  readonly files: RestorableFiles;
+  /** A lost file is written again only where this one exists. */
+  readonly needs?: string;
   readonly log: Log;
   /** What furiwake does while the system cannot read the file: ends the line that says so. */
   readonly without?: string;
@@ -81,10 +85,13 @@ const leastLength = 65_536;
 const headerSchema = z.object({ file: z.string(), version: z.int() });
 
 export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFile<K, V> {
-  const { path, name, version, files, log, encode, decode, earlier, without } = deps;
+  const { path, name, version, files, needs, log, encode, decode, earlier, without } = deps;
   const header = `${JSON.stringify({ file: name, version })}\n`;
   const lineOf = (value: V, key: K): string => `${JSON.stringify(encode(value, key))}\n`;
   let written: Written<K, V> | undefined;
+  /** As the file was read or written last. */
+  let known: PersistentMap<K, V> | undefined;
+  const inTurn = makeSerial();
   let isEarlierThere = true;
   const unreadable = new Set<string>();
 
@@ -160,25 +167,41 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     }
   };
 
+  const read = async (): Promise<PersistentMap<K, V> | undefined> => {
+    const text = await readText(path);
+    if (text !== undefined) {
+      const [first = '', ...lines] = linesOf(text);
+      const found = headerSchema.safeParse(parseJson(first));
+      if (found.success && found.data.version > version) throw new NewerFileError(path, found.data.version, version);
+      known = found.success ? readLines(path, lines, 2, decode) : readLines(path, [first, ...lines], 1, decode);
+      return known;
+    }
+    const old = earlier && (await readText(earlier.path));
+    return earlier === undefined || old === undefined
+      ? undefined
+      : readLines(earlier.path, linesOf(old), 1, earlier.decode);
+  };
+
+  files.onLost?.(() =>
+    inTurn(async () => {
+      if (known === undefined || (await files.exists(path))) return undefined;
+      if (needs !== undefined && !(await files.exists(needs))) return undefined;
+      written = undefined;
+      written = await replace(known);
+      await files.sync(path);
+      return path;
+    }),
+  );
+
   return {
-    read: async () => {
-      const text = await readText(path);
-      if (text !== undefined) {
-        const [first = '', ...lines] = linesOf(text);
-        const found = headerSchema.safeParse(parseJson(first));
-        if (found.success && found.data.version > version) throw new NewerFileError(path, found.data.version, version);
-        return found.success ? readLines(path, lines, 2, decode) : readLines(path, [first, ...lines], 1, decode);
-      }
-      const old = earlier && (await readText(earlier.path));
-      return earlier === undefined || old === undefined
-        ? undefined
-        : readLines(earlier.path, linesOf(old), 1, earlier.decode);
-    },
-    write: async (map) => {
-      const before = written;
-      if (before?.map === map) return;
-      written = undefined; // the remains of a failed write are replaced completely
-      written = (before && (await append(before, map))) ?? (await replace(map));
-    },
+    read: () => inTurn(read),
+    write: (map) =>
+      inTurn(async () => {
+        const before = written;
+        if (before?.map === map) return;
+        written = undefined; // the remains of a failed write are replaced completely
+        written = (before && (await append(before, map))) ?? (await replace(map));
+        known = map;
+      }),
   };
 }

@@ -112,6 +112,18 @@ export function placementContract(name: string, makeGiven: () => Promise<Placeme
       expect(await found(scene)).toEqual([lan, lan6, routed].toSorted());
     });
 
+    test('addresses that the kernel would keep without end are removed, those with a lifetime stay', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await placement.add(all, signal);
+      await placement.keepUntil(systemClock.monotonic() + 60_000, signal);
+      await placement.removeUnending(signal);
+      expect(await found(scene)).toEqual([...all.keys()].toSorted());
+      await placement.keepUntil(undefined, signal);
+      await placement.removeUnending(signal);
+      expect(await found(scene)).toEqual([]);
+    });
+
     test('an audit restores missing addresses, reports them, and then finds no difference', async () => {
       await using scene = await makeScene();
       const { placement } = scene;

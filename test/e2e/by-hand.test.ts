@@ -4,6 +4,7 @@ import { finalizers } from './harness/contract.ts';
 import { nginx, nobody, web, webOnN1 } from './harness/backends.ts';
 import { fetchFrom, fetchMany, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { eventually } from './harness/eventually.ts';
+import { haproxyFolder } from './harness/furiwake.ts';
 import { readHostState } from './harness/host-state.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 import { startTraffic } from './harness/traffic.ts';
@@ -128,12 +129,8 @@ describe.skipIf(!isRoot)('furiwake does the work of an administrator', () => {
 
   test('an idle connection ends after an hour by default', async () => {
     const { lb1 } = stage();
-    const { stdout } = await lb1.exec([
-      'grep',
-      '-E',
-      'timeout (client|server|tunnel) +[0-9]{3}',
-      '/var/lib/furiwake/haproxy/haproxy.cfg',
-    ]);
+    const pattern = 'timeout (client|server|tunnel) +[0-9]{3}';
+    const { stdout } = await lb1.exec(['sh', '-c', `grep -E '${pattern}' ${haproxyFolder}/haproxy.cfg`]);
     expect(stdout.trim().split(/\s*\n\s*/)).toEqual([
       'timeout client 3600s',
       'timeout server 3600s',

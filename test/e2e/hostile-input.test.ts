@@ -3,7 +3,7 @@ import { addressesAnnotation } from './harness/contract.ts';
 import { nobody, webPort } from './harness/backends.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
-import { stateDir } from './harness/furiwake.ts';
+import { haproxyFolder } from './harness/furiwake.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 import { startTraffic, type Traffic } from './harness/traffic.ts';
 
@@ -45,10 +45,12 @@ describe.skipIf(!isRoot)('user input', () => {
     const { lb1, furiwake } = stage();
     expect(await traffic?.after(5)).toMatchObject({ failed: 0, broken: 0 });
     expect(furiwake.isRunning()).toBe(true);
-    const everything = await lb1.exec(['grep', '-raoc', trace, `${stateDir}/haproxy`]).catch(() => ({ stdout: '' }));
+    const everything = await lb1
+      .exec(['sh', '-c', `grep -raoc ${trace} ${haproxyFolder}`])
+      .catch(() => ({ stdout: '' }));
     expect(everything.stdout.split('\n').filter((line) => line !== '' && !line.endsWith(':0'))).toEqual([]);
     expect((await lb1.exec(['nft', 'list', 'ruleset'])).stdout).not.toContain(trace);
-    await lb1.exec(['haproxy', '-c', '-f', `${stateDir}/haproxy/haproxy.cfg`]);
+    await lb1.exec(['sh', '-c', `haproxy -c -f ${haproxyFolder}/haproxy.cfg`]);
   }
 
   test.each(texts)('into the annotation of addresses (%s) is answered on the Service itself', async (_, text) => {

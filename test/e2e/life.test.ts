@@ -3,7 +3,7 @@ import { startApiServer, stopApiServer } from './harness/api-server.ts';
 import { nobody } from './harness/backends.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
-import { stateDir } from './harness/furiwake.ts';
+import { haproxyFolder } from './harness/furiwake.ts';
 import { isRoot, type Stage, useStage } from './harness/stage.ts';
 import { startTraffic } from './harness/traffic.ts';
 
@@ -26,7 +26,7 @@ async function answers({ client }: Pick<Stage, 'client'>, ip: string, port = 80)
 async function haproxyPids({ lb1, furiwake }: Stage): Promise<Readonly<Record<'worker' | 'master', number>>> {
   const { haproxy } = await furiwake.status();
   if (haproxy === undefined) throw new Error('HAProxy does not answer');
-  const { stdout } = await lb1.exec(['cat', `${stateDir}/haproxy/haproxy.pid`]);
+  const { stdout } = await lb1.exec(['sh', '-c', `cat ${haproxyFolder}/haproxy.pid`]);
   return { worker: haproxy.pid, master: Number(stdout) };
 }
 

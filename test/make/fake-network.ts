@@ -52,6 +52,8 @@ export function makeFakeNetwork({
   let refusedByKernel: Refusals<string> = new Map();
   let isLinkUp = false;
   let expiry = new AbortController();
+  /** The addresses have a lifetime. */
+  let isEnding = false;
   const changes = makeSubscribers();
   const stale = makeSubscribers<readonly Ip[]>();
 
@@ -103,11 +105,17 @@ export function makeFakeNetwork({
         if (refused.size < known.refused.size) known = { ...known, refused };
         return gone.length > 0;
       },
+      removeUnending: async (signal) => {
+        await step('placement.remove');
+        signal.throwIfAborted();
+        if (!isEnding) placed.clear();
+      },
       keepUntil: async (untilMs, signal) => {
         await step('placement.keepUntil');
         signal.throwIfAborted();
         expiry.abort();
         expiry = new AbortController();
+        isEnding = untilMs !== undefined;
         if (untilMs === undefined) return;
         void clock.sleep(Math.max(0, untilMs - clock.monotonic()), expiry.signal).then(
           () => placed.clear(),

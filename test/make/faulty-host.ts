@@ -46,6 +46,9 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
   let rig = makeAgentRig({ clock, files, ports });
   let running = rig.agent.run(stop.signal);
   let wanted: readonly Listener[] = [];
+  /** Listeners that packets were seen to reach, until no tool has them, or their connections were ended. */
+  const connectable = new Set<ListenerKey>();
+  let seenSteps = 0;
   let isServing = true;
   /** Since when the host has been withdrawn while its addresses could be removed. */
   let withdrawnAt = 0;
@@ -103,6 +106,7 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
       stop = new AbortController();
       await clock.drive(rig.agent.restore(() => undefined));
       running = rig.agent.run(stop.signal);
+      rig.agent.setServing(isServing);
       rig.agent.publish(table(...wanted));
       withdrawnAt = clock.monotonic();
     },
@@ -113,6 +117,14 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
     },
     violations: () => {
       const { held } = ports;
+      for (const key of [...held.steering.listeners.keys(), ...held.nat.keys()]) connectable.add(key);
+      const ended = new Set(ports.steps.slice(seenSteps).flatMap(portsEnded));
+      seenSteps = ports.steps.length;
+      for (const key of connectable) {
+        const isThere = [held.steering.listeners, held.nat, held.proxy].some((map) => map.has(key));
+        const isSteered = held.steering.listeners.has(key) || held.nat.has(key);
+        if (!isThere || (!isSteered && ended.has(key.split('|')[1] ?? ''))) connectable.delete(key);
+      }
       const isLate = !isServing && !isPlacementFaulty() && clock.monotonic() - withdrawnAt > withdrawalMs;
       return [
         ...(!isServing && held.advertised.size > 0 ? ['a withdrawn host announces addresses'] : []),
@@ -121,6 +133,9 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
           .map((text) => `${text} is announced and not there`),
         ...(isLate && held.placed.size > 0 ? ['a withdrawn host has addresses'] : []),
         ...crossings(ports),
+        ...[...connectable]
+          .filter((key) => !wanted.some((each) => each.key === key) && !rig.agent.report().listeners.has(key))
+          .map((key) => `${key} counts as removed, and may have connections`),
         ...(isServing
           ? wanted.filter((each) => answer(rig, each) === 'ready').flatMap((each) => notServed(ports, each))
           : []),
@@ -173,10 +188,17 @@ function crossings({ held }: FakeHostPorts): readonly string[] {
   });
 }
 
+/** The ports of `end 80 81`. */
+function portsEnded(step: string): readonly string[] {
+  const [word, ...ports] = step.split(' ');
+  return word === 'end' ? ports : [];
+}
+
 function notServed(
   { held }: FakeHostPorts,
-  { key, revision, dataplane, service, targetPort }: Listener,
+  { key, revision, dataplane, service, targetPort, address, isHostAddress }: Listener,
 ): readonly string[] {
+  if (!isHostAddress && !held.placed.has(address.text)) return [`${key}: its address is missing`];
   const steered = held.steering.listeners.get(key);
   const proxied = held.proxy.get(key);
   if (dataplane === 'nat') return held.nat.get(key)?.revision === revision ? [] : [`${key}: nat has another one`];

@@ -63,7 +63,6 @@ type Process = {
 export function makeHaproxyMachine(folder: string): HaproxyMachine {
   const texts = new Map<string, string>();
   const disk = filesOf(texts);
-  void disk.makeFolder(folder.slice(0, folder.lastIndexOf('/'))); // the state directory
   const faults: HaproxyMachine['faults'] = {
     start: undefined,
     config: () => undefined,
@@ -143,6 +142,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       });
       return [header, ...lines].join('\n');
     }
+    if (command === 'show map') return `# id (file) description\n0 (${folder}/services.map) pattern loaded from file`;
     if (verb === 'show' && what === 'map')
       return Array.from(process.map, (entry) => `0x1 ${entry.join(' ')}`).join('\n');
     if (command === 'show backend') return ['# name', ...process.backends].join('\n');
@@ -235,7 +235,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     sockets: {
       request: async (path, text, signal) => {
         signal.throwIfAborted();
-        if (running === undefined) throw new RuntimeError('absent', `${path}: connect ENOENT`);
+        if (running === undefined || !path.startsWith(`${folder}/`))
+          throw new RuntimeError('absent', `${path}: connect ENOENT`);
         if (faults.hang !== undefined) await unlessAborted(faults.hang, signal);
         if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
         if (text.startsWith('show proc'))
@@ -256,8 +257,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
         if (faults.diesAfterStart) die();
         return dialogue;
       },
-      untilClosed: async (_, signal) => {
-        if (running === undefined || faults.breaksAtCommand) return;
+      untilClosed: async (path, signal) => {
+        if (running === undefined || !path.startsWith(`${folder}/`) || faults.breaksAtCommand) return;
         await Promise.race([
           running.gone.promise,
           new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),

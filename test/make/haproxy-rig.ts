@@ -21,7 +21,7 @@ export type MachineRig = {
   readonly health: ReturnType<typeof makeHealth>;
 };
 
-const folder = '/var/lib/furiwake/haproxy';
+const folder = '/run/furiwake/net-1/haproxy';
 
 /** furiwake's HAProxy adapter over a machine in memory, in virtual time. */
 export function makeMachineRig({
@@ -51,6 +51,7 @@ export function makeMachineRig({
   const health = makeHealth({ probe, silenceMs: 15_000, clock, log, metrics });
   const proxy = makeHaproxy({
     folder,
+    earlierFolder: '/var/lib/furiwake/haproxy',
     descriptorLimit: 4000,
     idleTimeoutSeconds: 3600,
     hasIpv6: true,

@@ -15,6 +15,10 @@ export type Host = {
   readonly isServing: boolean;
   /** When its kernel removes its addresses if furiwake is dead. */
   readonly answersUntilMs: number | undefined;
+  /** The same, also of addresses of an earlier process; -Infinity: it has none. */
+  readonly endMs: number;
+  /** Whether it answers for its addresses now. */
+  readonly answers: boolean;
   /** Each change of `isServing`, in order. */
   readonly changes: readonly boolean[];
   /** How often the work of a holder began. */
@@ -34,7 +38,8 @@ export function makeScene(): Scene {
 
 /**
  * `knowsOthers`: it has recorded another candidate before. `files`: of its state directory. `publishes`: each term records
- * and publishes its first plan at once.
+ * and publishes its first plan at once. `leftUntilMs`: when the kernel removes the addresses of an earlier process; it keeps them until
+ * then, unless this process extends them or withdraws.
  */
 export function startLeading(
   { cluster, clock, stop }: Scene,
@@ -46,6 +51,7 @@ export function startLeading(
     publishes = true,
     files = new Map(),
     hostname = 'lb1',
+    leftUntilMs = -Infinity,
     stop: { signal } = stop,
   }: Partial<{
     knowsOthers: boolean;
@@ -54,6 +60,7 @@ export function startLeading(
     publishes: boolean;
     files: Map<string, string>;
     hostname: string;
+    leftUntilMs: number;
     stop: AbortController;
   }> = {},
 ): Host {
@@ -61,7 +68,12 @@ export function startLeading(
   const changes: boolean[] = [];
   let hasOthers = knowsOthers;
   let isServing = mayServeWithoutLease({ hasOthers: () => hasOthers, onLeaseLoss });
+  let isDecided = isServing;
   let keptUntilMs: number | undefined;
+  const endMs = (): number => {
+    if (!isDecided) return leftUntilMs === Infinity ? -Infinity : leftUntilMs; // those without end are removed at the start
+    return isServing ? (keptUntilMs ?? Infinity) : -Infinity;
+  };
   let terms = 0;
   let isWorking = false;
   let present: Term | undefined;
@@ -103,6 +115,7 @@ export function startLeading(
       setServing: (now) => {
         if (now !== isServing) changes.push(now);
         isServing = now;
+        isDecided = true;
       },
       keepAddressesUntil: (now) => {
         keptUntilMs = now;
@@ -123,6 +136,13 @@ export function startLeading(
     },
     get answersUntilMs() {
       return keptUntilMs;
+    },
+    get endMs() {
+      return endMs();
+    },
+    get answers() {
+      // A furiwake that runs restores what the kernel removes.
+      return (isServing && !signal.aborted) || clock.monotonic() < endMs();
     },
     changes,
     get terms() {

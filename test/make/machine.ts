@@ -17,7 +17,7 @@ export function makeMachine(rest: Partial<Platform> = {}): Platform {
     pid: 4711,
     nodeVersion: '24.11.1',
     newId: () => 'id',
-    lockFolder: '/run/furiwake/net-1',
+    runFolder: '/run/furiwake/net-1',
     ...rest,
   };
 }

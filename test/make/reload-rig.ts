@@ -17,7 +17,7 @@ export function withProfile(idleTimeoutMs: number): Listener {
 
 /** A HAProxy in memory, its programs with their first argument, and the signals for reloads. */
 export function makeReloadRig(): MachineRig & { readonly ran: string[]; readonly reloads: () => number } {
-  const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
+  const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
   const ran: string[] = [];
   let reloads = 0;
   const { exec, kill } = machine;

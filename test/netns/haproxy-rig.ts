@@ -93,6 +93,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     });
     const proxy = makeHaproxy({
       folder: `${lab.folder}/haproxy`,
+      earlierFolder: `${lab.folder}/earlier`,
       descriptorLimit: 4000,
       idleTimeoutSeconds: 3600,
       hasIpv6: true,

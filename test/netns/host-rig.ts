@@ -55,7 +55,12 @@ export async function startHostRig({
   await prepare(lab, stateDir);
   const [log, metrics] = [recordLog(), recordMetrics()];
   const parts = await makeHostParts({
-    machine: makeMachine({ clock, exec: wrap(lab.balancer.execPort), files: systemFiles }),
+    machine: makeMachine({
+      clock,
+      exec: wrap(lab.balancer.execPort),
+      files: systemFiles,
+      runFolder: `${lab.folder}/run`,
+    }),
     probe: probeFrom(lab.balancer),
     options: makeOptions({ stateDir }),
     isServing: true,

@@ -27,16 +27,19 @@ type RunPlace = Partial<{
   /** For its state directory and its lock. */
   readonly folder: string;
   readonly addresses: string;
+  /** The API server does not answer it. */
+  readonly isCutOff: boolean;
 }>;
 
 /** The parameters of a command on a machine of the lab, by default its load-balancer host. */
 async function commandOn(
   { lab, server }: RunScene,
-  { on = lab.balancer, hostname = 'lb1', folder = lab.folder, ...options }: RunPlace,
+  { on = lab.balancer, hostname = 'lb1', folder = lab.folder, isCutOff = false, ...options }: RunPlace,
 ): Promise<{ readonly options: RunOptions; readonly deps: CommandDeps; readonly log: RecordedLog }> {
   const log = recordLog();
-  const kubeconfig = `${lab.folder}/kubeconfig`;
-  await writeFile(kubeconfig, server.kubeconfig());
+  const kubeconfig = `${folder}/kubeconfig`;
+  const text = server.kubeconfig();
+  await writeFile(kubeconfig, isCutOff ? text.replace(/(server.*:)\d+/, '$11') : text);
   const machine = makeMachine({
     clock: systemClock,
     random: Math.random,
@@ -44,7 +47,7 @@ async function commandOn(
     files: systemFiles,
     hostname,
     newId: randomUUID,
-    lockFolder: `${folder}/lock`,
+    runFolder: `${folder}/run`,
   });
   return {
     options: makeOptions({ ...options, kubeconfig, stateDir: `${folder}/state`, metricsAddress: 'none' }),

@@ -114,6 +114,7 @@ beforeAll(async () => {
   proxy = makeHaproxy({
     ...deps,
     folder: `${folder}/haproxy`,
+    earlierFolder: `${folder}/earlier`,
     descriptorLimit: 4000,
     idleTimeoutSeconds: 3600,
     hasIpv6: true,

@@ -40,7 +40,7 @@ async function start(kind: Kind): Promise<Scene> {
     ['goes', 81],
   ] as const)
     put(server, name, port);
-  const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
+  const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
   let attempts = 0;
   const run: typeof machine.exec.run = (file, ...rest) => {
     if (file !== 'ss') attempts++;

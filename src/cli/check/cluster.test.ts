@@ -142,7 +142,8 @@ test('without the permission to list, nodes and Services are not asked for, and 
     },
   });
   expect(asked.filter((path) => /nodes|services$/.test(path))).toEqual([]);
-  expect(text).toContain('Not checked because of the problems above: Nodes and Services.\n');
+  for (const what of ['nodes', 'Services', 'load balancers', 'direct', 'cluster CIDRs'])
+    expect(text).toContain(`\n  - ${what.padEnd(19)}  not checked: needs the permissions to list\n`);
 });
 
 test('each trouble with the API server has an advice of its own', async () => {

@@ -21,30 +21,48 @@ import { findOthers } from './others.ts';
 
 const versionTimeoutMs = 5_000;
 
-/** What the checks of the address pool need of the cluster; a part that could not be read is `undefined`. */
+/** What later checks need of the cluster, each as it was read, or what a check of it lacks. */
 export type CheckedCluster = {
-  readonly nodes: readonly Node[] | undefined;
-  readonly services: readonly Service[] | undefined;
+  readonly nodes: readonly Node[] | string;
+  readonly services: readonly Service[] | string;
 };
 
-/** Everything that must be asked of the API server and the nodes. `undefined` where it does not answer or list them. */
+/** Everything that must be asked of the API server and the nodes. */
 export async function checkCluster(
   options: RunOptions,
-  { client, server }: Pick<ApiConnection, 'client' | 'server'>,
+  connection: Pick<ApiConnection, 'client' | 'server'> | undefined,
   { machine, probe, log }: Pick<CommandDeps, 'machine' | 'log'> & { readonly probe: Probe },
   inspect: Inspect,
   signal: AbortSignal,
-): Promise<CheckedCluster | undefined> {
-  let answers = false;
-  await inspect('API server', 'API server', async () => {
-    const version = await client.get<ServerVersion>('/version', { signal, timeoutMs: versionTimeoutMs });
-    answers = true;
+): Promise<CheckedCluster> {
+  const group = 'Nodes and Services';
+  let client: ApiConnection['client'] | undefined;
+  const ask = async ({ client: asked, server }: NonNullable<typeof connection>): Promise<Finding> => {
+    const version = await asked.get<ServerVersion>('/version', { signal, timeoutMs: versionTimeoutMs });
+    client = asked;
     const found = `${server}, Kubernetes ${version.gitVersion}`;
     if (isTooOld(version)) return problem(found, `furiwake needs Kubernetes 1.${oldestMinor} or newer`);
     return ok(found);
-  });
-  if (!answers) return undefined;
+  };
+  const lacksKubeconfig = 'needs the kubeconfig';
+  await inspect('API server', 'API server', connection === undefined ? lacksKubeconfig : () => ask(connection));
+  if (client === undefined) {
+    const lack = connection === undefined ? lacksKubeconfig : 'needs an answer of the API server';
+    for (const what of ['permissions', 'Lease']) await inspect('Permissions', what, lack);
+    for (const what of ['nodes', 'Services', 'load balancers']) await inspect(group, what, lack);
+    return { nodes: lack, services: lack };
+  }
+  return await checkAnswering(options, client, { machine, probe, log }, inspect, signal);
+}
 
+async function checkAnswering(
+  options: RunOptions,
+  client: ApiConnection['client'],
+  { machine, probe, log }: Pick<CommandDeps, 'machine' | 'log'> & { readonly probe: Probe },
+  inspect: Inspect,
+  signal: AbortSignal,
+): Promise<CheckedCluster> {
+  const group = 'Nodes and Services';
   let mayList = false;
   let mayLease = false;
   await inspect('Permissions', 'permissions', async () => {
@@ -59,35 +77,39 @@ export async function checkCluster(
         : 'run: kubectl apply --filename deploy/furiwake.yaml, and use the kubeconfig of its ServiceAccount',
     );
   });
-  if (mayLease)
-    await inspect('Permissions', 'Lease', async () => {
-      const { files } = machine;
-      const { identity: path } = statePaths(options.stateDir);
-      const { identity: earlierPath } = earlierStatePaths(options.stateDir);
-      const kept = await makeIdentityFile({ path, earlierPath, files, log }).read();
-      return checkLease(client, options, kept ?? (await newIdentity(machine)), signal);
-    });
-  if (!mayList) return undefined;
+  const checkOwnLease = async (): Promise<Finding> => {
+    const { files } = machine;
+    const { identity: path } = statePaths(options.stateDir);
+    const { identity: earlierPath } = earlierStatePaths(options.stateDir);
+    const kept = await makeIdentityFile({ path, earlierPath, files, log }).read();
+    return checkLease(client, options, kept ?? (await newIdentity(machine)), signal);
+  };
+  await inspect('Permissions', 'Lease', mayLease ? checkOwnLease : 'needs the permissions for Leases');
 
+  const lacksList = mayList ? undefined : 'needs the permissions to list';
   const list = async <T>(plural: string, read: (object: KubeObject) => T): Promise<readonly T[]> => {
     const all: T[] = [];
     for await (const object of listAll<KubeObject>(client, { apiVersion: 'v1', plural }, signal))
       all.push(read(object));
     return all;
   };
-  let nodeObjects: readonly KubeObject[] | undefined;
-  let nodes: readonly Node[] | undefined;
-  let services: readonly Service[] | undefined;
-  await inspect('Nodes and Services', 'nodes', async () => {
+  let nodeObjects: readonly KubeObject[] = [];
+  let nodes: CheckedCluster['nodes'] = lacksList ?? 'needs the nodes';
+  let services: CheckedCluster['services'] = lacksList ?? 'needs the Services';
+  const readNodes = async (): Promise<Finding> => {
     nodeObjects = await list('nodes', (node) => node);
-    nodes = nodeObjects.map(projectNode);
-    return checkNodes(nodes, probe, signal);
-  });
-  await inspect('Nodes and Services', 'Services', async () => {
-    services = await list('services', (object) => projectService(object, options.defaults));
-    return checkServices(services, options);
-  });
-  await inspect('Nodes and Services', 'load balancers', () => findOthers(client, nodeObjects ?? [], signal));
+    const projected = nodeObjects.map(projectNode);
+    nodes = projected;
+    return checkNodes(projected, probe, signal);
+  };
+  const readServices = async (): Promise<readonly Finding[]> => {
+    const projected = await list('services', (object) => projectService(object, options.defaults));
+    services = projected;
+    return checkServices(projected, options);
+  };
+  await inspect(group, 'nodes', lacksList ?? readNodes);
+  await inspect(group, 'Services', lacksList ?? readServices);
+  await inspect(group, 'load balancers', lacksList ?? (() => findOthers(client, nodeObjects, signal)));
   return { nodes, services };
 }
 

@@ -19,10 +19,9 @@ afterAll(() => rig[Symbol.asyncDispose]());
 
 /** `nodes`: of the cluster. Their kube-proxies do not answer. */
 async function find(exec: Exec, nodes: readonly Node[] = []): Promise<string> {
-  const host = { network: rig.network, hasPerl: true, hasNft: true };
   const mute = { ask: () => Promise.resolve(undefined), close: () => undefined };
   const findings = await checkDirect(
-    { nodes, services: [], host },
+    { nodes, services: [], network: rig.network },
     { exec, files: filesOf(new Map()), clock: systemClock },
     () => mute,
     signal,

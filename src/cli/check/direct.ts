@@ -14,7 +14,7 @@ import type { KubeProxy } from '../../health/kube-proxy-sync.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { type Concern, counted, type Finding, named, ok, warning } from './finding.ts';
-import type { CheckedHost } from './host.ts';
+import type { CheckedNetwork } from './host.ts';
 import { compareMtus, measureMtus } from './mtus.ts';
 import { findNextHops, type CheckedHop, nextHopTroubles } from './next-hops.ts';
 
@@ -26,17 +26,16 @@ export async function checkDirect(
   {
     nodes,
     services,
-    host,
+    network,
   }: {
     readonly nodes: readonly Node[];
     readonly services: readonly Service[];
-    readonly host: CheckedHost;
+    readonly network: CheckedNetwork;
   },
   machine: Pick<Platform, 'exec' | 'files' | 'clock'>,
   makeKubeProxy: () => KubeProxy,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
-  const { network } = host;
   const { exec, files } = machine;
   const active = nodes.filter(({ excluded }) => excluded === undefined);
   const hops = await findNextHops(active, network, makeKubeProxy, signal);

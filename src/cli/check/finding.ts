@@ -1,5 +1,8 @@
-/** The outcome of a check: `ok`, `warning` (works, but needs attention), `problem` (furiwake cannot do its job). */
-export type Mark = 'ok' | 'warning' | 'problem';
+/**
+ * The outcome of a check: `ok`, `warning` (works, but needs attention), `problem` (furiwake cannot do its job), `omitted` (was not made,
+ * because of a problem).
+ */
+export type Mark = 'ok' | 'warning' | 'problem' | 'omitted';
 
 /** One result of a check. `advice`: what to do, if anything. `what`: its subject, if that is not the name of the check. */
 export type Finding = { readonly mark: Mark; readonly found: string; readonly advice?: string; readonly what?: string };
@@ -8,16 +11,14 @@ export type Finding = { readonly mark: Mark; readonly found: string; readonly ad
 export type Concern = { readonly found: string; readonly advice: string };
 
 /** The parts of the report, in their order. */
-export const groups = [
-  'This host',
-  'HAProxy',
-  'Kernel',
-  'API server',
-  'Permissions',
-  'Nodes and Services',
-  'Address pool',
-] as const;
-export type Group = (typeof groups)[number];
+export type Group =
+  | 'This host'
+  | 'HAProxy'
+  | 'Kernel'
+  | 'API server'
+  | 'Permissions'
+  | 'Nodes and Services'
+  | 'Address pool';
 
 export type GroupedFinding = Finding & { readonly group: Group; readonly what: string };
 
@@ -31,6 +32,11 @@ export function warning(found: string, advice: string): Finding {
 
 export function problem(found: string, advice: string): Finding {
   return { mark: 'problem', found, advice };
+}
+
+/** `lack`: what the check needs: `needs root`. */
+export function omitted(lack: string): Finding {
+  return { mark: 'omitted', found: `not checked: ${lack}` };
 }
 
 /** The finding, with a subject of its own. */

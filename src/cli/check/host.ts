@@ -22,26 +22,29 @@ import { checkConntrack, checkNat, checkTproxy } from './nftables.ts';
 import { checkSocketKiller } from './socket-killer.ts';
 import { checkSysctls } from './sysctls.ts';
 
+export type CheckedNetwork = Pick<Network, 'addresses' | 'links'>;
+
 /** What the later checks need of this host. */
 export type CheckedHost = {
-  readonly network: Pick<Network, 'addresses' | 'links'>;
-  readonly hasPerl: boolean;
-  readonly hasNft: boolean;
+  /** What a check lacks that runs the program; `undefined`: nothing. */
+  readonly lacks: (program: 'nft' | 'perl') => string | undefined;
+  /** What a check of addresses lacks, or the addresses of the host. */
+  readonly network: CheckedNetwork | string;
 };
 
-/**
- * Everything that can be checked without the cluster. A check whose program is missing is skipped: the missing program is
- * the problem. Resolves with the host's addresses, or `undefined` where they cannot be read.
- */
+/** Everything that can be checked without the cluster. Where a program is missing, that is the problem, and its checks are omitted. */
 export async function checkHost(
   options: RunOptions,
   machine: Platform,
   inspect: Inspect,
   signal: AbortSignal,
-): Promise<CheckedHost | undefined> {
+): Promise<CheckedHost> {
   const { exec, files, clock, isRoot } = machine;
   const versions = new Map((await toolVersions(exec, signal)).map((tool) => [tool.program, tool]));
-  const has = (program: string): boolean => isRoot && versions.get(program)?.version !== undefined;
+  const lacksProgram = (program: string): string | undefined =>
+    versions.get(program)?.version === undefined ? `needs ${program}` : undefined;
+  const lacksRoot = isRoot ? undefined : 'needs root';
+  const lacks = (program: string): string | undefined => lacksRoot ?? lacksProgram(program);
   const inspectTool = (group: Group, program: string): Promise<boolean> =>
     inspect(group, program, async () => toolFinding(versions.get(program)));
 
@@ -53,42 +56,50 @@ export async function checkHost(
   await inspectTool('This host', 'ss');
   await inspectTool('This host', 'perl');
   let holder: FoundHolder;
-  let network: CheckedHost['network'] | undefined;
-  if (isRoot)
-    await inspect('This host', 'other furiwake', async () => {
-      holder = await findHolder(machine, signal);
-      return holderFinding(holder);
-    });
-  if (isRoot) await inspect('This host', 'state directory', () => checkStateDir(files, options.stateDir));
-  if (has('ip'))
-    await inspect('This host', 'own addresses', async () => {
-      network = await readNetwork(options.stateDir, machine, signal);
-      return ok([...network.addresses().own.keys()].join(', ') || 'none');
-    });
-  if (has('ss')) {
-    const own = network?.addresses().own;
-    if (own !== undefined)
-      await inspect('This host', 'reserved ports', () => checkReservedPorts(options, own, exec, signal));
-    await inspect('This host', 'metrics address', () =>
-      checkMetricsPort(options.metricsAddress, machine, holder, signal),
-    );
-  }
+  let read: CheckedNetwork | undefined;
+  const look = async (): Promise<Finding> => {
+    holder = await findHolder(machine, signal);
+    return holderFinding(holder);
+  };
+  await inspect('This host', 'other furiwake', lacksRoot ?? look);
+  await inspect('This host', 'state directory', lacksRoot ?? (() => checkStateDir(files, options.stateDir)));
+  const readOwn = async (): Promise<Finding> => {
+    read = await readNetwork(options.stateDir, machine, signal);
+    return ok([...read.addresses().own.keys()].join(', ') || 'none');
+  };
+  await inspect('This host', 'own addresses', lacks('ip') ?? readOwn);
+  const network = read ?? lacks('ip') ?? 'needs the addresses of this host';
+  await inspect(
+    'This host',
+    'reserved ports',
+    lacks('ss') ??
+      (typeof network === 'string'
+        ? network
+        : () => checkReservedPorts(options, network.addresses().own, exec, signal)),
+  );
+  await inspect(
+    'This host',
+    'metrics address',
+    lacks('ss') ?? (() => checkMetricsPort(options.metricsAddress, machine, holder, signal)),
+  );
 
   await inspectTool('HAProxy', 'haproxy');
-  if (has('ss')) await inspect('HAProxy', 'port of HAProxy', () => checkHaproxyPort(options.stateDir, machine, signal));
-  if (versions.get('haproxy')?.version !== undefined) await inspect('HAProxy', 'account', () => checkAccount(files));
+  await inspect(
+    'HAProxy',
+    'port of HAProxy',
+    lacks('ss') ?? (() => checkHaproxyPort(options.stateDir, machine, signal)),
+  );
+  await inspect('HAProxy', 'account', lacksProgram('haproxy') ?? (() => checkAccount(files)));
   await inspect('HAProxy', 'connection limit', () => checkDescriptors(machine));
 
   await inspectTool('Kernel', 'nft');
-  if (has('nft')) {
-    await inspect('Kernel', 'TPROXY', () => checkTproxy(exec, signal));
-    await inspect('Kernel', 'NAT', () => checkNat(exec, signal));
-    await inspect('Kernel', 'host firewall', () => checkFirewall(exec, signal));
-  }
-  if (has('perl')) await inspect('Kernel', 'conntrack', () => checkConntrack(exec, signal));
-  if (has('ss')) await inspect('Kernel', 'ss -K', () => checkSocketKiller(exec, clock, signal));
-  if (has('ip')) await inspect('Kernel', 'kernel settings', () => checkSysctls(files, exec, signal));
-  return network && { network, hasPerl: has('perl'), hasNft: has('nft') };
+  await inspect('Kernel', 'TPROXY', lacks('nft') ?? (() => checkTproxy(exec, signal)));
+  await inspect('Kernel', 'NAT', lacks('nft') ?? (() => checkNat(exec, signal)));
+  await inspect('Kernel', 'host firewall', lacks('nft') ?? (() => checkFirewall(exec, signal)));
+  await inspect('Kernel', 'conntrack', lacks('perl') ?? (() => checkConntrack(exec, signal)));
+  await inspect('Kernel', 'ss -K', lacks('ss') ?? (() => checkSocketKiller(exec, clock, signal)));
+  await inspect('Kernel', 'kernel settings', lacks('ip') ?? (() => checkSysctls(files, exec, signal)));
+  return { lacks, network };
 }
 
 function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {

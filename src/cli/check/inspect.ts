@@ -1,15 +1,13 @@
 import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
-import { type Finding, type Group, type GroupedFinding, problem } from './finding.ts';
+import { type Finding, type Group, type GroupedFinding, omitted, problem } from './finding.ts';
+
+type Look = () => Promise<Finding | readonly Finding[]>;
 
 /**
- * Runs one check of a group and shows its findings. An error in it is a problem of its own and stops no other check; only
- * the reason of the signal is thrown. Resolves with false if a finding is a problem.
+ * Runs one check of a group and shows its findings, or that it is not made, and what it needs: `needs root`. An error in it is a problem
+ * of its own and stops no other check; only the reason of the signal is thrown. Resolves with false if a finding is a problem.
  */
-export type Inspect = (
-  group: Group,
-  what: string,
-  look: () => Promise<Finding | readonly Finding[]>,
-) => Promise<boolean>;
+export type Inspect = (group: Group, what: string, look: Look | string) => Promise<boolean>;
 
 /** Where the results appear. */
 export type CheckView = {
@@ -26,12 +24,9 @@ export function makeInspect(view: CheckView, signal: AbortSignal): Inspect {
   };
 }
 
-async function findingsOf(
-  progress: Disposable,
-  look: () => Promise<Finding | readonly Finding[]>,
-  signal: AbortSignal,
-): Promise<readonly Finding[]> {
+async function findingsOf(progress: Disposable, look: Look | string, signal: AbortSignal): Promise<readonly Finding[]> {
   using _ = progress;
+  if (typeof look === 'string') return [omitted(look)];
   try {
     return [await look()].flat();
   } catch (error) {

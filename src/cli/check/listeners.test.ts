@@ -8,7 +8,8 @@ const { signal } = new AbortController();
 const holder: LockHolder = { command: 'run', pid: 12, stateDir: '/state' };
 const files = filesOf(
   new Map([
-    ['/proc/20/cmdline', 'haproxy\0-W\0-f\0/state/haproxy/haproxy.cfg\0'],
+    ['/proc/20/cmdline', 'haproxy\0-W\0-f\0/run/furiwake/net-1/haproxy/haproxy.cfg\0'],
+    ['/proc/21/cmdline', 'haproxy\0-W\0-f\0/state/haproxy/haproxy.cfg\0'],
     ['/proc/30/cmdline', 'haproxy\0-W\0-f\0/old/haproxy/haproxy.cfg\0'],
   ]),
 );
@@ -18,7 +19,7 @@ const listening = (address: string, name = '', pid = 0): string =>
 async function find(lines: readonly string[], host = '127.0.0.1'): Promise<readonly string[]> {
   const exec = execOf(() => `${lines.join('\n')}\n`);
   const findings = [
-    await checkHaproxyPort('/state', { exec, files }, signal),
+    await checkHaproxyPort('/state', { exec, files, runFolder: '/run/furiwake/net-1' }, signal),
     await checkMetricsPort({ host, port: 9470 }, { exec }, holder, signal),
   ];
   return findings.filter(({ mark }) => mark !== 'ok').map(({ mark, found }) => `${mark}: ${found}`);
@@ -35,6 +36,7 @@ test.each([
     ],
     [],
   ],
+  ['the HAProxy of release 0.1.0', [listening('127.0.0.1:292', 'haproxy', 21)], []],
   [
     'a HAProxy of another state directory',
     [listening('127.0.0.1:292', 'haproxy', 30)],

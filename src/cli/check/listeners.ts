@@ -2,25 +2,28 @@ import { listenPort } from '../../dataplane/haproxy/config.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import type { FoundHolder } from '../../daemon/host-lock.ts';
-import { statePaths } from '../../daemon/platform.ts';
+import { earlierStatePaths, haproxyFolder } from '../../daemon/platform.ts';
 import { findPortHolders, holderWords, type PortHolder } from '../../daemon/port-holders.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, problem } from './finding.ts';
 
-/** Whether the port on which HAProxy takes connections is free, or taken by the HAProxy of this state directory. */
+/** Whether the port on which HAProxy takes connections is free, or taken by the HAProxy of furiwake, or of release 0.1.0. */
 export async function checkHaproxyPort(
   stateDir: string,
-  { exec, files }: { readonly exec: Exec; readonly files: Files },
+  { exec, files, runFolder }: { readonly exec: Exec; readonly files: Files; readonly runFolder: string },
   signal: AbortSignal,
 ): Promise<Finding> {
-  const config = `${statePaths(stateDir).haproxy}/haproxy.cfg`;
+  const folders = [haproxyFolder(runFolder), earlierStatePaths(stateDir).haproxy];
+  const configs = folders.map((folder) => `${folder}/haproxy.cfg`);
   return checkPort({
     found: `127.0.0.1:${listenPort}`,
     listeners: await findPortHolders('localhost', listenPort, exec, signal),
-    isOurs: async ({ pid }) =>
-      pid !== undefined && ((await files.read(`/proc/${pid}/cmdline`)) ?? '').split('\0').includes(config),
+    isOurs: async ({ pid }) => {
+      const args = pid === undefined ? [] : ((await files.read(`/proc/${pid}/cmdline`)) ?? '').split('\0');
+      return configs.some((config) => args.includes(config));
+    },
     advice:
-      'stop that process. If it is a HAProxy of another state directory, run furiwake cleanup with that --state-dir',
+      'stop that process. If it is a HAProxy of release 0.1.0 with another state directory, run furiwake cleanup with that --state-dir',
   });
 }
 

@@ -5,7 +5,7 @@ import { makeKnownMacs } from '../../dataplane/direct/node-macs.ts';
 import { ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import type { Concern } from './finding.ts';
-import type { CheckedHost } from './host.ts';
+import type { CheckedNetwork } from './host.ts';
 import type { CheckedHop } from './next-hops.ts';
 
 /** `direct` hands on packets as they are, and sends no ICMP error for one that is too large. */
@@ -28,7 +28,7 @@ export async function compareMtus(links: readonly string[], files: Files): Promi
 /** The nodes whose MTU is not that of the LAN device, as `run` measures it. Without perl, which another line reports, nothing is known. */
 export async function measureMtus(
   hops: readonly CheckedHop[],
-  network: CheckedHost['network'],
+  network: CheckedNetwork,
   { exec, clock }: Pick<Platform, 'exec' | 'clock'>,
   signal: AbortSignal,
 ): Promise<readonly Concern[]> {

@@ -4,7 +4,7 @@ import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { KubeProxy, KubeProxyAnswer } from '../../health/kube-proxy-sync.ts';
-import type { CheckedHost } from './host.ts';
+import type { CheckedNetwork } from './host.ts';
 
 /** What `direct` needs of a node. `ready`: all that can be seen from here. */
 const states = ['ready', 'noSync', 'untimed', 'noAnswer', 'offLink', 'thisHost'] as const;
@@ -24,7 +24,7 @@ export type CheckedHop = {
 /** Asks the kube-proxy of each node for its last syncs, as the gate does (`src/health/gate.ts`). */
 export async function findNextHops(
   nodes: readonly Node[],
-  network: CheckedHost['network'],
+  network: CheckedNetwork,
   makeKubeProxy: () => KubeProxy,
   signal: AbortSignal,
 ): Promise<readonly CheckedHop[]> {

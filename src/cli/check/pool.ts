@@ -13,10 +13,10 @@ import { type RunOptions, siteOf } from '../options.ts';
 import type { CheckedCluster } from './cluster.ts';
 import type { ApiConnection } from './connection.ts';
 import { about, counted, type Finding, named, ok, problem, warning } from './finding.ts';
-import type { CheckedHost } from './host.ts';
+import type { CheckedHost, CheckedNetwork } from './host.ts';
 import type { Inspect } from './inspect.ts';
 
-export type PoolSources = Partial<CheckedCluster> & {
+export type PoolSources = CheckedCluster & {
   readonly host: CheckedHost;
   readonly connection: Pick<ApiConnection, 'server' | 'client'> | undefined;
 };
@@ -31,14 +31,15 @@ export async function checkPool(
   inspect: Inspect,
   signal: AbortSignal,
 ): Promise<void> {
+  const { network } = host;
   let pool: Pool | undefined;
-  await inspect(group, 'addresses', async () => {
+  const count = async ({ addresses }: CheckedNetwork): Promise<readonly Finding[]> => {
     const server = connection && (await makeApiServerAddresses({ server: connection.server, clock })(signal));
-    const { own, primary, needs } = host.network.addresses();
+    const { own, primary, needs } = addresses();
     const site = siteOf(options);
     pool = makePools()({
       site,
-      nodes: new Map((nodes ?? []).map((node) => [node.name, node])),
+      nodes: new Map(known(nodes)?.map((node) => [node.name, node])),
       host: {
         ownAddresses: [...own.values()],
         primaryAddresses: primary,
@@ -46,14 +47,28 @@ export async function checkPool(
         needs: new Map([...needs, ...(server ?? [])]),
       },
     });
-    return poolFindings(pool, site.handsOutOwn ? primary.map(rangeOf) : site.ranges, services, site.handsOutOwn);
-  });
-  if (pool === undefined) return;
-  const { ranges } = pool;
-  if (connection !== undefined && nodes !== undefined)
-    await inspect(group, 'cluster CIDRs', () => checkOverlap(options, connection, signal));
-  if (options.addresses !== undefined && host.hasPerl)
-    await inspect(group, 'other machines', () => checkDuplicates(ranges, host.network, { exec, clock }, signal));
+    return poolFindings(pool, site.handsOutOwn ? primary.map(rangeOf) : site.ranges, known(services), site.handsOutOwn);
+  };
+  await inspect(group, 'addresses', typeof network === 'string' ? network : () => count(network));
+  const lacksCluster = typeof nodes === 'string' ? nodes : undefined;
+  await inspect(
+    group,
+    'cluster CIDRs',
+    lacksCluster ??
+      (connection === undefined ? 'needs the kubeconfig' : () => checkOverlap(options, connection, signal)),
+  );
+  if (options.addresses === undefined) return; // no other machine has the host's own addresses
+  const look = (): Parameters<Inspect>[2] => {
+    if (typeof network === 'string') return network;
+    if (pool === undefined) return 'needs the addresses';
+    const { ranges } = pool;
+    return host.lacks('perl') ?? (() => checkDuplicates(ranges, network, { exec, clock }, signal));
+  };
+  await inspect(group, 'other machines', look());
+}
+
+function known<T>(read: readonly T[] | string): readonly T[] | undefined {
+  return typeof read === 'string' ? undefined : read;
 }
 
 /** `wanted`: the pool with the excluded addresses. `services`: `undefined` where they are not known. `isOwn`: the pool is this host's own addresses. */

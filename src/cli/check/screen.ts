@@ -1,7 +1,7 @@
 import type { Clock } from '../../ports/clock.ts';
 import { makePaint, type Tone } from '../paint.ts';
 import { printable, wrap } from '../terminal-text.ts';
-import { counted, type Group, type GroupedFinding, groups, type Mark } from './finding.ts';
+import { counted, type Group, type GroupedFinding, type Mark } from './finding.ts';
 import type { CheckView } from './inspect.ts';
 
 export type ScreenDeps = {
@@ -13,12 +13,17 @@ export type ScreenDeps = {
 };
 
 export type Screen = CheckView & {
-  /** The last lines: the verdict, and the groups of which nothing was checked. */
+  /** The last line: the verdict. */
   conclude(): void;
 };
 
-const signs: Readonly<Record<Mark, string>> = { ok: '✓', warning: '!', problem: '✗' };
-const tones: Readonly<Record<Mark, Tone>> = { ok: 'good', warning: 'warning', problem: 'bad' };
+const signs: Readonly<Record<Mark, string>> = { ok: '✓', warning: '!', problem: '✗', omitted: '-' };
+const tones: Readonly<Record<Mark, Tone>> = {
+  ok: 'good',
+  warning: 'warning',
+  problem: 'bad',
+  omitted: 'plain',
+};
 
 /** Wider than the name of any check: the column is the same in all groups, although each line is written when it is known. */
 const nameWidth = 19;
@@ -39,11 +44,12 @@ export function makeScreen({ write, clock, isColoured, columns }: ScreenDeps): S
   const count = (mark: Mark): number => shown.filter((finding) => finding.mark === mark).length;
 
   const verdict = (): string => {
-    const [passed, warnings, problems] = [count('ok'), count('warning'), count('problem')];
+    const [passed, warnings, problems, left] = [count('ok'), count('warning'), count('problem'), count('omitted')];
     const parts = [
       ...(problems > 0 ? [counted(problems, 'problem')] : []),
       ...(warnings > 0 ? [counted(warnings, 'warning')] : []),
       `${counted(passed, 'check')} passed`,
+      ...(left > 0 ? [`${left} not made`] : []),
     ].join(', ');
     return problems > 0
       ? `${paint('Not ready', 'bad')}: ${parts}. Exit code 1: furiwake cannot do its job until the problems are solved.`
@@ -82,11 +88,6 @@ export function makeScreen({ write, clock, isColoured, columns }: ScreenDeps): S
       );
       if (advice !== undefined) write(`${' '.repeat(indent)}→ ${wrap(advice, columns, indent + 2)}\n`);
     },
-    conclude: () => {
-      write(`\n${wrap(verdict(), columns, 0)}\n`);
-      const missing = groups.filter((group) => !shown.some((finding) => finding.group === group));
-      if (missing.length > 0)
-        write(`${wrap(`Not checked because of the problems above: ${missing.join(', ')}.`, columns, 0)}\n`);
-    },
+    conclude: () => write(`\n${wrap(verdict(), columns, 0)}\n`),
   };
 }

@@ -116,6 +116,11 @@ export function parseTable(answer: string): readonly CounterRow[] {
   });
 }
 
+/** Reads `show map`, the list of all maps: the name of furiwake's, `/run/…/services.map`; empty if there is none. */
+export function parseMapName(answer: string): string {
+  return /^\d+ \((\/.*\/services\.map)\) /m.exec(answer)?.[1] ?? '';
+}
+
 /** Reads `show map`: `address key value`. */
 export function parseMap(answer: string): Map<string, string> {
   const entries = new Map<string, string>();

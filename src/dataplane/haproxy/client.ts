@@ -72,6 +72,27 @@ export function unixSockets({ clock }: { readonly clock: Clock }): Sockets {
   };
 }
 
+/** The sockets of a process in `folder` or, where none listens there, those of the same names in `earlier`. */
+export function inEither(folder: string, earlier: string, sockets: Sockets): Sockets {
+  const earlierOf = (path: string): string => `${earlier}${path.slice(folder.length)}`;
+  return {
+    request: async (path, text, signal) => {
+      try {
+        return await sockets.request(path, text, signal);
+      } catch (error) {
+        if (!(error instanceof RuntimeError) || error.how !== 'absent') throw error;
+        return await sockets.request(earlierOf(path), text, signal).catch((second: unknown) => {
+          throw second instanceof RuntimeError && second.how === 'absent' ? error : second;
+        });
+      }
+    },
+    untilClosed: async (path, signal) => {
+      await sockets.untilClosed(path, signal);
+      if (!signal.aborted) await sockets.untilClosed(earlierOf(path), signal);
+    },
+  };
+}
+
 /**
  * HAProxy's runtime API on the worker's socket (management guide, 9.3), in interactive mode, where a prompt ends each
  * answer. (In the other mode an empty line ends it, but not after every refusal: 2.6 omits it after those of `del

@@ -10,7 +10,7 @@ import { type Desired, fullConfigOf, planDesired } from './desired.ts';
 import { mapText } from './entries.ts';
 
 const settings: Settings = {
-  folder: '/var/lib/furiwake/haproxy',
+  folder: '/run/furiwake/net-1/haproxy',
   maxConnections: 8900,
   idleTimeoutSeconds: 3600,
   hasIpv6: true,

@@ -14,7 +14,7 @@ import { type SpareServer, spareServerLine } from './spare-servers.ts';
 import { serverUpserts } from './worker.ts';
 
 const settings: Settings = {
-  folder: '/var/lib/furiwake/haproxy',
+  folder: '/run/furiwake/net-1/haproxy',
   maxConnections: 8900,
   idleTimeoutSeconds: 3600,
   hasIpv6: true,

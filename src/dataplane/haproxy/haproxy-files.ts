@@ -1,4 +1,3 @@
-import path from 'node:path';
 import type { Files } from '../../ports/files.ts';
 import { type ProgramId, parseDescription, pathsIn, type Settings } from './config.ts';
 import { type Desired, fullConfigOf } from './desired.ts';
@@ -36,8 +35,7 @@ export function makeHaproxyFiles(deps: {
   readonly program: Program;
 }): HaproxyFiles {
   const { settings, files, program } = deps;
-  const { folder } = settings;
-  const paths = pathsIn(folder);
+  const paths = pathsIn(settings.folder);
   let isLoaded = false;
   /** On the disk. */
   let config: string | undefined;
@@ -53,9 +51,6 @@ export function makeHaproxyFiles(deps: {
     written = undefined;
     config = undefined;
     isLoaded = false;
-    // The state directory is not created here: it would lack its marker.
-    if (!(await files.exists(path.dirname(folder)))) throw new Error(`${path.dirname(folder)} does not exist`);
-    await files.makeFolder(folder);
     await files.makeFolder(paths.emptyFolder);
     // A file that cannot be read counts as missing: both are written again.
     config = await files.read(paths.config).catch(() => undefined);

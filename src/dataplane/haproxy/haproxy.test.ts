@@ -64,7 +64,7 @@ test.each([
 });
 
 test('a HAProxy that serves and never answers for its nodes is reported, once in a while, and when it answers again', async () => {
-  const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
+  const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
   let isSlow = false;
   const request: Sockets['request'] = async (path, text, signal) => {
     if (isSlow && text.includes('show stat')) throw new RuntimeError('silent', 'no answer within 3 s');
@@ -87,7 +87,7 @@ test('a HAProxy that serves and never answers for its nodes is reported, once in
 });
 
 test('a map file that cannot be written is tried again after growing waits', async () => {
-  const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
+  const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
   let attempts = 0;
   const write: HaproxyMachine['files']['write'] = async (path, text) => {
     if (path.endsWith('.map')) attempts++;
@@ -105,7 +105,7 @@ test('a map file that cannot be written is tried again after growing waits', asy
   expect(attempts).toBeLessThan(20);
   machine.faults.isDiskFull = false;
   await clock.advance(60_000);
-  expect(machine.texts.get('/var/lib/furiwake/haproxy/services.map')).toContain('192.0.2.52|80');
+  expect(machine.texts.get('/run/furiwake/net-1/haproxy/services.map')).toContain('192.0.2.52|80');
   stop.abort();
   await running;
 });
@@ -162,7 +162,7 @@ test.each([10_000, 10_400, 10_800, 11_200])(
 );
 
 test('before the first table and after a stop no HAProxy is started, and no request is repeated', async () => {
-  const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
+  const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
   let asked = 0;
   const untilClosed: Sockets['untilClosed'] = (...args) => {
     asked++;

@@ -12,7 +12,7 @@ import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Proxy } from '../../ports/proxy.ts';
-import { makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './client.ts';
+import { inEither, makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './client.ts';
 import { connectionLimit, listenPort, pathsIn, type Settings } from './config.ts';
 import { makeDrainLimits } from './drain-limits.ts';
 import { makeHeaderChecks } from './header-checks.ts';
@@ -20,7 +20,7 @@ import { makeHaproxyFiles } from './haproxy-files.ts';
 import { makeHealthTick } from './health-tick.ts';
 import { observeProxy, readCounters, readServerCounters } from './observe.ts';
 import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
-import { makeHaproxyProcess } from './process.ts';
+import { makeHaproxyProcess, type Recovery } from './process.ts';
 import { makeOldWorkers } from './old-workers.ts';
 import { makeOwnChecks } from './own-checks.ts';
 import { makeProgram } from './program.ts';
@@ -28,8 +28,10 @@ import { type Dial, makeDial } from './proxy-header.ts';
 import { makeReconciler } from './reconciler.ts';
 
 export type HaproxyOptions = {
-  /** Absolute; contains all files of this HAProxy. */
+  /** Absolute; contains all files of this HAProxy. It need not outlive a boot. */
   readonly folder: string;
+  /** That of the release before, whose HAProxy may run. */
+  readonly earlierFolder: string;
   /** Descriptors that the process may open (`RLIMIT_NOFILE`, hard); they limit its connections. */
   readonly descriptorLimit: number;
   readonly idleTimeoutSeconds: number;
@@ -74,14 +76,25 @@ const [outageMs, upMs] = [5_000, 10_000];
  * Throws `RangeError` for a folder that HAProxy cannot use.
  */
 export function makeHaproxy(options: HaproxyOptions): Proxy {
-  const { folder, clock, exec, files, log, metrics, health } = options;
-  const { sockets = unixSockets({ clock }), kill = systemKill, dial = makeDial({ clock }) } = options;
+  const { folder, earlierFolder, clock, exec, files, log, metrics, health } = options;
+  const { kill = systemKill, dial = makeDial({ clock }) } = options;
+  const sockets = inEither(folder, earlierFolder, options.sockets ?? unixSockets({ clock }));
   const settings: Settings = { ...options, maxConnections: connectionLimit(options.descriptorLimit) };
   const paths = pathsIn(folder);
   const api = makeRuntimeApi({ sockets, path: paths.workerSocket });
   const portOwners = makePortOwners({ exec, files, clock, kill });
   const program = makeProgram({ paths, exec });
-  const process = makeHaproxyProcess({ folder, program, files, clock, api, sockets, portOwners, kill });
+  const process = makeHaproxyProcess({
+    folder,
+    earlierFolder,
+    program,
+    files,
+    clock,
+    api,
+    sockets,
+    portOwners,
+    kill,
+  });
   let workerChanged = new AbortController();
   const oldWorkers = makeOldWorkers({
     master: (text, signal) => sockets.request(paths.masterSocket, text, signal),
@@ -89,7 +102,6 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   });
   const reconciler = makeReconciler({
     settings,
-    map: paths.map,
     api,
     process,
     oldWorkers,
@@ -165,7 +177,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   };
 
   /** One attempt to get a serving process. */
-  const revive = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started' | 'idle' | 'failed'> => {
+  const revive = async (signal: AbortSignal): Promise<Recovery | 'idle' | 'failed'> => {
     try {
       const outcome = await inTurn(() => reconciler.revive(signal));
       if (outcome === 'busy') {
@@ -191,7 +203,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       if (clock.monotonic() - openedMs > retry.mostMs) backoff.reset();
       const outcome = await revive(signal);
       if (outcome === 'idle') await wanted.wait(signal);
-      else if (outcome !== 'started') await clock.sleep(Math.max(backoff.next(), process.retryInMs()), signal);
+      else if (outcome !== 'started' && outcome !== 'replaced')
+        await clock.sleep(Math.max(backoff.next(), process.retryInMs()), signal);
     }
   };
 

@@ -52,7 +52,7 @@ test('after a reload with the configuration of another program the next change l
   const running = Promise.allSettled([proxy.run(stop.signal)]);
   await proxy.upsert(tableOf([one], nodes), stop.signal);
   await clock.advance(3_000);
-  const path = '/var/lib/furiwake/haproxy/haproxy.cfg';
+  const path = '/run/furiwake/net-1/haproxy/haproxy.cfg';
   const ours = machine.texts.get(path) ?? '';
   machine.texts.set(path, 'global\n    description "other"\n');
   machine.kill(machine.held?.pid ?? 0, 'SIGUSR2');

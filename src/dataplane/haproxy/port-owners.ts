@@ -14,13 +14,16 @@ export class PortHeldError extends Error {
   }
 }
 
+/** A HAProxy that furiwake started: the folder of its files and its master process. */
+export type HaproxyOfFuriwake = { readonly folder: string; readonly master: number };
+
 /** A process with a socket that listens on HAProxy's port. */
 export type PortOwner = {
   readonly name: string;
   /** `undefined`: the kernel does not report the owner of the socket. */
   readonly pid: number | undefined;
-  /** Of a HAProxy that furiwake started, with any state directory: its folder and its master process. */
-  readonly haproxy: { readonly folder: string; readonly master: number } | undefined;
+  /** With any state directory. */
+  readonly haproxy: HaproxyOfFuriwake | undefined;
 };
 
 /**
@@ -30,12 +33,12 @@ export type PortOwner = {
 export type PortOwners = {
   find(signal: AbortSignal): Promise<readonly PortOwner[]>;
   /**
-   * Ensures that only the HAProxy of the folder `except` listens on the port: with SO_REUSEPORT the kernel would
+   * Ensures that only the HAProxy of one of the folders `except` listens on the port: with SO_REUSEPORT the kernel would
    * distribute connections to both. Any other HAProxy of furiwake closes its listeners and keeps its connections until
    * they end. Throws {@link PortHeldError} for other programs, and for a HAProxy that survives SIGKILL: after ten seconds,
    * then at once until it has ended.
    */
-  evict(except: string | undefined, signal: AbortSignal): Promise<void>;
+  evict(except: readonly string[], signal: AbortSignal): Promise<void>;
 };
 
 /** Sends a signal; false if the process no longer exists. */
@@ -104,7 +107,9 @@ export function makePortOwners(deps: {
       const backoff = makeBackoff(poll);
       const asked = new Set<number>();
       for (;;) {
-        const others = (await find(signal)).filter(({ haproxy }) => haproxy === undefined || haproxy.folder !== except);
+        const others = (await find(signal)).filter(
+          ({ haproxy }) => haproxy === undefined || !except.includes(haproxy.folder),
+        );
         for (const pid of unkillable) if (!others.some((other) => other.pid === pid)) unkillable.delete(pid);
         if (others.length === 0) return;
         const waitedMs = clock.monotonic() - startedMs;

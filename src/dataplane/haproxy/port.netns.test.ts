@@ -13,7 +13,7 @@ const withEcho = [...listeners, listener('10.50.0.1', 25, echoPort)];
 
 test('the HAProxy of release 0.1.0 is taken over with one reload to the new port; its connections continue', async () => {
   await using rig = await startRig({ nodes: 1 });
-  const folder = `${rig.lab.folder}/haproxy`;
+  const folder = `${rig.lab.folder}/earlier`;
   const config = await readFile(new URL('__golden__/release-0.1.0.cfg', import.meta.url), 'utf8');
   await mkdir(folder);
   await writeFile(
@@ -51,6 +51,8 @@ test.each([
   await first.proxy.upsert(rig.table(withEcho), rig.signal);
   const connection = await rig.connect();
   await remove(`${rig.lab.folder}/haproxy`);
+  await first.proxy.upsert(rig.table([...withEcho, listener('10.50.0.3', 80, namePort)]), rig.signal);
+  expect(first.metric('furiwake_haproxy_restarts_total')).toBe(0);
   const second = rig.newDriver();
   await applyTable(second, rig.table([listener('10.50.0.2', 80, namePort)]), rig);
   for (let request = 0; request < 20; request++) {

@@ -1,13 +1,20 @@
-import { makeBackoff, waitAfter } from '../../async/backoff.ts';
+import { waitAfter } from '../../async/backoff.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Files } from '../../ports/files.ts';
 import { parseInfo, type ProcessInfo } from './answers.ts';
 import { RuntimeError, type RuntimeApi, type Sockets, unlessUnreachable } from './client.ts';
 import { descriptionOf, type ProgramId, pathsIn } from './config.ts';
-import type { Kill, PortOwners } from './port-owners.ts';
+import { makePace, retry } from './pace.ts';
+import type { HaproxyOfFuriwake, Kill, PortOwners } from './port-owners.ts';
 import type { Program } from './program.ts';
 
-/** The HAProxy process of one folder: a master and its worker, detached, so that they outlive furiwake. */
+/** See `HaproxyProcess.recover`. */
+export type Recovery = 'serves' | 'busy' | 'started' | 'replaced';
+
+/**
+ * The HAProxy process: a master and its worker, detached, so that they outlive furiwake. It is started with the files of `folder`. One
+ * of an earlier release, with those of `earlierFolder`, counts as well: it is reloaded, and followed by one of `folder` when it ends.
+ */
 export type HaproxyProcess = {
   /** Reloads: a new worker runs the program `id` from the files, no connection is lost; waits for its answer. */
   reload(id: ProgramId, signal: AbortSignal): Promise<void>;
@@ -16,14 +23,14 @@ export type HaproxyProcess = {
    *
    *   answers commands                          stays                                               `serves`
    *   answers requests and no commands          stays, it is slow                                   `busy`
-   *   runs, its command socket was removed      replaced; its connections continue until they end   `started`
+   *   runs, its command socket was removed      replaced; its connections continue until they end   `replaced`
    *   does not answer                           throws RuntimeError; after 30 s killed and replaced `started`
    *   none                                      started                                             `started`
    *
    * A process that has exited three times in ten minutes, or cannot be started, is started after growing waits; in between, this
    * throws the error of the last attempt. Throws `ConfigRefusedError`, `PortHeldError`, `ExecError`.
    */
-  recover(id: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
+  recover(id: ProgramId, signal: AbortSignal): Promise<Recovery>;
   /** The worker has answered a command. */
   noteAnswer(): void;
   /** Whether neither its master nor a worker is there. False if that cannot be found out. */
@@ -57,12 +64,12 @@ const silenceMs = 30_000;
 /** A process that died twice may have been killed twice; the start after the third death waits. */
 const deathsAtOnce = 2;
 const deathWindowMs = 600_000;
-const retry = { firstMs: 250, mostMs: 10_000 };
 /** Without deaths, and after several. */
 const [steadyMs, steadyAfterDeathsMs] = [10_000, 30_000];
 
 export function makeHaproxyProcess(deps: {
   readonly folder: string;
+  readonly earlierFolder: string;
   readonly program: Program;
   readonly files: Files;
   readonly clock: Clock;
@@ -71,8 +78,11 @@ export function makeHaproxyProcess(deps: {
   readonly portOwners: PortOwners;
   readonly kill: Kill;
 }): HaproxyProcess {
-  const { folder, program, files, clock, api, sockets, portOwners, kill } = deps;
+  const { folder, earlierFolder, program, files, clock, api, sockets, portOwners, kill } = deps;
   const paths = pathsIn(folder);
+  const folders = [folder, earlierFolder];
+  const isOurs = (haproxy: HaproxyOfFuriwake | undefined): boolean =>
+    haproxy !== undefined && folders.includes(haproxy.folder);
   const starts = makePace(clock);
   const reloads = makePace(clock);
   let startedMs: number | undefined;
@@ -96,14 +106,20 @@ export function makeHaproxyProcess(deps: {
     return parsed;
   };
 
-  /** The master's process ID: a pid file outlives its process, and IDs are reused. */
-  const masterPid = async (signal: AbortSignal): Promise<number | undefined> => {
-    const pid = Number((await files.read(paths.pid).catch(() => undefined))?.trim()); // unreadable: the port has the owner
-    const isPid = Number.isInteger(pid) && pid > 1;
+  /** A pid file outlives its process, and IDs are reused. */
+  const findByPidFile = async (each: string): Promise<HaproxyOfFuriwake | undefined> => {
+    const { pid, config } = pathsIn(each);
+    const master = Number((await files.read(pid).catch(() => undefined))?.trim()); // unreadable: the port has the owner
+    const isPid = Number.isInteger(master) && master > 1;
     // Reading may also fail with ESRCH: the process has just exited.
-    const command = isPid ? await files.read(`/proc/${pid}/cmdline`).catch(() => undefined) : undefined;
-    if (command?.split('\0').includes(paths.config) === true) return pid;
-    return (await portOwners.find(signal)).find(({ haproxy }) => haproxy?.folder === folder)?.haproxy?.master;
+    const command = isPid ? await files.read(`/proc/${master}/cmdline`).catch(() => undefined) : undefined;
+    return command?.split('\0').includes(config) === true ? { folder: each, master } : undefined;
+  };
+
+  const find = async (signal: AbortSignal): Promise<HaproxyOfFuriwake | undefined> => {
+    const found = (await findByPidFile(folder)) ?? (await findByPidFile(earlierFolder));
+    if (found !== undefined) return found;
+    return (await portOwners.find(signal)).find(({ haproxy }) => isOurs(haproxy))?.haproxy;
   };
 
   const until = async <T>(
@@ -129,16 +145,16 @@ export function makeHaproxyProcess(deps: {
   };
 
   const signalMaster = async (name: NodeJS.Signals, signal: AbortSignal): Promise<boolean> => {
-    const pid = await masterPid(signal);
-    return pid !== undefined && kill(pid, name);
+    const found = await find(signal);
+    return found !== undefined && kill(found.master, name);
   };
 
   const untilGone = (signal: AbortSignal): Promise<true | undefined> =>
-    until(stopMs, signal, async () => ((await masterPid(signal)) === undefined ? true : undefined));
+    until(stopMs, signal, async () => ((await find(signal)) === undefined ? true : undefined));
 
   /** Both, because a frozen worker does not notice the end of its master. */
   const killAll = async (signal: AbortSignal): Promise<void> => {
-    const owners = (await portOwners.find(signal)).filter(({ haproxy }) => haproxy?.folder === folder);
+    const owners = (await portOwners.find(signal)).filter(({ haproxy }) => isOurs(haproxy));
     await signalMaster('SIGKILL', signal);
     for (const { pid } of owners) if (pid !== undefined) kill(pid, 'SIGKILL');
     await untilGone(signal);
@@ -172,17 +188,20 @@ export function makeHaproxyProcess(deps: {
   };
 
   const attemptStart = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
-    await portOwners.evict(undefined, signal);
+    await portOwners.evict([], signal);
     await files.remove(paths.pid);
     await program.start(signal);
     if (!(await untilServing(id, takeOverMs, signal)))
       throw new RuntimeError('silent', `HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
     // The daemon writes the pid file, possibly after the starting process has ended.
-    if ((await until(takeOverMs, signal, () => masterPid(signal))) === undefined)
+    if ((await until(takeOverMs, signal, () => find(signal))) === undefined)
       throw new RuntimeError('broken', `HAProxy wrote no process id to ${paths.pid}`);
+    await files.remove(earlierFolder).catch(() => undefined); // a disk that is read-only: `cleanup` removes it
   };
 
   const handOver = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
+    if ((await find(signal))?.folder === earlierFolder)
+      await files.write(pathsIn(earlierFolder).config, (await files.read(paths.config)) ?? '');
     const endMs = clock.monotonic() + takeOverMs;
     while (clock.monotonic() < endMs) {
       if (!(await signalMaster('SIGUSR2', signal))) throw new RuntimeError('absent', 'no HAProxy master to reload');
@@ -199,7 +218,7 @@ export function makeHaproxyProcess(deps: {
       } catch (error) {
         if (!(error instanceof RuntimeError)) throw error;
         if (error.how === 'silent') return 'silent';
-        return (await masterPid(signal)) === undefined ? 'gone' : undefined;
+        return (await find(signal)) === undefined ? 'gone' : undefined;
       }
     });
 
@@ -217,10 +236,10 @@ export function makeHaproxyProcess(deps: {
     servedMs,
     isSteady,
     retryInMs: () => starts.inMs(),
-    clearPort: (signal) => portOwners.evict(folder, signal),
+    clearPort: (signal) => portOwners.evict(folders, signal),
     reload: async (id, signal) => {
       await reloads.attempt(async () => {
-        await portOwners.evict(folder, signal);
+        await portOwners.evict(folders, signal);
         await handOver(id, signal);
       }, signal);
     },
@@ -238,7 +257,11 @@ export function makeHaproxyProcess(deps: {
         await killAll(signal);
       } else if (found === undefined) {
         // A reload does not bind the socket again: the new worker inherits it from the old one.
-        await signalMaster('SIGUSR1', signal);
+        if (await signalMaster('SIGUSR1', signal)) {
+          isKnownAlive = false; // furiwake ends it
+          await start(id, signal);
+          return 'replaced';
+        }
       }
       await start(id, signal);
       return 'started';
@@ -251,8 +274,8 @@ export function makeHaproxyProcess(deps: {
         if (!(error instanceof RuntimeError) || error.how !== 'absent') return false;
       }
       const owners = await portOwners.find(signal).catch(() => undefined);
-      if (owners === undefined || owners.some(({ haproxy }) => haproxy?.folder === folder)) return false;
-      return (await masterPid(signal)) === undefined;
+      if (owners === undefined || owners.some(({ haproxy }) => isOurs(haproxy))) return false;
+      return (await find(signal)) === undefined;
     },
     stop: async (signal) => {
       isKnownAlive = false;
@@ -260,41 +283,8 @@ export function makeHaproxyProcess(deps: {
       if (isRunning && (await untilGone(signal)) === undefined) await killAll(signal);
       const others = (await portOwners.find(signal)).flatMap(({ haproxy }) => haproxy ?? []);
       for (const { master } of others) kill(master, 'SIGTERM');
-      if (others.length > 0) await portOwners.evict(undefined, signal);
+      if (others.length > 0) await portOwners.evict([], signal);
       return isRunning || others.length > 0;
-    },
-  };
-}
-
-/** Growing waits between failed attempts, for all callers together. */
-function makePace(clock: Clock): {
-  /** Makes an attempt; until it is due, throws the error of the last one. */
-  attempt(work: () => Promise<void>, signal: AbortSignal): Promise<void>;
-  /** The next attempt waits. */
-  failed(words: string, waitMs: number): void;
-  /** Time until the next attempt is due, in ms. */
-  inMs(): number;
-} {
-  const backoff = makeBackoff(retry);
-  let failure: { readonly words: string; readonly untilMs: number } | undefined;
-  const inMs = (): number => Math.max(0, (failure?.untilMs ?? 0) - clock.monotonic());
-  const failed = (words: string, waitMs: number): void => {
-    failure = { words, untilMs: clock.monotonic() + waitMs };
-  };
-  return {
-    inMs,
-    failed,
-    attempt: async (work, signal) => {
-      if (failure !== undefined && inMs() > 0) throw new RuntimeError('absent', failure.words);
-      try {
-        await work();
-      } catch (error) {
-        signal.throwIfAborted();
-        failed(error instanceof Error ? error.message : String(error), backoff.next());
-        throw error;
-      }
-      backoff.reset();
-      failure = undefined;
     },
   };
 }

@@ -14,7 +14,7 @@ import { entryKey } from './entries.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import { makeMapSaver } from './map-saver.ts';
 import type { OldWorkers } from './old-workers.ts';
-import type { HaproxyProcess } from './process.ts';
+import type { HaproxyProcess, Recovery } from './process.ts';
 import { makeRefused } from './refused.ts';
 import { makeReloads, type Reloads } from './reloads.ts';
 import { isSameSet } from './own-checks.ts';
@@ -47,7 +47,7 @@ export type Reconciler = {
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
   /** One attempt to get a serving process with the complete last table. `idle`: no process must run. */
-  revive(signal: AbortSignal): Promise<'serves' | 'busy' | 'started' | 'idle'>;
+  revive(signal: AbortSignal): Promise<Recovery | 'idle'>;
   /** Between changes: sets the health checks as the health module decided, follows `round`, retries the deletion of servers. */
   tend(round: Round, signal: AbortSignal): Promise<void>;
   /** Writes the map file if it differs. A failure is logged, and the next attempts wait. */
@@ -65,7 +65,6 @@ export type Round = {
 
 export type ReconcilerDeps = {
   readonly settings: Settings;
-  readonly map: string;
   readonly api: RuntimeApi;
   readonly process: HaproxyProcess;
   readonly oldWorkers: OldWorkers;
@@ -81,8 +80,8 @@ export type ReconcilerDeps = {
 const families = [4, 6] as const;
 
 export function makeReconciler(deps: ReconcilerDeps): Reconciler {
-  const { settings, map, api, process, haproxyFiles, health, clock, log } = deps;
-  const changing = { api, map, isChecked: (family: Family) => health[family].isChecked() };
+  const { settings, api, process, haproxyFiles, health, clock, log } = deps;
+  const changing = { api, isChecked: (family: Family) => health[family].isChecked() };
   const mapSaver = makeMapSaver(deps);
   const reloads = makeReloads(deps);
   const worker = makeServingWorker({ ...deps, mapSaver, reloads });
@@ -166,7 +165,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await worker.recover(signal);
-      if (outcome === 'started') {
+      if (outcome === 'started' || outcome === 'replaced') {
         await upsertTo(desired, signal);
         await apply(desired, applyRemovals, signal); // the map on the disk may be an older one
       }

@@ -73,7 +73,7 @@ test('a configuration that is refused because of a node is started without nodes
   machine.faults.command = (command) => (command.includes('nodes4/n2') ? 'Cannot add.' : undefined);
   expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1']);
-  expect(machine.texts.get('/var/lib/furiwake/haproxy/haproxy.cfg')).not.toContain('    server ');
+  expect(machine.texts.get('/run/furiwake/net-1/haproxy/haproxy.cfg')).not.toContain('    server ');
   expect(log.lines.map(({ message }) => message)).toContain('writing the configuration of HAProxy failed; retrying');
 });
 

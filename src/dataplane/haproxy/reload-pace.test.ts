@@ -9,7 +9,7 @@ import type { CheckAnswer } from '../../ports/health.ts';
 import type { Refusals } from '../../ports/host.ts';
 
 const { signal } = new AbortController();
-const folder = '/var/lib/furiwake/haproxy';
+const folder = '/run/furiwake/net-1/haproxy';
 const nodes = [node('n1', '192.0.2.11')];
 const plain = listener('192.0.2.51', 80, 30_080);
 

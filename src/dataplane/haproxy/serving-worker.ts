@@ -10,7 +10,7 @@ import type { ProgramId, Settings } from './config.ts';
 import type { Desired } from './desired.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import type { MapSaver } from './map-saver.ts';
-import type { HaproxyProcess } from './process.ts';
+import type { HaproxyProcess, Recovery } from './process.ts';
 import type { Need, Reloads } from './reloads.ts';
 import { type Undeclared, undeclaredIn } from './undeclared.ts';
 import { readHeld, type WorkerContents } from './worker.ts';
@@ -37,7 +37,7 @@ export type ServingWorker = {
   /** One attempt to get a worker that runs the wanted program, or the last one if its reload fails. */
   bring(signal: AbortSignal): Promise<WorkerContents>;
   /** One attempt to get a worker that answers, whatever program of furiwake it runs. */
-  recover(signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
+  recover(signal: AbortSignal): Promise<Recovery>;
   /** What the worker holds; `undefined`: not known for certain, must be read before the next change. */
   held(): WorkerContents | undefined;
   /** `undefined`: a change is under way, or it is not certain that all of it was made. */
@@ -55,7 +55,6 @@ const calmMs = 600_000;
 
 export function makeServingWorker(deps: {
   readonly settings: Settings;
-  readonly map: string;
   readonly api: RuntimeApi;
   readonly process: HaproxyProcess;
   readonly haproxyFiles: HaproxyFiles;
@@ -68,7 +67,7 @@ export function makeServingWorker(deps: {
   readonly log: Log;
   readonly metrics: Metrics;
 }): ServingWorker {
-  const { settings, map, api, process, haproxyFiles, mapSaver, reloads, health, clock, log, metrics } = deps;
+  const { settings, api, process, haproxyFiles, mapSaver, reloads, health, clock, log, metrics } = deps;
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
   const deaths = makeTrouble({ what: 'keeping HAProxy running', log, monotonic: () => clock.monotonic() });
   let diedMs = -Infinity;
@@ -120,7 +119,7 @@ export function makeServingWorker(deps: {
   };
 
   const read = async (signal: AbortSignal): Promise<WorkerContents> => {
-    const present = await readHeld(api, map, signal);
+    const present = await readHeld(api, signal);
     if (!hasMet) adopt(present);
     hasMet = true;
     if (present.pid !== pid) {
@@ -176,15 +175,17 @@ export function makeServingWorker(deps: {
     return await read(signal);
   };
 
-  const recover = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started'> => {
+  const recover = async (signal: AbortSignal): Promise<Recovery> => {
     held = undefined;
     const prepared = await prepareFiles(signal);
     const outcome = await process.recover(prepared, signal);
     if (outcome === 'serves') await read(signal);
-    if (outcome !== 'started') return outcome;
+    if (outcome === 'serves' || outcome === 'busy') return outcome;
+    if (outcome === 'replaced')
+      log.warn({}, 'the sockets of HAProxy were lost: a new process accepts connections, the old one keeps its own');
     const isFirst = !hasMet;
     hasMet = true;
-    if (!isFirst) {
+    if (!isFirst && outcome === 'started') {
       restarts.add(1);
       const nowMs = clock.monotonic();
       const words = 'HAProxy exited unexpectedly and was started again; its connections were lost';

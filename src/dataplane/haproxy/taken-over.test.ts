@@ -9,7 +9,7 @@ const { signal } = new AbortController();
 const nodes = [node('n1', '192.0.2.11')];
 const plain = listener('192.0.2.51', 80, 30_080);
 const other = listener('192.0.2.53', 80, 30_082);
-const path = '/var/lib/furiwake/haproxy/haproxy.cfg';
+const path = '/run/furiwake/net-1/haproxy/haproxy.cfg';
 
 function withProfile(vip: string, idleTimeoutMs: number): Listener {
   const profile = { ...plainProfile, idleTimeoutMs };

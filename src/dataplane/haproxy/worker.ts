@@ -1,6 +1,14 @@
 import type { Family } from '../../core/ip/ip.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
-import { parseBackends, parseInfo, parseMap, parseServersState, parseStat, type ServerLine } from './answers.ts';
+import {
+  parseBackends,
+  parseInfo,
+  parseMap,
+  parseMapName,
+  parseServersState,
+  parseStat,
+  type ServerLine,
+} from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import {
   addNodeServer,
@@ -20,6 +28,8 @@ export type WorkerContents = {
   readonly pid: number;
   /** `undefined`: not a program that furiwake can use. */
   readonly program: ProgramId | undefined;
+  /** The file that its map was read from, which is the map's name in commands. */
+  readonly map: string;
   /** The backends that the program declares. */
   readonly backends: ReadonlySet<string>;
   readonly entries: HeldEntries;
@@ -29,13 +39,15 @@ export type WorkerContents = {
 };
 
 /** Reads the contents of the serving worker. */
-export async function readHeld(api: RuntimeApi, map: string, signal: AbortSignal): Promise<WorkerContents> {
+export async function readHeld(api: RuntimeApi, signal: AbortSignal): Promise<WorkerContents> {
+  const map = parseMapName((await api.ask(['show map'], signal))[0] ?? '');
   const commands = ['show info', 'show backend', `show map ${map}`, 'show servers state'];
   const [info = '', backends = '', entries = '', servers = ''] = await api.ask(commands, signal);
   const process = parseInfo(info);
   return {
     pid: process.pid,
     program: parseDescription(process.description),
+    map,
     backends: parseBackends(backends),
     entries: makeHeldEntries(parseMap(entries)),
     servers: serversByBackend([servers]),
@@ -60,7 +72,6 @@ function serversByBackend(answers: readonly string[]): WorkerContents['servers']
 
 export type WorkerDeps = {
   readonly api: RuntimeApi;
-  readonly map: string;
   /** Whether HAProxy's own checks decide for a family. */
   readonly isChecked: (family: Family) => boolean;
 };
@@ -102,7 +113,7 @@ export async function applyUpserts(
     if (!servers.has(id)) servers.set(id, words); // the first refusal causes the following ones
   }
   const changes = held.entries.upserts(wanted.entries);
-  const entries = await applyEntries(deps, held.entries, changes, signal);
+  const entries = await applyEntries(deps.api, held, changes, signal);
   return {
     held: { ...held, servers: nodes.length === 0 ? held.servers : await readServers(api, signal) },
     changes: commands.length - refusals.size + changes.length - entries.size,
@@ -120,7 +131,7 @@ export async function applyRemovals(
   signal: AbortSignal,
 ): Promise<Applied> {
   const changes = held.entries.prune(wanted.entries);
-  const entries = await applyEntries(deps, held.entries, changes, signal);
+  const entries = await applyEntries(deps.api, held, changes, signal);
   const gone = changes.filter((change) => change.do === 'del');
   const counters = gone.map(({ key }) => `clear table services key ${key}`);
   await deps.api.ask(counters, signal); // an entry in use stays: its connections are about to be reset
@@ -189,8 +200,8 @@ const manyChanges = 200;
 
 /** The keys that HAProxy refuses, with its message. */
 async function applyEntries(
-  { api, map }: WorkerDeps,
-  entries: HeldEntries,
+  api: RuntimeApi,
+  { map, entries }: Pick<WorkerContents, 'map' | 'entries'>,
   changes: readonly EntryChange[],
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, string>> {

@@ -45,6 +45,9 @@ export type FuriwakeOptions = {
 /** The state directory of each furiwake: every host has its own /var/lib. */
 export const stateDir = '/var/lib/furiwake';
 
+/** HAProxy's files, as a pattern for a shell: every host has its own /run, and one network namespace. */
+export const haproxyFolder = '/run/furiwake/net-*/haproxy';
+
 const readyUrl = 'http://127.0.0.1:9470/readyz';
 
 export function makeFuriwake(lab: Lab, { host = lab.host('lb1'), flags = [] }: FuriwakeOptions = {}): Furiwake {

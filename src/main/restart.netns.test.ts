@@ -1,0 +1,98 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type Machine, type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
+import { patience } from '../../test/netns/patience.ts';
+import { startRun } from '../../test/netns/run-rig.ts';
+import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
+import { systemClock } from './node/clock.ts';
+
+/** On the LAN of the client. */
+const address = '10.10.0.50';
+const addresses = `${address}-10.10.0.59`;
+
+let lab: NetLab;
+let server: SimApiServer;
+
+beforeEach(async () => {
+  lab = await startNetLab({ nodes: 1 });
+  server = await startSimApiServer({ seed: 1 });
+  server.put('Namespace', { metadata: { name: 'furiwake-system' } });
+  server.put('Service', {
+    metadata: { name: 'web', namespace: 'default' },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
+  });
+});
+afterEach(async () => {
+  await server[Symbol.asyncDispose]();
+  await lab[Symbol.asyncDispose]();
+});
+
+const hasAddress = async (on: Machine): Promise<boolean> =>
+  (await on.exec('ip', '-oneline', 'address')).includes(` ${address}/`);
+
+/** Ends with a host that holds the Lease, knows of another one, and is stopped; the lifetime of its address runs. */
+async function serveAndStop(): Promise<void> {
+  const other = `{"file":"candidates","version":1}\n{"identity":"lb2_c-d","seen":"2026-01-01T00:00:00Z"}\n`;
+  {
+    await using first = await startRun({ lab, server }, { addresses });
+    await expect.poll(() => hasAddress(lab.balancer), patience).toBe(true);
+    await writeFile(`${first.stateDir}/candidates.jsonl`, other);
+  }
+  await using _second = await startRun({ lab, server }, { addresses });
+  await expect
+    .poll(() => lab.balancer.exec('ip', 'address', 'show', 'dev', 'furiwake0'), patience)
+    .toMatch(/valid_lft 1?\dsec/);
+}
+
+/** The deletions of the address that the kernel reports until disposed of. */
+function watchDeletions(): AsyncDisposable & { readonly seen: readonly string[] } {
+  const stop = new AbortController();
+  const monitor = lab.balancer.execPort.spawn('ip', ['-oneline', 'monitor', 'address'], stop.signal);
+  const seen: string[] = [];
+  const reading = (async () => {
+    for await (const line of monitor.lines) if (line.startsWith('Deleted') && line.includes(address)) seen.push(line);
+  })().catch(() => undefined); // it ends with the test
+  return {
+    seen,
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await reading;
+      await monitor[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test('a restart of a holder that is not alone does not remove its addresses for a moment', async () => {
+  await serveAndStop();
+  await using deletions = watchDeletions();
+  await using again = await startRun({ lab, server }, { addresses });
+  await expect
+    .poll(async () => (await again.status())?.notReady.join(), patience)
+    .toContain('no node takes connections');
+  expect([await hasAddress(lab.balancer), deletions.seen]).toEqual([true, []]);
+});
+
+test('a holder that starts again and again without the API server answers for twelve seconds only, and never beside the other host', async () => {
+  const elsewhere = { on: lab.client, hostname: 'lb2', folder: `${lab.folder}/lb2`, addresses };
+  await mkdir(elsewhere.folder);
+  await serveAndStop();
+  const stoppedAt = systemClock.monotonic();
+  await using _other = await startRun({ lab, server }, elsewhere);
+  let endedAt = 0;
+  const look = async (): Promise<readonly boolean[]> => {
+    const both = await Promise.all([hasAddress(lab.balancer), hasAddress(lab.client)]);
+    if (both[0]) endedAt = systemClock.monotonic();
+    expect(both).not.toEqual([true, true]);
+    return both;
+  };
+  let answering = await look();
+  while (answering[1] !== true) {
+    await using _again = await startRun({ lab, server }, { addresses, isCutOff: true });
+    const untilMs = systemClock.monotonic() + 3_000;
+    while (systemClock.monotonic() < untilMs) answering = await look();
+    expect(systemClock.monotonic() - stoppedAt).toBeLessThan(60_000);
+  }
+  expect(answering[0]).toBe(false);
+  expect(endedAt - stoppedAt).toBeGreaterThan(1_000);
+  expect(endedAt - stoppedAt).toBeLessThan(14_000);
+});
