@@ -50,7 +50,7 @@ function startDirect(): void {
     health,
     idleSeconds: 10_800,
     host: makeHost({ ...common, exec }),
-    gate: sceneGate({ isOpen: () => isOpen, subscribe: (listener) => gate.subscribe(() => listener()) }),
+    gate: sceneGate({ isOpen: () => isOpen, subscribe: (call) => gate.subscribe(() => call()) }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: allAnswer,
     own: () => new Map(),
