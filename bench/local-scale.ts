@@ -34,7 +34,7 @@ export const localScale: Bench = {
     const furiwake = site.startFuriwake();
     await site.ask({ do: 'awaitAddresses' });
     const countSlots = async (): Promise<number> =>
-      (await balancer.exec('nft', 'list', 'map', 'netdev', 'furiwake', 'slots')).match(/ : 0x/g)?.length ?? 0;
+      Number(await balancer.exec('sh', '-c', "nft list map netdev furiwake slots | grep -o ' : 0x' | wc -l"));
     step.update('waiting until all are open');
     let slots = 0;
     for (let before = -1; slots === 0 || slots !== before;) {

@@ -27,8 +27,8 @@ export type Question =
   | { readonly do: 'awaitAddresses' }
   /** Changes the port of a Service; resolves when its status has the new one. */
   | { readonly do: 'changePort'; readonly service: string; readonly port: number }
-  /** Changes the source ranges of a Service; resolves at once. */
-  | { readonly do: 'changeRanges'; readonly service: string; readonly ranges: readonly string[] }
+  /** Gives a Service `sessionAffinity: ClientIP`; resolves at once. */
+  | { readonly do: 'setAffinity'; readonly service: string }
   /** Changes how many nodes have an endpoint of a Service; resolves at once. */
   | { readonly do: 'setEndpoints'; readonly service: string; readonly count: number }
   | { readonly do: 'findAddress'; readonly service: string };
@@ -67,8 +67,8 @@ async function answer(question: Question): Promise<Answer> {
   if (present === undefined) throw new Error(`there is no Service ${key}`);
   const nodePort = order.nodePort + Number(question.service.split('-')[1]);
   if (question.do === 'setEndpoints') setEndpoints(question.service, nodePort, question.count);
-  if (question.do === 'changeRanges')
-    server.put('Service', { ...present, spec: { ...present.spec, loadBalancerSourceRanges: question.ranges } });
+  if (question.do === 'setAffinity')
+    server.put('Service', { ...present, spec: { ...present.spec, sessionAffinity: 'ClientIP' } });
   if (question.do === 'changePort') {
     server.put('Service', { ...present, spec: { ...present.spec, ports: [{ port: question.port, nodePort }] } });
     await untilTrue(() => portsOf(server.get('Service', key)).includes(question.port), 1);

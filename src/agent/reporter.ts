@@ -132,7 +132,7 @@ export function makeReporter(deps: {
         health.subscribe(follow),
         confirmations.subscribe(follow),
         advertiser.onDuplicates(followDuplicates),
-        direct.onForwarding(updateAll),
+        direct.onForwarding(update),
         proxy.onServers(updateAll),
         proxy.onTrouble(updateAll),
       ];

@@ -240,3 +240,20 @@ test('a kube-proxy that does not answer is reported, and again when it answers',
   await clock.advance(35_000);
   expect([gate.isAnswering(n1), changes]).toEqual([true, 2]);
 });
+
+test('a change says whether listeners have only opened', async () => {
+  const all = await gateRig();
+  const changes: string[] = [];
+  all.gate.subscribe((change) => changes.push(change ?? 'closed'));
+  all.setUp(n1);
+  publish(all);
+  await all.opensAt(20_000);
+  expect(changes).toEqual(['opened']);
+  publish(all); // again
+  expect(changes).toEqual(['opened', 'closed']);
+  await all.clock.advance(10_000);
+  all.setSilent(n1);
+  all.setUp(n1);
+  await all.clock.advance(10_000);
+  expect(changes).toEqual(['opened', 'closed', 'opened', 'closed', 'opened']);
+});

@@ -81,7 +81,7 @@ function idleDueMs({ askedMs, sinceMs, failures, process, paths }: GatedNode): n
  */
 export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readonly clock: Clock }): Gate {
   const { makeKubeProxy, clock } = deps;
-  const subscribers = makeSubscribers();
+  const subscribers = makeSubscribers<'opened' | undefined>();
   let listeners: PersistentMap<ListenerKey, GatedListener> = PersistentMap.empty();
   let nodes: ReadonlyMap<NodeName, GatedNode> = new Map();
   let running: { readonly alarm: Alarm; readonly signal: AbortSignal } | undefined;
@@ -139,7 +139,7 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
     node.process = answer && answer.sentMs >= node.silentMs ? processAfter(known, answer) : undefined;
     if (node.process === undefined) node.failures++;
     else if (isNews(known, node.process)) node.newsMs = clock.monotonic();
-    settle(isAnswering(node) !== wasAnswering, [node]);
+    settle(isAnswering(node) === wasAnswering ? undefined : 'opened', [node]);
   };
 
   const schedule = (of: Iterable<GatedNode>): void => {
@@ -154,11 +154,11 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
   };
 
   /** After a change of the listeners, of the nodes or of what is known of these nodes. */
-  const settle = (wasChanged: boolean, of: readonly GatedNode[]): void => {
-    let isChanged = wasChanged;
-    for (const node of of) isChanged = learn(node) || isChanged;
+  const settle = (change: 'opened' | 'closed' | undefined, of: readonly GatedNode[]): void => {
+    let told = change;
+    for (const node of of) if (learn(node)) told ??= 'opened';
     schedule(of);
-    if (isChanged) subscribers.tell();
+    if (told !== undefined) subscribers.tell(told === 'opened' ? told : undefined);
   };
 
   /** Whether it closes listeners. */
@@ -223,7 +223,7 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
       }
       listeners = next;
       if (hasChanged) for (const node of nodes.values()) node.newsMs = node.changedMs = clock.monotonic();
-      settle(hasClosed, hasChanged ? [...nodes.values()] : []);
+      settle(hasClosed ? 'closed' : undefined, hasChanged ? [...nodes.values()] : []);
     },
     setNodes: (next) => {
       const before = nodes;
@@ -254,7 +254,7 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
         }
       }
       isStart &&= nodes.size === 0;
-      settle(isChanged, [...nodes.values()]);
+      settle(isChanged ? 'closed' : undefined, [...nodes.values()]);
     },
     isOpen: (key, name) => {
       const [gated, its] = [listeners.get(key), nodes.get(name)];

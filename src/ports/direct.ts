@@ -28,8 +28,11 @@ export type Direct = {
   obstacles(): DirectObstacles;
   /** The families in which a node is on a link of the host. The same object while it is equal; empty before the first `apply`. */
   onLink(): ReadonlySet<Family>;
-  /** Calls `listener` when `isForwarding`, `onLink` or `obstacles` may answer differently; returns the end of the subscription. */
-  onForwarding(listener: () => void): () => void;
+  /**
+   * Calls `listener` when `isForwarding` answers differently for some listeners, with their keys, or when `onLink` or `obstacles` may;
+   * returns the end of the subscription.
+   */
+  onForwarding(listener: (changed: Iterable<ListenerKey>) => void): () => void;
   /**
    * The counters of these listeners; of all of this dataplane without `keys`. The nodes answer the clients themselves, so that
    * only what the clients send is known. Throws `ExecError`.

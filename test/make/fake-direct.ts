@@ -51,7 +51,7 @@ export function makeFakeDirect({
   let linked: ReadonlySet<Family> = new Set();
   let obstacles: DirectObstacles = new Map();
   let shown: Shown = { forwarding: new Set(), onLink: new Set(), obstacles: new Map() };
-  const subscribers = makeSubscribers();
+  const subscribers = makeSubscribers<readonly ListenerKey[]>();
 
   const isForwarding = ({ backend, address: { family }, isPublished }: Listener): boolean =>
     isPublished &&
@@ -71,12 +71,13 @@ export function makeFakeDirect({
     };
     if (isDeepStrictEqual(next, shown)) return;
     const same = (part: 'onLink' | 'obstacles'): boolean => isDeepStrictEqual(next[part], shown[part]);
+    const before = shown.forwarding;
     shown = {
       forwarding: next.forwarding,
       onLink: same('onLink') ? shown.onLink : next.onLink,
       obstacles: same('obstacles') ? shown.obstacles : next.obstacles,
     };
-    subscribers.tell();
+    subscribers.tell([...before, ...forwarding].filter((key) => before.has(key) !== next.forwarding.has(key)));
   };
   const setAccepted = (next: TrafficTable): void => {
     accepted = next;

@@ -71,7 +71,7 @@ export function byHand(): Gate {
   return sceneGate({
     isOpen: (_, node) => !closed.has(node),
     isAnswering: (node) => !closed.has(node),
-    subscribe: changes.subscribe,
+    subscribe: (call) => changes.subscribe(() => call()),
   });
 }
 

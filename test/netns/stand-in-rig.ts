@@ -46,8 +46,18 @@ let host: Host;
 /** That of the present process. */
 export let direct: Direct;
 /** Whether the gate is open, and whether the nodes are known to answer clients themselves. */
-export const nodes: { areOpen: boolean; areProven: boolean } = { areOpen: false, areProven: true };
+export const nodes: { areOpen: boolean; areProven: boolean } = {
+  get areOpen() {
+    return isOpen;
+  },
+  set areOpen(now) {
+    isOpen = now;
+    gate.tell();
+  },
+  areProven: true,
+};
 const gate = makeSubscribers();
+let isOpen = false;
 
 /** Another process takes over. `more`: other parts of its host. */
 export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}): void {
@@ -59,7 +69,7 @@ export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}
     silentSince: () => undefined,
     silenceMs: 15_000,
     idleSeconds: 10_800,
-    gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: gate.subscribe }),
+    gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: (listener) => gate.subscribe(() => listener()) }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: { ...allAnswer, has: () => nodes.areProven },
     own: () => new Map(),

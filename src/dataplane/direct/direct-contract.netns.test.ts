@@ -58,7 +58,7 @@ directContract('the kernel', async () => {
     gate: sceneGate({
       isOpen: (key) => isAnswering && listeners.get(key)?.publishedMs !== undefined,
       isAnswering: () => isAnswering,
-      subscribe: gate.subscribe,
+      subscribe: (listener) => gate.subscribe(() => listener()),
       setListeners: (next) => {
         listeners = next;
       },

@@ -26,6 +26,7 @@ function elementsOf(table: TrafficTable, isOpen: (listener: Listener, node: stri
     nodeMacs: new Set(),
     impossible: [],
     isOpen,
+    openings: {},
   });
   return new Set(
     allElements(directLayout, differenceTo(directLayout, target, emptyMirror(directLayout)).goal).map(elementKey),

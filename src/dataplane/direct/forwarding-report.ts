@@ -17,7 +17,7 @@ export type ForwardingReport = Pick<Direct, 'isForwarding' | 'onLink' | 'obstacl
 };
 
 export function makeForwardingReport(): ForwardingReport {
-  const subscribers = makeSubscribers();
+  const subscribers = makeSubscribers<readonly ListenerKey[]>();
   let groups: DirectProgram['groups'] = PersistentMap.empty();
   let obstacles: ReturnType<Direct['obstacles']> = new Map();
   let onLink: ReturnType<Direct['onLink']> = new Set();
@@ -31,10 +31,10 @@ export function makeForwardingReport(): ForwardingReport {
       groups = planned.groups.with(Array.from(planned.refusals.keys(), (key) => [key, before.groups.get(key)]));
       if (!isDeepStrictEqual(nextObstacles, obstacles)) obstacles = nextObstacles;
       if (!isDeepStrictEqual(nextOnLink, onLink)) onLink = nextOnLink;
-      const isSame = PersistentMap.changedKeys(before.groups, groups).every(
-        (key) => groups.has(key) && before.groups.has(key),
+      const changed = PersistentMap.changedKeys(before.groups, groups).filter(
+        (key) => groups.has(key) !== before.groups.has(key),
       );
-      if (!isSame || obstacles !== before.obstacles || onLink !== before.onLink) subscribers.tell();
+      if (changed.length > 0 || obstacles !== before.obstacles || onLink !== before.onLink) subscribers.tell(changed);
     },
   };
 }

@@ -71,6 +71,7 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
       nodeMacs: new Set(['02:00:00:00:00:01']),
       impossible: [],
       isOpen: (_, name) => !closed.includes(name),
+      openings: {},
     });
     const shared = [...program.listeners.values()].filter(({ standIn }) => standIn !== undefined);
     const parting = shared.flatMap(({ key, port }) => {
@@ -159,6 +160,7 @@ test('a group with few slots is in the set of small ones, and a change of its no
       nodeMacs: new Set(),
       impossible: [],
       isOpen: () => true,
+      openings: {},
     });
   const elements = (set: string, of: readonly { readonly set: string }[]): number =>
     of.filter((element) => element.set === set).length;

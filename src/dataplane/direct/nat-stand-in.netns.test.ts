@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { allAnswer } from '../../../test/make/answering-nodes.ts';
+import { makeSubscribers } from '../../async/subscribers.ts';
 import { sceneGate } from '../../../test/make/scene-gate.ts';
 import { addressesOf, listener, natListener, node as tableNode, tableOf } from '../../../test/make/table.ts';
 import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
@@ -32,6 +33,11 @@ let nat: ReturnType<typeof makeNat>;
 let direct: Direct;
 /** Whether the gate is open. */
 let isOpen = false;
+const gate = makeSubscribers();
+const setOpen = (now: boolean): void => {
+  isOpen = now;
+  gate.tell();
+};
 let nextPort = 20_000;
 
 /** Another process takes over. */
@@ -44,7 +50,7 @@ function startDirect(): void {
     health,
     idleSeconds: 10_800,
     host: makeHost({ ...common, exec }),
-    gate: sceneGate({ isOpen: () => isOpen }),
+    gate: sceneGate({ isOpen: () => isOpen, subscribe: (call) => gate.subscribe(() => call()) }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: allAnswer,
     own: () => new Map(),
@@ -146,7 +152,7 @@ test.each([
         (each) => each.port,
       );
 
-    isOpen = false;
+    setOpen(false);
     await program(onNat);
     const [old, steady] = [flow(), flow()];
     const { answered, lost, sources } = await underClients(address, steady, async () => {
@@ -161,7 +167,7 @@ test.each([
       await atNat(flow());
 
       for (const node of lab.nodes) await serveVips(node, [address], port); // kube-proxy has synced
-      isOpen = true;
+      setOpen(true);
       await direct.audit(signal);
       await atNat(old);
       const fresh = flow();
@@ -172,12 +178,12 @@ test.each([
       await atNat(old);
       for (let count = 0; count < 3; count++) await atNode(fresh);
 
-      isOpen = false;
+      setOpen(false);
       await direct.audit(signal);
       for (let count = 0; count < 3; count++) await atNode(fresh);
       for (const each of [old, flow()]) await atNat(each);
 
-      isOpen = true;
+      setOpen(true);
       await direct.audit(signal);
       await atNode(flow());
       await program(onNat);
@@ -201,7 +207,7 @@ test('a flow at a node ends when its client is no longer permitted, also of a li
   const address = '203.0.113.36';
   const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
   for (const node of lab.nodes) await serveVips(node, [address], port);
-  isOpen = true;
+  setOpen(true);
   await program(onDirect);
   const pinned = nextPort++;
   for (let count = 0; count < 3; count++) expect(await sourceOf(address, pinned)).toBe(`198.51.100.2 ${pinned}`);
@@ -215,7 +221,7 @@ test.each(['203.0.113.34', '2001:db8:f::34'])(
   "what the host itself sends to %s is always the stand-in's",
   async (address) => {
     const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
-    isOpen = true;
+    setOpen(true);
     await program(onDirect);
     expect(direct.isForwarding(onDirect.key)).toBe(true);
     expect((await lab.balancer.ask({ do: 'askUdp', address, port, timeoutMs: 2_000 })).text).toMatch(/^n\d /);
@@ -225,7 +231,7 @@ test.each(['203.0.113.34', '2001:db8:f::34'])(
 test('a flow that the stand-in has carried for less than two seconds goes to a node, and so does one without answers', async () => {
   const address = '203.0.113.32';
   const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
-  isOpen = false;
+  setOpen(false);
   startDirect(); // to which the listener is not new
   await program(onDirect);
   const [young, mute] = [nextPort++, nextPort++];
@@ -236,7 +242,7 @@ test('a flow that the stand-in has carried for less than two seconds goes to a n
   for (const node of lab.nodes) await node.nft('delete table inet mute');
   expect(await sourceOf(address, young)).toMatch(/^192\.0\.2\.2 /);
   for (const node of lab.nodes) await serveVips(node, [address], port);
-  isOpen = true;
+  setOpen(true);
   await direct.audit(signal);
   for (const each of [young, mute]) expect(await sourceOf(address, each)).toBe(`198.51.100.2 ${each}`);
 });
@@ -248,7 +254,7 @@ test.each(['203.0.113.33', '2001:db8:f::33'])('an SCTP packet to %s reaches one 
     standIn: 'nat',
     isPublished: true,
   });
-  isOpen = true;
+  setOpen(true);
   await program(onDirect);
   for (const node of lab.nodes) await serveVips(node, [address], port);
   const [ip, name] = address.includes(':') ? ['ip6', 'six'] : ['ip', 'four'];

@@ -3,7 +3,7 @@ import type { BackendId, NodeName } from '../../core/model/names.ts';
 import { addressOfNode, backendOf, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Link } from '../../ports/network.ts';
 import type { ProbedPath } from './answer-probe.ts';
-import { hopKey } from './program.ts';
+import { hopKey } from './hops.ts';
 
 /**
  * For each node and family a path to be probed, where there is one, between the node and an address of this host on its link:

@@ -13,7 +13,8 @@ import { makeImpossibleSources } from './impossible-sources.ts';
 import { makeKnownMacs } from './node-macs.ts';
 import { findObstacles } from './obstacles.ts';
 import { probedPaths } from './probed-paths.ts';
-import { type DirectProgram, hopKey, makeDirectPlanner, type ProgramInput } from './program.ts';
+import { hopKey } from './hops.ts';
+import { type DirectProgram, makeDirectPlanner, type ProgramInput } from './program.ts';
 import { makePublications } from './publications.ts';
 import { makeVipLinks } from './vip-links.ts';
 
@@ -70,22 +71,36 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   /** Nodes that each listener waits for only because they are not shown to answer. */
   const awaited = new Map<ListenerKey, Set<string>>();
   let planned = emptyTable.listeners;
+  /** For the planner: another object says what may differ. */
+  let openings = {};
   let isOpen: ProgramInput['isOpen'] = () => false;
+  /** Since the last look. */
+  let hasClosed = true;
+  gate.subscribe((change) => (hasClosed ||= change !== 'opened'));
+  /** Nodes that were shown to answer, and are not narrow. */
+  let answeringHops: ReadonlySet<string> = new Set();
   /** Nodes on links whose MTU is less than that of another device on which packets of clients arrive. */
   let narrow: ReadonlyMap<string, UnequalMtu> = new Map();
   let nodesOfLast: TrafficTable['nodes'] | undefined;
   const measured = (hop: string): DirectObstacle | undefined => narrow.get(hop) ?? answering.obstacles().get(hop);
-  const lookAgain = (): void => {
+  const lookAgain = (nodes: TrafficTable['nodes']): void => {
     awaited.clear();
+    openings = {};
+    const hops = [...nodes.values()].flatMap(({ name, addresses }) =>
+      addresses.map(({ family }) => hopKey(name, family)),
+    );
+    const before = answeringHops;
+    answeringHops = new Set(hops.filter((hop) => answering.has(hop) && !narrow.has(hop)));
+    if (!hasClosed && [...before].every((hop) => answeringHops.has(hop))) return;
+    hasClosed = false;
     isOpen = (listener, node) => {
       if (!hasGateOpen(listener, node)) return false;
       const hop = hopKey(node, listener.address.family);
-      if (!listener.needsProof || (answering.has(hop) && !narrow.has(hop))) return true;
+      if (!listener.needsProof || answeringHops.has(hop)) return true;
       awaited.set(listener.key, (awaited.get(listener.key) ?? new Set()).add(hop));
       return false;
     };
   };
-  lookAgain();
   const macsOf = makeKnownMacs(exec);
   const linksOf = makeVipLinks(linkOf);
   const impossibleOf = makeImpossibleSources();
@@ -124,7 +139,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       const areNodesNew = nodesOfLast !== table.nodes;
       nodesOfLast = table.nodes;
       if (isRefresh || areNodesNew) narrow = narrowHops(table.nodes, deps.linkOf, primary());
-      if (isRefresh || (areNodesNew && narrow.size > 0)) lookAgain();
+      if (isRefresh || areNodesNew) lookAgain(table.nodes);
       for (const key of PersistentMap.changedKeys(planned, table.listeners)) awaited.delete(key);
       planned = table.listeners;
       const addresses = addressesOf(table.nodes);
@@ -146,7 +161,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       const devices = [...new Set([...links, ...linksOf(table.listeners, isRefresh)])].sort();
       const verdicts = health.verdicts();
       const [nodeMacs, impossible] = [new Set(macs.values()), impossibleOf(table.nodes, own())];
-      return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, impossible, isOpen }), devices };
+      return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, impossible, isOpen, openings }), devices };
     },
     mayOpen: (nodes) => {
       const found = obstaclesAmong(nodes, answering.silent());

@@ -119,12 +119,15 @@ test('a planner that plans only what changed plans the same as one that plans al
         const world: World = { ...start, listeners };
         let table: TrafficTable | undefined;
         let isOpen: ProgramInput['isOpen'] | undefined;
+        let openings = {};
         for (const change of [{}, ...steps]) {
+          const hasClosed = change.closed?.some((name) => !world.closed.includes(name)) === true;
           Object.assign(world, change);
           table = tableOf(world, table);
-          const { closed, silent, lost, offLink } = world;
-          const isOpenNow: ProgramInput['isOpen'] = ({ port }, name) => port !== 1 || !closed.includes(name);
-          if (isOpen === undefined || change.closed !== undefined) isOpen = isOpenNow;
+          const { silent, lost, offLink } = world;
+          const isOpenNow: ProgramInput['isOpen'] = ({ port }, name) => port !== 1 || !world.closed.includes(name);
+          if (isOpen === undefined || hasClosed) isOpen = isOpenNow;
+          if (change.closed !== undefined) openings = {};
           const input: ProgramInput = {
             table,
             verdicts: new Map(silent.map((name) => [name as never, { 4: 'silent' as const, 6: 'silent' as const }])),
@@ -134,6 +137,7 @@ test('a planner that plans only what changed plans the same as one that plans al
             nodeMacs: new Set(),
             impossible: [],
             isOpen,
+            openings,
           };
           // For this one all is different.
           plansAll({ ...input, linkOf: () => undefined });

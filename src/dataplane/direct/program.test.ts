@@ -33,6 +33,7 @@ function inputOf(more: Partial<ProgramInput> = {}): ProgramInput {
     nodeMacs: new Set(),
     impossible: [],
     isOpen: () => true,
+    openings: {},
     ...more,
   };
 }

@@ -3,7 +3,6 @@ import type { IpRange } from '../../core/ip/range.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
-import { nodeUse } from '../../core/traffic/node-use.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
 import {
   backendOf,
@@ -16,11 +15,9 @@ import {
   type TrafficTable,
 } from '../../core/traffic/table.ts';
 import { type Ids, makeIds, makeLastingIds } from '../nftables/ids.ts';
+import { hopKey, type NextHop, planHops } from './hops.ts';
 import { slotCount, smallSlotCount } from './family-chains.ts';
 import { nothingShared, type SharedListeners } from './stand-ins.ts';
-
-/** A node as a next hop. Registers are 32 bits wide: `mark` stands for the node. */
-export type NextHop = { readonly mark: number; readonly address: Ip; readonly link: string };
 
 /**
  * The slots of all listeners that have the same backend and are open on the same nodes of it. With other slots it is another object.
@@ -66,13 +63,15 @@ export type ProgramInput = {
   readonly isLost: (node: NodeName, family: Family) => boolean;
   readonly nodeMacs: ReadonlySet<string>;
   readonly impossible: DirectProgram['impossible'];
-  /** Whether the node is known to serve the listener. Another function if the answer for an unchanged listener may differ. */
+  /** Whether the node is known to serve the listener. Another function if one may be closed that was open. */
   readonly isOpen: (listener: Listener, node: NodeName) => boolean;
+  /** Another object if one may be open that was closed. */
+  readonly openings: object;
 };
 
 /**
  * Pure, except for a cache: what it remembers keeps numbers and saves work. While the nodes and `isOpen` are the same, only the
- * listeners that changed, and those of backends that changed, are planned again.
+ * listeners that changed, those of backends that changed, and after openings those that are closed for a node are planned again.
  */
 export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   const listenerIds = makeLastingIds();
@@ -88,6 +87,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   let last: Planned = {
     table: emptyTable,
     isOpen: () => false,
+    openings: {},
     takers: '',
     ids: PersistentMap.empty(),
     groups: PersistentMap.empty(),
@@ -108,20 +108,29 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     }
   };
 
-  /** The listeners to plan: all, if a node takes flows now or no longer does, or serves other listeners. */
+  /** Those that are closed for a node. */
+  const closedListeners = (): readonly ListenerKey[] =>
+    [...groupsByName.values()].flatMap(({ isWhole, listeners }) => (isWhole ? [] : [...listeners]));
+
+  /** The listeners to plan: all, if a node takes flows now or no longer does, or no longer serves some. */
   const dueListeners = (
-    { table, isOpen }: ProgramInput,
+    { table, isOpen, openings }: ProgramInput,
     changed: readonly ListenerKey[],
     takers: string,
   ): Iterable<ListenerKey> => {
     const backends = PersistentMap.changedKeys(last.table.backends, table.backends);
-    const isSame = last.isOpen === isOpen && last.takers === takers && !backends.some(isNodesBackend);
+    const isSame =
+      last.isOpen === isOpen &&
+      last.takers === takers &&
+      last.table.nodes === table.nodes &&
+      !backends.some(isNodesBackend);
     if (!isSame) return new Set([...changed, ...table.listeners.keys()]);
-    return new Set([...changed, ...backends.flatMap((backend) => [...(listenersOf.get(backend) ?? [])])]);
+    const ofBackends = backends.flatMap((backend) => [...(listenersOf.get(backend) ?? [])]);
+    return new Set([...changed, ...ofBackends, ...(last.openings === openings ? [] : closedListeners())]);
   };
 
   return (input) => {
-    const { table, isOpen } = input;
+    const { table, isOpen, openings } = input;
     const changed = PersistentMap.changedKeys(last.table.listeners, table.listeners);
     followListeners(table.listeners, changed);
     const { hops, takers } = planHops(input, nodeIds, lost);
@@ -140,7 +149,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       const servers = serversOf(listener);
       const closed = servers.filter(({ node }) => !isOpen(listener, node)).map(({ node }) => node);
       const name = [listener.backend, ...closed].join(' ');
-      const found = groupsByName.get(name) ?? newGroup(name);
+      const found = groupsByName.get(name) ?? newGroup(name, closed.length === 0);
       groupsByName.set(name, found);
       if (planned.has(found)) return found;
       planned.add(found);
@@ -188,6 +197,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     last = {
       table,
       isOpen,
+      openings,
       takers: takersText,
       ids: last.ids.with(ids),
       groups: last.groups.with(groups),
@@ -229,51 +239,21 @@ function mayMoveClients({ isAffine, protocol, dataplane, backend, address }: Lis
 }
 
 /** What a plan depends on, and its parts that change with listeners. */
-type Planned = Pick<ProgramInput, 'table' | 'isOpen'> &
+type Planned = Pick<ProgramInput, 'table' | 'isOpen' | 'openings'> &
   Pick<DirectProgram, 'ids' | 'groups' | 'keepers'> & { readonly takers: string };
 
 type KnownGroup = {
   readonly name: string;
+  /** All nodes of the backend serve its listeners. */
+  readonly isWhole: boolean;
   readonly listeners: Set<ListenerKey>;
   /** The servers that take new flows, with their weights. */
   content: string | undefined;
   group: SlotGroup;
 };
 
-function newGroup(name: string): KnownGroup {
-  return { name, listeners: new Set(), content: undefined, group: { id: 0, marks: [], open: [] } };
-}
-
-/** The next hops, and (`takers`) those of them that take new flows. */
-function planHops(
-  { table, verdicts, linkOf, isOwn, isLost, isOpen }: ProgramInput,
-  nodeIds: Ids,
-  lost: Set<string>,
-): { readonly hops: DirectProgram['hops']; readonly takers: ReadonlySet<string> } {
-  const nodes = [...table.nodes.values()];
-  const { hasUp, takes } = nodeUse(nodes, verdicts);
-  const servesAny = (node: NodeName, family: Family): boolean => {
-    for (const listener of table.listeners.values())
-      if (listener.address.family === family && isOpen(listener, node)) return true;
-    return false;
-  };
-  const hops = new Map<string, NextHop>();
-  const takers = new Set<string>();
-  for (const node of nodes) {
-    const { name, addresses } = node;
-    for (const family of [4, 6] as const) {
-      const address = addresses.find((each) => each.family === family);
-      const link = address && linkOf(address);
-      if (address === undefined || link === undefined || isOwn(address)) continue;
-      const key = hopKey(name, family);
-      if (hasUp[family] && isLost(name, family)) lost.add(key);
-      else if (lost.has(key) && (!hasUp[family] || servesAny(name, family))) lost.delete(key);
-      if (lost.has(key)) continue;
-      hops.set(key, { mark: nodeIds.of(name), address, link });
-      if (takes(node, family)) takers.add(key);
-    }
-  }
-  return { hops, takers };
+function newGroup(name: string, isWhole: boolean): KnownGroup {
+  return { name, isWhole, listeners: new Set(), content: undefined, group: { id: 0, marks: [], open: [] } };
 }
 
 /** Of a backend that only one Service has. With more servers some would have no slot of a small group. */
@@ -287,9 +267,4 @@ function planMarks(nodeIds: Ids, servers: readonly Server[], slotsOfGroup: numbe
     slotsOfGroup,
   );
   return slots.map((name) => nodeIds.of(name as NodeName));
-}
-
-/** A node in one family, as {@link DirectProgram.hops} names it. */
-export function hopKey(node: NodeName, family: Family): string {
-  return `${node} ${family}`;
 }
