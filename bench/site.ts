@@ -51,21 +51,30 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
   await nextLine(); // it serves
   const flags = ['--state-dir', path.join(lab.folder, 'state')];
   const parts = stack.move();
+  const furiwakeEnded = Promise.withResolvers<never>();
+  furiwakeEnded.promise.catch(() => undefined); // the next wait has the error
+  const unlessEnded = <T>(work: Promise<T>): Promise<T> => Promise.race([work, furiwakeEnded.promise]);
   return {
     lab,
     ask: async (question) => {
       await sim.write(`${JSON.stringify(question)}\n`);
-      return JSON.parse(await nextLine()) as Answer;
+      return JSON.parse(await unlessEnded(nextLine())) as Answer;
     },
     measure: async (program, ...args) => {
       const file = path.join(import.meta.dirname, 'hosts', program);
-      return Number((await execPort.run(process.execPath, [file, ...args], { signal, timeoutMs })).stdout);
+      const run = execPort.run(process.execPath, [file, ...args], { signal, timeoutMs });
+      return Number((await unlessEnded(run)).stdout);
     },
     startFuriwake: () => {
       const startedAt = now();
       const args = ['run', '--kubeconfig', kubeconfig, '--addresses', pool, '--log-level', 'warn', ...flags];
       // With an inspector, to read the heap; a signal cannot open one.
       const running = execPort.spawn('env', ['NODE_OPTIONS=--inspect=127.0.0.1:9229', bundle, ...args], signal);
+      let state: 'runs' | 'stops' | 'ended' = 'runs';
+      void running.exited.then(() => {
+        if (state === 'runs') furiwakeEnded.reject(new Error(`furiwake has ended: ${running.takeErrors().trim()}`));
+        state = 'ended';
+      });
       return {
         pid: running.pid,
         startedAt,
@@ -78,7 +87,8 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
           await execPort.run(bundle, ['cleanup', ...flags], { signal, timeoutMs });
         },
         [Symbol.asyncDispose]: async () => {
-          process.kill(running.pid, 'SIGTERM');
+          if (state === 'runs') process.kill(running.pid, 'SIGTERM');
+          state = 'stops';
           await running.exited;
         },
       };

@@ -65,10 +65,13 @@ export type Agent = {
   keepAddressesUntil(untilMs: number | undefined): void;
   /**
    * Takes the last table of the state directory as desired: after a reboot, before the API server answers. Listeners on an
-   * address for which `neededFor` says what the host needs it for are removed. With `probe`, another host may have taken over since:
+   * address for which `neededFor` says what the host needs it for are removed. With `boot`, another host may have taken over since:
    * addresses that another machine on the LAN has are not served before a table is published.
    */
-  restore(neededFor: (address: Ip) => string | undefined, probe?: LanProbe): Promise<void>;
+  restore(
+    neededFor: (address: Ip) => string | undefined,
+    boot?: { readonly probe: LanProbe; readonly signal: AbortSignal },
+  ): Promise<void>;
   /** The table that was published or restored last. */
   desired(): TrafficTable | undefined;
   /** Why this host does not serve the last table, one line for each cause; empty when it does. */
@@ -222,14 +225,14 @@ export function makeAgent(deps: AgentDeps): Agent {
       if (isUndecided || isServing !== next) decide(next);
     },
     keepAddressesUntil: (untilMs) => lifetime.keepUntil(untilMs),
-    restore: async (neededFor, probe) => {
+    restore: async (neededFor, boot) => {
       const table = await tableFile.read();
       if (table === undefined) return;
       const needed = [...table.listeners.values()].filter(({ address }) => neededFor(address) !== undefined);
       for (const { key, address } of needed)
         log.error({ listener: key }, `not served: ${address.text} is in use as ${neededFor(address) ?? ''}`);
       desired = { ...table, listeners: table.listeners.with(needed.map(({ key }) => [key, undefined])) };
-      if (probe !== undefined) await taken.watch(desired, probe);
+      if (boot !== undefined) await taken.watch(desired, boot.probe, boot.signal);
       passes.setHeld(table.listeners);
       reporter.update(table.listeners.keys());
       passes.wake();

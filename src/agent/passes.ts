@@ -28,7 +28,10 @@ export type Passes = {
   isUnsettled(...of: readonly Stage[]): boolean;
   /** There may be something to do. */
   wake(): void;
-  /** The same, and the next pass ignores all waits after failures. */
+  /**
+   * This host may serve from now on, or no longer: the next pass is made though nothing else is new, and ignores all waits
+   * after failures.
+   */
   hurry(): void;
   run(signal: AbortSignal): Promise<void>;
 };
@@ -52,6 +55,8 @@ export function makePasses(deps: {
   let state = emptyHostState;
   /** By the last pass: until a stage that is not done is due, the same one changes nothing. */
   let lastTried: TrafficTable | undefined;
+  /** By `hurry`, until the next pass. */
+  let isForced = false;
   const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
   const wake = makeLatch();
   /** Set when the host must withdraw, or may serve: this ends the wait after a failure. */
@@ -78,7 +83,8 @@ export function makePasses(deps: {
     );
     const attempts = stages.begin();
     const isUpToDate = [state.programmed?.table, lastTried].some((table) => table && isSameTable(table, tried));
-    if (isUpToDate && !attempts.areDue && !quarantine.isDue(startedAt)) return;
+    if (isUpToDate && !isForced && !attempts.areDue && !quarantine.isDue(startedAt)) return;
+    isForced = false;
     const before = state;
     const begunKeys = new Set<ListenerKey>();
     const onBegin = (begun: HostState): void => {
@@ -130,6 +136,7 @@ export function makePasses(deps: {
     isUnsettled: (...of) => stages.isUnsettled(...of),
     wake: () => wake.set(),
     hurry: () => {
+      isForced = true;
       stages.hurry();
       wake.set();
       urgent.set();

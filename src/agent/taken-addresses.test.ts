@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { LanProbe } from './taken-addresses.ts';
 import { answer, listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -16,15 +17,14 @@ async function afterBoot(...found: readonly (ReadonlyMap<string, string> | Error
   rig.ports.setOwn('192.0.2.1');
   const probed: string[] = [];
   const answers = [...found];
-  await rig.agent.restore(
-    () => undefined,
-    async (addresses) => {
-      probed.push(addresses.map(({ text }) => text).join(' '));
-      const next = answers.shift() ?? new Map<string, string>();
-      if (next instanceof Error) throw next;
-      return next;
-    },
-  );
+  const probe: LanProbe = async (addresses) => {
+    probed.push(`${rig.clock.monotonic()}: ${addresses.map(({ text }) => text).join(' ')}`);
+    const next = answers.shift() ?? new Map<string, string>();
+    if (next instanceof Error) throw next;
+    return next;
+  };
+  const { signal } = new AbortController();
+  await rig.clock.drive(rig.agent.restore(() => undefined, { probe, signal }));
   await rig.clock.advance(0);
   const placed = (): readonly string[] => [...rig.ports.held.placed.keys()].toSorted();
   return { rig, probed, placed };
@@ -32,7 +32,7 @@ async function afterBoot(...found: readonly (ReadonlyMap<string, string> | Error
 
 test('after a boot, an address that another machine has is added with the first table that is published', async () => {
   const { rig, probed, placed } = await afterBoot(new Map([['192.0.2.51', mac]]));
-  expect(probed).toEqual(['192.0.2.51 192.0.2.52']);
+  expect(probed).toEqual(['0: 192.0.2.51 192.0.2.52']);
   expect([placed(), answer(rig, a), answer(rig, b)]).toEqual([['192.0.2.52'], 'pending', 'ready']);
   expect(rig.agent.troubles()).toEqual(['waiting for the Lease: another machine on the LAN answers for 192.0.2.51']);
   expect(rig.log.lines.filter(({ level }) => level === 'error')).toMatchObject([
@@ -68,5 +68,5 @@ test('a probe that fails is repeated, and no address is added when it fails thre
   const second = await afterBoot(broken, broken);
   expect([second.probed.length, second.placed()]).toEqual([3, ['192.0.2.51', '192.0.2.52']]);
   const never = await afterBoot(broken, broken, broken);
-  expect([never.probed.length, never.placed()]).toEqual([3, []]);
+  expect([never.probed.map(parseFloat), never.placed()]).toEqual([[0, 200, 600], []]);
 });

@@ -1,10 +1,12 @@
+import { makeBackoff } from '../async/backoff.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { withListeners } from './listener-changes.ts';
 
 /** Finds the addresses that other machines on the LAN have: text of the address → MAC that answered. */
-export type LanProbe = (addresses: readonly Ip[]) => Promise<ReadonlyMap<string, string>>;
+export type LanProbe = (addresses: readonly Ip[], signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
 
 /**
  * The addresses of the last table that another host may have taken over since: this host has booted, and has not read the Lease.
@@ -12,7 +14,7 @@ export type LanProbe = (addresses: readonly Ip[]) => Promise<ReadonlyMap<string,
  */
 export type TakenAddresses = {
   /** From now on, addresses that another machine has count as taken. Probes those of `table`. */
-  watch(table: TrafficTable, probe: LanProbe): Promise<void>;
+  watch(table: TrafficTable, probe: LanProbe, signal: AbortSignal): Promise<void>;
   /** Another machine answers for these: text of the address → its MAC. Resolves with whether this is news. */
   note(found: ReadonlyMap<string, string>): boolean;
   /** The Lease was read: no address counts as taken any more. */
@@ -24,18 +26,28 @@ export type TakenAddresses = {
 };
 
 const mostTries = 3;
+const retry = { firstMs: 200, mostMs: 1_000 };
 const mostShown = 20;
 
-export function makeTakenAddresses({ log }: { readonly log: Log }): TakenAddresses {
+export function makeTakenAddresses({ clock, log }: { readonly clock: Clock; readonly log: Log }): TakenAddresses {
   let isWatching = false;
   let taken: ReadonlySet<string> = new Set();
 
-  const tryProbe = async (addresses: readonly Ip[], probe: LanProbe): Promise<ReadonlyMap<string, string>> => {
+  const tryProbe = async (
+    addresses: readonly Ip[],
+    probe: LanProbe,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, string>> => {
+    const backoff = makeBackoff(retry);
     for (let tries = 1; ; tries++)
       try {
-        return await probe(addresses);
+        return await probe(addresses, signal);
       } catch (error) {
-        if (tries < mostTries) continue;
+        signal.throwIfAborted();
+        if (tries < mostTries) {
+          await clock.sleep(backoff.next(), signal);
+          continue;
+        }
         log.error(
           { err: error },
           'the LAN cannot be probed: each address of the last table may be that of another machine',
@@ -56,11 +68,11 @@ export function makeTakenAddresses({ log }: { readonly log: Log }): TakenAddress
   };
 
   return {
-    watch: async ({ listeners }, probe) => {
+    watch: async ({ listeners }, probe, signal) => {
       isWatching = true;
       const added = [...listeners.values()].filter(({ isHostAddress }) => !isHostAddress);
       const addresses = [...new Map(added.map(({ address }) => [address.text, address])).values()];
-      note(await tryProbe(addresses, probe));
+      note(await tryProbe(addresses, probe, signal));
     },
     note,
     end: () => {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
+import { startFaultyHost } from '../../test/make/faulty-host.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { directListener } from '../../test/make/table.ts';
 import { closed } from './withdrawn.ts';
 
@@ -207,4 +209,21 @@ test('the lifetime of the addresses is extended in spite of a pass that hangs, a
   await rig.clock.advance(10_000);
   expect(count()).toBe(tries + 1);
   hanging.resolve();
+});
+
+test('a host that serves again while nftables refuses to close a listener has the address again', async () => {
+  const clock = virtualClock();
+  const host = startFaultyHost(clock);
+  host.publish([listener('192.0.2.52', 82, 'c')]);
+  await clock.advance(1_000);
+  host.refuse('steering', 82);
+  await host.restart();
+  await clock.advance(0);
+  host.setServing(false);
+  await clock.advance(0);
+  host.recover();
+  host.setServing(true);
+  await clock.advance(60_000);
+  expect(host.differences()).toEqual([]);
+  await host.stop();
 });

@@ -78,7 +78,7 @@ test.each([
   const before = readdirSync(stateDir);
   const refusal = {
     code: 'START',
-    message: `${stateDir} is not a furiwake state directory (no marker file) and not empty: choose an empty or new folder`,
+    message: `${stateDir} is not a furiwake state directory (no marker file) and not empty: name the folder of furiwake run, or an empty or new one`,
   };
   await expect(openStateDir(disk, stateDir)).rejects.toMatchObject(refusal);
   await expect(assertDeletable(disk, stateDir)).rejects.toMatchObject(refusal);

@@ -152,7 +152,7 @@ async function ownershipOf(files: Files, stateDir: string): Promise<'marked' | '
   if (names.size === 0) return 'empty';
   if (names.has('records.jsonl') || (names.has('identity') && names.has('haproxy'))) return 'earlier';
   throw new StartError(
-    `${stateDir} is not a furiwake state directory (no marker file) and not empty: choose an empty or new folder`,
+    `${stateDir} is not a furiwake state directory (no marker file) and not empty: name the folder of furiwake run, or an empty or new one`,
   );
 }
 

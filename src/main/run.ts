@@ -2,7 +2,6 @@ import { makeProbe } from '../health/probe.ts';
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { RunOptions } from '../cli/options.ts';
-import type { Ip } from '../core/ip/ip.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
 import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
@@ -134,11 +133,8 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
       log.error({ err: error }, 'the addresses of this host cannot be read');
     });
     const needs = new Map([...network.addresses().needs, ...(await apiServer(signal))]);
-    const lanProbe =
-      !isServing || cluster.hasLedSinceBoot
-        ? undefined
-        : (addresses: readonly Ip[]) => hostParts.duplicateProbe(addresses, signal);
-    await agent.restore((address) => needs.get(address.text), lanProbe);
+    const boot = isServing && !cluster.hasLedSinceBoot ? { probe: hostParts.duplicateProbe, signal } : undefined;
+    await agent.restore((address) => needs.get(address.text), boot);
     await superviseAll(
       [
         (inner) => agent.run(inner),

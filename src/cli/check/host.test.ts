@@ -46,7 +46,7 @@ test.each<[string, CheckScene, string, object]>([
     {
       mark: 'problem',
       found:
-        '/var/lib/furiwake is not a furiwake state directory (no marker file) and not empty: choose an empty or new folder',
+        '/var/lib/furiwake is not a furiwake state directory (no marker file) and not empty: name the folder of furiwake run, or an empty or new one',
     },
   ],
   [
