@@ -1,22 +1,13 @@
 import { type Exec, ExecError } from '../ports/exec.ts';
 import { decodeNeighbour, type Neighbour } from './frames.ts';
+import { perlSockets } from './perl-sockets.ts';
 
 /*
- * perl opens the sockets that Node cannot open, and prints in hex: ARP whose sender and target are one address, as gratuitous ARP
- * and ARP announcements are, and neighbour advertisements. Other ARP of the LAN does not concern a host that only answers: answers
- * go to the one who asked. Frames that this host sends do not arrive here.
+ * Prints in hex ARP whose sender and target are one address, as gratuitous ARP and ARP announcements are, and neighbour
+ * advertisements. Other ARP of the LAN does not concern a host that only answers: answers go to the one who asked. Frames that
+ * this host sends do not arrive here.
  */
-const script = String.raw`
-use strict;
-$| = 1;
-socket(my $link, 17, 3, unpack("S", pack("n", 0x0806))) or die "packet socket: $!\n";    # AF_PACKET, SOCK_RAW, ARP
-setsockopt($link, 1, 33, pack("l", 8 << 20));                                             # SO_RCVBUFFORCE
-my @all = ($link, *STDIN);
-if (socket(my $neighbours, 10, 3, 58)) {                                                  # AF_INET6, SOCK_RAW, ICMPv6
-  setsockopt($neighbours, 58, 1, pack("L8", map { $_ == 4 ? ~(1 << 8) : ~0 } 0 .. 7));    # ICMP6_FILTER: only 136
-  setsockopt($neighbours, 1, 33, pack("l", 8 << 20));
-  push @all, $neighbours;
-}
+const script = String.raw`${perlSockets}
 my ($second, %seen) = (0);
 my $waiting = "";
 vec($waiting, fileno($_), 1) = 1 for @all;

@@ -10,6 +10,7 @@ import type { Addresses } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Links } from '../ports/network.ts';
 import { decodeNeighbour, linesOf, probeOf } from './frames.ts';
+import { perlSockets } from './perl-sockets.ts';
 
 /**
  * Finds the addresses that other machines on the LAN have: text of the address → MAC that answered. Sends all probes at
@@ -25,22 +26,8 @@ const lateMs = 1_000;
 /** Longer than perl needs to start and send. */
 const startMs = 5_000;
 
-/*
- * perl opens the sockets that Node cannot open. It sends frames like the frame sender, up to an empty line, and then
- * prints received frames in hex: ARP, and neighbour advertisements as the kernel delivers them, without the IPv6
- * header.
- */
-const script = String.raw`
-use strict;
-$| = 1;
-socket(my $link, 17, 3, unpack("S", pack("n", 0x0806))) or die "packet socket: $!\n";    # AF_PACKET, SOCK_RAW, ARP
-setsockopt($link, 1, 33, pack("l", 8 << 20));                                             # SO_RCVBUFFORCE
-my @all = ($link, *STDIN);
-if (socket(my $neighbours, 10, 3, 58)) {                                                  # AF_INET6, SOCK_RAW, ICMPv6
-  setsockopt($neighbours, 58, 1, pack("L8", map { $_ == 4 ? ~(1 << 8) : ~0 } 0 .. 7));    # ICMP6_FILTER: only 136
-  setsockopt($neighbours, 1, 33, pack("l", 8 << 20));
-  push @all, $neighbours;
-}
+/* Sends frames like the frame sender, up to an empty line, and then prints received frames in hex. */
+const script = String.raw`${perlSockets}
 while (<STDIN>) {
   my ($index, $frame) = split or last;
   my $ethertype = hex(substr($frame, 24, 4));

@@ -99,6 +99,17 @@ test('a lock whose folder was removed is there again after `restore`', async () 
   await expect(lockHost(second, host, signal)).rejects.toThrow('PID 11');
 });
 
+test('an instance that started while the folder was lost is reported until it ends', async () => {
+  const host = makeHost();
+  await using lock = await lockHost(first, host, signal);
+  rmSync(host.runFolder, { recursive: true });
+  const other = await lockHost(second, host, signal);
+  for (let time = 0; time < 2; time++)
+    await expect(lock.restore()).rejects.toThrow('furiwake cleanup is running on this host (PID 12)');
+  await other[Symbol.asyncDispose]();
+  expect(await lock.restore()).toEqual([]);
+});
+
 test('the socket of a dead process is removed', async () => {
   const host = makeHost();
   await host.files.makeFolder(host.runFolder);

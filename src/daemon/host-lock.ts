@@ -14,7 +14,10 @@ export type LockHolder = { readonly command: 'run' | 'cleanup'; readonly pid: nu
 export type FoundHolder = LockHolder | 'unknown' | undefined;
 
 export type HostLock = AsyncDisposable & {
-  /** Listens again after the socket was removed, and resolves with its path then: another instance would not find this one. */
+  /**
+   * Listens again after the socket was removed, and resolves with its path then. Throws {@link StartError} while there is
+   * another instance that has started meanwhile, because it could not find this one.
+   */
   readonly restore: () => Promise<readonly string[]>;
 };
 
@@ -59,12 +62,19 @@ export async function lockHost(holder: LockHolder, deps: LockDeps, signal: Abort
     await release();
     throw error;
   }
+  let wasLost = false;
   const restore = async (): Promise<readonly string[]> => {
-    if (await files.exists(socketPath)) return [];
-    await files.makeFolder(runFolder);
-    await server[Symbol.asyncDispose](); // which removes a file with this name
-    server = await listen();
-    return [socketPath];
+    const isLost = !(await files.exists(socketPath));
+    if (isLost) {
+      wasLost = true;
+      await files.makeFolder(runFolder);
+      await assertPrivate(files, runFolder);
+      await server[Symbol.asyncDispose](); // which removes a file with this name
+      server = await listen();
+    }
+    const other = wasLost ? await findHolder(deps, never, name) : undefined;
+    if (other !== undefined) throw new StartError(heldBy(other));
+    return isLost ? [socketPath] : [];
   };
   return { restore, [Symbol.asyncDispose]: release };
 }

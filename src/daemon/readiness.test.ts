@@ -6,7 +6,24 @@ const every = {
   6: { words: 'no node has an IPv6 address', hasNodes: false },
 };
 
-const shownLease = { namespace: 'ns', name: 'furiwake' };
+const noLease = {
+  isHeld: () => false,
+  holder: () => undefined,
+  trouble: () => undefined,
+  hostsWithAddresses: () => [],
+};
+
+/** Of a host that has read all it needs, and holds no Lease, except for what is given. */
+const troublesOf = (given: Partial<Parameters<typeof clusterTroubles>[0]>): readonly string[] =>
+  clusterTroubles({
+    connecting: undefined,
+    lease: noLease,
+    shownLease: { namespace: 'ns', name: 'furiwake' },
+    mayServeWithoutLease: true,
+    isAnsweredElsewhere: false,
+    parts: undefined,
+    ...given,
+  });
 
 test.each([
   ['holds the Lease and knows everything', true, undefined, true, { 4: undefined, 6: every[6] }, []],
@@ -26,37 +43,13 @@ test.each([
     stores: { services: { isSynced }, nodes: { isSynced: true } },
     controller: { plan: () => nodeTrouble && { nodeTrouble }, recordingTrouble: () => undefined },
   };
-  const lease = { isHeld: () => isHeld, holder: () => undefined, trouble: () => trouble, hostsWithAddresses: () => [] };
-  expect(
-    clusterTroubles({
-      connecting: undefined,
-      lease,
-      shownLease,
-      mayServeWithoutLease: true,
-      isAnsweredElsewhere: false,
-      parts,
-    }),
-  ).toEqual(expected);
+  const lease = { ...noLease, isHeld: () => isHeld, trouble: () => trouble };
+  expect(troublesOf({ lease, parts })).toEqual(expected);
 });
 
 test('until the API server has answered, that is the only reason', () => {
-  const lease = {
-    isHeld: () => false,
-    holder: () => undefined,
-    trouble: () => undefined,
-    hostsWithAddresses: () => [],
-  };
   const connecting = 'the API server https://192.0.2.2:6443 does not answer: timeout';
-  expect(
-    clusterTroubles({
-      connecting,
-      lease,
-      shownLease,
-      mayServeWithoutLease: true,
-      isAnsweredElsewhere: false,
-      parts: undefined,
-    }),
-  ).toEqual([connecting]);
+  expect(troublesOf({ connecting })).toEqual([connecting]);
 });
 
 test('a host whose ledger cannot be written is not ready', () => {
@@ -64,32 +57,18 @@ test('a host whose ledger cannot be written is not ready', () => {
     stores: { services: { isSynced: true }, nodes: { isSynced: true } },
     controller: { plan: () => undefined, recordingTrouble: () => 'ENOSPC' },
   };
-  const lease = { isHeld: () => true, holder: () => undefined, trouble: () => undefined, hostsWithAddresses: () => [] };
-  expect(
-    clusterTroubles({
-      connecting: undefined,
-      lease,
-      shownLease,
-      mayServeWithoutLease: true,
-      isAnsweredElsewhere: false,
-      parts,
-    }),
-  ).toEqual(['addresses cannot be recorded: ENOSPC']);
+  const lease = { ...noLease, isHeld: () => true };
+  expect(troublesOf({ lease, parts })).toEqual(['addresses cannot be recorded: ENOSPC']);
 });
 
 const withoutLease = (trouble: string | undefined): readonly string[] =>
-  clusterTroubles({
-    connecting: undefined,
+  troublesOf({
     lease: {
-      isHeld: () => false,
+      ...noLease,
       holder: () => ({ identity: 'lb1_a-b', kind: 'other', expiresInMs: 9_000 }),
       trouble: () => trouble,
-      hostsWithAddresses: () => [],
     },
-    shownLease,
     mayServeWithoutLease: false,
-    isAnsweredElsewhere: false,
-    parts: undefined,
   });
 
 test('a host that waits names the holder, and one that cannot read the Lease says that it has withdrawn', () => {
@@ -103,21 +82,8 @@ test('a host that waits names the holder, and one that cannot read the Lease say
 });
 
 test('a holder is not ready while another host kept its addresses, and a machine answers for them', () => {
-  const lease = {
-    isHeld: () => true,
-    holder: () => undefined,
-    trouble: () => undefined,
-    hostsWithAddresses: () => ['lb1_a-b'],
-  };
-  const words = (isAnsweredElsewhere: boolean): readonly string[] =>
-    clusterTroubles({
-      connecting: undefined,
-      lease,
-      shownLease,
-      mayServeWithoutLease: true,
-      isAnsweredElsewhere,
-      parts: undefined,
-    });
+  const lease = { ...noLease, isHeld: () => true, hostsWithAddresses: () => ['lb1_a-b'] };
+  const words = (isAnsweredElsewhere: boolean): readonly string[] => troublesOf({ lease, isAnsweredElsewhere });
   const advice = expect.stringContaining('run furiwake cleanup on lb1;');
   expect(words(true)).toContainEqual(advice);
   expect(words(false)).not.toContainEqual(advice); // it was switched off

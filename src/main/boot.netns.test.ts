@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
-import { cleanUp, startRun } from '../../test/netns/run-rig.ts';
+import { cleanUp, putWeb, startRun } from '../../test/netns/run-rig.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
 
 /** On the LAN of the client. */
@@ -14,11 +14,7 @@ let server: SimApiServer;
 beforeEach(async () => {
   lab = await startNetLab({ nodes: 1 });
   server = await startSimApiServer({ seed: 1 });
-  server.put('Namespace', { metadata: { name: 'furiwake-system' } });
-  server.put('Service', {
-    metadata: { name: 'web', namespace: 'default' },
-    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
-  });
+  putWeb(server);
 });
 afterEach(async () => {
   await server[Symbol.asyncDispose]();

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Machine, type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
-import { startRun } from '../../test/netns/run-rig.ts';
+import { putWeb, startRun } from '../../test/netns/run-rig.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
 import { systemClock } from './node/clock.ts';
 
@@ -16,11 +16,7 @@ let server: SimApiServer;
 beforeEach(async () => {
   lab = await startNetLab({ nodes: 1 });
   server = await startSimApiServer({ seed: 1 });
-  server.put('Namespace', { metadata: { name: 'furiwake-system' } });
-  server.put('Service', {
-    metadata: { name: 'web', namespace: 'default' },
-    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
-  });
+  putWeb(server);
 });
 afterEach(async () => {
   await server[Symbol.asyncDispose]();

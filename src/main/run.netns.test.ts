@@ -2,7 +2,7 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
-import { type Furiwake, startRun } from '../../test/netns/run-rig.ts';
+import { type Furiwake, putWeb, startRun } from '../../test/netns/run-rig.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
 import { askStatus, formatAnswer } from '../cli/status.ts';
 import { askAdmin } from '../daemon/admin.ts';
@@ -22,15 +22,11 @@ let server: SimApiServer;
 beforeEach(async () => {
   lab = await startNetLab({ nodes: 1 });
   server = await startSimApiServer({ seed: 1 });
-  server.put('Namespace', { metadata: { name: 'furiwake-system' } });
   server.put('Node', {
     metadata: { name: 'n1' },
     status: { addresses: [{ type: 'InternalIP', address: '10.20.0.11' }] },
   });
-  server.put('Service', {
-    metadata: { name: 'web', namespace: 'default' },
-    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
-  });
+  putWeb(server);
 });
 afterEach(async () => {
   await server[Symbol.asyncDispose]();

@@ -31,6 +31,15 @@ type RunPlace = Partial<{
   readonly isCutOff: boolean;
 }>;
 
+/** The namespace of the Lease, and the Service `default/web`, port 80. */
+export function putWeb(server: SimApiServer): void {
+  server.put('Namespace', { metadata: { name: 'furiwake-system' } });
+  server.put('Service', {
+    metadata: { name: 'web', namespace: 'default' },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
+  });
+}
+
 /** The parameters of a command on a machine of the lab, by default its load-balancer host. */
 async function commandOn(
   { lab, server }: RunScene,
