@@ -23,6 +23,8 @@ const loadLate: Plugin = {
     building.onResolve({ filter: /^(node:.*|undici)$/ }, ({ path, kind }) =>
       kind === 'import-statement' ? { path, namespace: 'late' } : undefined,
     );
+    building.onResolve({ filter: /\/milo\// }, ({ path }) => ({ path, namespace: 'absent' }));
+    building.onLoad({ filter: /./, namespace: 'absent' }, () => ({ contents: `throw new Error('not in the bundle')` }));
     building.onLoad({ filter: /./, namespace: 'late' }, ({ path }) => ({
       contents: path === 'undici' ? undiciInPart : `module.exports = require('${path}');`,
       resolveDir: process.cwd(),

@@ -15,9 +15,10 @@ export function placesFor(addresses: readonly Ip[], { interfaces, record }: Plac
   const counts = new Map<string, number>();
   for (const name of record.values()) counts.set(name, (counts.get(name) ?? 0) + 1);
   let number = 0;
+  let name = ourInterface(number);
   const withRoom = (): string => {
-    while ((counts.get(ourInterface(number)) ?? 0) >= mostPerInterface) number++;
-    return ourInterface(number);
+    while ((counts.get(name) ?? 0) >= mostPerInterface) name = ourInterface(++number);
+    return name;
   };
   const places = new Map<string, string>();
   const linkOf = linkFinder(interfaces);

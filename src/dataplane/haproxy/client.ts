@@ -187,7 +187,12 @@ export function* packLines(parts: Iterable<string>, maxLength: number): Generato
 export function splitAnswers(dialogue: string): readonly string[] | undefined {
   const parts = dialogue.split('\n> ');
   if (parts.length < 2 || parts.at(0) !== '' || parts.at(-1) !== '') return undefined;
-  return parts.slice(1, -1).map((part) => part.replace(/^(?:\+ )+/, '').replace(/\n$/, ''));
+  return parts.slice(1, -1).map((part) => copyOf(part.replace(/^(?:\+ )+/, '').replace(/\n$/, '')));
+}
+
+/** V8 keeps a whole text in memory while a part of it is kept: a backend's name would keep the map of all listeners. */
+function copyOf(text: string): string {
+  return Buffer.from(text).toString();
 }
 
 const successes = ['New server registered.', 'Server deleted.', 'IP changed from ', 'no need to change the addr'];

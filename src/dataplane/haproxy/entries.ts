@@ -118,9 +118,9 @@ export function makeHeldEntries(values: Map<string, string>): HeldEntries {
       const { key, value } = entry;
       leaving.delete(key);
       const present = values.get(key);
-      if (present === value) continue;
-      changes.push({ do: present === undefined ? 'add' : 'set', key, value });
+      values.delete(key); // its text is a part of HAProxy's answer, all of which it keeps in memory
       values.set(key, value);
+      if (present !== value) changes.push({ do: present === undefined ? 'add' : 'set', key, value });
     }
     reached = wanted;
     return changes;
