@@ -148,8 +148,8 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   const isProven = async (signal: AbortSignal): Promise<boolean> => {
     if (!isFollowed || (await table.change({ remove: [], add: [] }, signal)) !== undefined) return false;
     const untilMs = clock.monotonic() + seenMs;
-    while (isFollowed && seen < table.generation() && clock.monotonic() < untilMs)
-      await waitAtMost(untilMs - clock.monotonic(), news, clock, signal);
+    const isAwaited = (): boolean => isFollowed && seen < table.generation() && clock.monotonic() < untilMs;
+    while (isAwaited()) await waitAtMost(untilMs - clock.monotonic(), news, clock, signal);
     return isFollowed && seen === table.generation();
   };
 
