@@ -179,7 +179,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     prune: (table, signal) => change(() => reconciler.prune(table, signal)),
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),
     run: async (signal) => {
-      await superviseAll([life.guard, ticks, (inner) => headerChecks.run(inner)], signal);
+      await superviseAll([(inner) => life.guard(inner), ticks, (inner) => headerChecks.run(inner)], signal);
       await inTurn(() => reconciler.save());
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, oldWorkers, signal),

@@ -42,7 +42,7 @@ export type Life = Pick<Proxy, 'trouble' | 'outage' | 'onTrouble'> & {
    * While the next start is not due, throws the error of the last one. Throws what `HaproxyProcess.start` throws.
    */
   recover(id: ProgramId, signal: AbortSignal): Promise<Recovery>;
-  /** `recover`, and the complete last table for a new process; what comes of it is reported. `idle`: no process must run. */
+  /** `recover`, and the complete last table for a new process; reports the outcome. `idle`: no process must run. */
   revive(signal: AbortSignal): Promise<Recovery | 'idle' | 'failed'>;
   /** Until `signal` aborts: revives the process as soon as it exits. */
   guard(signal: AbortSignal): Promise<void>;
@@ -64,7 +64,7 @@ const deathsAtOnce = 2;
 const deathWindowMs = 600_000;
 /** How long a process has served before it counts as steady: without deaths, and after several. */
 const [steadyMs, steadyAfterDeathsMs] = [10_000, 30_000];
-/** Shorter failures are no outage: HAProxy was started again at once. One that serves for a shorter time is still down. */
+/** A shorter failure is not an outage: HAProxy was started again at once. One that serves for a shorter time is still down. */
 const [outageMs, upMs] = [5_000, 10_000];
 /** A HAProxy that dies again sooner is logged at growing intervals only. */
 const calmMs = 600_000;
