@@ -8,7 +8,7 @@ import type { TableSpec } from './table-text.ts';
 import { type KernelEvent, watchKernel } from './watch.ts';
 
 /**
- * Tells `kernel` of each transaction on the table, and calls `repair` after each one that is not furiwake's own, until `signal`
+ * Reports each transaction on the table to `kernel`, and calls `repair` after each one that is not furiwake's own, until `signal`
  * aborts. `repair` resolves with the difference that the table had; while it finds some, waits grow (`makePacedRepairs`).
  */
 export async function watchTable(
