@@ -45,8 +45,8 @@ export async function prepareCluster(
   return untilAnswered(deps, signal, async () => {
     const version = await readVersion(deps.client, signal);
     await assertUsable(deps, version, signal);
-    const { taken, showsServiceCidr } = await clusterRanges(deps.client, signal);
-    assertNoOverlap(ranges, taken);
+    const { used, showsServiceCidr } = await clusterRanges(deps.client, signal);
+    assertNoOverlap(ranges, used);
     if (!showsServiceCidr) deps.log.warn({}, `${noServiceCidrWords}: make sure that --addresses lie outside of it`);
     return version;
   });
