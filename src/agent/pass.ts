@@ -15,9 +15,9 @@ import {
 } from './host-state.ts';
 import { withListeners } from './listener-changes.ts';
 import { makeOutcomes } from './outcomes.ts';
-import { isProxied } from './proxied.ts';
+import { isProxied, prepareProxy } from './proxied.ts';
 import { type PassStages, slowWords } from './stages.ts';
-import { attract, type Pass, type PassPorts, prepareProxy, programOthers, type Step, steeringTarget } from './steps.ts';
+import { attract, type Pass, type PassPorts, programOthers, type Step, steeringTarget } from './steps.ts';
 
 export type PassResult = {
   readonly state: HostState;

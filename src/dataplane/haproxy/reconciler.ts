@@ -12,9 +12,10 @@ import { serverId, type Settings } from './config.ts';
 import { type Desired, nodesAmong, planDesired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
+import type { Life, Recovery } from './life.ts';
 import { makeMapSaver } from './map-saver.ts';
 import type { OldWorkers } from './old-workers.ts';
-import type { HaproxyProcess, Recovery } from './process.ts';
+import type { HaproxyProcess } from './process.ts';
 import { makeRefused } from './refused.ts';
 import { makeReloads, type Reloads } from './reloads.ts';
 import { isSameSet } from './own-checks.ts';
@@ -67,11 +68,10 @@ export type ReconcilerDeps = {
   readonly settings: Settings;
   readonly api: RuntimeApi;
   readonly process: HaproxyProcess;
+  readonly life: Life;
   readonly oldWorkers: OldWorkers;
   readonly haproxyFiles: HaproxyFiles;
   readonly health: FamilyHealths;
-  /** Called with each new worker. */
-  readonly onWorker: () => void;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -80,7 +80,7 @@ export type ReconcilerDeps = {
 const families = [4, 6] as const;
 
 export function makeReconciler(deps: ReconcilerDeps): Reconciler {
-  const { settings, api, process, haproxyFiles, health, clock, log } = deps;
+  const { settings, api, process, life, haproxyFiles, health, clock, log } = deps;
   const changing = { api, isChecked: (family: Family) => health[family].isChecked() };
   const mapSaver = makeMapSaver(deps);
   const reloads = makeReloads(deps);
@@ -165,7 +165,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await worker.recover(signal);
-      if (outcome === 'started' || outcome === 'replaced') {
+      if (outcome === 'new') {
         await upsertTo(desired, signal);
         await apply(desired, applyRemovals, signal); // the map on the disk may be an older one
       }
@@ -218,7 +218,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     stop: async (signal) => {
       desired = undefined;
       worker.hold(undefined);
-      return await process.stop(signal);
+      return await life.stop(signal);
     },
   };
 }

@@ -4,25 +4,24 @@ import { nodesBackend } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
-import type { Metrics } from '../../ports/metrics.ts';
 import { RuntimeError, type RuntimeApi, unlessUnreachable } from './client.ts';
-import type { ProgramId, Settings } from './config.ts';
+import type { ProgramId } from './config.ts';
 import type { Desired } from './desired.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import type { MapSaver } from './map-saver.ts';
-import type { HaproxyProcess, Recovery } from './process.ts';
+import type { Life, Recovery } from './life.ts';
 import type { Need, Reloads } from './reloads.ts';
 import { type Undeclared, undeclaredIn } from './undeclared.ts';
 import { readHeld, type WorkerContents } from './worker.ts';
 
 /**
- * The worker that serves: how furiwake gets one that runs the wanted program, and what it holds.
+ * The worker that serves: how furiwake gets one that runs the wanted program, and what it holds. See life.ts for one that died.
  *
  *   runs the program                      stays
  *   runs another one of furiwake          reload, if a listener needs it, or an earlier furiwake made it; meanwhile, and if the reload
  *                                         fails, it stays
  *   runs none of furiwake                 reload
- *   died, hangs, or was never started     `HaproxyProcess.recover`, with the files as they are wanted, or as they were accepted last
+ *   died, hangs, or was never started     `Life.recover`, with the files as they are wanted, or as they were accepted last
  *
  * Each call makes one attempt; a caller that repeats it must wait longer each time.
  */
@@ -50,27 +49,18 @@ export type ServingWorker = {
 };
 
 const families = [4, 6] as const;
-/** A HAProxy that dies again sooner is reported at growing intervals only. */
-const calmMs = 600_000;
 
 export function makeServingWorker(deps: {
-  readonly settings: Settings;
   readonly api: RuntimeApi;
-  readonly process: HaproxyProcess;
+  readonly life: Pick<Life, 'recover' | 'noteAnswer' | 'noteWorker'>;
   readonly haproxyFiles: HaproxyFiles;
   readonly mapSaver: MapSaver;
   readonly reloads: Reloads;
   readonly health: FamilyHealths;
-  /** Called with each new worker. */
-  readonly onWorker: () => void;
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: Metrics;
 }): ServingWorker {
-  const { settings, api, process, haproxyFiles, mapSaver, reloads, health, clock, log, metrics } = deps;
-  const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
-  const deaths = makeTrouble({ what: 'keeping HAProxy running', log, monotonic: () => clock.monotonic() });
-  let diedMs = -Infinity;
+  const { api, life, haproxyFiles, mapSaver, reloads, health, clock, log } = deps;
   const configTrouble = makeTrouble({
     what: 'writing the configuration of HAProxy',
     log,
@@ -120,11 +110,12 @@ export function makeServingWorker(deps: {
 
   const read = async (signal: AbortSignal): Promise<WorkerContents> => {
     const present = await readHeld(api, signal);
+    life.noteAnswer();
     if (!hasMet) adopt(present);
     hasMet = true;
     if (present.pid !== pid) {
       for (const family of families) health[family].forgetOrders();
-      deps.onWorker();
+      life.noteWorker();
     }
     pid = present.pid;
     held = present;
@@ -178,23 +169,9 @@ export function makeServingWorker(deps: {
   const recover = async (signal: AbortSignal): Promise<Recovery> => {
     held = undefined;
     const prepared = await prepareFiles(signal);
-    const outcome = await process.recover(prepared, signal);
-    if (outcome === 'serves') await read(signal);
-    if (outcome === 'serves' || outcome === 'busy') return outcome;
-    if (outcome === 'replaced')
-      log.warn({}, 'the sockets of HAProxy were lost: a new process accepts connections, the old one keeps its own');
-    const isFirst = !hasMet;
-    hasMet = true;
-    if (!isFirst && outcome === 'started') {
-      restarts.add(1);
-      const nowMs = clock.monotonic();
-      const words = 'HAProxy exited unexpectedly and was started again; its connections were lost';
-      if (nowMs - diedMs >= calmMs) log.error({}, words);
-      else deaths.failed(new Error(words));
-      diedMs = nowMs;
-    }
-    const { pid: started } = await read(signal);
-    if (isFirst) log.info({ pid: started, maxConnections: settings.maxConnections }, 'HAProxy started');
+    const outcome = await life.recover(prepared, signal);
+    if (outcome === 'new') hasMet = true; // there is nothing of an earlier furiwake to adopt
+    if (outcome !== 'busy') await read(signal);
     return outcome;
   };
 
@@ -221,7 +198,6 @@ export function makeServingWorker(deps: {
       }
       if (present.program !== program && wanted !== undefined) present = await reload(present, wanted, signal);
       if (present.program === program) own = program;
-      if (clock.monotonic() - diedMs >= calmMs) deaths.over();
       return present;
     },
     recover,
