@@ -278,7 +278,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 announceAgain,
                 auditNow,
                 onAddresses: () => {
-                  deps.direct.noteLinks();
+                  deps.direct.noteFacts();
                   reporter.noteAddresses();
                 },
               },

@@ -52,7 +52,7 @@ export type ClusterPartsDeps = Pick<CommandDeps, 'machine' | 'log' | 'metrics'> 
   readonly server: string;
   /** Addresses that the host needs for the API server, by text, and what each is. */
   readonly apiServer: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
-  readonly hostParts: Pick<HostParts, 'agent' | 'network' | 'host'>;
+  readonly hostParts: Pick<HostParts, 'agent' | 'network' | 'host' | 'noteServiceCidrs'>;
   readonly candidates: Candidates;
   readonly drains: Drains<NodeName>;
   readonly serviceDrains: Drains<ServiceKey>;
@@ -66,7 +66,7 @@ export async function makeClusterParts({
   client,
   server,
   apiServer,
-  hostParts: { agent, network, host },
+  hostParts: { agent, network, host, noteServiceCidrs },
   candidates,
   drains,
   serviceDrains,
@@ -126,7 +126,8 @@ export async function makeClusterParts({
       connecting = words;
     };
     const access = { client, server, leaseNamespace, clock, log, onTrouble };
-    const { gitVersion } = await prepareCluster(access, site.ranges, signal);
+    const { gitVersion, serviceCidrs } = await prepareCluster(access, site.ranges, signal);
+    noteServiceCidrs(serviceCidrs);
     connecting = undefined;
     connected = { server, kubernetes: gitVersion };
     log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
