@@ -144,14 +144,14 @@ async function checkOverlap(
   { client }: Pick<ApiConnection, 'client'>,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const { taken, showsServiceCidr } = await clusterRanges(client, signal);
+  const { used, serviceCidrs } = await clusterRanges(client, signal);
   try {
-    assertNoOverlap(options.addresses ?? [], taken);
+    assertNoOverlap(options.addresses ?? [], used);
   } catch (error) {
     if (error instanceof StartError) return problem(error.message, 'choose other --addresses');
     throw error;
   }
-  if (!showsServiceCidr) return warning(noServiceCidrWords, 'make sure that --addresses lie outside of it');
+  if (serviceCidrs.length === 0) return warning(noServiceCidrWords, 'make sure that --addresses lie outside of it');
   return ok('no overlap with the Service and Pod CIDRs');
 }
 

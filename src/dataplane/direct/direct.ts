@@ -91,7 +91,7 @@ export function makeDirect(deps: DirectDeps): Direct {
 
   let links: string | undefined;
   /** They differ from those of the last repair: the kernel removes the chain of a device with the device. */
-  let haveLinksMoved = false;
+  let haveFactsChanged = false;
 
   const isLost = (node: NodeName, family: Family): boolean => {
     const since = deps.silentSince(node, family);
@@ -184,9 +184,9 @@ export function makeDirect(deps: DirectDeps): Direct {
 
   const follow = async (signal: AbortSignal): Promise<void> => {
     await program(signal);
-    if (!haveLinksMoved) return;
+    if (!haveFactsChanged) return;
     await repair(signal);
-    haveLinksMoved = false;
+    haveFactsChanged = false;
   };
 
   const watch = async (signal: AbortSignal): Promise<void> => {
@@ -265,11 +265,11 @@ export function makeDirect(deps: DirectDeps): Direct {
         for (const unsubscribe of end) unsubscribe();
       }
     },
-    noteLinks: () => {
-      const now = source.linksText(table.nodes);
+    noteFacts: () => {
+      const now = source.factsText(table.nodes);
       if (now === links) return;
       links = now;
-      haveLinksMoved = true;
+      haveFactsChanged = true;
       changed.set();
     },
     remove: (signal) =>

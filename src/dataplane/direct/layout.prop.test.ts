@@ -32,8 +32,8 @@ const input = fc.record({
   clients: fc.array(fc.option(fc.uniqueArray(fc.integer({ min: 1, max: 3 })), { nil: undefined }), { maxLength: 4 }),
   /** The listeners on this port wait for their first node. */
   waitingPort: fc.nat(4),
-  /** Those on this port were taken over; those on this one leave the nodes that they had. */
-  takenPort: fc.nat(4),
+  /** Those on this port another Service had; those on this one leave the nodes that they had. */
+  handedPort: fc.nat(4),
   partingPort: fc.nat(4),
 });
 
@@ -42,7 +42,7 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
   const plan = makeDirectPlanner();
   let before: DirectProgram['groups'] | undefined;
   return inputs.map((each) => {
-    const { listeners, verdicts, drained, closed, weights, clients, waitingPort, takenPort, partingPort } = each;
+    const { listeners, verdicts, drained, closed, weights, clients, waitingPort, handedPort, partingPort } = each;
     const nodes = names.map((name, index) => ({
       ...node(name, `192.0.2.${11 + index}`, `2001:db8::${11 + index}`),
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
@@ -82,7 +82,7 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
     before = program.groups;
     return {
       ...program,
-      taken: new Set(shared.filter(({ port }) => port === takenPort).map(({ key }) => key)),
+      handed: new Set(shared.filter(({ port }) => port === handedPort).map(({ key }) => key)),
       parting: new Map(parting),
       slots: PersistentMap.from(
         [...parting.map(([, group]) => group), ...program.slots.values()].map((group) => [groupKey(group), group]),

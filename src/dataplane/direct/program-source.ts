@@ -4,6 +4,7 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import type { DirectObstacle, DirectObstacles, UnequalMtu } from '../../core/traffic/report.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
+import { formatRange, type IpRange } from '../../core/ip/range.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Gate } from '../../ports/gate.ts';
 import type { Health } from '../../ports/health.ts';
@@ -35,6 +36,8 @@ export type ProgramSourceDeps = {
   readonly own: () => ReadonlyMap<string, Ip>;
   /** Own addresses on the interfaces of the default routes: packets of clients arrive there. */
   readonly primary: () => readonly Ip[];
+  /** The ranges of clusterIPs, as far as they are known; the same object while they are the same. */
+  readonly serviceCidrs: () => readonly IpRange[];
   readonly clock: Clock;
 };
 
@@ -54,14 +57,17 @@ export type ProgramSource = {
   mayOpen(nodes: TrafficTable['nodes']): (node: NodeName, family: Family) => boolean;
   /** Which of the nodes could not be next hops at the last program, and why. */
   obstacles(nodes: TrafficTable['nodes']): DirectObstacles;
-  /** The links of the host on which it, or a node, has an address: another text after one was renamed or made again. */
-  linksText(nodes: TrafficTable['nodes']): string;
+  /**
+   * The links of the host on which it, or a node, has an address, and the Service CIDRs: another text after one was renamed, made
+   * again, or became known.
+   */
+  factsText(nodes: TrafficTable['nodes']): string;
   /** The families in which a node is on a link of the host. */
   onLink(nodes: TrafficTable['nodes']): ReadonlySet<Family>;
 };
 
 export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
-  const { exec, health, gate, answering, own, primary, clock } = deps;
+  const { exec, health, gate, answering, own, primary, serviceCidrs, clock } = deps;
   const plan = makeDirectPlanner();
   const publicationsOf = makePublications(() => clock.monotonic());
   const linkOf = (address: Ip): string | undefined => deps.linkOf(address)?.name;
@@ -163,7 +169,10 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       const links = [...addresses, ...primary()].flatMap((address) => linkOf(address) ?? []);
       const devices = [...new Set([...links, ...linksOf(table.listeners, isRefresh)])].sort();
       const verdicts = health.verdicts();
-      const [nodeMacs, impossible] = [new Set(macs.values()), impossibleOf(table.nodes, own())];
+      const [nodeMacs, impossible] = [
+        new Set(macs.values()),
+        impossibleOf({ nodes: table.nodes, own: own(), serviceCidrs: serviceCidrs() }),
+      ];
       return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, impossible, isOpen, openings }), devices };
     },
     mayOpen: (nodes) => {
@@ -171,9 +180,10 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       return (node, family) => found.get(node)?.[family] === undefined;
     },
     obstacles: (nodes) => obstaclesAmong(nodes, new Set([...answering.silent(), ...awaited.hops()])),
-    linksText: (nodes) => {
+    factsText: (nodes) => {
       const links = [...addressesOf(nodes), ...own().values()].flatMap((address) => deps.linkOf(address) ?? []);
-      return [...new Set(links.map(({ name, index, mac }) => `${name} ${index} ${mac}`))].sort().join(', ');
+      const texts = links.map(({ name, index, mac }) => `${name} ${index} ${mac}`);
+      return [...new Set(texts)].sort().concat(serviceCidrs().map(formatRange)).join(', ');
     },
     onLink: (nodes) =>
       new Set(

@@ -40,8 +40,8 @@ export type DirectProgram = {
   readonly shared: SharedListeners;
   /** Listeners without a group whose packets are dropped although they have a stand-in (`first-waits.ts`). */
   readonly waiting: ReadonlySet<ListenerKey>;
-  /** Listeners that another Service had (`takeovers.ts`). */
-  readonly taken: ReadonlySet<ListenerKey>;
+  /** Listeners that another Service had (`handovers.ts`). */
+  readonly handed: ReadonlySet<ListenerKey>;
   /** Listeners that leave nodes for their stand-in, and the group that each had (`partings.ts`). */
   readonly parting: ReadonlyMap<ListenerKey, SlotGroup>;
   /** All of them by number, those of `parting` too. */
@@ -213,7 +213,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       keepers: last.keepers,
       shared: nothingShared,
       waiting: new Set(),
-      taken: new Set(),
+      handed: new Set(),
       parting: new Map(),
       slots: last.slots,
       hops,

@@ -156,12 +156,12 @@ export function makeNat(deps: {
   const putInTurn = async (signal: AbortSignal, isAudit: boolean): ReturnType<Nat['apply']> => {
     const without = (keys: readonly ListenerKey[]): Listeners =>
       table.listeners.with(keys.map((key) => [key, undefined]));
-    const waiting = flows.handedOver(table.listeners);
-    let refusals = await put(without(waiting), signal, isAudit);
+    const handedOver = flows.handedOver(table.listeners);
+    let refusals = await put(without(handedOver), signal, isAudit);
     await remnants.attempt(signal);
-    if (waiting.length === 0) return refusals;
+    if (handedOver.length === 0) return refusals;
     const stuck = flows.handedOver(table.listeners);
-    if (stuck.length < waiting.length) {
+    if (stuck.length < handedOver.length) {
       refusals = await put(without(stuck), signal);
       await remnants.attempt(signal);
     }
