@@ -101,7 +101,7 @@ export type AgentDeps = Omit<
   readonly metrics: Metrics;
 };
 
-/** Of an address on a host that is not alone; see `leadWhileHeld`. */
+/** Of an address on a host that is not alone; see `leadAsHolder`. */
 const longestLifetimeMs = 12_000;
 
 export function makeAgent(deps: AgentDeps): Agent {

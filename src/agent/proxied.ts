@@ -32,10 +32,10 @@ import type { Pass } from './steps.ts';
 export type ProxyAnswer = {
   readonly refused: Refusals<ListenerKey>;
   /** Listeners that wait for a reload: as HAProxy serves them until then, and its words. */
-  readonly waiting: ReadonlyMap<ListenerKey, Waiting>;
+  readonly deferred: ReadonlyMap<ListenerKey, Deferred>;
 };
 
-type Waiting = { readonly listener: Listener; readonly words: string };
+type Deferred = { readonly listener: Listener; readonly words: string };
 
 /**
  * Changes HAProxy, and knows what it has acknowledged: perhaps after the pass that asked for it, and for another table than the
@@ -111,7 +111,7 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
       if (error instanceof ProxyAbsentError) possible = listeners; // what a start gives it
       throw error;
     });
-    const keys = [...unprepared.refused.keys(), ...unprepared.waiting.keys()];
+    const keys = [...unprepared.refused.keys(), ...unprepared.deferred.keys()];
     served = listeners.with(keys.map((key) => [key, undefined]));
     return unprepared;
   };
@@ -122,17 +122,18 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
     signal: AbortSignal,
   ): Promise<ProxyAnswer> => {
     const first = await ask(table, signal);
-    const waiting: Map<ListenerKey, Waiting> = new Map();
-    for (const [key, words] of first.waiting) {
+    const deferred: Map<ListenerKey, Deferred> = new Map();
+    for (const [key, words] of first.deferred) {
       const listener = table.listeners.get(key);
-      if (listener !== undefined) waiting.set(key, { listener: withFormerProfile(listener, inForce(key)), words });
+      if (listener !== undefined) deferred.set(key, { listener: withFormerProfile(listener, inForce(key)), words });
     }
-    if (waiting.size === 0) return { refused: first.refused, waiting };
-    const former = Array.from(waiting, ([key, { listener }]) => [key, listener] as const);
+    if (deferred.size === 0) return { refused: first.refused, deferred };
+    const former = Array.from(deferred, ([key, { listener }]) => [key, listener] as const);
     const second = await ask(withListeners(table, former), signal);
     const refused = new Map(first.refused);
-    for (const [key, words] of [...second.refused, ...second.waiting]) if (waiting.delete(key)) refused.set(key, words);
-    return { refused, waiting };
+    for (const [key, words] of [...second.refused, ...second.deferred])
+      if (deferred.delete(key)) refused.set(key, words);
+    return { refused, deferred };
   };
 
   return {
@@ -141,7 +142,7 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
         if (prepared !== undefined && isSameTable(prepared.table, table)) {
           const { answer, isRead } = prepared;
           prepared = { ...prepared, isRead: true };
-          if (!isRead || answer.refused.size + answer.waiting.size === 0) return answer;
+          if (!isRead || answer.refused.size + answer.deferred.size === 0) return answer;
         }
         const needed = steered && joined(table, steered.listeners);
         if (needed !== undefined && possible !== undefined && hasMore(possible, needed.listeners))
@@ -183,7 +184,7 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
   const { proxied } = ports;
   const isFirst = before.programmed === undefined;
   const inForce = (key: ListenerKey): Listener | undefined => inForceOf(outcomes.stateOf(key));
-  let answer: ProxyAnswer = { refused: new Map(), waiting: new Map() };
+  let answer: ProxyAnswer = { refused: new Map(), deferred: new Map() };
   let isPending = false;
   const isUpserted = await step(
     'proxy',
@@ -198,15 +199,15 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
       return delayed;
     },
   );
-  const { refused, waiting } = answer;
+  const { refused, deferred } = answer;
   if (isUpserted) {
     outcomes.refuse(refused);
-    outcomes.lackProxy(changed.filter(({ key }) => refused.has(key) || waiting.has(key)));
-    for (const { listener, words } of waiting.values()) outcomes.wait(listener, words);
+    outcomes.lackProxy(changed.filter(({ key }) => refused.has(key) || deferred.has(key)));
+    for (const { listener, words } of deferred.values()) outcomes.defer(listener, words);
   } else
     for (const listener of changed.filter(outcomes.isStuck)) {
       const other = proxied.servesInstead(listener);
-      if (other !== undefined) outcomes.wait(other, undefined);
+      if (other !== undefined) outcomes.defer(other, undefined);
     }
   const had = (key: ListenerKey): Listener | undefined =>
     before.programmed === undefined ? inForce(key) : before.programmed.proxied.listeners.get(key);

@@ -146,7 +146,7 @@ export function makeReporter(deps: {
 
 function verdictOf(gap: Gap | undefined): Verdict | undefined {
   if (gap?.words === undefined) return undefined;
-  return { reason: gap.is === 'waiting' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
+  return { reason: gap.is === 'deferred' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
 }
 
 function isSame(a: ListenerReport, b: ListenerReport): boolean {

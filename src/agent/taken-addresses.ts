@@ -81,10 +81,10 @@ export function makeTakenAddresses({ clock, log }: { readonly clock: Clock; read
     },
     without: (table) => {
       if (taken.size === 0) return table;
-      const waiting = [...table.listeners.values()].filter(({ address }) => taken.has(address.text));
+      const theirs = [...table.listeners.values()].filter(({ address }) => taken.has(address.text));
       return withListeners(
         table,
-        waiting.map(({ key }) => [key, undefined]),
+        theirs.map(({ key }) => [key, undefined]),
       );
     },
     trouble: () => {

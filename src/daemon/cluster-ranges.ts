@@ -21,7 +21,7 @@ export type ClusterRange = { readonly what: string; readonly range: IpRange };
 export async function clusterRanges(
   client: Pick<KubeClient, 'list'>,
   signal: AbortSignal,
-): Promise<{ readonly taken: readonly ClusterRange[]; readonly serviceCidrs: readonly IpRange[] }> {
+): Promise<{ readonly used: readonly ClusterRange[]; readonly serviceCidrs: readonly IpRange[] }> {
   const services = (await listServiceCidrs(client, signal)).flatMap(({ spec }) =>
     rangesIn('the Service CIDR', spec?.cidrs ?? []),
   );
@@ -29,7 +29,7 @@ export async function clusterRanges(
   for await (const { metadata, spec } of listAll<WireNode>(client, { apiVersion: 'v1', plural: 'nodes' }, signal))
     pods.push(...rangesIn(`the Pod CIDR of node ${metadata.name}`, spec?.podCIDRs ?? []));
   return {
-    taken: [...services, ...pods, ...(services.length > 0 ? [] : await clusterIps(client, signal))],
+    used: [...services, ...pods, ...(services.length > 0 ? [] : await clusterIps(client, signal))],
     serviceCidrs: services.map(({ range }) => range),
   };
 }
@@ -69,9 +69,9 @@ async function clusterIps(client: Pick<KubeClient, 'list'>, signal: AbortSignal)
 }
 
 /** Throws {@link StartError} if a range of the pool overlaps one of the cluster's. */
-export function assertNoOverlap(ranges: readonly IpRange[], taken: readonly ClusterRange[]): void {
+export function assertNoOverlap(ranges: readonly IpRange[], used: readonly ClusterRange[]): void {
   for (const range of ranges) {
-    const clash = taken.find((each) => rangesOverlap(range, each.range));
+    const clash = used.find((each) => rangesOverlap(range, each.range));
     if (clash !== undefined)
       throw new StartError(
         `--addresses: ${formatRange(range)} overlaps ${clash.what}: use addresses that the cluster does not use itself`,

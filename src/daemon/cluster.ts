@@ -50,8 +50,8 @@ export async function prepareCluster(
   return untilAnswered(deps, signal, async () => {
     const version = await readVersion(deps.client, signal);
     await assertUsable(deps, version, signal);
-    const { taken, serviceCidrs } = await clusterRanges(deps.client, signal);
-    assertNoOverlap(ranges, taken);
+    const { used, serviceCidrs } = await clusterRanges(deps.client, signal);
+    assertNoOverlap(ranges, used);
     if (serviceCidrs.length === 0)
       deps.log.warn({}, `${noServiceCidrWords}: make sure that --addresses lie outside of it`);
     return { ...version, serviceCidrs };

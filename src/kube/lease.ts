@@ -40,14 +40,14 @@ export type Lease = {
    * `onTried` is called at the start and after each attempt to renew it.
    */
   hold(signal: AbortSignal, onTried?: () => void): Promise<LeaseLoss | undefined>;
-  /** Another host can take it at once; `keepsAddresses` is noted in it. Without effect if not held; a failure is logged. */
+  /** Another host can take it at once; `keepsAddresses` is noted in it. Without effect if this process does not hold it; a failure is logged. */
   release(keepsAddresses?: boolean): Promise<void>;
   /** The identities of other hosts that have released the Lease and kept their addresses, when it was last read. */
   hostsWithAddresses(): readonly string[];
   /** False before `acquire`, after a loss, and if the last renewal is older than 10 s: then furiwake must not write. */
-  isHeld(): boolean;
+  isHolder(): boolean;
   /** The end of the Lease without a renewal, monotonic ms: 5 s before another host may take it over. */
-  heldUntilMs(): number;
+  holderUntilMs(): number;
   /** The holder when the Lease was last read; `undefined`: this process, or none. */
   holder(): LeaseHolder | undefined;
   /** Why the Lease cannot be read or written now; `undefined`: it can. */
@@ -73,12 +73,12 @@ const releaseTries = 3;
 /** How often a candidate renews its entry. */
 const candidateEveryMs = 10_000;
 
-type LeaseState = 'held' | 'free' | 'taken';
+type LeaseState = 'own' | 'free' | 'others';
 
 /**
  * A coordination.k8s.io/v1 Lease as leader election, after client-go. Every write is a compare-and-swap.
  *
- * A Lease alone does not fence: a holder that cannot renew it must itself stop at `heldUntilMs`, before a candidate may
+ * A Lease alone does not fence: a holder that cannot renew it must itself stop at `holderUntilMs`, before a candidate may
  * take over. `onOther` reports candidates, which write themselves into the Lease.
  */
 export function makeLease({
@@ -115,7 +115,7 @@ export function makeLease({
   const path = resourcePath(resource, { namespace, name });
   const observer = makeLeaseObserver({ identity, monotonic: () => clock.monotonic(), onOther });
   const lasting = makeTrouble({ what: 'access to the Lease', log, monotonic: () => clock.monotonic() });
-  let heldUntilMs = Number.NEGATIVE_INFINITY;
+  let holderUntilMs = Number.NEGATIVE_INFINITY;
   let candidateUntilMs = Number.NEGATIVE_INFINITY;
   let trouble: string | undefined;
   /** The last one of this process. */
@@ -164,7 +164,7 @@ export function makeLease({
     const written = base === undefined ? await create(body, signal) : await replace(body, signal, timeoutMs);
     observer.see(written);
     observer.hasClaimed();
-    heldUntilMs = startedAt + renewDeadlineMs;
+    holderUntilMs = startedAt + renewDeadlineMs;
     tenure = tenureOf(written);
     onClaimed();
     return tenure;
@@ -198,20 +198,20 @@ export function makeLease({
   const tryRenew = async (signal: AbortSignal): Promise<LeaseState> => {
     try {
       await claim(signal, { isRenewal: true });
-      return 'held';
+      return 'own';
     } catch (error) {
       if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS', 'NOT_FOUND')) throw error;
     }
     await read(signal); // it was changed, or deleted
-    if (observer.holder() !== undefined) return 'taken';
+    if (observer.holder() !== undefined) return 'others';
     const found = observer.lease && tenureOf(observer.lease);
     // Another host took it while this one was cut off, and released it.
     const isPassedOver = found?.holder === '' && tenure !== undefined && !isSameTenure(found, tenure);
-    return isPassedOver ? 'taken' : 'free';
+    return isPassedOver ? 'others' : 'free';
   };
 
   const release = async (keepsAddresses = false): Promise<void> => {
-    heldUntilMs = Number.NEGATIVE_INFINITY;
+    holderUntilMs = Number.NEGATIVE_INFINITY;
     const { signal } = new AbortController();
     try {
       // Retries after a conflict: a candidate wrote its entry, or the answer to the last renewal was lost.
@@ -237,8 +237,8 @@ export function makeLease({
   };
 
   return {
-    isHeld: () => clock.monotonic() < heldUntilMs,
-    heldUntilMs: () => heldUntilMs,
+    isHolder: () => clock.monotonic() < holderUntilMs,
+    holderUntilMs: () => holderUntilMs,
     holder: () => observer.holder(),
     hostsWithAddresses: () =>
       (observer.lease ? keptAddressesOf(observer.lease) : []).filter((each) => each !== identity),
@@ -275,14 +275,14 @@ export function makeLease({
           succeeded();
           backoff.reset();
           switch (turn) {
-            case 'held':
+            case 'own':
               waitMs = renewEveryMs;
               break;
             case 'free':
               waitMs = waitMs === 0 ? retryEveryMs : 0; // again at once, over what was read
               break;
-            case 'taken':
-              heldUntilMs = Number.NEGATIVE_INFINITY;
+            case 'others':
+              holderUntilMs = Number.NEGATIVE_INFINITY;
               return { holder: observer.holder()?.identity ?? '' };
             default:
               assertNever(turn);

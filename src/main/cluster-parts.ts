@@ -12,7 +12,7 @@ import type { Drains } from '../daemon/drains.ts';
 import { StartError } from '../daemon/errors.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
 import { newIdentity } from '../daemon/identity.ts';
-import { leadWhileHeld, mayServeWithoutLease } from '../daemon/leadership.ts';
+import { leadAsHolder, mayServeWithoutLease } from '../daemon/leadership.ts';
 import { leaseName } from '../daemon/lease-name.ts';
 import { clusterTroubles } from '../daemon/readiness.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from '../daemon/say-when-ready.ts';
@@ -150,7 +150,7 @@ export async function makeClusterParts({
       drains,
       serviceDrains,
       events,
-      mayWrite: () => lease.isHeld(),
+      mayWrite: () => lease.isHolder(),
       clock,
       random,
       log,
@@ -187,7 +187,7 @@ export async function makeClusterParts({
     await connect(signal);
     // Before other hosts see it.
     await identityFile.write(identity).catch((error: unknown) => refuseStateDir(stateDir, error));
-    await leadWhileHeld(
+    await leadAsHolder(
       {
         lease,
         shownLease,

@@ -73,7 +73,7 @@ export type Unprepared = {
    * Their profile waits for a reload; the words say until when. HAProxy would serve them now with another one: that of before, or the
    * usual one that is most like theirs.
    */
-  readonly waiting: ReadonlyMap<ListenerKey, string>;
+  readonly deferred: ReadonlyMap<ListenerKey, string>;
 };
 
 /**

@@ -215,7 +215,7 @@ export function makeHostPorts(): FakeHostPorts {
         const waits = (key: ListenerKey, words: string): boolean => words === refuses.profile(listeners.get(key)!);
         return {
           refused: new Map([...refusals].filter(([key, words]) => !waits(key, words))),
-          waiting: new Map([...refusals].filter(([key, words]) => waits(key, words))),
+          deferred: new Map([...refusals].filter(([key, words]) => waits(key, words))),
         };
       },
       prune: async ({ listeners }, signal) => {

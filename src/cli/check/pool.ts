@@ -144,9 +144,9 @@ async function checkOverlap(
   { client }: Pick<ApiConnection, 'client'>,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const { taken, serviceCidrs } = await clusterRanges(client, signal);
+  const { used, serviceCidrs } = await clusterRanges(client, signal);
   try {
-    assertNoOverlap(options.addresses ?? [], taken);
+    assertNoOverlap(options.addresses ?? [], used);
   } catch (error) {
     if (error instanceof StartError) return problem(error.message, 'choose other --addresses');
     throw error;

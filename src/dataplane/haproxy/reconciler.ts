@@ -175,10 +175,13 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const next = await settle(table, signal);
       await unlessAbsent(upsertTo(next, signal), signal);
       noteNodes(next);
-      const [refusals, waiting] = [new Map([...next.refusals, ...refused.listeners()]), new Map<ListenerKey, string>()];
+      const [refusals, deferred] = [
+        new Map([...next.refusals, ...refused.listeners()]),
+        new Map<ListenerKey, string>(),
+      ];
       for (const each of undeclared?.listeners ?? [])
-        (each.need.isForAll ? refusals : waiting).set(each.key, reloadWords(each, reloads));
-      return { refused: refusals, waiting };
+        (each.need.isForAll ? refusals : deferred).set(each.key, reloadWords(each, reloads));
+      return { refused: refusals, deferred };
     },
     prune: async (table, signal) => {
       const next = await settle(table, signal);

@@ -80,10 +80,10 @@ export function makeServingWorker(deps: {
   const fileBackoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
   let fileDueMs = 0;
   /** The wanted configuration was not written, because that was not due. */
-  let isDeferred = false;
+  let isUnwritten = false;
 
   const writeConfig = async (desired: Desired, signal: AbortSignal): Promise<void> => {
-    isDeferred = false;
+    isUnwritten = false;
     try {
       const words = await haproxyFiles.putConfig(desired, signal);
       fileProblem = undefined;
@@ -126,7 +126,7 @@ export function makeServingWorker(deps: {
   /** Before a start or a reload: the program of the file. If the new one cannot be written, the last one will do. */
   const prepareFiles = async (signal: AbortSignal): Promise<ProgramId> => {
     const isAgain = fileProblem !== undefined && clock.monotonic() >= fileDueMs;
-    if (wanted !== undefined && (isDeferred || isAgain || !(await haproxyFiles.areIntact())))
+    if (wanted !== undefined && (isUnwritten || isAgain || !(await haproxyFiles.areIntact())))
       await writeConfig(wanted, signal);
     const written = haproxyFiles.program();
     const isWanted = fileProblem === undefined || written === program;
@@ -186,8 +186,8 @@ export function makeServingWorker(deps: {
         program !== serving.program &&
         reloads.wait(needOf(serving, undeclaredIn(desired, serving.backends))) !== undefined;
       const isFileDue = fileProblem === undefined || clock.monotonic() >= fileDueMs;
-      isDeferred = last !== undefined && (!isFileDue || isWaiting(last));
-      if (!isDeferred) await writeConfig(desired, signal);
+      isUnwritten = last !== undefined && (!isFileDue || isWaiting(last));
+      if (!isUnwritten) await writeConfig(desired, signal);
     },
     bring: async (signal) => {
       let present = held ?? (await read(signal).catch(unlessUnreachable));
