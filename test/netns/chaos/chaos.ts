@@ -74,7 +74,7 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     cluster.set(name, wish);
     world.tell(`${name}: ${JSON.stringify(wish)}`);
   }
-  const clients = makeClients(world, cluster);
+  const clients = makeClients(world);
   const rates = watchRates(world);
   const running = [clients.run(stop.signal), rates.run(stop.signal)];
   stack.defer(async () => {
@@ -92,7 +92,7 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
       if (!isAll && each.atMs > performance.now()) continue;
       ends.delete(each);
       world.tell(`end of ${each.name}`);
-      if (({ ...faults, ...userActions })[each.name]?.kind === 'box' || hostCount > 1) world.touch('all', each.name);
+      if ({ ...faults, ...userActions }[each.name]?.kind === 'box' || hostCount > 1) world.touch('all', each.name);
       await each.end();
     }
   };

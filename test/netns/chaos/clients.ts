@@ -1,4 +1,5 @@
-import { type ChaosCluster, pause, type Protocol } from './cluster.ts';
+import { pause, type Protocol } from './cluster.ts';
+import type { Box } from './lab.ts';
 import type { World } from './world.ts';
 import { shownCondition, shownStatus } from '../../sim/shown-status.ts';
 
@@ -10,9 +11,22 @@ const lieMs = 15_000;
 /** How long after an action a connection may be lost because of it. */
 const lossMs = 20_000;
 
-export type Target = { readonly service: string; readonly ip: string; readonly port: number; readonly protocol: Protocol };
+export type Target = {
+  readonly service: string;
+  readonly ip: string;
+  readonly port: number;
+  readonly protocol: Protocol;
+};
 
-type Connection = { readonly target: Target; readonly id: number; readonly sinceMs: number; readonly greeting: string; said: string; saidMs: number; heardMs: number };
+type Connection = {
+  readonly target: Target;
+  readonly id: number;
+  readonly sinceMs: number;
+  readonly greeting: string;
+  said: string;
+  saidMs: number;
+  heardMs: number;
+};
 
 /** Clients that never stop, and what they find wrong. */
 export type Clients = {
@@ -25,9 +39,11 @@ export type Clients = {
   run(signal: AbortSignal): Promise<void>;
 };
 
+const never = new AbortController().signal;
+
 const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${protocol}`;
 
-export function makeClients(world: World, cluster: ChaosCluster): Clients {
+export function makeClients(world: World): Clients {
   const { lab, server } = world;
   const wrong: string[] = [];
   /** Until when each Service was the owner of a target, in sighted time. */
@@ -80,7 +96,9 @@ export function makeClients(world: World, cluster: ChaosCluster): Clients {
     const lastMs = owned.get(textOf(target))?.get(by);
     if (lastMs === undefined) note(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
     else if (world.sightedMs() - lastMs > graceMs)
-      note(`${textOf(target)} of ${target.service} was answered by ${by}, ${world.sightedMs() - lastMs} ms after it had it`);
+      note(
+        `${textOf(target)} of ${target.service} was answered by ${by}, ${world.sightedMs() - lastMs} ms after it had it`,
+      );
   };
 
   const askOnce = async (target: Target): Promise<void> => {
@@ -99,7 +117,10 @@ export function makeClients(world: World, cluster: ChaosCluster): Clients {
     }
     const said = shownCondition(server, `default/${target.service}`, 'Serving');
     const isShownServed =
-      said?.status === 'True' && said.reason === 'Serving' && world.expects(target) === 'served' && (await world.isReady());
+      said?.status === 'True' &&
+      said.reason === 'Serving' &&
+      world.expects(target) === 'served' &&
+      (await world.isReady());
     if (!isShownServed || !world.isSighted()) {
       failing.delete(text);
       return;
@@ -112,6 +133,22 @@ export function makeClients(world: World, cluster: ChaosCluster): Clients {
     }
   };
 
+  const watchDeletions = async (box: Box, signal: AbortSignal): Promise<void> => {
+    await using monitor = box.execPort.spawn('ip', ['-oneline', 'monitor', 'address'], signal);
+    try {
+      for await (const line of monitor.lines) {
+        const address = / inet6? ([^/ ]+)/.exec(line)?.[1] ?? '';
+        const owner = targets().find(({ ip }) => ip === address)?.service;
+        if (!line.startsWith('Deleted') || owner === undefined) continue;
+        const cause = world.touchedSince(owner, performance.now() - 5_000);
+        world.tell(`${address} of ${owner} left ${box.name}; cause: ${cause ?? 'none'}`);
+        if (cause === undefined) note(`${address} of ${owner} left ${box.name} although nothing touched it`);
+      }
+    } catch {
+      // it ends with the test
+    }
+  };
+
   const keepConnection = async (target: Target): Promise<void> => {
     const text = `${target.service} ${textOf(target)}`;
     if (target.protocol !== 'TCP' || busy.has(`kept ${text}`)) return;
@@ -121,36 +158,39 @@ export function makeClients(world: World, cluster: ChaosCluster): Clients {
 
   const holdConnection = async (target: Target, text: string): Promise<void> => {
     const { client } = lab;
-    const known = connections.get(text);
+    const held = connections.get(text);
     const now = performance.now();
-    if (known === undefined) {
+    if (held === undefined) {
       const answer = await Promise.race([
         client.ask({ do: 'dial', address: target.ip, port: target.port }),
-        pause(2_000, new AbortController().signal),
+        pause(2_000, never),
       ]);
       if (answer?.id === undefined) return;
-      await pause(500, new AbortController().signal);
+      await pause(500, never);
       const { text: greeting = '', end } = await client.ask({ do: 'heard', id: answer.id });
-      if (end !== 'open' || !greeting.startsWith(`${target.service} `)) return void client.ask({ do: 'hangUp', id: answer.id });
+      if (end !== 'open' || !greeting.startsWith(`${target.service} `))
+        return void client.ask({ do: 'hangUp', id: answer.id });
       connections.set(text, { target, id: answer.id, sinceMs: now, greeting, said: '', saidMs: 0, heardMs: now });
       return;
     }
-    const heard = await client.ask({ do: 'heard', id: known.id });
-    const isHeard = heard.text?.endsWith(known.said) === true;
-    if (isHeard) known.heardMs = now;
-    const isOver = heard.end !== 'open' || now - known.heardMs > 12_000;
+    const heard = await client.ask({ do: 'heard', id: held.id });
+    const isHeard = heard.text?.endsWith(held.said) === true;
+    if (isHeard) held.heardMs = now;
+    const isOver = heard.end !== 'open' || now - held.heardMs > 12_000;
     if (isOver) {
-      const cause = world.touchedSince(target.service, Math.max(known.sinceMs - 1_000, known.heardMs - lossMs));
+      const cause = world.touchedSince(target.service, Math.max(held.sinceMs - 1_000, held.heardMs - lossMs));
       const how = heard.end === 'open' ? 'is silent' : String(heard.end);
-      world.tell(`connection of ${text} (${known.greeting.trim()}) ${how} after ${Math.round(now - known.sinceMs)} ms; cause: ${cause ?? 'none'}`);
+      world.tell(
+        `connection of ${text} (${held.greeting.trim()}) ${how} after ${Math.round(now - held.sinceMs)} ms; cause: ${cause ?? 'none'}`,
+      );
       if (cause === undefined) note(`the connection of ${text} (${how}) was lost although nothing touched it`);
-      await client.ask({ do: 'hangUp', id: known.id });
+      await client.ask({ do: 'hangUp', id: held.id });
       connections.delete(text);
       return;
     }
     if (!isHeard) return;
-    known.said = `w${Math.round(now)}.`;
-    await client.ask({ do: 'say', id: known.id, text: known.said });
+    held.said = `w${Math.round(now)}.`;
+    await client.ask({ do: 'say', id: held.id, text: held.said });
   };
 
   return {
@@ -162,6 +202,7 @@ export function makeClients(world: World, cluster: ChaosCluster): Clients {
       return [...known.values()].filter((target) => !now.has(textOf(target)));
     },
     run: async (signal) => {
+      const watches = world.hosts.map(({ box }) => watchDeletions(box, signal));
       let nextMs = 0;
       while (!signal.aborted) {
         recordOwners();
@@ -174,6 +215,7 @@ export function makeClients(world: World, cluster: ChaosCluster): Clients {
         }
         await pause(50, signal);
       }
+      await Promise.all(watches);
     },
   };
 }

@@ -15,7 +15,7 @@ export type Wish = {
   readonly ranges?: readonly string[];
   readonly families?: readonly ('IPv4' | 'IPv6')[];
   readonly request?: string | undefined;
-  readonly isForeign?: boolean;
+  readonly isClusterIp?: boolean;
   readonly annotations?: Readonly<Record<string, string>>;
   /** The nodes with endpoints. */
   readonly endpoints: readonly string[];
@@ -70,8 +70,7 @@ export async function startCluster(lab: ChaosLab, server: SimApiServer): Promise
   const put = (name: string, wish: Wish): void => {
     const old = server.get('Service', keyOf(name));
     server.put('Service', serviceOf(name, wish, old));
-    for (const family of ['IPv4', 'IPv6'])
-      server.put('EndpointSlice', sliceOf(name, wish, family, lab.nodes));
+    for (const family of ['IPv4', 'IPv6']) server.put('EndpointSlice', sliceOf(name, wish, family, lab.nodes));
   };
   const stop = new AbortController();
   const proxies = lab.nodes.map((node) => keepKubeProxy(node, server, wishes, stop.signal));
@@ -111,16 +110,15 @@ function serviceOf(name: string, wish: Wish, old: SimObject | undefined): SimObj
     ...(wish.request === undefined ? {} : { 'furiwake.dev/addresses': wish.request }),
     ...wish.annotations,
   };
-  const { isLocal = false, ranges = [], families = ['IPv4'], isForeign = false } = wish;
+  const { isLocal = false, ranges = [], families = ['IPv4'], isClusterIp = false } = wish;
   const spec: Fields = {
-    type: 'LoadBalancer',
+    type: isClusterIp ? 'ClusterIP' : 'LoadBalancer',
     ipFamilies: families,
     ipFamilyPolicy: families.length > 1 ? 'RequireDualStack' : 'SingleStack',
     ports: wish.ports.map((port) => ({ ...port, name: `${port.protocol.toLowerCase()}-${port.port}` })),
     externalTrafficPolicy: isLocal ? 'Local' : 'Cluster',
     ...(isLocal ? { healthCheckNodePort: healthCheckBase + serviceNames.indexOf(name as 's0') } : {}),
     ...(ranges.length > 0 ? { loadBalancerSourceRanges: ranges } : {}),
-    ...(isForeign ? { loadBalancerClass: 'other.example/class' } : {}),
   };
   return {
     ...old,
@@ -137,7 +135,11 @@ function sliceOf(name: string, wish: Wish, family: string, nodes: readonly Node[
       labels: { 'kubernetes.io/service-name': name },
     },
     addressType: family,
-    ports: wish.ports.map(({ port, protocol }) => ({ name: `${protocol.toLowerCase()}-${port}`, port: 8080, protocol })),
+    ports: wish.ports.map(({ port, protocol }) => ({
+      name: `${protocol.toLowerCase()}-${port}`,
+      port: 8080,
+      protocol,
+    })),
     endpoints: nodes
       .filter((node) => wish.endpoints.includes(node.name))
       .map((node, index) => ({

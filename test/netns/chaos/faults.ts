@@ -22,6 +22,8 @@ export type Fault = {
   apply(world: World, random: Random): Promise<(() => Promise<void>) | void>;
 };
 
+const never = new AbortController().signal;
+
 export const onMachine = (file: string, ...args: readonly string[]): Promise<unknown> =>
   systemExec.run(file, args, { signal: AbortSignal.timeout(10_000) });
 
@@ -52,7 +54,10 @@ const kill = (pid: number, signal: NodeJS.Signals): void => {
   }
 };
 
-const box = (weight: number, apply: (host: Host, random: Random, world: World) => Promise<(() => Promise<void>) | void>): Fault => ({
+const box = (
+  weight: number,
+  apply: (host: Host, random: Random, world: World) => Promise<(() => Promise<void>) | void>,
+): Fault => ({
   weight,
   kind: 'box',
   apply: (world, random) => apply(hostOf(world, random), random, world),
@@ -62,7 +67,10 @@ const soft = (weight: number, apply: Fault['apply']): Fault => ({ weight, kind: 
 /** Rules and elements of furiwake's tables, as commands of nft that delete them. */
 async function deletions(machine: Machine): Promise<readonly string[]> {
   const json = JSON.parse(await machine.exec('nft', '-j', '-a', 'list', 'ruleset')) as {
-    nftables: readonly Record<string, { family: string; table: string; name: string; chain: string; handle: number; elem?: readonly unknown[] }>[];
+    nftables: readonly Record<
+      string,
+      { family: string; table: string; name: string; chain: string; handle: number; elem?: readonly unknown[] }
+    >[];
   };
   return json.nftables.flatMap(({ table, rule, chain, set, map }) => {
     if (table !== undefined) return table.name === 'furiwake' ? [`delete table ${table.family} furiwake`] : [];
@@ -77,10 +85,10 @@ async function deletions(machine: Machine): Promise<readonly string[]> {
 }
 
 const links = {
-  down: async ({ box: machine }: Host): Promise<void> => machine.ip(`link set ${machine.device} down`),
+  down: async ({ box: machine }: Host): Promise<void> => machine.ip(`link set ${machine.link} down`),
   up: async ({ box: machine }: Host): Promise<void> => {
-    await quietly(machine.exec('ip', 'link', 'set', machine.device, 'up'));
-    await quietly(machine.exec('ip', 'address', 'add', `${machine.ip6}/64`, 'dev', machine.device, 'nodad'));
+    await quietly(machine.exec('ip', 'link', 'set', machine.link, 'up'));
+    await quietly(machine.exec('ip', 'address', 'add', `${machine.ip6}/64`, 'dev', machine.link, 'nodad'));
     for (const line of defaultRoutes) await quietly(machine.ip(line));
   },
 };
@@ -88,9 +96,9 @@ const links = {
 async function restart({ furiwake }: Host, world: World, signal: 'SIGTERM' | 'SIGKILL', downMs: number): Promise<void> {
   const blind = world.blind();
   await furiwake.end(signal);
-  await pause(downMs, new AbortController().signal);
+  await pause(downMs, never);
   if (furiwake.pid === undefined) await furiwake.start();
-  void pause(5_000, new AbortController().signal).then(() => blind[Symbol.dispose]());
+  void pause(5_000, never).then(() => blind[Symbol.dispose]());
 }
 
 export const faults: Readonly<Record<string, Fault>> = {
@@ -108,7 +116,8 @@ export const faults: Readonly<Record<string, Fault>> = {
   }),
   'file of haproxy removed': box(2, async ({ box: machine }, random) => {
     const names = await readdir(`${machine.runFolder}/haproxy`).catch(() => []);
-    if (names.length > 0) await rm(`${machine.runFolder}/haproxy/${random.pick(names)}`, { recursive: true, force: true });
+    if (names.length > 0)
+      await rm(`${machine.runFolder}/haproxy/${random.pick(names)}`, { recursive: true, force: true });
   }),
   'run folder removed': box(2, async ({ box: machine }) => rm(machine.runFolder, { recursive: true, force: true })),
   'nft table deleted': box(2, async ({ box: machine }, random) => {
@@ -121,22 +130,26 @@ export const faults: Readonly<Record<string, Fault>> = {
   }),
   'ruleset flushed': box(1, async ({ box: machine }) => machine.nft('flush ruleset')),
   'address removed': box(2, async ({ box: machine }, random) => {
-    const lines = (await machine.exec('ip', '-oneline', 'address', 'show', 'dev', 'furiwake0').catch(() => '')).split('\n');
+    const lines = (await machine.exec('ip', '-oneline', 'address', 'show', 'dev', 'furiwake0').catch(() => '')).split(
+      '\n',
+    );
     const found = lines.map((line) => / inet6? (\S+)/.exec(line)?.[1]).filter((each) => each !== undefined);
     if (found.length > 0) await quietly(machine.exec('ip', 'address', 'del', random.pick(found), 'dev', 'furiwake0'));
   }),
   'dummy link deleted': box(1, async ({ box: machine }) => quietly(machine.exec('ip', 'link', 'del', 'furiwake0'))),
-  'dummy link down': box(1, async ({ box: machine }) => quietly(machine.exec('ip', 'link', 'set', 'furiwake0', 'down'))),
+  'dummy link down': box(1, async ({ box: machine }) =>
+    quietly(machine.exec('ip', 'link', 'set', 'furiwake0', 'down')),
+  ),
   'link down': box(2, async (host) => {
     await links.down(host);
     return () => links.up(host);
   }),
   'link renamed': box(1, async (host) => {
     const { box: machine } = host;
-    const name = machine.device === 'eth0' ? 'lan9' : 'eth0';
+    const name = machine.link === 'eth0' ? 'lan9' : 'eth0';
     await links.down(host);
-    await machine.exec('ip', 'link', 'set', machine.device, 'name', name);
-    machine.device = name;
+    await machine.exec('ip', 'link', 'set', machine.link, 'name', name);
+    machine.link = name;
     await links.up(host);
   }),
   'default route removed': box(1, async (host) => {
@@ -151,14 +164,17 @@ export const faults: Readonly<Record<string, Fault>> = {
       await quietly(machine.exec('ip', family, 'rule', 'add', 'from', 'all', 'lookup', 'local', 'pref', '0'));
     }
   }),
-  renumbered: box(1, async (host, random) => {
+  renumbered: box(1, async (host, random, world) => {
     const { box: machine } = host;
     const ip4 = `192.0.2.${30 + random.int(10)}`;
     if (machine.ip4 === ip4) return;
-    await machine.exec('ip', 'address', 'del', `${machine.ip4}/24`, 'dev', machine.device);
-    await machine.exec('ip', 'address', 'add', `${ip4}/24`, 'dev', machine.device);
+    await machine.exec('ip', 'address', 'del', `${machine.ip4}/24`, 'dev', machine.link);
+    await machine.exec('ip', 'address', 'add', `${ip4}/24`, 'dev', machine.link);
     machine.ip4 = ip4;
     await links.up(host);
+    // Its connections to the API server hang until furiwake gives them up.
+    const blind = world.blind();
+    void pause(15_000, never).then(() => blind[Symbol.dispose]());
   }),
   'conntrack flushed': box(1, async ({ box: machine }) => quietly(machine.exec('conntrack', '-F'))),
 
@@ -186,8 +202,12 @@ export const faults: Readonly<Record<string, Fault>> = {
     const damaged = random.pick([text.slice(0, Math.floor(text.length / 2)), '\0\0\0', `${text}{"x":`, '']);
     await quietly(writeFile(path, damaged));
   }),
-  'furiwake killed': soft(4, async (world, random) => restart(hostOf(world, random), world, 'SIGKILL', random.int(3_000))),
-  'furiwake restarted': soft(2, async (world, random) => restart(hostOf(world, random), world, 'SIGTERM', random.int(500))),
+  'furiwake killed': soft(4, async (world, random) =>
+    restart(hostOf(world, random), world, 'SIGKILL', random.int(3_000)),
+  ),
+  'furiwake restarted': soft(2, async (world, random) =>
+    restart(hostOf(world, random), world, 'SIGTERM', random.int(500)),
+  ),
   'furiwake hung up': soft(1, async (world, random) => hostOf(world, random).furiwake.signal('SIGHUP')),
   'furiwake stopped': soft(1, async (world, random) => {
     const { furiwake } = hostOf(world, random);
@@ -225,11 +245,20 @@ export const faults: Readonly<Record<string, Fault>> = {
   }),
   'API refuses': soft(3, async ({ server }, random) => {
     const answer = random.pick([401, 403, 404, 409, 422, 429, 500, 503]);
-    const verbs = random.pick([['apply'], ['patch'], ['update'], ['apply', 'patch', 'update', 'create'], ['list', 'watch']]);
+    const verbs = random.pick([
+      ['apply'],
+      ['patch'],
+      ['update'],
+      ['apply', 'patch', 'update', 'create'],
+      ['list', 'watch'],
+    ]);
     server.faults.next({ mishap: { answer }, times: 1 + random.int(6), on: ({ verb }) => verbs.includes(verb) });
   }),
   'API answers lost': soft(1, async ({ server }, random) => {
-    server.faults.next({ mishap: random.pick(['lost-answer', 'reset', 'hang', 'garbage', 'end-at-once']), times: 1 + random.int(3) });
+    server.faults.next({
+      mishap: random.pick(['lost-answer', 'reset', 'hang', 'garbage', 'end-at-once']),
+      times: 1 + random.int(3),
+    });
   }),
   'watches end': soft(2, async ({ server }, random) => {
     random.pick([
@@ -242,11 +271,11 @@ export const faults: Readonly<Record<string, Fault>> = {
   'etcd restored': soft(1, async (world, random) => {
     const blind = world.blind();
     const restore = world.server.backup();
-    await pause(1_000 + random.int(4_000), new AbortController().signal);
+    await pause(1_000 + random.int(4_000), never);
     restore();
     for (const name of world.cluster.wishes.keys()) world.touch(name, 'etcd restored');
     world.cluster.restore();
-    void pause(5_000, new AbortController().signal).then(() => blind[Symbol.dispose]());
+    void pause(5_000, never).then(() => blind[Symbol.dispose]());
   }),
   'kubeconfig replaced': soft(1, async (world, random) => {
     const { furiwake, box: machine } = hostOf(world, random);

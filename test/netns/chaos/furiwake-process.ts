@@ -52,7 +52,18 @@ export function makeFuriwake(box: Box, flags: readonly string[], tell: (words: s
       const command = `hostname ${box.name} && exec "$@"`;
       const started = spawn(
         'nsenter',
-        [`--net=/run/netns/${box.namespace}`, 'unshare', '--uts', 'sh', '-c', command, 'sh', process.execPath, program, ...args],
+        [
+          `--net=/run/netns/${box.namespace}`,
+          'unshare',
+          '--uts',
+          'sh',
+          '-c',
+          command,
+          'sh',
+          process.execPath,
+          program,
+          ...args,
+        ],
         { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: compiled } },
       );
       let rest = '';

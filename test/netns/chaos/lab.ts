@@ -14,7 +14,7 @@ export type Box = Machine & {
   ip4: string;
   ip6: string;
   /** Name of its interface on the LAN. */
-  device: string;
+  link: string;
   readonly folder: string;
   /** What furiwake and HAProxy keep below /run. */
   readonly runFolder: string;
@@ -37,7 +37,7 @@ export type ChaosLab = AsyncDisposable & {
 };
 
 const apiPort = 6_443;
-export const [router4, router6] = ['192.0.2.1', '2001:db8::1'];
+const [router4, router6] = ['192.0.2.1', '2001:db8::1'];
 
 export async function startChaosLab(
   server: Pick<SimApiServer, 'url'>,
@@ -61,7 +61,7 @@ export async function startChaosLab(
         const runFolder = `/run/furiwake/net-${ino}`;
         machines.defer(() => rm(runFolder, { recursive: true, force: true }));
         const [ip4, ip6] = [`192.0.2.${2 + index}`, `2001:db8::${2 + index}`];
-        return { ...machine, name, ip4, ip6, device: 'eth0', folder: `${folder}/${name}`, runFolder };
+        return { ...machine, name, ip4, ip6, link: 'eth0', folder: `${folder}/${name}`, runFolder };
       }),
     );
     const atOnce = 'net.ipv6.conf.default.accept_dad=0';
@@ -84,7 +84,8 @@ export async function startChaosLab(
       'route add 0.0.0.0/0 via 198.51.100.1',
       'route add ::/0 via 2001:db8:1::1',
     );
-    for (const { ip4, ip6, ip } of onLan) await ip(...setUp('eth0', `${ip4}/24`, `${ip6}/64`), ...defaultRoutes);
+    for (const { ip4, ip6, ...machine } of onLan)
+      await machine.ip(...setUp('eth0', `${ip4}/24`, `${ip6}/64`), ...defaultRoutes);
     machines.defer(await relay(server, router, `${folder}/api.sock`));
     return {
       client,
@@ -108,7 +109,11 @@ export const defaultRoutes: readonly string[] = [
 ];
 
 /** Connections to the API server's address in the lab reach the simulated one through a socket in the file system. */
-async function relay({ url }: Pick<SimApiServer, 'url'>, router: Machine, socketPath: string): Promise<() => Promise<void>> {
+async function relay(
+  { url }: Pick<SimApiServer, 'url'>,
+  router: Machine,
+  socketPath: string,
+): Promise<() => Promise<void>> {
   const { port } = new URL(url);
   const near = createServer((from) => {
     const to = connect(Number(port), '127.0.0.1');

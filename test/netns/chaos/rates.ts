@@ -57,7 +57,8 @@ export function watchRates(world: World): {
         found.push(`${now.lines - before.lines} log lines after all had settled: ${logged.join(' ')}`);
       }
       if (now.writes - before.writes > 2) found.push(`${now.writes - before.writes} writes after all had settled`);
-      if (now.cpuMs - before.cpuMs > 2_000) found.push(`${now.cpuMs - before.cpuMs} ms of processor time after all had settled`);
+      if (now.cpuMs - before.cpuMs > 2_000)
+        found.push(`${now.cpuMs - before.cpuMs} ms of processor time after all had settled`);
       return found;
     },
   };

@@ -31,8 +31,9 @@ async function lacksNow(world: World, clients: Clients): Promise<readonly string
     }
     const ips = shownIps(server, key);
     const finalizers = object?.metadata.finalizers ?? [];
-    if (wish.isForeign === true) {
-      if (ips.length + finalizers.length > 0) lacks.push(`${name} is of another class, and has ${ips.join()} ${finalizers.join()}`);
+    if (wish.isClusterIp === true) {
+      if (ips.length + finalizers.length > 0)
+        lacks.push(`${name} is of type ClusterIP, and has ${ips.join()} ${finalizers.join()}`);
       continue;
     }
     if (wish.annotations !== undefined) continue; // its status says what it may say
@@ -40,14 +41,21 @@ async function lacksNow(world: World, clients: Clients): Promise<readonly string
     const condition = shownCondition(server, key, 'Serving');
     const isServed = wish.endpoints.length > 0;
     if ((condition?.status === 'True') !== isServed)
-      lacks.push(`${name} has ${wish.endpoints.length} nodes, and its condition ${condition?.reason}: ${condition?.message}`);
+      lacks.push(
+        `${name} has ${wish.endpoints.length} nodes, and its condition ${condition?.reason}: ${condition?.message}`,
+      );
   }
   const statuses = await Promise.all(hosts.map(({ furiwake }) => furiwake.status()));
   const shown = statuses.map((status) => status?.notReady.join('; ') ?? 'no answer');
   if (shown.filter((words) => words === '').length !== 1) lacks.push(`readiness: ${JSON.stringify(shown)}`);
   lacks.push(...(await addressLacks(world)));
   if (lacks.length > 0) return lacks;
-  const asked = clients.targets().filter(({ service }) => cluster.wishes.get(service)?.annotations === undefined && cluster.wishes.get(service)?.isForeign !== true);
+  const asked = clients
+    .targets()
+    .filter(
+      ({ service }) =>
+        cluster.wishes.get(service)?.annotations === undefined && cluster.wishes.get(service)?.isClusterIp !== true,
+    );
   const answers = await Promise.all(asked.map((target) => clients.ask(target)));
   for (const [index, target] of asked.entries()) {
     const isServed = answers[index]?.startsWith(`${target.service} `) === true;
@@ -57,7 +65,8 @@ async function lacksNow(world: World, clients: Clients): Promise<readonly string
   const released = clients.released();
   const others = await Promise.all(released.map((target) => clients.ask(target)));
   for (const [index, { ip, port }] of released.entries())
-    if (/^s\d /.test(others[index] ?? '')) lacks.push(`${ip} ${port} belongs to no Service, and answers ${others[index]}`);
+    if (/^s\d /.test(others[index] ?? ''))
+      lacks.push(`${ip} ${port} belongs to no Service, and answers ${others[index]}`);
   return lacks;
 }
 
@@ -72,7 +81,9 @@ async function addressLacks({ server, hosts }: World): Promise<readonly string[]
   }
   return [
     ...[...wanted].filter((address) => !has.has(address)).map((address) => `no host has ${address}`),
-    ...[...has].filter(([address]) => !wanted.has(address)).map(([address, on]) => `${on.join()} has ${address}, which no Service has`),
+    ...[...has]
+      .filter(([address]) => !wanted.has(address))
+      .map(([address, on]) => `${on.join()} has ${address}, which no Service has`),
     ...[...has].filter(([, on]) => on.length > 1).map(([address, on]) => `${on.join()} have ${address}`),
   ];
 }

@@ -82,15 +82,21 @@ export const userActions: Readonly<Record<string, Fault>> = {
   'ports changed': change(3, (wish, random, name) => ({ ...wish, ports: randomWish(name, random).ports })),
   'dataplane changed': change(4, (wish, random) => {
     const hasUdp = wish.ports.some(({ protocol }) => protocol === 'UDP');
-    return { ...wish, dataplane: random.pick(hasUdp ? ['nat', 'direct', undefined] : ['haproxy', 'nat', 'direct', undefined]) };
+    return {
+      ...wish,
+      dataplane: random.pick(hasUdp ? ['nat', 'direct', undefined] : ['haproxy', 'nat', 'direct', undefined]),
+    };
   }),
   'policy changed': change(2, (wish) => ({ ...wish, isLocal: wish.isLocal !== true })),
   'ranges changed': change(2, (wish, random) => {
     const { ranges, ...rest } = wish;
     return ranges === undefined ? { ...rest, ranges: [random.pick(['198.51.100.0/24', '10.0.0.0/8'])] } : rest;
   }),
-  'class changed': change(2, (wish) => ({ ...wish, isForeign: wish.isForeign !== true })),
-  'endpoints changed': change(4, (wish, random) => ({ ...wish, endpoints: random.pick([nodeNames, ['n1'], ['n3'], []]) })),
+  'type changed': change(2, (wish) => ({ ...wish, isClusterIp: wish.isClusterIp !== true })),
+  'endpoints changed': change(4, (wish, random) => ({
+    ...wish,
+    endpoints: random.pick([nodeNames, ['n1'], ['n3'], []]),
+  })),
   'hostile annotations': change(2, (wish, random) => {
     const { annotations, ...rest } = wish;
     return annotations === undefined ? { ...rest, annotations: random.pick(hostile) } : rest;

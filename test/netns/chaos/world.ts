@@ -68,10 +68,11 @@ export function makeWorld(
       }
       return ready.is;
     },
-    expects: ({ service }) => {
+    expects: ({ service, ip }) => {
       const wish = parts.cluster.wishes.get(service);
-      if (wish === undefined || wish.isForeign === true || wish.endpoints.length === 0) return 'refused';
-      return wish.ranges === undefined || wish.ranges.some((range) => range.startsWith('198.51.100.') || range.startsWith('2001:'))
+      if (wish === undefined || wish.isClusterIp === true || wish.endpoints.length === 0) return 'refused';
+      return wish.ranges === undefined ||
+        (!ip.includes(':') && wish.ranges.some((range) => range.startsWith('198.51.100.')))
         ? 'served'
         : 'refused';
     },
