@@ -72,7 +72,7 @@ export function makeClients(world: World): Clients {
     for (const target of targets()) {
       const text = textOf(target);
       const other = owners.get(text);
-      if (other !== undefined && other !== target.service && !world.isShared(target))
+      if (other !== undefined && other !== target.service)
         note(`two owners of ${text}: ${other} and ${target.service}`);
       owners.set(text, target.service);
       known.set(text, target);

@@ -122,6 +122,8 @@ function serviceOf(name: string, wish: Wish, old: SimObject | undefined): SimObj
   };
   return {
     ...old,
+    // As the API server does.
+    ...(isClusterIp && old !== undefined ? { status: { ...old.status, loadBalancer: {} } } : {}),
     metadata: { ...old?.metadata, name, namespace: 'default', annotations },
     spec,
   };

@@ -111,7 +111,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     for (const pid of pids) kill(pid, 'SIGSTOP');
     return async () => pids.forEach((pid) => kill(pid, 'SIGCONT'));
   }),
-  'haproxy told to end': box(1, async ({ box: machine }, random) => {
+  'haproxy signalled': box(1, async ({ box: machine }, random) => {
     for (const pid of await processesOf(machine, 'haproxy')) kill(pid, random.pick(['SIGTERM', 'SIGUSR1', 'SIGUSR2']));
   }),
   'file of haproxy removed': box(2, async ({ box: machine }, random) => {

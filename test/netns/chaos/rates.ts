@@ -10,7 +10,7 @@ type Sample = { readonly atMs: number; readonly lines: number; readonly writes: 
 export function watchRates(world: World): {
   readonly wrong: readonly string[];
   run(signal: AbortSignal): Promise<void>;
-  /** What goes on for this long after all is as wanted. */
+  /** The work that is done within this time although all is as wanted. */
   restless(forMs: number): Promise<readonly string[]>;
 } {
   const wrong: string[] = [];

@@ -19,8 +19,6 @@ export type World = {
   blind(): Disposable;
   isReady(): Promise<boolean>;
   expects(target: { readonly service: string; readonly protocol: Protocol; readonly ip: string }): 'served' | 'refused';
-  /** Two Services were told to have the same target. */
-  isShared(target: { readonly ip: string; readonly port: number }): boolean;
   tell(words: string): void;
   shownTime(): string;
 };
@@ -76,7 +74,6 @@ export function makeWorld(
         ? 'served'
         : 'refused';
     },
-    isShared: () => false,
     tell: (words) => tell(`${shownTime()} ${words}`),
     shownTime,
   };
