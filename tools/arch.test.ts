@@ -82,6 +82,18 @@ test.each([
   expect([...places].filter(([, files]) => files.length > 1)).toEqual([]);
 });
 
+test('growing waits have the limits of src/async/backoff.ts, or a comment that says why not', () => {
+  const places = globSync('src/**/*.ts', { exclude: ['**/*.test.ts', 'src/async/backoff.ts'] }).flatMap((file) => {
+    const lines = readFileSync(file, 'utf8').split('\n');
+    return lines.flatMap((line, at) =>
+      /\{ firstMs\b.*\bmostMs\b.* \}/.test(line) ? [{ file, line, above: lines[at - 1] }] : [],
+    );
+  });
+  expect(places.length).toBeGreaterThan(0);
+  const silent = places.filter(({ line, above = '' }) => !/ \/\/ /.test(line) && !/^\s*\/\/|\*\/$/.test(above));
+  expect(silent).toEqual([]);
+});
+
 const mostLines = 300;
 
 test(`no file has more than ${mostLines} lines`, () => {

@@ -27,6 +27,7 @@ export type ClusterDeps = {
 };
 
 const versionTimeoutMs = 10_000;
+/** Of attempts whose requests are repeated at shorter intervals (client.ts). */
 const retryMs = { firstMs: 500, mostMs: 5_000 };
 /** A server that has just started rejects everything until it has read its tokens and roles. */
 const startTries = 3;

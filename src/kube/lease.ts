@@ -65,6 +65,7 @@ const renewDeadlineMs = 10_000;
 /** With its timeout and the first wait less than the deadline, so that one failed renewal does not lose the Lease. */
 const renewEveryMs = 5_000;
 const renewTimeoutMs = 3_000;
+/** Several attempts must fit into the time until the deadline. */
 const renewRetry = { firstMs: 1_000, mostMs: 2_000 };
 const retryEveryMs = 2_000;
 const requestTimeoutMs = 5_000;

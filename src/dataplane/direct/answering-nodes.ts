@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { makeAlarm } from '../../async/alarm.ts';
-import { type Backoff, makeBackoff } from '../../async/backoff.ts';
+import { type Backoff, makeBackoff, waitLimits } from '../../async/backoff.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSubscribers } from '../../async/subscribers.ts';
@@ -159,7 +159,7 @@ export function makeAnsweringNodes(deps: {
           await record.write(written);
           recorded = written;
         },
-        retry: { firstMs: 1_000, mostMs: 60_000 },
+        retry: waitLimits.slow,
         clock,
         log,
         signal,

@@ -139,6 +139,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
 
   /** The tasks of each second. They also detect a silent process, whose connections stay open. */
   const ticks = async (signal: AbortSignal): Promise<void> => {
+    // Health must be known within seconds.
     const backoff = makeBackoff({ firstMs: tickMs, mostMs: 5 * tickMs });
     /** In a row, of a HAProxy that serves. */
     let failures = 0;
