@@ -106,3 +106,18 @@ test('zod is imported as a namespace: `import { z }` would bundle its messages i
   const files = globSync('{src,tools,lab,test,bench}/**/*.ts');
   expect(files.filter((file) => /import \{[^}]*\} from 'zod'/.test(readFileSync(file, 'utf8')))).toEqual([]);
 });
+
+test('no line of a comment has more than 140 characters: oxfmt does not break comments', () => {
+  const files = globSync('{src,test,lab,bench,demo,tools}/**/*.ts');
+  const long = files.flatMap((file) =>
+    readFileSync(file, 'utf8')
+      .split('\n')
+      .flatMap((line, at) => (isLongComment(line) ? [`${file}:${at + 1}`] : [])),
+  );
+  expect(long).toEqual([]);
+});
+
+/** A line of a block comment, or with a comment of its own at the end. */
+function isLongComment(line: string): boolean {
+  return line.length > 140 && /^\s*(?:\*|\/\*|\/\/)|\s\/\/\s/.test(line);
+}

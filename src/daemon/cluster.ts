@@ -40,8 +40,9 @@ export type ClusterFacts = ServerVersion & {
 };
 
 /**
- * Waits until the API server has answered everything that furiwake must know before its first decision. Throws {@link StartError} for faults that waiting does not solve: an old server, missing permissions,
- * addresses that overlap the cluster's, repeated refusals.
+ * Waits until the API server has answered everything that furiwake must know before its first decision. Throws
+ * {@link StartError} for faults that waiting does not solve: an old server, missing permissions, addresses that overlap
+ * the cluster's, repeated refusals.
  */
 export async function prepareCluster(
   deps: ClusterDeps,

@@ -21,8 +21,8 @@ type ShownStation = { readonly address: string; readonly mac: string };
 
 /**
  * The nodes that were shown to answer clients themselves, see {@link AnswerProbe}. Once shown, a node counts as such until it
- * leaves the cluster, has another address or MAC, or an obstacle is found: it is a property of the LAN, and a flow must not lose its node because a Pod
- * is slow.
+ * leaves the cluster, has another address or MAC, or an obstacle is found: it is a property of the LAN, and a flow must
+ * not lose its node because a Pod is slow.
  */
 export type AnsweringNodes = {
   has(hop: Hop): boolean;
