@@ -58,7 +58,7 @@ const tickMs = 1000;
  * HAProxy as a fixed program and a table.
  *
  *   what happens when it dies       life.ts
- *   the desired state               config.ts, entries.ts, desired.ts
+ *   the desired state               config.ts, node-servers.ts, entries.ts, desired.ts
  *   the actual state, its changes   reconciler.ts, worker.ts
  *   a worker with the program       serving-worker.ts
  *   its process and its port        process.ts, port-owners.ts
