@@ -1,4 +1,4 @@
-import { commonOf, withoutOwn } from './addresses.ts';
+import { commonOf, unionOf, withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
@@ -90,7 +90,7 @@ export async function attract(
     () => ports.placement.add(added, signal),
     () => changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text)),
   );
-  const placed = isAdded ? there.with(added) : there;
+  const placed = isAdded ? unionOf(there, added) : there;
   ports.announce(isAdded ? addresses : commonOf(addresses, placed));
   return { addresses, attracted, placed };
 }

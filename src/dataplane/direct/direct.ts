@@ -177,11 +177,11 @@ export function makeDirect(deps: DirectDeps): Direct {
     gate.resume(open);
   };
 
-  const repair = async (signal: AbortSignal): Promise<string | undefined> => {
-    const found = await kernel.repair(signal);
+  const counted = (found: string | undefined): string | undefined => {
     if (found !== undefined) repairs.add(1);
     return found;
   };
+  const repair = async (signal: AbortSignal): Promise<string | undefined> => counted(await kernel.repair(signal));
 
   const follow = async (signal: AbortSignal): Promise<void> => {
     await program(signal);
@@ -197,7 +197,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         ...deps,
         what: 'the nftables table of direct',
         table: directTable,
-        generation: () => kernel.generation(),
+        kernel,
         repair: () => inTurn(() => repair(signal)),
       },
       signal,
@@ -233,7 +233,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       inTurn(async () => {
         await sort(standIns.holding(), signal);
         await program(signal); // links and MAC addresses may have changed
-        return (await repair(signal)) === undefined ? 0 : 1;
+        return counted(await kernel.audit(signal)) === undefined ? 0 : 1;
       }),
     run: async (signal) => {
       const end = [

@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { addressOf, directListener, localListener, localTable, node, type Weights } from '../../../test/make/table.ts';
 import { parseRange } from '../../core/ip/range.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { NodeHealth } from '../../core/traffic/report.ts';
 import { elementKey } from '../nftables/element.ts';
 import { allElements, differenceTo, emptyMirror, type Mirror, withParts } from '../nftables/mirror.ts';
 import { directLayout } from './layout.ts';
-import { type DirectProgram, makeDirectPlanner } from './program.ts';
+import { type DirectProgram, groupKey, makeDirectPlanner } from './program.ts';
 
 const names = ['n1', 'n2', 'n3'];
 const ranges = ['10.0.0.0/8', '192.0.2.0/24'].flatMap((text) => parseRange(text) ?? []);
@@ -83,13 +84,15 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
       ...program,
       handed: new Set(shared.filter(({ port }) => port === handedPort).map(({ key }) => key)),
       parting: new Map(parting),
-      slots: new Set(
-        new Map([...parting.map(([, group]) => group), ...program.slots].map((group) => [group.id, group])).values(),
+      slots: PersistentMap.from(
+        [...parting.map(([, group]) => group), ...program.slots.values()].map((group) => [groupKey(group), group]),
       ),
       waiting: new Set(shared.filter(({ port }) => port === waitingPort).map(({ key }) => key)),
       shared: {
-        unsorted: new Set(shared.filter(({ port }) => clients[port] === undefined).map(({ key }) => key)),
-        held: new Map(
+        unsorted: PersistentMap.from(
+          shared.filter(({ port }) => clients[port] === undefined).map(({ key }) => [key, true]),
+        ),
+        held: PersistentMap.from(
           shared.map(({ key, port, address: { family } }) => [
             key,
             (clients[port] ?? []).map((host) => ({

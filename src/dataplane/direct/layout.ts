@@ -39,7 +39,7 @@ export const directLayout: Layout<DirectProgram> = {
     waiting: new Set(),
     handed: new Set(),
     parting: new Map(),
-    slots: new Set(),
+    slots: PersistentMap.empty(),
     hops: new Map(),
     nodeMacs: new Set(),
     impossible: [],
@@ -91,32 +91,28 @@ export const directLayout: Layout<DirectProgram> = {
         (key) => before.groups.get(key)?.id !== after.groups.get(key)?.id,
       ),
       ...PersistentMap.changedKeys(before.keepers, after.keepers),
+      ...PersistentMap.changedKeys(before.shared.unsorted, after.shared.unsorted),
+      ...PersistentMap.changedKeys(before.shared.held, after.shared.held),
     ]);
     for (const state of ['waiting', 'handed', 'parting'] as const)
       for (const key of [...before[state].keys(), ...after[state].keys()])
         if (before[state].has(key) !== after[state].has(key)) keys.add(key);
-    const [was, is] = [before.shared, after.shared];
-    if (was !== is) {
-      for (const key of [...was.unsorted, ...is.unsorted])
-        if (was.unsorted.has(key) !== is.unsorted.has(key)) keys.add(key);
-      for (const key of [...was.held.keys(), ...is.held.keys()])
-        if (was.held.get(key) !== is.held.get(key)) keys.add(key);
-    }
     return keys;
   },
   rest: (program) => [
     ...commonElements(program),
     ...sourceElements(program),
-    ...[...program.slots].flatMap(slotElements),
+    ...[...program.slots.values()].flatMap(slotElements),
   ],
   restChange: (before, after) => {
     // A group that changed has the same number: only the slots that have another node are written.
-    const changing = (groups: DirectProgram['slots'], others: DirectProgram['slots']): readonly Element[] =>
-      [...groups].filter((group) => !others.has(group)).flatMap(slotElements);
+    const changed = PersistentMap.changedKeys(before.slots, after.slots);
+    const changing = ({ slots }: DirectProgram): readonly Element[] =>
+      changed.flatMap((key) => slots.get(key) ?? []).flatMap(slotElements);
     const isSame = before.impossible === after.impossible;
     const [old, now] = [
-      [...commonElements(before), ...(isSame ? [] : sourceElements(before)), ...changing(before.slots, after.slots)],
-      [...commonElements(after), ...(isSame ? [] : sourceElements(after)), ...changing(after.slots, before.slots)],
+      [...commonElements(before), ...(isSame ? [] : sourceElements(before)), ...changing(before)],
+      [...commonElements(after), ...(isSame ? [] : sourceElements(after)), ...changing(after)],
     ];
     return { remove: absentFrom(now, old), add: absentFrom(old, now) };
   },

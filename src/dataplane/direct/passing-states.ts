@@ -5,7 +5,7 @@ import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { makeFirstWaits } from './first-waits.ts';
 import { makePartings } from './partings.ts';
-import type { DirectProgram, SlotGroup } from './program.ts';
+import { type DirectProgram, groupKey, type SlotGroup } from './program.ts';
 import { makeHandovers } from './handovers.ts';
 
 /** The states that a listener has for some seconds after a change, for programs: see the parts of {@link DirectProgram}. */
@@ -49,5 +49,6 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
 
 /** A group that listeners still have is the one of now. */
 function withGroups(slots: DirectProgram['slots'], left: Iterable<SlotGroup>): DirectProgram['slots'] {
-  return new Set(new Map([...left, ...slots].map((group) => [group.id, group])).values());
+  const alone = [...left].filter((group) => !slots.has(groupKey(group)));
+  return slots.with(alone.map((group) => [groupKey(group), group]));
 }

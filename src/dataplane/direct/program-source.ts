@@ -9,6 +9,7 @@ import type { Exec } from '../../ports/exec.ts';
 import type { Gate } from '../../ports/gate.ts';
 import type { Health } from '../../ports/health.ts';
 import type { Link } from '../../ports/network.ts';
+import type { ProbedPath } from './answer-probe.ts';
 import type { AnsweringNodes } from './answering-nodes.ts';
 import { makeImpossibleSources } from './impossible-sources.ts';
 import { makeKnownMacs } from './node-macs.ts';
@@ -74,9 +75,9 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   const hasGateOpen = ({ key }: Listener, node: NodeName): boolean => gate.isOpen(key, node);
   /** Counts the plans. */
   let turn = 0;
-  /** Nodes that each listener waits for only because they are not shown to answer. */
-  const awaited = new Map<ListenerKey, Set<string>>();
+  const awaited = makeAwaitedHops();
   let planned = emptyTable.listeners;
+  let paths: ReadonlyMap<string, ProbedPath> = new Map();
   /** For the planner: another object says what may differ. */
   let openings = {};
   let isOpen: ProgramInput['isOpen'] = () => false;
@@ -103,7 +104,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       if (!hasGateOpen(listener, node)) return false;
       const hop = hopKey(node, listener.address.family);
       if (!listener.needsProof || answeringHops.has(hop)) return true;
-      awaited.set(listener.key, (awaited.get(listener.key) ?? new Set()).add(hop));
+      awaited.add(listener.key, hop);
       return false;
     };
   };
@@ -147,22 +148,24 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       if (isRefresh || areNodesNew) narrow = narrowHops(table.nodes, deps.linkOf, primary());
       if (isRefresh || areNodesNew) lookAgain(table.nodes);
       for (const key of PersistentMap.changedKeys(planned, table.listeners)) awaited.delete(key);
-      planned = table.listeners;
       const addresses = addressesOf(table.nodes);
       const macs = await macsOf(addresses, isRefresh, signal);
       const silent = answering.silent();
-      const paths = probedPaths({
+      const found = probedPaths({
         table,
+        before: { listeners: planned, paths },
         linkOf: deps.linkOf,
         own: own().values(),
         macs,
         isOpen: hasGateOpen,
         isMissing: (hop) => !answering.has(hop),
         isUnheard: (hop) => silent.has(hop),
-        isRefresh,
+        isRefresh: isRefresh || areNodesNew,
         turn: turn++,
       });
-      if (paths !== undefined) answering.setPaths(paths);
+      planned = table.listeners;
+      paths = found ?? paths;
+      if (found !== undefined) answering.setPaths(found);
       const links = [...addresses, ...primary()].flatMap((address) => linkOf(address) ?? []);
       const devices = [...new Set([...links, ...linksOf(table.listeners, isRefresh)])].sort();
       const verdicts = health.verdicts();
@@ -176,8 +179,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       const found = obstaclesAmong(nodes, answering.silent());
       return (node, family) => found.get(node)?.[family] === undefined;
     },
-    obstacles: (nodes) =>
-      obstaclesAmong(nodes, new Set([...answering.silent(), ...[...awaited.values()].flatMap((hops) => [...hops])])),
+    obstacles: (nodes) => obstaclesAmong(nodes, new Set([...answering.silent(), ...awaited.hops()])),
     factsText: (nodes) => {
       const links = [...addressesOf(nodes), ...own().values()].flatMap((address) => deps.linkOf(address) ?? []);
       const texts = links.map(({ name, index, mac }) => `${name} ${index} ${mac}`);
@@ -189,6 +191,40 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
           .filter((address) => linkOf(address) !== undefined && !isOwn(address))
           .map(({ family }) => family),
       ),
+  };
+}
+
+/** The nodes that listeners wait for only because they are not shown to answer. */
+function makeAwaitedHops(): {
+  add(listener: ListenerKey, hop: string): void;
+  delete(listener: ListenerKey): void;
+  clear(): void;
+  hops(): Iterable<string>;
+} {
+  const byListener = new Map<ListenerKey, Set<string>>();
+  /** The number of listeners that wait for each. */
+  const waiting = new Map<string, number>();
+  return {
+    add: (listener, hop) => {
+      const hops = byListener.get(listener) ?? new Set();
+      byListener.set(listener, hops);
+      if (hops.has(hop)) return;
+      hops.add(hop);
+      waiting.set(hop, (waiting.get(hop) ?? 0) + 1);
+    },
+    delete: (listener) => {
+      for (const hop of byListener.get(listener) ?? []) {
+        const left = (waiting.get(hop) ?? 1) - 1;
+        if (left === 0) waiting.delete(hop);
+        else waiting.set(hop, left);
+      }
+      byListener.delete(listener);
+    },
+    clear: () => {
+      byListener.clear();
+      waiting.clear();
+    },
+    hops: () => waiting.keys(),
   };
 }
 

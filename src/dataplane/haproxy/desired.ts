@@ -77,8 +77,8 @@ export function planDesired(
     changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);
   }
   const isSameSize = before?.spares.sizes === spares.sizes && before.spares.profiles === spares.profiles;
-  const empty = spareSections({ ...spares, servers: PersistentMap.empty() });
-  const program = isSameSize ? before.program : programId(settings, empty);
+  const configs =
+    isSame && isSameSize ? before : renderConfigs(settings, servers, spares, isSameSize ? before : undefined);
   return {
     table,
     silent,
@@ -87,9 +87,25 @@ export function planDesired(
     entries: (before?.entries ?? PersistentMap.empty<ListenerKey, MapEntry>()).with(changes),
     refusals,
     spares,
+    program: configs.program,
+    config: configs.config,
+    bareConfig: configs.bareConfig,
+  };
+}
+
+/** `before`: those of the same spares. */
+function renderConfigs(
+  settings: Settings,
+  servers: Servers,
+  spares: Spares,
+  before: Desired | undefined,
+): Pick<Desired, 'program' | 'config' | 'bareConfig'> {
+  const empty = spareSections({ ...spares, servers: PersistentMap.empty() });
+  const program = before?.program ?? programId(settings, empty);
+  return {
     program,
-    config: isSame && isSameSize ? before.config : renderConfig(settings, program, servers, empty),
-    bareConfig: isSameSize ? before.bareConfig : renderConfig(settings, program, { 4: [], 6: [] }, empty),
+    config: renderConfig(settings, program, servers, empty),
+    bareConfig: before?.bareConfig ?? renderConfig(settings, program, { 4: [], 6: [] }, empty),
   };
 }
 

@@ -178,8 +178,7 @@ export function makeNat(deps: {
     isFirst = false;
   };
 
-  const repair = async (signal: AbortSignal): Promise<string | undefined> => {
-    const found = await kernel.repair(signal);
+  const counted = (found: string | undefined): string | undefined => {
     if (found !== undefined) repairs.add(1);
     return found;
   };
@@ -191,8 +190,8 @@ export function makeNat(deps: {
         ...deps,
         what: 'the nftables table of nat',
         table: natTable,
-        generation: () => kernel.generation(),
-        repair: () => inTurn(() => repair(signal)),
+        kernel,
+        repair: () => inTurn(async () => counted(await kernel.repair(signal))),
       },
       signal,
     );
@@ -216,7 +215,7 @@ export function makeNat(deps: {
     counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
     audit: (signal) =>
       inTurn(async () => {
-        const found = await repair(signal); // first: the rest asks conntrack and the links, which may fail
+        const found = counted(await kernel.audit(signal)); // first: the rest asks conntrack and the links, which may fail
         await program(signal, true); // links and own addresses may have changed
         return found === undefined ? 0 : 1;
       }),
