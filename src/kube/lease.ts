@@ -111,7 +111,7 @@ export function makeLease({
 
   return {
     isHolder: () => clock.monotonic() < attempts.holderUntilMs(),
-    holderUntilMs: attempts.holderUntilMs,
+    holderUntilMs: () => attempts.holderUntilMs(),
     holder: () => observer.holder(),
     hostsWithAddresses: () =>
       (observer.lease ? keptAddressesOf(observer.lease) : []).filter((each) => each !== identity),
