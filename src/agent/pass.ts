@@ -39,8 +39,9 @@ type PassOptions = {
 /**
  * One pass over the host: programs `target`, except for the listeners that a tool refuses.
  *
- *   proxy.upsert ─► steering.apply ─► direct.apply, nat.apply ─► placement.add, advertise ─► proxy.prune ─► connections reset ─► placement.remove
- *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
+ *   proxy.upsert ─► steering.apply ─► direct.apply, nat.apply ─► placement.add, advertise ─┐  new listeners are ready before packets
+ *   ┌──────────────────────────────────────────────────────────────────────────────────────┘
+ *   └► proxy.prune ─► connections reset ─► placement.remove                                   packets stop before listeners are removed
  *
  * A refused listener stays as it was and delays no other. A stage that is not done, because it failed as a whole, or is slow,
  * keeps the listeners that depend on it as they were; the others, and the removals that do not depend on it, still proceed.
