@@ -137,6 +137,7 @@ async function startWays(
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: allAnswer,
     primary: () => [],
+    serviceCidrs: () => [],
   });
   const ofDirect = tableFor((port, more) =>
     protocols.map((protocol) => directListener(vips.direct, port, { ...more, protocol, isPublished: true })),

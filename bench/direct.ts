@@ -136,6 +136,7 @@ async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDi
     answering: allAnswer,
     own: () => new Map(),
     primary: () => [],
+    serviceCidrs: () => [],
     clock: systemClock,
     log: recordLog(),
     metrics: recordMetrics(),

@@ -41,6 +41,15 @@ export function withoutOwn(addresses: Addresses, { own }: Pick<HostAddresses, 'o
   return addresses.with(Array.from(own.keys(), (text) => [text, undefined]));
 }
 
+/** Those of either; the second map itself if it has all. */
+export function unionOf(addresses: Addresses, others: Addresses): Addresses {
+  return others.with(
+    PersistentMap.changedKeys(addresses, others).flatMap((text) =>
+      others.has(text) ? [] : [[text, addresses.get(text)] as const],
+    ),
+  );
+}
+
 /** Those of `addresses` that `others` have, too. */
 export function commonOf(addresses: Addresses, others: Addresses): Addresses {
   return addresses.with(

@@ -46,10 +46,10 @@ export type ListenerState = {
 /** Why a listener is not in force as wanted. */
 export type Gap = {
   /**
-   * `refused`: a tool does not accept it. `waiting`: HAProxy serves it with another profile until a reload. `blocked`: it depends on a
+   * `refused`: a tool does not accept it. `deferred`: HAProxy serves it with another profile until a reload. `blocked`: it depends on a
    * stage that is not done.
    */
-  readonly is: 'refused' | 'waiting' | 'blocked';
+  readonly is: 'refused' | 'deferred' | 'blocked';
   /** Of the tool; `undefined`: it has not answered yet. */
   readonly words: string | undefined;
 };

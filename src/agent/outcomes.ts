@@ -11,7 +11,7 @@ export type Outcomes = {
   refuse(refusals: Refusals<ListenerKey>): void;
   block(listeners: readonly Listener[], words: string | undefined): void;
   /** HAProxy serves `listener` until a reload. Without words it has said so in an earlier pass. */
-  wait(listener: Listener, words: string | undefined): void;
+  defer(listener: Listener, words: string | undefined): void;
   /** `listener` is in force in place of a stuck one of `direct`. */
   standAlone(listener: Listener): void;
   /** These wait for HAProxy. */
@@ -73,8 +73,8 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
       for (const listener of listeners)
         if (!isStuck(listener)) outcomes.set(listener.key, { gap: { is: 'blocked', words } });
     },
-    wait: (held, words) => {
-      outcomes.set(held.key, { gap: { is: 'waiting', words }, instead: { held, lacksProxy: false } });
+    defer: (held, words) => {
+      outcomes.set(held.key, { gap: { is: 'deferred', words }, instead: { held, lacksProxy: false } });
       if (words !== undefined) answered.set(held.key, words);
     },
     standAlone: (held) => {

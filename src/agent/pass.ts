@@ -16,9 +16,9 @@ import {
 } from './host-state.ts';
 import { withListeners } from './listener-changes.ts';
 import { makeOutcomes } from './outcomes.ts';
-import { isProxied } from './proxied.ts';
+import { isProxied, prepareProxy } from './proxied.ts';
 import { type PassStages, slowWords } from './stages.ts';
-import { attract, type Pass, type PassPorts, prepareProxy, programOthers, type Step, steeringTarget } from './steps.ts';
+import { attract, type Pass, type PassPorts, programOthers, type Step, steeringTarget } from './steps.ts';
 
 export type PassResult = {
   readonly state: HostState;
@@ -40,8 +40,9 @@ type PassOptions = {
 /**
  * One pass over the host: programs `target`, except for the listeners that a tool refuses.
  *
- *   proxy.upsert ─► steering.apply ─► direct.apply, nat.apply ─► placement.add, advertise ─► proxy.prune ─► connections reset ─► placement.remove
- *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
+ *   proxy.upsert ─► steering.apply ─► direct.apply, nat.apply ─► placement.add, advertise ─┐  new listeners are ready before packets
+ *   ┌──────────────────────────────────────────────────────────────────────────────────────┘
+ *   └► proxy.prune ─► connections reset ─► placement.remove                                   packets stop before listeners are removed
  *
  * A refused listener stays as it was and delays no other. A stage that is not done, because it failed as a whole, or is slow,
  * keeps the listeners that depend on it as they were; the others, and the removals that do not depend on it, still proceed.

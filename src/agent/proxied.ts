@@ -3,19 +3,39 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import { isSameTable, type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import { callMsFor } from '../ports/call-times.ts';
+import type { Direct } from '../ports/direct.ts';
 import type { Refusals } from '../ports/host.ts';
 import { type Proxy, ProxyAbsentError, type Unprepared } from '../ports/proxy.ts';
 import { isFormerOf, withFormerProfile } from './former-settings.ts';
-import { withListeners } from './listener-changes.ts';
+import { inForceOf } from './host-state.ts';
+import { needsProxy, withListeners, withoutStandIn } from './listener-changes.ts';
+import { wordsOf } from './stages.ts';
+import type { Pass } from './steps.ts';
+
+/*
+ * What the state of HAProxy means for the listeners of this host:
+ *
+ *   HAProxy      those that it serves            those that it must change                        those that it must remove
+ *
+ *   answers      in force                        in force when it acknowledges them               removed when it acknowledges it
+ *   refuses one  in force                        that one stays as it is in force                 -
+ *   must reload  in force                        with a former profile until then                 -
+ *   is slow      in force                        as its late answers acknowledge them             as its late answers do
+ *   is dead      steered to it, which refuses    as they are; those of `direct` come in force     removed at once: it has no
+ *                their clients                   without their stand-in                           connections
+ *
+ * `Proxied` knows the answers, `prepareProxy` draws the conclusions in a pass, `outageOf` has the words for users. How HAProxy is started
+ * again, with the last table that it was asked for: dataplane/haproxy/life.ts. How long a pass waits for it: stages.ts.
+ */
 
 /** Of an `upsert`. */
 export type ProxyAnswer = {
   readonly refused: Refusals<ListenerKey>;
   /** Listeners that wait for a reload: as HAProxy serves them until then, and its words. */
-  readonly waiting: ReadonlyMap<ListenerKey, Waiting>;
+  readonly deferred: ReadonlyMap<ListenerKey, Deferred>;
 };
 
-type Waiting = { readonly listener: Listener; readonly words: string };
+type Deferred = { readonly listener: Listener; readonly words: string };
 
 /**
  * Changes HAProxy, and knows what it has acknowledged: perhaps after the pass that asked for it, and for another table than the
@@ -91,7 +111,7 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
       if (error instanceof ProxyAbsentError) possible = listeners; // what a start gives it
       throw error;
     });
-    const keys = [...unprepared.refused.keys(), ...unprepared.waiting.keys()];
+    const keys = [...unprepared.refused.keys(), ...unprepared.deferred.keys()];
     served = listeners.with(keys.map((key) => [key, undefined]));
     return unprepared;
   };
@@ -102,17 +122,18 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
     signal: AbortSignal,
   ): Promise<ProxyAnswer> => {
     const first = await ask(table, signal);
-    const waiting: Map<ListenerKey, Waiting> = new Map();
-    for (const [key, words] of first.waiting) {
+    const deferred: Map<ListenerKey, Deferred> = new Map();
+    for (const [key, words] of first.deferred) {
       const listener = table.listeners.get(key);
-      if (listener !== undefined) waiting.set(key, { listener: withFormerProfile(listener, inForce(key)), words });
+      if (listener !== undefined) deferred.set(key, { listener: withFormerProfile(listener, inForce(key)), words });
     }
-    if (waiting.size === 0) return { refused: first.refused, waiting };
-    const former = Array.from(waiting, ([key, { listener }]) => [key, listener] as const);
+    if (deferred.size === 0) return { refused: first.refused, deferred };
+    const former = Array.from(deferred, ([key, { listener }]) => [key, listener] as const);
     const second = await ask(withListeners(table, former), signal);
     const refused = new Map(first.refused);
-    for (const [key, words] of [...second.refused, ...second.waiting]) if (waiting.delete(key)) refused.set(key, words);
-    return { refused, waiting };
+    for (const [key, words] of [...second.refused, ...second.deferred])
+      if (deferred.delete(key)) refused.set(key, words);
+    return { refused, deferred };
   };
 
   return {
@@ -121,7 +142,7 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
         if (prepared !== undefined && isSameTable(prepared.table, table)) {
           const { answer, isRead } = prepared;
           prepared = { ...prepared, isRead: true };
-          if (!isRead || answer.refused.size + answer.waiting.size === 0) return answer;
+          if (!isRead || answer.refused.size + answer.deferred.size === 0) return answer;
         }
         const needed = steered && joined(table, steered.listeners);
         if (needed !== undefined && possible !== undefined && hasMore(possible, needed.listeners))
@@ -150,6 +171,68 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
     },
     mayHave: (key) => possible === undefined || possible.has(key),
   };
+}
+
+/** Makes HAProxy ready for the listeners that need it, before packets come. */
+export async function prepareProxy({ ports, before, target, changed, outcomes, step, signal }: Pass): Promise<{
+  readonly isUpserted: boolean;
+  /** There is no record of an earlier process, and HAProxy has not answered: nothing may be steered yet. */
+  readonly mustWait: boolean;
+  /** What HAProxy has then, without the listeners that it is about to remove. */
+  readonly upserted: TrafficTable;
+}> {
+  const { proxied } = ports;
+  const isFirst = before.programmed === undefined;
+  const inForce = (key: ListenerKey): Listener | undefined => inForceOf(outcomes.stateOf(key));
+  let answer: ProxyAnswer = { refused: new Map(), deferred: new Map() };
+  let isPending = false;
+  const isUpserted = await step(
+    'proxy',
+    async () => {
+      answer = await proxied.upsert(target, { inForce, steered: before.programmed?.table }, signal);
+    },
+    ({ words }) => {
+      isPending = words === undefined;
+      if (isFirst) outcomes.inherit();
+      const delayed = changed.filter((each) => needsProxy(outcomes.stateOf(each.key), each) && !proxied.serves(each));
+      outcomes.lackProxy(delayed);
+      return delayed;
+    },
+  );
+  const { refused, deferred } = answer;
+  if (isUpserted) {
+    outcomes.refuse(refused);
+    outcomes.lackProxy(changed.filter(({ key }) => refused.has(key) || deferred.has(key)));
+    for (const { listener, words } of deferred.values()) outcomes.defer(listener, words);
+  } else
+    for (const listener of changed.filter(outcomes.isStuck)) {
+      const other = proxied.servesInstead(listener);
+      if (other !== undefined) outcomes.defer(other, undefined);
+    }
+  const had = (key: ListenerKey): Listener | undefined =>
+    before.programmed === undefined ? inForce(key) : before.programmed.proxied.listeners.get(key);
+  const alone = changed.filter((listener) => {
+    if (!outcomes.isStuck(listener) || listener.dataplane !== 'direct') return false;
+    const old = inForce(listener.key);
+    return !isUpserted || old === undefined || !usesHaproxy(old);
+  });
+  for (const listener of alone) outcomes.standAlone(withoutStandIn(listener, inForce(listener.key)));
+  const upserted = withListeners(
+    outcomes.table(),
+    alone.map(({ key }) => [key, had(key)]),
+  );
+  const isAnyHeld = [...before.open.values()].some(({ held }) => held !== undefined);
+  return { isUpserted, mustWait: isFirst && isPending && !isAnyHeld, upserted };
+}
+
+/** Why HAProxy takes no connections for a listener that is in force and that it carries at this moment. */
+export function outageOf(
+  listener: Listener,
+  { proxy, direct }: { readonly proxy: Pick<Proxy, 'outage'>; readonly direct: Pick<Direct, 'isForwarding'> },
+): string | undefined {
+  const words = usesHaproxy(listener) ? proxy.outage() : undefined;
+  const isCarried = listener.dataplane === 'haproxy' || !direct.isForwarding(listener.key);
+  return words !== undefined && isCarried ? wordsOf(words) : undefined;
 }
 
 /** Those of `listeners` that are the same in `other`, or not `outdated`. */

@@ -2,7 +2,7 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Verdict } from '../core/reasons.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
-import { type Listener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
@@ -12,7 +12,8 @@ import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
 import { type Gap, type HostState, inForceOf, isCertain, isUnderWay, stateOf } from './host-state.ts';
 import { isInForceAs } from './listener-changes.ts';
-import { slowWords, wordsOf } from './stages.ts';
+import { outageOf } from './proxied.ts';
+import { slowWords } from './stages.ts';
 import { closed } from './withdrawn.ts';
 
 /** The task of the agent, and its progress. */
@@ -70,7 +71,7 @@ export function makeReporter(deps: {
     const isHeaderRefused = inForce !== undefined && proxy.refusingHeaders().has(key);
     const isAlone = inForce?.dataplane === 'direct' && inForce.standIn === undefined && now?.lacksProxy === true;
     const standInTrouble = isAlone ? (gapOf(key)?.words ?? slowWords('proxy')) : undefined;
-    const proxyTrouble = proxyTroubleOf(inForce);
+    const proxyTrouble = inForce && outageOf(inForce, { proxy, direct });
     const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble, standInTrouble };
     const revision = now !== undefined && !isChanging && isCertain(now) ? inForce?.revision : undefined;
     if (wanted === undefined) return { holder, revision, ...seen, refusal: undefined };
@@ -82,13 +83,6 @@ export function makeReporter(deps: {
       ...seen,
       refusal: verdict && { revision: wanted.revision, verdict },
     };
-  };
-
-  const proxyTroubleOf = (listener: Listener | undefined): string | undefined => {
-    if (listener === undefined || !usesHaproxy(listener)) return undefined;
-    const words = proxy.outage();
-    const isCarried = listener.dataplane === 'haproxy' || !direct.isForwarding(listener.key);
-    return isCarried ? words && wordsOf(words) : undefined;
   };
 
   const update = (keys: Iterable<ListenerKey>): void => {
@@ -152,7 +146,7 @@ export function makeReporter(deps: {
 
 function verdictOf(gap: Gap | undefined): Verdict | undefined {
   if (gap?.words === undefined) return undefined;
-  return { reason: gap.is === 'waiting' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
+  return { reason: gap.is === 'deferred' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
 }
 
 function isSame(a: ListenerReport, b: ListenerReport): boolean {

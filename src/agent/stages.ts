@@ -1,4 +1,4 @@
-import { type Backoff, makeBackoff } from '../async/backoff.ts';
+import { type Backoff, makeBackoff, waitLimits } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import { callMsFor, longestCallMs, steeringCallMs, usualCallMs } from '../ports/call-times.ts';
@@ -59,7 +59,7 @@ export type PassStages = {
  * What becomes of each stage from pass to pass. None delays another for more than its patience, and that only once:
  *
  *   done      attempted by each pass
- *   waiting   it failed: skipped until it is due, after a time that grows. Without a time: it depends on another stage, and the
+ *   delayed   it failed: skipped until it is due, after a time that grows. Without a time: it depends on another stage, and the
  *             pass that does that one attempts it
  *   slow      an attempt has outlasted its pass: skipped until it ends
  *   late      it has ended well, maybe for another table: due at once; if the next attempt ends late, too, after a time that grows
@@ -92,7 +92,7 @@ export type Stages = {
 export type EndedAttempt = { readonly stage: Stage; readonly ms: number; readonly isDone: boolean };
 
 type Progress = {
-  readonly is: 'done' | 'waiting' | 'slow' | 'late';
+  readonly is: 'done' | 'delayed' | 'slow' | 'late';
   /** Of the last failure. */
   readonly words?: string | undefined;
   readonly dueMs?: number;
@@ -114,7 +114,7 @@ export function makeStages(deps: {
   const entryOf = (stage: Stage): StageEntry => {
     const known = entries.get(stage);
     if (known !== undefined) return known;
-    const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
+    const backoff = makeBackoff(waitLimits.usual);
     const trouble = makeTrouble({ what: stages[stage].what, log, monotonic, level: 'error' });
     const entry: StageEntry = { stage, backoff, trouble, progress: { is: 'done' }, isLateAgain: false };
     entries.set(stage, entry);
@@ -129,7 +129,7 @@ export function makeStages(deps: {
 
   const fail = (entry: StageEntry, error: unknown): Shortfall => {
     const words = wordsOf(error);
-    entry.progress = { is: 'waiting', words, dueMs: monotonic() + entry.backoff.next() };
+    entry.progress = { is: 'delayed', words, dueMs: monotonic() + entry.backoff.next() };
     entry.trouble.failed(error);
     return { words, wasTried: true };
   };
@@ -190,7 +190,7 @@ export function makeStages(deps: {
       const nowMs = monotonic();
       const isDue = ({ stage, progress: { is, dueMs = Infinity } }: StageEntry): boolean =>
         (is === 'late' && (isUrgent || dueMs <= nowMs)) ||
-        (is === 'waiting' && (isUrgent || stage === 'steering' || dueMs <= nowMs));
+        (is === 'delayed' && (isUrgent || stage === 'steering' || dueMs <= nowMs));
       const isSkipped = (entry: StageEntry): boolean =>
         entry.progress.is === 'slow' || (entry.progress.dueMs !== undefined && !isDue(entry));
       const areDue = undone().some(isDue);
@@ -212,7 +212,7 @@ export function makeStages(deps: {
           for (const entry of undone())
             if (!skipped.has(entry) && !outcomes.has(entry)) {
               const { words } = entry.progress;
-              entry.progress = { is: 'waiting', words };
+              entry.progress = { is: 'delayed', words };
             }
         },
       };

@@ -1,10 +1,9 @@
-import { commonOf, withoutOwn } from './addresses.ts';
+import { commonOf, unionOf, withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
-import { type HostState, inForceOf, stateOf } from './host-state.ts';
-import { needsProxy, withListeners, withoutStandIn } from './listener-changes.ts';
+import type { Listener, Listeners, TrafficTable } from '../core/traffic/table.ts';
+import { type HostState, stateOf } from './host-state.ts';
 import type { Addresses, Host } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Steering, SteeringTarget } from '../ports/steering.ts';
@@ -13,7 +12,7 @@ import type { Direct } from '../ports/direct.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { Outcomes } from './outcomes.ts';
-import type { Proxied, ProxyAnswer } from './proxied.ts';
+import type { Proxied } from './proxied.ts';
 import type { Shortfall, Stage } from './stages.ts';
 
 export type PassPorts = {
@@ -53,58 +52,6 @@ export type Pass = {
   readonly signal: AbortSignal;
 };
 
-/** Makes HAProxy ready for the listeners that need it, before packets come. */
-export async function prepareProxy({ ports, before, target, changed, outcomes, step, signal }: Pass): Promise<{
-  readonly isUpserted: boolean;
-  /** There is no record of an earlier process, and HAProxy has not answered: nothing may be steered yet. */
-  readonly mustWait: boolean;
-  /** What HAProxy has then, without the listeners that it is about to remove. */
-  readonly upserted: TrafficTable;
-}> {
-  const { proxied } = ports;
-  const isFirst = before.programmed === undefined;
-  const inForce = (key: ListenerKey): Listener | undefined => inForceOf(outcomes.stateOf(key));
-  let answer: ProxyAnswer = { refused: new Map(), waiting: new Map() };
-  let isPending = false;
-  const isUpserted = await step(
-    'proxy',
-    async () => {
-      answer = await proxied.upsert(target, { inForce, steered: before.programmed?.table }, signal);
-    },
-    ({ words }) => {
-      isPending = words === undefined;
-      if (isFirst) outcomes.inherit();
-      const delayed = changed.filter((each) => needsProxy(outcomes.stateOf(each.key), each) && !proxied.serves(each));
-      outcomes.lackProxy(delayed);
-      return delayed;
-    },
-  );
-  const { refused, waiting } = answer;
-  if (isUpserted) {
-    outcomes.refuse(refused);
-    outcomes.lackProxy(changed.filter(({ key }) => refused.has(key) || waiting.has(key)));
-    for (const { listener, words } of waiting.values()) outcomes.wait(listener, words);
-  } else
-    for (const listener of changed.filter(outcomes.isStuck)) {
-      const other = proxied.servesInstead(listener);
-      if (other !== undefined) outcomes.wait(other, undefined);
-    }
-  const had = (key: ListenerKey): Listener | undefined =>
-    before.programmed === undefined ? inForce(key) : before.programmed.proxied.listeners.get(key);
-  const alone = changed.filter((listener) => {
-    if (!outcomes.isStuck(listener) || listener.dataplane !== 'direct') return false;
-    const old = inForce(listener.key);
-    return !isUpserted || old === undefined || !usesHaproxy(old);
-  });
-  for (const listener of alone) outcomes.standAlone(withoutStandIn(listener, inForce(listener.key)));
-  const upserted = withListeners(
-    outcomes.table(),
-    alone.map(({ key }) => [key, had(key)]),
-  );
-  const isAnyHeld = [...before.open.values()].some(({ held }) => held !== undefined);
-  return { isUpserted, mustWait: isFirst && isPending && !isAnyHeld, upserted };
-}
-
 /** Programs the dataplanes beside HAProxy; resolves with whether all is done. */
 export async function programOthers({ ports, before, changed, gone, outcomes, step, signal }: Pass): Promise<boolean> {
   const isOf = (name: Dataplane, listener: Listener): boolean =>
@@ -141,7 +88,7 @@ export async function attract(
     () => ports.placement.add(added, signal),
     () => changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text)),
   );
-  const placed = isAdded ? there.with(added) : there;
+  const placed = isAdded ? unionOf(there, added) : there;
   ports.announce(isAdded ? addresses : commonOf(addresses, placed));
   return { addresses, placed };
 }

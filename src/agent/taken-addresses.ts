@@ -26,6 +26,7 @@ export type TakenAddresses = {
 };
 
 const mostTries = 3;
+/** The addresses are not served until the last try has failed. */
 const retry = { firstMs: 200, mostMs: 1_000 };
 const mostShown = 20;
 
@@ -81,10 +82,10 @@ export function makeTakenAddresses({ clock, log }: { readonly clock: Clock; read
     },
     without: (table) => {
       if (taken.size === 0) return table;
-      const waiting = [...table.listeners.values()].filter(({ address }) => taken.has(address.text));
+      const theirs = [...table.listeners.values()].filter(({ address }) => taken.has(address.text));
       return withListeners(
         table,
-        waiting.map(({ key }) => [key, undefined]),
+        theirs.map(({ key }) => [key, undefined]),
       );
     },
     trouble: () => {

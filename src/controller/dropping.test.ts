@@ -18,7 +18,7 @@ import type { Listener } from '../core/traffic/table.ts';
 import { droppingGraceMs, judgeDropping, soonest } from './dropping.ts';
 
 const assignment: Assignment = {
-  addresses: [{ ip: addressOf('192.0.2.8'), served: [udp(53)], taken: [] }],
+  addresses: [{ ip: addressOf('192.0.2.8'), served: [udp(53)], unserved: [] }],
   verdict: { reason: 'Assigned', message: '' },
   refused: [],
   disowned: [],

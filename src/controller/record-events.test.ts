@@ -30,7 +30,7 @@ function planOf(facts: readonly Facts[], excluded: ReadonlyMap<string, string> =
     ours: PersistentMap.empty<ServiceKey, Service>(),
     eligibility: forEach(({ eligibility = 'ours' }) => eligibility),
     assignments: forEach(({ reason = 'Assigned', disowned = [], keepsStatus = false }): Assignment => ({
-      addresses: reason === 'Assigned' ? [{ ip: ip('192.0.2.8'), served: [], taken: [] }] : [],
+      addresses: reason === 'Assigned' ? [{ ip: ip('192.0.2.8'), served: [], unserved: [] }] : [],
       verdict: { reason, message: `because of ${reason}` },
       refused: [],
       disowned,
@@ -96,7 +96,7 @@ test.each<[what: string, next: Plan, line: string, events: number]>([
   ['leave', planOf(many(21, { eligibility: 'leaving' })), 'info releasing Services {"services":21}', 0],
   [
     'belong to another implementation',
-    planOf(many(21, { eligibility: 'held' })),
+    planOf(many(21, { eligibility: 'occupied' })),
     'warn Services that another implementation serves: left alone {"services":21}',
     21,
   ],

@@ -1,7 +1,7 @@
 import { untilAborted } from '../async/abort.ts';
 import type { Plan } from './controller.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
-import { type Eligibility, heldWords } from '../core/addresses/eligibility.ts';
+import { type Eligibility, occupiedWords } from '../core/addresses/eligibility.ts';
 import { conditionTypes } from '../core/model/contract.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
@@ -33,18 +33,24 @@ export function recordDecision(before: Plan | undefined, next: Plan, log: Log, r
 
 function recordEligibility(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
   const known = before?.eligibility ?? PersistentMap.empty<ServiceKey, Eligibility>();
-  const [leaving, held]: [LoggedChange[], LoggedChange[]] = [[], []];
+  const [leaving, occupied]: [LoggedChange[], LoggedChange[]] = [[], []];
   for (const key of PersistentMap.changedKeys(known, next.eligibility)) {
     const service = next.services.get(key);
     const eligibility = next.eligibility.get(key);
     if (eligibility === 'leaving') leaving.push({ service: key, message: 'releasing the Service' });
-    if (eligibility === 'held' && service !== undefined) {
-      held.push({ service: key, reason: 'HeldByAnother', message: heldWords(service) });
-      recordEvent(service, 'Warning', 'HeldByAnother', heldWords(service));
+    if (eligibility === 'occupied' && service !== undefined) {
+      occupied.push({ service: key, reason: 'HeldByAnother', message: occupiedWords(service) });
+      recordEvent(service, 'Warning', 'HeldByAnother', occupiedWords(service));
     }
   }
   logLines(log, 'info', leaving, { services: leaving.length }, 'releasing Services');
-  logLines(log, 'warn', held, { services: held.length }, 'Services that another implementation serves: left alone');
+  logLines(
+    log,
+    'warn',
+    occupied,
+    { services: occupied.length },
+    'Services that another implementation serves: left alone',
+  );
 }
 
 function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {

@@ -211,7 +211,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     // Another object than the plan knows, or another spec: the next turn plans for it and enqueues it.
     if (planned?.uid !== service.uid || planned.spec !== service.spec) return undefined;
     const eligibility = plan.eligibility.get(key) ?? 'foreign';
-    if (eligibility === 'foreign' || eligibility === 'held') return forget(key);
+    if (eligibility === 'foreign' || eligibility === 'occupied') return forget(key);
     const mine = memoryOf(service);
     const assignment = plan.assignments.get(key); // only a Service that is ours has one
     const atMs = clock.monotonic();

@@ -29,10 +29,10 @@ function shownOf(now: Service, before?: Service): readonly string[] {
   const { addresses = [], verdict } = assignments.get(now.key) ?? {};
   return [
     verdict?.reason ?? '',
-    ...addresses.flatMap(({ ip, served, taken }) => [
+    ...addresses.flatMap(({ ip, served, unserved }) => [
       ip.text,
       ...served.map(({ port, nodePort }) => `${port}>${nodePort}`),
-      ...taken.map(({ port, reason }) => `${port.port} ${reason}`),
+      ...unserved.map(({ port, reason }) => `${port.port} ${reason}`),
     ]),
   ];
 }

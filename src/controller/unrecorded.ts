@@ -33,7 +33,7 @@ function kept({ spec }: Service, had: Assignment, planned: Assignment, why: stri
   const servable = spec.ports.filter((port) => !planned.refused.some((refusal) => isSamePort(refusal.port, port)));
   const addresses = had.addresses.map(({ ip, served }): AssignedAddress => {
     const wasServed = (port: ServicePort): boolean => served.some((old) => isSamePort(old, port));
-    const taken = servable
+    const unserved = servable
       .filter((port) => !wasServed(port))
       .map((port): PortRefusal => {
         return {
@@ -42,7 +42,7 @@ function kept({ spec }: Service, had: Assignment, planned: Assignment, why: stri
           message: `port ${port.port} of ${ip.text} could not be recorded: ${why}`,
         };
       });
-    return { ip, served: servable.filter(wasServed), taken };
+    return { ip, served: servable.filter(wasServed), unserved };
   });
   return { ...planned, addresses, verdict: had.verdict };
 }

@@ -16,22 +16,21 @@ export type ClusterRange = { readonly what: string; readonly range: IpRange };
 
 /**
  * Service CIDRs (networking.k8s.io/v1, or v1beta1 before 1.33) and the nodes' Pod CIDRs. A cluster may not show its
- * Service CIDR (1.32 by default): the addresses of its Services replace it then, and `showsServiceCidr` is false.
+ * Service CIDR (1.32 by default): the addresses of its Services replace it then, and `serviceCidrs` is empty.
  */
 export async function clusterRanges(
   client: Pick<KubeClient, 'list'>,
   signal: AbortSignal,
-): Promise<{ readonly taken: readonly ClusterRange[]; readonly showsServiceCidr: boolean }> {
+): Promise<{ readonly used: readonly ClusterRange[]; readonly serviceCidrs: readonly IpRange[] }> {
   const services = (await listServiceCidrs(client, signal)).flatMap(({ spec }) =>
     rangesIn('the Service CIDR', spec?.cidrs ?? []),
   );
-  const showsServiceCidr = services.length > 0;
   const pods: ClusterRange[] = [];
   for await (const { metadata, spec } of listAll<WireNode>(client, { apiVersion: 'v1', plural: 'nodes' }, signal))
     pods.push(...rangesIn(`the Pod CIDR of node ${metadata.name}`, spec?.podCIDRs ?? []));
   return {
-    taken: [...services, ...pods, ...(showsServiceCidr ? [] : await clusterIps(client, signal))],
-    showsServiceCidr,
+    used: [...services, ...pods, ...(services.length > 0 ? [] : await clusterIps(client, signal))],
+    serviceCidrs: services.map(({ range }) => range),
   };
 }
 
@@ -70,9 +69,9 @@ async function clusterIps(client: Pick<KubeClient, 'list'>, signal: AbortSignal)
 }
 
 /** Throws {@link StartError} if a range of the pool overlaps one of the cluster's. */
-export function assertNoOverlap(ranges: readonly IpRange[], taken: readonly ClusterRange[]): void {
+export function assertNoOverlap(ranges: readonly IpRange[], used: readonly ClusterRange[]): void {
   for (const range of ranges) {
-    const clash = taken.find((each) => rangesOverlap(range, each.range));
+    const clash = used.find((each) => rangesOverlap(range, each.range));
     if (clash !== undefined)
       throw new StartError(
         `--addresses: ${formatRange(range)} overlaps ${clash.what}: use addresses that the cluster does not use itself`,

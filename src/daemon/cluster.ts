@@ -27,28 +27,36 @@ export type ClusterDeps = {
 };
 
 const versionTimeoutMs = 10_000;
+/** Of attempts whose requests are repeated at shorter intervals (client.ts). */
 const retryMs = { firstMs: 500, mostMs: 5_000 };
 /** A server that has just started rejects everything until it has read its tokens and roles. */
 const startTries = 3;
 const youthRetryMs = 1_500;
 
+/** What furiwake knows of the cluster before its first decision. */
+export type ClusterFacts = ServerVersion & {
+  /** Empty if the cluster does not show them. */
+  readonly serviceCidrs: readonly IpRange[];
+};
+
 /**
- * Waits until the API server has answered everything that furiwake must know before its first decision; resolves with
- * its version. Throws {@link StartError} for faults that waiting does not solve: an old server, missing permissions,
- * addresses that overlap the cluster's, repeated refusals.
+ * Waits until the API server has answered everything that furiwake must know before its first decision. Throws
+ * {@link StartError} for faults that waiting does not solve: an old server, missing permissions, addresses that overlap
+ * the cluster's, repeated refusals.
  */
 export async function prepareCluster(
   deps: ClusterDeps,
   ranges: readonly IpRange[],
   signal: AbortSignal,
-): Promise<ServerVersion> {
+): Promise<ClusterFacts> {
   return untilAnswered(deps, signal, async () => {
     const version = await readVersion(deps.client, signal);
     await assertUsable(deps, version, signal);
-    const { taken, showsServiceCidr } = await clusterRanges(deps.client, signal);
-    assertNoOverlap(ranges, taken);
-    if (!showsServiceCidr) deps.log.warn({}, `${noServiceCidrWords}: make sure that --addresses lie outside of it`);
-    return version;
+    const { used, serviceCidrs } = await clusterRanges(deps.client, signal);
+    assertNoOverlap(ranges, used);
+    if (serviceCidrs.length === 0)
+      deps.log.warn({}, `${noServiceCidrWords}: make sure that --addresses lie outside of it`);
+    return { ...version, serviceCidrs };
   });
 }
 

@@ -83,9 +83,9 @@ function makeServerMetrics(
     for (const metric of [open, queue, total, errors]) metric.reset();
     if (measured === undefined) left.remove({});
     else left.set(measured.omitted);
-    for (const [key, waiting] of measured?.queued ?? []) {
+    for (const [key, connections] of measured?.queued ?? []) {
       const [namespace = '', service = ''] = key.split('/');
-      queue.set(waiting, { namespace, service });
+      queue.set(connections, { namespace, service });
     }
     for (const each of measured?.servers ?? []) {
       const [namespace = '', service = ''] = each.service.split('/');

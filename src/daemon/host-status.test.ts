@@ -142,7 +142,7 @@ describe('a Service', () => {
   });
 
   test('that another implementation serves is shown, and one of another class is not', () => {
-    expect(lineOf([], 'held')).toMatchObject({ status: 'Not ours', reason: 'HeldByAnother' });
+    expect(lineOf([], 'occupied')).toMatchObject({ status: 'Not ours', reason: 'HeldByAnother' });
     expect(lineOf([], 'foreign')).toBeUndefined();
   });
 
@@ -195,7 +195,8 @@ test('a node says since when it is in its state', () => {
 
 test('the ports of a dual-stack Service are listed once, with their protocol', () => {
   const service = makeService('a');
-  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: addressOf(text), served: [tcp(80)], taken: [] }));
+  const served = [tcp(80)];
+  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: addressOf(text), served, unserved: [] }));
   const plan = {
     eligibility: PersistentMap.from([[service.key, 'ours' as const]]),
     assignments: PersistentMap.from([[service.key, { ...unassigned, addresses }]]),
@@ -278,10 +279,8 @@ test('nodes that get no connections are listed with the reason', () => {
 });
 
 test('the pool is counted, without excluded addresses, with those in use', () => {
-  const assignment = (text: string): Assignment => ({
-    ...unassigned,
-    addresses: [{ ip: addressOf(text), served: [], taken: [] }],
-  });
+  const addressed = (text: string) => [{ ip: addressOf(text), served: [], unserved: [] }];
+  const assignment = (text: string): Assignment => ({ ...unassigned, addresses: addressed(text) });
   const assignments = PersistentMap.from([
     [makeService('a').key, assignment('192.0.2.8')],
     [makeService('shares').key, assignment('192.0.2.8')],

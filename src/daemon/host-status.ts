@@ -1,7 +1,7 @@
 import type { Agent } from '../agent/agent.ts';
 import type { Plan } from '../controller/controller.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
-import { type Eligibility, heldWords } from '../core/addresses/eligibility.ts';
+import { type Eligibility, occupiedWords } from '../core/addresses/eligibility.ts';
 import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
 import { conditionTypes } from '../core/model/contract.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
@@ -239,7 +239,8 @@ function verdictOf(
   eligibility: Eligibility,
   { isWithdrawn = false, troubles = [] }: Pick<PlannedServices<never>, 'isWithdrawn' | 'troubles'>,
 ): Pick<ServiceLine, 'status' | 'reason' | 'message'> {
-  if (eligibility === 'held') return { status: 'Not ours', reason: 'HeldByAnother', message: heldWords(service) };
+  if (eligibility === 'occupied')
+    return { status: 'Not ours', reason: 'HeldByAnother', message: occupiedWords(service) };
   if (eligibility === 'leaving') return { status: 'Not served', reason: 'Leaving', message: releasingWords(troubles) };
   const find = (type: string): Condition | undefined =>
     service.status.conditions.find((condition) => condition.type === type);

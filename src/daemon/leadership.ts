@@ -2,7 +2,8 @@ import { untilAborted } from '../async/abort.ts';
 import { type Latch, makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { Term } from '../controller/controller.ts';
-import { type Acquisition, type Lease, NoNamespaceError } from '../kube/lease.ts';
+import type { Lease } from '../kube/lease.ts';
+import { type Acquisition, NoNamespaceError } from '../kube/lease-attempts.ts';
 import { keptAddressesAnnotation } from '../kube/lease-object.ts';
 import type { LeaseHolder } from '../kube/lease-observer.ts';
 import { assertNever } from '../core/assert-never.ts';
@@ -22,7 +23,7 @@ export function mayServeWithoutLease({
   return onLeaseLoss === 'keep' || !hasOthers();
 }
 
-/** The kernel counts the lifetime of an address in seconds; another host takes over 5 s after `heldUntilMs`. */
+/** The kernel counts the lifetime of an address in seconds; another host takes over 5 s after `holderUntilMs`. */
 const spareMs = 2_000;
 
 /** The Lease, for messages. */
@@ -71,17 +72,17 @@ export type LeadershipDeps = {
  *                                   of the last renewal
  *
  * Ends when `signal` aborts; then a host that was always alone releases the Lease, with a note that its addresses stay. One that was
- * not keeps it for a restart; another host takes over when it has expired. With `stopsTrafficOnExit` the caller releases it. Throws the errors of `work`, and `StartError` if
- * the namespace of the Lease does not exist.
+ * not keeps it for a restart; another host takes over when it has expired. With `stopsTrafficOnExit` the caller
+ * releases it. Throws the errors of `work`, and `StartError` if the namespace of the Lease does not exist.
  */
-export async function leadWhileHeld(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
+export async function leadAsHolder(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
   const { lease, log } = deps;
   try {
     await leadTerms(deps, work, signal);
   } finally {
     const isLeft = !deps.stopsTrafficOnExit;
     if (isLeft && mayServeWithoutLease(deps)) await lease.release(deps.hasAddresses());
-    else if (isLeft && lease.isHeld())
+    else if (isLeft && lease.isHolder())
       log.info(
         {},
         'the Lease stays with this host for a restart; without one, the kernel removes the addresses within 12 s, and another host takes over within 15 s',
@@ -106,7 +107,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   let keptUntilMs: number | undefined = -1;
   const onTried = (): void => {
     tried.set();
-    const untilMs = mayServeWithoutLease(deps) ? undefined : lease.heldUntilMs() + spareMs;
+    const untilMs = mayServeWithoutLease(deps) ? undefined : lease.holderUntilMs() + spareMs;
     if (untilMs !== keptUntilMs) deps.keepAddressesUntil(untilMs);
     keptUntilMs = untilMs;
   };
@@ -235,7 +236,7 @@ async function fence(
   if (onLeaseLoss === 'keep') return await untilAborted(signal);
   let isWithdrawn = false;
   for (;;) {
-    const leftMs = lease.heldUntilMs() - clock.monotonic();
+    const leftMs = lease.holderUntilMs() - clock.monotonic();
     if (leftMs > 0) {
       if (isWithdrawn) onRenewed(true);
       isWithdrawn = false;

@@ -7,7 +7,7 @@ const every = {
 };
 
 const noLease = {
-  isHeld: () => false,
+  isHolder: () => false,
   holder: () => undefined,
   trouble: () => undefined,
   hostsWithAddresses: () => [],
@@ -38,14 +38,17 @@ test.each([
   ['cannot read the Lease', false, 'forbidden', true, { 4: undefined, 6: undefined }, ['forbidden']],
   ['does not know the Services yet', true, undefined, false, undefined, ['Services and Nodes are not known yet']],
   ['has no node', true, undefined, true, every, ['no node takes connections: every node is drained: n1']],
-] as const)('a host that %s is not ready for these reasons', (_, isHeld, trouble, isSynced, nodeTrouble, expected) => {
-  const parts = {
-    stores: { services: { isSynced }, nodes: { isSynced: true } },
-    controller: { plan: () => nodeTrouble && { nodeTrouble }, recordingTrouble: () => undefined },
-  };
-  const lease = { ...noLease, isHeld: () => isHeld, trouble: () => trouble };
-  expect(troublesOf({ lease, parts })).toEqual(expected);
-});
+] as const)(
+  'a host that %s is not ready for these reasons',
+  (_, isHolder, trouble, isSynced, nodeTrouble, expected) => {
+    const parts = {
+      stores: { services: { isSynced }, nodes: { isSynced: true } },
+      controller: { plan: () => nodeTrouble && { nodeTrouble }, recordingTrouble: () => undefined },
+    };
+    const lease = { ...noLease, isHolder: () => isHolder, trouble: () => trouble };
+    expect(troublesOf({ lease, parts })).toEqual(expected);
+  },
+);
 
 test('until the API server has answered, that is the only reason', () => {
   const connecting = 'the API server https://192.0.2.2:6443 does not answer: timeout';
@@ -57,7 +60,7 @@ test('a host whose ledger cannot be written is not ready', () => {
     stores: { services: { isSynced: true }, nodes: { isSynced: true } },
     controller: { plan: () => undefined, recordingTrouble: () => 'ENOSPC' },
   };
-  const lease = { ...noLease, isHeld: () => true };
+  const lease = { ...noLease, isHolder: () => true };
   expect(troublesOf({ lease, parts })).toEqual(['addresses cannot be recorded: ENOSPC']);
 });
 
@@ -82,7 +85,7 @@ test('a host that waits names the holder, and one that cannot read the Lease say
 });
 
 test('a holder is not ready while another host kept its addresses, and a machine answers for them', () => {
-  const lease = { ...noLease, isHeld: () => true, hostsWithAddresses: () => ['lb1_a-b'] };
+  const lease = { ...noLease, isHolder: () => true, hostsWithAddresses: () => ['lb1_a-b'] };
   const words = (isAnsweredElsewhere: boolean): readonly string[] => troublesOf({ lease, isAnsweredElsewhere });
   const advice = expect.stringContaining('run furiwake cleanup on lb1;');
   expect(words(true)).toContainEqual(advice);

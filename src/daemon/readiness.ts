@@ -20,7 +20,7 @@ export function clusterTroubles({
   parts,
 }: {
   readonly connecting: string | undefined;
-  readonly lease: Pick<Lease, 'isHeld' | 'holder' | 'trouble' | 'hostsWithAddresses'>;
+  readonly lease: Pick<Lease, 'isHolder' | 'holder' | 'trouble' | 'hostsWithAddresses'>;
   readonly shownLease: ShownLease;
   /** See `mayServeWithoutLease` of leadership.ts. */
   readonly mayServeWithoutLease: boolean;
@@ -33,8 +33,10 @@ export function clusterTroubles({
   const recordingTrouble = parts?.controller.recordingTrouble();
   const nodeTrouble = parts?.controller.plan()?.nodeTrouble;
   return [
-    ...(lease.isHeld() ? [] : leaseTroubles(lease, `${shownLease.namespace}/${shownLease.name}`, mayServeWithoutLease)),
-    ...(lease.isHeld() && isAnsweredElsewhere
+    ...(lease.isHolder()
+      ? []
+      : leaseTroubles(lease, `${shownLease.namespace}/${shownLease.name}`, mayServeWithoutLease)),
+    ...(lease.isHolder() && isAnsweredElsewhere
       ? lease.hostsWithAddresses().map((host) => keptAddressesWords(host, shownLease))
       : []),
     ...(isSynced ? [] : ['Services and Nodes are not known yet']),

@@ -12,7 +12,7 @@ import type { Listener } from '../core/traffic/table.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from './say-when-ready.ts';
 
 const assignment = (...addresses: readonly string[]): Assignment => ({
-  addresses: addresses.map((text) => ({ ip: addressOf(text), served: [tcp(80)], taken: [] })),
+  addresses: addresses.map((text) => ({ ip: addressOf(text), served: [tcp(80)], unserved: [] })),
   verdict: { reason: 'Assigned', message: '' },
   refused: [],
   disowned: [],

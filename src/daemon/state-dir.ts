@@ -1,6 +1,6 @@
 import path from 'node:path';
 import * as z from 'zod';
-import { makeBackoff } from '../async/backoff.ts';
+import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
@@ -66,7 +66,7 @@ export async function keepStateDir(
     makeTrouble({ what, log, monotonic: () => clock.monotonic(), level: 'error' });
   const looking = troubleWith('looking for lost files of the state directory');
   const writing = troubleWith('writing the lost state directory again');
-  const backoff = makeBackoff({ firstMs: lookMs, mostMs: 60_000 });
+  const backoff = makeBackoff(waitLimits.slow);
   let isLost = false;
   let restoredMs = clock.monotonic();
 

@@ -33,12 +33,12 @@ test('two hosts never hold the Lease at the same time, with any interruptions an
         clock.setWallClock(wallClockMs);
         for (let second = 0; second < seconds; second += 1) {
           await clock.advance(1_000);
-          expect(hosts.filter((lease) => lease.isHeld()).length).toBeLessThanOrEqual(1);
+          expect(hosts.filter((lease) => lease.isHolder()).length).toBeLessThanOrEqual(1);
         }
       }
       cluster.links.clear();
       await clock.advance(40_000);
-      expect(hosts.filter((lease) => lease.isHeld())).toHaveLength(1);
+      expect(hosts.filter((lease) => lease.isHolder())).toHaveLength(1);
       stop.abort();
       await Promise.allSettled(running);
     }),

@@ -42,11 +42,11 @@ test('a namespace that is deleted while the Lease is held is reported once; the 
   const loss = lease.hold(end.signal);
   setNamespace(false);
   await clock.advance(60_000);
-  expect(lease.isHeld()).toBe(false);
+  expect(lease.isHolder()).toBe(false);
   expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
   setNamespace(true);
   await clock.advance(10_000);
-  expect(lease.isHeld()).toBe(true);
+  expect(lease.isHolder()).toBe(true);
   end.abort();
   expect(await loss).toBeUndefined();
 });

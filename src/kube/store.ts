@@ -38,11 +38,11 @@ type StoredObject<T> = { readonly object: T; readonly version: string };
  * Keeps the objects of one collection. For each object the newest version wins, whether it came from the watch or from
  * the answer to a write:
  *
- *   apply(key, v)        unless the object held is newer: it was put
- *   delete(key, v)       unless the object held is newer: it was created again and put
+ *   apply(key, v)        unless the stored object is newer: it was put
+ *   delete(key, v)       unless the stored object is newer: it was created again and put
  *   init … initDone(v)   the list replaces everything, except what was put since `init` with a version newer than v
- *   put(object, v)       unless the object held is newer, or v is not newer than the last list and the last deletion:
- *                        the watch delivers in order, so an object of that version that is not held has been deleted
+ *   put(object, v)       unless the stored object is newer, or v is not newer than the last list and the last deletion:
+ *                        the watch delivers in order, so an object of that version that is not stored has been deleted
  *
  * A list is always authoritative, even if its version is lower than those in the store: etcd may have been restored
  * from a backup.
@@ -79,7 +79,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     if (isNewer(version, newestAnswer)) newestAnswer = version;
   };
 
-  const isHeldNewer = (key: K, version: string): boolean => isNewer(versions.get(key) ?? '', version);
+  const isStoredNewer = (key: K, version: string): boolean => isNewer(versions.get(key) ?? '', version);
 
   const replaceAll = (version: string): void => {
     if (listing === undefined) return;
@@ -126,13 +126,13 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
         case 'initDone':
           return replaceAll(event.version);
         case 'apply':
-          if (!isHeldNewer(event.key as K, event.version)) hold(event.key as K, event);
+          if (!isStoredNewer(event.key as K, event.version)) hold(event.key as K, event);
           return;
         case 'delete': {
           const key = event.key as K;
           if (listing !== undefined) return void listing.listed.delete(key);
           deletionsKnownTo = event.version;
-          if (isHeldNewer(key, event.version)) return;
+          if (isStoredNewer(key, event.version)) return;
           versions.delete(key);
           return become(objects.with([[key, undefined]]));
         }
@@ -153,7 +153,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     },
     put: (object, version) => {
       const key = keyOf(object);
-      if (!isNewer(version, deletionsKnownTo) || isHeldNewer(key, version)) return;
+      if (!isNewer(version, deletionsKnownTo) || isStoredNewer(key, version)) return;
       const entry = { object, version };
       listing?.put.set(key, entry);
       noteAnswer(entry);

@@ -12,7 +12,7 @@ import type { Drains } from '../daemon/drains.ts';
 import { StartError } from '../daemon/errors.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
 import { newIdentity } from '../daemon/identity.ts';
-import { leadWhileHeld, mayServeWithoutLease } from '../daemon/leadership.ts';
+import { leadAsHolder, mayServeWithoutLease } from '../daemon/leadership.ts';
 import { leaseName } from '../daemon/lease-name.ts';
 import { clusterTroubles } from '../daemon/readiness.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from '../daemon/say-when-ready.ts';
@@ -52,7 +52,7 @@ export type ClusterPartsDeps = Pick<CommandDeps, 'machine' | 'log' | 'metrics'> 
   readonly server: string;
   /** Addresses that the host needs for the API server, by text, and what each is. */
   readonly apiServer: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
-  readonly hostParts: Pick<HostParts, 'agent' | 'network' | 'host'>;
+  readonly hostParts: Pick<HostParts, 'agent' | 'network' | 'host' | 'noteServiceCidrs'>;
   readonly candidates: Candidates;
   readonly drains: Drains<NodeName>;
   readonly serviceDrains: Drains<ServiceKey>;
@@ -66,7 +66,7 @@ export async function makeClusterParts({
   client,
   server,
   apiServer,
-  hostParts: { agent, network, host },
+  hostParts: { agent, network, host, noteServiceCidrs },
   candidates,
   drains,
   serviceDrains,
@@ -126,7 +126,8 @@ export async function makeClusterParts({
       connecting = words;
     };
     const access = { client, server, leaseNamespace, clock, log, onTrouble };
-    const { gitVersion } = await prepareCluster(access, site.ranges, signal);
+    const { gitVersion, serviceCidrs } = await prepareCluster(access, site.ranges, signal);
+    noteServiceCidrs(serviceCidrs);
     connecting = undefined;
     connected = { server, kubernetes: gitVersion };
     log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
@@ -149,7 +150,7 @@ export async function makeClusterParts({
       drains,
       serviceDrains,
       events,
-      mayWrite: () => lease.isHeld(),
+      mayWrite: () => lease.isHolder(),
       clock,
       random,
       log,
@@ -186,7 +187,7 @@ export async function makeClusterParts({
     await connect(signal);
     // Before other hosts see it.
     await identityFile.write(identity).catch((error: unknown) => refuseStateDir(stateDir, error));
-    await leadWhileHeld(
+    await leadAsHolder(
       {
         lease,
         shownLease,

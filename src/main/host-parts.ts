@@ -22,6 +22,7 @@ import { makeAskHealthCheckPort } from '../health/health-check-port.ts';
 import { makeHealth } from '../health/health.ts';
 import type { Probe } from '../health/probe.ts';
 import type { Family } from '../core/ip/ip.ts';
+import type { IpRange } from '../core/ip/range.ts';
 import type { NodeName } from '../core/model/names.ts';
 import { makeHost } from '../host/host.ts';
 import { makeNetwork } from '../host/network.ts';
@@ -50,6 +51,8 @@ export type HostParts = {
   readonly agent: Agent;
   /** Finds addresses that other machines on the LAN have. */
   readonly duplicateProbe: DuplicateProbe;
+  /** The ranges of clusterIPs: `direct` refuses packets from there. */
+  noteServiceCidrs(ranges: readonly IpRange[]): void;
 };
 
 export type HostPartsDeps = {
@@ -117,6 +120,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     const { state, sinceMs } = health.families[family].stateOf(node);
     return state === 'silent' ? sinceMs : undefined;
   };
+  let serviceCidrs: readonly IpRange[] = [];
   const direct = makeDirect({
     exec,
     health,
@@ -135,6 +139,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     }),
     own: () => network.addresses().own,
     primary: () => network.addresses().primary,
+    serviceCidrs: () => serviceCidrs,
     clock,
     log: log.child({ part: 'direct' }),
     metrics,
@@ -176,5 +181,9 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     log: log.child({ part: 'agent' }),
     metrics,
   });
-  return { proxy, steering, direct, nat, network, placement, host, agent, duplicateProbe };
+  const noteServiceCidrs = (ranges: readonly IpRange[]): void => {
+    serviceCidrs = ranges;
+    direct.noteFacts();
+  };
+  return { proxy, steering, direct, nat, network, placement, host, agent, duplicateProbe, noteServiceCidrs };
 }

@@ -44,8 +44,10 @@ export type Direct = {
    * Until `signal` aborts: follows the verdicts on nodes and the gate, and reverts external changes to the table at once.
    */
   run(signal: AbortSignal): Promise<void>;
-  /** The links of the host may have changed: one that is new, renamed or made again gets its chain at once. */
-  noteLinks(): void;
+  /**
+   * The links of the host or the Service CIDRs may have changed: a link that is new, renamed or made again gets its chain at once.
+   */
+  noteFacts(): void;
   /** Removes the table. Resolves with whether there was one. */
   remove(signal: AbortSignal): Promise<boolean>;
 };

@@ -110,8 +110,8 @@ export function proxyContract(name: string, makeGiven: () => Promise<ProxyScene>
       const wanted = { ...b, options: { limits: noLimits, server: plainServer, profile, isMeasured: false } };
       await proxy.upsert(scene.table([a]), signal);
       await scene.preventReloads(true);
-      const { refused, waiting } = await proxy.upsert(scene.table([a, wanted]), signal);
-      expect([refused, [...waiting]]).toEqual([new Map(), [[wanted.key, expect.stringMatching(/^.+$/)]]]);
+      const { refused, deferred } = await proxy.upsert(scene.table([a, wanted]), signal);
+      expect([refused, [...deferred]]).toEqual([new Map(), [[wanted.key, expect.stringMatching(/^.+$/)]]]);
       expect([await scene.serves(a), await scene.serves(wanted)]).toEqual([true, false]);
       expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(allPrepared);
       expect(await scene.serves(b)).toBe(true);

@@ -25,7 +25,7 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
     ['an address of the LAN', '192.0.2.205'],
     ['a routed address', '203.0.113.5'],
   ])('over UDP on %s: its Pods see the address of the client', async (_, address) => {
-    const { services, client, lanclient } = stage();
+    const { services, client, lanclient, lb1 } = stage();
     await services.create('udp', {
       annotations,
       spec: { ports: [dns], externalTrafficPolicy: 'Local', loadBalancerIP: address },
@@ -33,6 +33,8 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
     expect(await services.published('udp')).toEqual([address]);
     expect((await services.get('udp')).status.loadBalancer.ingress).toMatchObject([{ ip: address, ipMode: 'VIP' }]);
     for (const host of [client, lanclient]) await untilDirect(host, address);
+    const impossible = await lb1.exec(['nft', 'list', 'set', 'netdev', 'furiwake', 'impossible4']);
+    expect(impossible.stdout).toContain('10.96.0.0'); // no client has an address of the Service CIDR
     // One node may be shown to serve it a moment before the other.
     await eventually(async () => {
       const names = await askByUdp(client, { address, port: 53, text: 'hostname', count: 40 });

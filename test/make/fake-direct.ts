@@ -103,7 +103,7 @@ export function makeFakeDirect({
       onLink: () => shown.onLink,
       obstacles: () => shown.obstacles,
       onForwarding: subscribers.subscribe,
-      noteLinks: () => undefined,
+      noteFacts: () => undefined,
       apply: async (table, signal) => {
         await step('apply');
         signal.throwIfAborted();

@@ -28,6 +28,8 @@ export type HaproxyMachine = {
     breaksAtCommand: boolean;
     diesAfterStart: boolean;
     isFrozen: boolean;
+    /** The sockets of the process that runs were removed; the next one has its own. */
+    hasLostSockets: boolean;
     /** No request is answered before this is over. */
     hang: Promise<void> | undefined;
     isDiskFull: boolean;
@@ -71,6 +73,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     breaksAtCommand: false,
     diesAfterStart: false,
     isFrozen: false,
+    hasLostSockets: false,
     hang: undefined,
     isDiskFull: false,
     portHolder: undefined,
@@ -85,6 +88,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     texts.delete(`/proc/${running.pid}/cmdline`);
     running.gone.resolve();
     running = undefined;
+    faults.hasLostSockets = false;
   };
 
   const refuse = (words: string): never => {
@@ -235,7 +239,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     sockets: {
       request: async (path, text, signal) => {
         signal.throwIfAborted();
-        if (running === undefined || !path.startsWith(`${folder}/`))
+        if (running === undefined || faults.hasLostSockets || !path.startsWith(`${folder}/`))
           throw new RuntimeError('absent', `${path}: connect ENOENT`);
         if (faults.hang !== undefined) await unlessAborted(faults.hang, signal);
         if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);

@@ -88,9 +88,9 @@ export async function serve(
 
 /** The listeners that are not prepared, each with the words of HAProxy. */
 export async function upsert({ proxy, clock }: MachineRig, table: TrafficTable): Promise<Refusals<ListenerKey>> {
-  const [{ refused, waiting }] = await Promise.all([
+  const [{ refused, deferred }] = await Promise.all([
     proxy.upsert(table, new AbortController().signal),
     clock.advance(500),
   ]);
-  return new Map([...refused, ...waiting]);
+  return new Map([...refused, ...deferred]);
 }

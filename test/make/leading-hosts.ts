@@ -1,7 +1,7 @@
 import { untilAborted } from '../../src/async/abort.ts';
 import { superviseAll } from '../../src/async/supervise-all.ts';
 import type { Term } from '../../src/controller/controller.ts';
-import { type LeadershipDeps, leadWhileHeld, mayServeWithoutLease } from '../../src/daemon/leadership.ts';
+import { type LeadershipDeps, leadAsHolder, mayServeWithoutLease } from '../../src/daemon/leadership.ts';
 import { loadTenureRecord } from '../../src/daemon/tenure-record.ts';
 import type { LeaseObject } from '../../src/kube/lease-object.ts';
 import { filesOf } from '../sim/harness.ts';
@@ -9,7 +9,7 @@ import { type LogLine, recordLog } from '../sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../sim/virtual-clock.ts';
 import { type LeaseCluster, makeLeaseCluster } from './lease-cluster.ts';
 
-/** One host that runs `leadWhileHeld`. */
+/** One host that runs `leadAsHolder`. */
 export type Host = {
   /** Whether it announces its addresses and accepts new connections. */
   readonly isServing: boolean;
@@ -126,7 +126,7 @@ export function startLeading(
       clock,
       log,
     };
-    await superviseAll([(inner) => leadWhileHeld(deps, work, inner), (inner) => tenures.run(inner)], signal);
+    await superviseAll([(inner) => leadAsHolder(deps, work, inner), (inner) => tenures.run(inner)], signal);
   };
   const ended = lead();
   ended.catch(() => undefined);

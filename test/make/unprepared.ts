@@ -5,7 +5,7 @@ import type { Unprepared } from '../../src/ports/proxy.ts';
 export function refusing(...refused: readonly (readonly [ListenerKey | undefined, string])[]): Unprepared {
   return {
     refused: new Map(refused.flatMap(([key, words]) => (key === undefined ? [] : [[key, words]]))),
-    waiting: new Map(),
+    deferred: new Map(),
   };
 }
 

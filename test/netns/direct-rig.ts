@@ -60,6 +60,7 @@ export const drained: Set<string> = new Set<string>();
 export const changes: Subscribers = makeSubscribers();
 /** The Pod CIDRs of all nodes. */
 export const podCidrs: readonly string[] = ['10.244.0.0/16', 'fd44::/64'];
+const serviceCidrs = ['10.96.0.0/16', 'fd96::/112'].flatMap((text) => parseRange(text) ?? []);
 /** How many pins the kernel takes, and flows that may be pinned; from the next table on. */
 export const limits: { pins: number; seen: number } = { pins: mostPins, seen: mostPins };
 let lastPort = 20_000;
@@ -92,6 +93,7 @@ function start(gate: Gate): void {
     answering: allAnswer,
     own: () => new Map(),
     primary: () => [],
+    serviceCidrs: () => serviceCidrs,
     clock: systemClock,
     log: recordLog(),
     metrics: recordMetrics(),

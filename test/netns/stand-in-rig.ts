@@ -74,6 +74,7 @@ export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}
     answering: { ...allAnswer, has: () => nodes.areProven },
     own: () => new Map(),
     primary: () => [],
+    serviceCidrs: () => [],
     lifetime: lifetime.signal,
     ...more,
   });

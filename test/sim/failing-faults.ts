@@ -28,10 +28,10 @@ export const unconcerned: Readonly<
     change: () => undefined,
     seen: (scene) => ({
       isTried: scene.host.ports.steps.filter((each) => each === 'steering.apply').length > 2,
-      isHeld: scene.host.ports.held.proxy.has(staysKey),
+      isHolder: scene.host.ports.held.proxy.has(staysKey),
       ip: shownIp(scene, 'stays'),
     }),
-    expected: { isTried: true, isHeld: true, ip: staysAddress },
+    expected: { isTried: true, isHolder: true, ip: staysAddress },
   },
 };
 

@@ -14,7 +14,7 @@ test('a candidate registers itself, renews its entry every ten seconds, and remo
   expect(second.mine.others).toEqual(['box-1']);
   const before = candidates()['box-2'];
   await pass(14_000);
-  expect(first.mine.isHeld()).toBe(true);
+  expect(first.mine.isHolder()).toBe(true);
   expect(Date.parse(candidates()['box-2'] ?? '') - Date.parse(before ?? '')).toBeGreaterThanOrEqual(10_000);
   first.stop.abort();
   await first.loss;
@@ -70,10 +70,10 @@ test('a Lease in an older state, as after a restore of etcd, is taken again afte
   const told: LeaseHolder[] = [];
   const acquired = mine.acquire(stop.signal, (of) => told.push(of));
   await pass(13_000);
-  expect([mine.isHeld(), told.map(({ kind }) => kind)]).toEqual([false, ['unknown']]);
+  expect([mine.isHolder(), told.map(({ kind }) => kind)]).toEqual([false, ['unknown']]);
   await pass(5_000);
   await acquired;
-  expect([mine.isHeld(), told.length, mine.others]).toEqual([true, 1, []]);
+  expect([mine.isHolder(), told.length, mine.others]).toEqual([true, 1, []]);
 });
 
 test('another process that keeps renewing with the same identity is a namesake, and the host is not alone', async () => {
@@ -88,7 +88,7 @@ test('another process that keeps renewing with the same identity is a namesake, 
   void first.mine.acquire(stop.signal, (of) => told.push(of)).catch(() => undefined);
   await pass(30_000);
   expect(told.map(({ kind }) => kind)).toEqual(['unknown', 'namesake']);
-  expect([first.mine.isHeld(), copy.mine.isHeld(), first.mine.others]).toEqual([false, true, ['box-1']]);
+  expect([first.mine.isHolder(), copy.mine.isHolder(), first.mine.others]).toEqual([false, true, ['box-1']]);
   // It waits as a candidate, so its namesake also learns of it.
   expect(copy.mine.others).toEqual(['box-1']);
 });

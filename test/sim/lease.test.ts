@@ -7,7 +7,7 @@ test('a Lease without a holder is taken at once', async () => {
   await using scene = await leaseScene();
   const { held, record } = scene;
   const { mine } = await held('box-1');
-  expect(mine.isHeld()).toBe(true);
+  expect(mine.isHolder()).toBe(true);
   expect(record()).toMatchObject({ holderIdentity: 'box-1', leaseDurationSeconds: 15, leaseTransitions: 0 });
   expect(record()?.['renewTime']).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
 });
@@ -20,7 +20,7 @@ test('the own Lease is taken again at once after a crash, as a new tenure', asyn
     spec: { holderIdentity: 'box-1', leaseDurationSeconds: 15, leaseTransitions: 4 },
   });
   const { mine } = await held('box-1');
-  expect([mine.isHeld(), clock.monotonic(), record()?.['leaseTransitions']]).toEqual([true, 0, 5]);
+  expect([mine.isHolder(), clock.monotonic(), record()?.['leaseTransitions']]).toEqual([true, 0, 5]);
 });
 
 test('it is renewed every five seconds, with one request each', async () => {
@@ -28,7 +28,7 @@ test('it is renewed every five seconds, with one request each', async () => {
   const { held, pass, requestsOf } = scene;
   const { mine } = await held('box-1');
   await pass(60_000);
-  expect(mine.isHeld()).toBe(true);
+  expect(mine.isHolder()).toBe(true);
   expect(requestsOf('update')).toBe(12);
   expect(requestsOf('get', 'create')).toBe(2);
 });
@@ -47,14 +47,14 @@ test('another holder is named once, waited for while it renews, and succeeded wh
     renewElsewhere();
   }
   await pass(14_000);
-  expect([holder(), mine.isHeld(), told]).toEqual([
+  expect([holder(), mine.isHolder(), told]).toEqual([
     'box-1',
     false,
     [{ identity: 'box-1', kind: 'other', expiresInMs: 15_000 }],
   ]);
   await pass(5_000);
   await acquired;
-  expect([holder(), mine.isHeld(), record()?.['leaseTransitions'], told]).toEqual([
+  expect([holder(), mine.isHolder(), record()?.['leaseTransitions'], told]).toEqual([
     'box-2',
     true,
     1,
@@ -70,7 +70,7 @@ test('it ends when another host has taken it, and names the host', async () => {
   server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec });
   await pass(6_000);
   expect(await loss).toEqual({ holder: 'box-2' });
-  expect([mine.isHeld(), holder()]).toEqual([false, 'box-2']);
+  expect([mine.isHolder(), holder()]).toEqual([false, 'box-2']);
 });
 
 test('an unreachable API server does not end it, but forbids writes until it is renewed again', async () => {
@@ -81,11 +81,11 @@ test('an unreachable API server does not end it, but forbids writes until it is 
   void loss.then(() => (isOver = true));
   server.faults.next({ mishap: { answer: 503 }, on: () => true, times: 20 });
   await pass(9_000);
-  expect(mine.isHeld()).toBe(true);
+  expect(mine.isHolder()).toBe(true);
   await pass(2_000);
-  expect(mine.isHeld()).toBe(false);
+  expect(mine.isHolder()).toBe(false);
   await pass(70_000);
-  expect([isOver, mine.isHeld(), holder()]).toEqual([false, true, 'box-1']);
+  expect([isOver, mine.isHolder(), holder()]).toEqual([false, true, 'box-1']);
 });
 
 test('a renewal that is never answered does not forbid writes: the next one succeeds in time', async () => {
@@ -102,7 +102,7 @@ test('a renewal that is never answered does not forbid writes: the next one succ
   await until(() => requestsOf('update') === 2);
   await harness.settled();
   await clock.advance(1_500);
-  expect(mine.isHeld()).toBe(true);
+  expect(mine.isHolder()).toBe(true);
 });
 
 test('a renewal whose answer was lost is recognised as the own one', async () => {
@@ -111,7 +111,7 @@ test('a renewal whose answer was lost is recognised as the own one', async () =>
   const { mine } = await held('box-1');
   server.faults.next({ mishap: 'lost-answer', on: ({ verb }) => verb === 'update' });
   await pass(30_000);
-  expect([mine.isHeld(), holder()]).toEqual([true, 'box-1']);
+  expect([mine.isHolder(), holder()]).toEqual([true, 'box-1']);
 });
 
 test('a second process with the same identity takes over, and the first one loses the Lease', async () => {
@@ -121,7 +121,7 @@ test('a second process with the same identity takes over, and the first one lose
   const second = await held('box-1');
   await pass(6_000);
   expect(await first.loss).toEqual({ holder: 'box-1' });
-  expect([first.mine.isHeld(), second.mine.isHeld()]).toEqual([false, true]);
+  expect([first.mine.isHolder(), second.mine.isHolder()]).toEqual([false, true]);
 });
 
 test('a Lease that was deleted is created again', async () => {
@@ -130,7 +130,7 @@ test('a Lease that was deleted is created again', async () => {
   const { mine } = await held('box-1');
   server.remove('Lease', 'kube-system/furiwake');
   await pass(20_000);
-  expect([mine.isHeld(), holder()]).toEqual([true, 'box-1']);
+  expect([mine.isHolder(), holder()]).toEqual([true, 'box-1']);
 });
 
 test('after it is released, the next host need not wait', async () => {
@@ -139,11 +139,11 @@ test('after it is released, the next host need not wait', async () => {
   const { stop, loss, mine } = await held('box-1');
   stop.abort();
   expect(await loss).toBeUndefined();
-  expect([holder(), mine.isHeld()]).toEqual(['box-1', true]);
+  expect([holder(), mine.isHolder()]).toEqual(['box-1', true]);
   await mine.release();
-  expect([holder(), mine.isHeld()]).toEqual(['', false]);
+  expect([holder(), mine.isHolder()]).toEqual(['', false]);
   const next = await held('box-2');
-  expect([next.mine.isHeld(), clock.monotonic(), record()?.['leaseTransitions']]).toEqual([true, 0, 1]);
+  expect([next.mine.isHolder(), clock.monotonic(), record()?.['leaseTransitions']]).toEqual([true, 0, 1]);
 });
 
 test('of two hosts that claim it at the same time one gets it', async () => {
@@ -153,7 +153,7 @@ test('of two hosts that claim it at the same time one gets it', async () => {
   const both = [lease('box-1'), lease('box-2')];
   void Promise.all(both.map((each) => each.acquire(stop.signal).catch(() => undefined)));
   await harness.settled();
-  expect(both.filter((each) => each.isHeld())).toHaveLength(1);
+  expect(both.filter((each) => each.isHolder())).toHaveLength(1);
 });
 
 test('a lasting failure is logged once, not every two seconds', async () => {
@@ -176,7 +176,7 @@ test.each([3_600_000, -3_600_000])('a wall clock that jumps by %i ms changes not
   await pass(8_000);
   clock.setWallClock(byMs);
   await pass(30_000);
-  expect([first.mine.isHeld(), second.mine.isHeld(), holder()]).toEqual([true, false, 'box-1']);
+  expect([first.mine.isHolder(), second.mine.isHolder(), holder()]).toEqual([true, false, 'box-1']);
   first.stop.abort();
   await first.loss;
   await first.mine.release();
@@ -185,7 +185,7 @@ test.each([3_600_000, -3_600_000])('a wall clock that jumps by %i ms changes not
   void second.mine.hold(second.stop.signal);
   clock.setWallClock(-2 * byMs);
   await pass(30_000);
-  expect(second.mine.isHeld()).toBe(true);
+  expect(second.mine.isHolder()).toBe(true);
 });
 
 test('reports why the Lease cannot be renewed, until it can', async () => {

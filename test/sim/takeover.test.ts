@@ -3,7 +3,7 @@ import { untilAborted } from '../../src/async/abort.ts';
 import { superviseAll } from '../../src/async/supervise-all.ts';
 import type { Term } from '../../src/controller/controller.ts';
 import { loadCandidates } from '../../src/daemon/candidates.ts';
-import { type LeadershipDeps, leadWhileHeld } from '../../src/daemon/leadership.ts';
+import { type LeadershipDeps, leadAsHolder } from '../../src/daemon/leadership.ts';
 import { loadTenureRecord } from '../../src/daemon/tenure-record.ts';
 import { makeLease } from '../../src/kube/lease.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
@@ -81,7 +81,7 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
   };
   const running = superviseAll(
     [
-      (inner) => leadWhileHeld(leadership, serveTerm, inner),
+      (inner) => leadAsHolder(leadership, serveTerm, inner),
       (inner) => candidates.run(inner),
       (inner) => tenures.run(inner),
     ],

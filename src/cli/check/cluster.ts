@@ -156,16 +156,16 @@ function checkServices(services: readonly Service[], options: RunOptions): reado
   if (balanced.length === 0) return [ok('none of type LoadBalancer')];
   const those = (wanted: string): readonly Service[] =>
     balanced.filter((service) => eligibilityOf(service, site, false) === wanted);
-  const [ours, held, foreign] = [those('ours'), those('held'), those('foreign')];
+  const [ours, occupied, foreign] = [those('ours'), those('occupied'), those('foreign')];
   const pending = ours.filter(({ status }) => status.ingress.length === 0);
   const found = [
     `${ours.length} for furiwake (${pending.length} without an address)`,
-    ...(held.length > 0 ? [`${held.length} held by another implementation`] : []),
+    ...(occupied.length > 0 ? [`${occupied.length} held by another implementation`] : []),
     ...(foreign.length > 0 ? [`${foreign.length} of another class or namespace`] : []),
   ].join(', ');
   const counts = ok(`${counted(balanced.length, 'Service')} of type LoadBalancer: ${found}`);
-  if (held.length === 0) return [counts];
-  const holders = held.map(({ key, status }) => `${key} (${status.ingressManager ?? 'an unknown client'})`);
+  if (occupied.length === 0) return [counts];
+  const holders = occupied.map(({ key, status }) => `${key} (${status.ingressManager ?? 'an unknown client'})`);
   return [
     counts,
     about(

@@ -71,7 +71,10 @@ function known<T>(read: readonly T[] | string): readonly T[] | undefined {
   return typeof read === 'string' ? undefined : read;
 }
 
-/** `wanted`: the pool with the excluded addresses. `services`: `undefined` where they are not known. `isOwn`: the pool is this host's own addresses. */
+/**
+ * `wanted`: the pool with the excluded addresses. `services`: `undefined` where they are not known. `isOwn`: the pool
+ * is this host's own addresses.
+ */
 export function poolFindings(
   { ranges, excluded }: Pool,
   wanted: readonly IpRange[],
@@ -144,14 +147,14 @@ async function checkOverlap(
   { client }: Pick<ApiConnection, 'client'>,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const { taken, showsServiceCidr } = await clusterRanges(client, signal);
+  const { used, serviceCidrs } = await clusterRanges(client, signal);
   try {
-    assertNoOverlap(options.addresses ?? [], taken);
+    assertNoOverlap(options.addresses ?? [], used);
   } catch (error) {
     if (error instanceof StartError) return problem(error.message, 'choose other --addresses');
     throw error;
   }
-  if (!showsServiceCidr) return warning(noServiceCidrWords, 'make sure that --addresses lie outside of it');
+  if (serviceCidrs.length === 0) return warning(noServiceCidrWords, 'make sure that --addresses lie outside of it');
   return ok('no overlap with the Service and Pod CIDRs');
 }
 

@@ -105,7 +105,7 @@ describe('a port of the host itself', () => {
     const { assignments } = planOnce(planInput([edited], ['192.0.2.8'], { host: own, records: first.records }));
     const [address] = assignments.get(edited.key)?.addresses ?? [];
     expect(address?.served.map(({ port }) => port)).toEqual([80]);
-    expect(address?.taken.map(({ port, reason }) => [port.port, reason])).toEqual([
+    expect(address?.unserved.map(({ port, reason }) => [port.port, reason])).toEqual([
       [22, 'PortInUseOnHost'],
       [9100, 'PortInUseOnHost'],
     ]);
@@ -124,7 +124,7 @@ describe('a port of the host itself', () => {
     const { assignments } = planOnce(planInput([service], ['192.0.2.8'], { host: own, records: first.records }));
     const [address] = assignments.get(service.key)?.addresses ?? [];
     expect(address?.served).toEqual([tcp(53), udp(80)]);
-    expect(address?.taken.map(({ message }) => message)).toEqual([
+    expect(address?.unserved.map(({ message }) => message)).toEqual([
       'a program on the load-balancer host listens on UDP port 53 of its address 192.0.2.8',
       'a program on the load-balancer host listens on TCP port 80 of its address 192.0.2.8',
     ]);

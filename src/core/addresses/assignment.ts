@@ -15,11 +15,11 @@ export type AddressRecord = {
 /** A port of a Service that is not served, and why. */
 export type PortRefusal = Verdict & { readonly port: ServicePort };
 
-/** An address of a Service. `taken`: ports that another Service has there, that the host needs, or that are not recorded. */
+/** An address of a Service. `unserved`: ports that another Service has there, that the host needs, or that are not recorded. */
 export type AssignedAddress = {
   readonly ip: Ip;
   readonly served: readonly ServicePort[];
-  readonly taken: readonly PortRefusal[];
+  readonly unserved: readonly PortRefusal[];
 };
 
 /** The addresses of one Service, and for each of its ports whether and where it is served. */

@@ -41,7 +41,7 @@ describe('an address that a Service has', () => {
     const next = planOnce(planInput(after, ['192.0.2.8'], { records: first.records }));
     expect(next.assignments.get('default/young' as ServiceKey)?.addresses[0]?.served).toEqual([tcp(443)]);
     expect(next.assignments.get('default/old' as ServiceKey)).toMatchObject({
-      addresses: [{ served: [tcp(80)], taken: [{ reason: 'PortConflict' }] }],
+      addresses: [{ served: [tcp(80)], unserved: [{ reason: 'PortConflict' }] }],
     });
   });
 
@@ -135,8 +135,8 @@ test('a port that a Service leaves goes to one of those that wait for it on the 
   }));
   const { assignments } = planOnce(planInput([moving, ...waiting], ['192.0.2.8-192.0.2.9'], { records }));
   expect(waiting.map(({ key }) => assignments.get(key)?.addresses[0])).toMatchObject([
-    { served: [{ port: 81 }, { port: 80 }], taken: [] },
-    { served: [{ port: 82 }], taken: [{ reason: 'PortConflict' }] },
+    { served: [{ port: 81 }, { port: 80 }], unserved: [] },
+    { served: [{ port: 82 }], unserved: [{ reason: 'PortConflict' }] },
   ]);
 });
 

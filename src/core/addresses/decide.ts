@@ -175,7 +175,7 @@ function isHalf({ service: { spec }, record, addresses }: AssignmentDraft): bool
 function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): ServiceDecision {
   const { service, refused, disowned } = draft;
   const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, allocation));
-  const taken = addresses.flatMap((address) => address.taken);
+  const unserved = addresses.flatMap((address) => address.unserved);
   const apart = draft.addresses.flatMap((ip) => allocation.whyApart(draft, ip) ?? []).map(notSharedWords);
   const ignored = draft.ignored.map((name) => `ignored: annotation ${name} (--addresses names no pool)`);
   const verdict = draft.verdict ?? {
@@ -186,7 +186,7 @@ function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): Ser
     addresses.length > 0 &&
     verdict.reason === 'Assigned' &&
     disowned.length === 0 &&
-    taken.length === 0 &&
+    unserved.length === 0 &&
     apart.length === 0 &&
     service.spec.ipFamilies.every(
       (family) => !allocation.hasFamily(family, draft.pool) || draft.addresses.some((ip) => ip.family === family),
@@ -197,7 +197,7 @@ function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): Ser
     refused,
     disowned,
     keepsStatus: draft.keepsStatus && addresses.length === 0,
-    waitsForHost: !isSettled && (draft.waitsForHost || taken.some(({ reason }) => reason === 'PortInUseOnHost')),
+    waitsForHost: !isSettled && (draft.waitsForHost || unserved.some(({ reason }) => reason === 'PortInUseOnHost')),
     isHostAddress: site.handsOutOwn,
   };
   return { service, assignment, record: recordOf(draft, addresses), isSettled };
@@ -213,7 +213,7 @@ function finishAddress(draft: AssignmentDraft, ip: Ip, allocation: Allocation): 
   return {
     ip,
     served: answers.filter(({ answer }) => answer === true).map(({ port }) => port),
-    taken: answers.flatMap(({ port, answer }) => (answer === true ? [] : [{ port, ...answer }])),
+    unserved: answers.flatMap(({ port, answer }) => (answer === true ? [] : [{ port, ...answer }])),
   };
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { eligibilityOf, heldWords } from './eligibility.ts';
+import { eligibilityOf, occupiedWords } from './eligibility.ts';
 import { makeService, makeSite } from '../../../test/make/service.ts';
 
 const site = makeSite(['192.0.2.8']);
@@ -65,7 +65,7 @@ test.each([
     'without a class that another manager serves is left alone',
     makeService('a', {}, { finalizers: [], status: shown('controller') }),
     site,
-    'held',
+    'occupied',
   ],
   [
     'without a class that we wrote ourselves is ours',
@@ -120,7 +120,7 @@ test.each([
   'a Service whose status %s wrote is left alone, and that is said with what it wrote',
   (ingressManager, ingress, words) => {
     const service = makeService('a', {}, { status: { ingress, ingressManager } });
-    expect(heldWords(service)).toBe(`${words}, and the Service has no class: furiwake leaves it alone`);
+    expect(occupiedWords(service)).toBe(`${words}, and the Service has no class: furiwake leaves it alone`);
   },
 );
 

@@ -6,19 +6,19 @@ import type { Site } from '../model/site.ts';
  * What furiwake does with a Service.
  *
  * - `ours`: furiwake gives it an address and serves it.
- * - `held`: it has no class and would be ours, but another field manager holds its status. furiwake leaves it alone and
- *   says so.
+ * - `occupied`: it has no class and would be ours, but another field manager wrote its status (`HeldByAnother`). furiwake leaves it
+ *   alone and says so.
  * - `leaving`: it is no longer ours (deleted, or type or flags changed) and has our finalizers. furiwake withdraws and
  *   releases it. Class and namespace, or our record, tell that the finalizers are ours and not another furiwake's.
  * - `foreign`: furiwake ignores it.
  */
-export type Eligibility = 'ours' | 'held' | 'leaving' | 'foreign';
+export type Eligibility = 'ours' | 'occupied' | 'leaving' | 'foreign';
 
 /** `isRecorded`: the ledger has a record of this Service (by UID). */
 export function eligibilityOf(service: Service, site: Site, isRecorded: boolean): Eligibility {
   const isOfSite = belongsTo(service, site);
   if (service.spec.type === 'LoadBalancer' && isOfSite && !service.isDeleting) {
-    return isRecorded || !isHeldByAnother(service) ? 'ours' : 'held';
+    return isRecorded || !isOccupied(service) ? 'ours' : 'occupied';
   }
   const hasOwn = service.finalizers.includes(ownFinalizer);
   const hasStandard = service.finalizers.includes(standardFinalizer);
@@ -37,13 +37,13 @@ export function belongsTo({ namespace, spec }: Service, site: Site): boolean {
 }
 
 /** Only a Service without a class: one with our class belongs to no other implementation. */
-function isHeldByAnother(service: Service): boolean {
+function isOccupied(service: Service): boolean {
   if (service.spec.loadBalancerClass !== undefined || service.finalizers.includes(ownFinalizer)) return false;
   return service.status.ingress.length > 0 && service.status.ingressManager !== fieldManager;
 }
 
 /** Why furiwake leaves a Service alone whose address another manager wrote. */
-export function heldWords({ status: { ingress, ingressManager = 'an unknown client' } }: Service): string {
+export function occupiedWords({ status: { ingress, ingressManager = 'an unknown client' } }: Service): string {
   const addresses = ingress.map(({ ip, hostname }) => ip ?? hostname).join(', ');
   return `${ingressManager} wrote ${addresses}, and the Service has no class: furiwake leaves it alone`;
 }

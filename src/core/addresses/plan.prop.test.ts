@@ -53,8 +53,10 @@ test('a port is served if it has a nodePort; by direct, on request or where noth
         nodePort !== 0 || spec.dataplane === 'direct' || mayMove;
       const { addresses, refused } = plan.assignments.get(key)!;
       expect(refused.map(({ port }) => port)).toEqual(spec.ports.filter((port) => !isServable(port)));
-      for (const { served, taken } of addresses)
-        expect(new Set([...served, ...taken.map(({ port }) => port)])).toEqual(new Set(spec.ports.filter(isServable)));
+      for (const { served, unserved } of addresses)
+        expect(new Set([...served, ...unserved.map(({ port }) => port)])).toEqual(
+          new Set(spec.ports.filter(isServable)),
+        );
     }
   });
 });

@@ -96,7 +96,7 @@ describe('a new Service', () => {
       const ports = [tcp(53, 0), udp(53, 0)];
       const service = makeService('a', { ports, dataplane });
       const assignment = planOnce(planInput([service], ['192.0.2.8'])).assignments.get(service.key);
-      expect(assignment).toMatchObject({ addresses: [{ served: ports, taken: [] }], refused: [] });
+      expect(assignment).toMatchObject({ addresses: [{ served: ports, unserved: [] }], refused: [] });
     },
   );
 
@@ -160,7 +160,7 @@ test('of two Services with a record of the same listener, the younger gets the s
   const first = planOnce(input);
   const [older, younger] = services.map(({ key }) => first.assignments.get(key));
   expect(older).toMatchObject({ addresses: [{ served: [tcp(80)] }] });
-  expect(younger).toMatchObject({ addresses: [{ taken: [{ reason: 'PortInUseOnHost' }] }], waitsForHost: true });
+  expect(younger).toMatchObject({ addresses: [{ unserved: [{ reason: 'PortInUseOnHost' }] }], waitsForHost: true });
   const again = planOnce({ ...input, records: first.records });
   expect([...again.assignments]).toEqual([...first.assignments]);
 });

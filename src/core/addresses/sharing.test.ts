@@ -128,6 +128,6 @@ test('250 ports, each as TCP and UDP, are served beside 250 others of the same k
   const { assignments } = planOnce(planInput(many, pool));
   for (const { key, spec } of many)
     expect(assignments.get(key)?.addresses).toMatchObject([
-      { ip: { text: '192.0.2.8' }, served: spec.ports, taken: [] },
+      { ip: { text: '192.0.2.8' }, served: spec.ports, unserved: [] },
     ]);
 });

@@ -92,14 +92,17 @@ function mayBeServed({ ip: text, ports }: Ingress, { service, reports }: StatusI
 }
 
 /** With `ipMode: VIP` kube-proxy serves the address on every node, which `direct` needs; `Proxy` keeps all packets to the host. */
-function ingressOf({ ip, served, taken }: AssignedAddress, { service, assignment, listeners }: StatusInput): Ingress {
+function ingressOf(
+  { ip, served, unserved }: AssignedAddress,
+  { service, assignment, listeners }: StatusInput,
+): Ingress {
   const { spec } = service;
   const { refused } = assignment;
   const isDirect = served.some(
     ({ port, protocol }) => listeners.get(listenerKey(ip, port, protocol))?.dataplane === 'direct',
   );
   const ports = spec.ports.map((port): PortStatus => {
-    const refusal = [...refused, ...taken].find((entry) => isSamePort(entry.port, port));
+    const refusal = [...refused, ...unserved].find((entry) => isSamePort(entry.port, port));
     const base = { port: port.port, protocol: port.protocol };
     return refusal === undefined ? base : { ...base, error: `${reasonPrefix}${refusal.reason}` };
   });

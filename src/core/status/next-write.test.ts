@@ -77,7 +77,7 @@ describe('the next write', () => {
     });
   });
 
-  test.each(['held', 'foreign'] as const)('of a Service that is %s is none', (eligibility) => {
+  test.each(['occupied', 'foreign'] as const)('of a Service that is %s is none', (eligibility) => {
     expect(nextWrite({ service: makeService('a'), eligibility, desired, isProgrammed: false })).toBeUndefined();
   });
 });

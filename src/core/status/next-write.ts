@@ -42,7 +42,7 @@ export function nextWrite({ service, eligibility, desired, isProgrammed }: Write
         return { kind: 'status', status: nothingPublished };
       return { kind: 'finalizers', finalizers: rest };
     }
-    case 'held':
+    case 'occupied':
     case 'foreign':
       return undefined;
   }

@@ -18,7 +18,7 @@ import type { ConditionContent, Failure, StatusInput } from './status-input.ts';
 
 /** Why ports are not served, or not on every address. */
 export function unservedPorts({ addresses, refused }: Assignment): readonly Verdict[] {
-  return [...refused, ...addresses.flatMap(({ taken }) => taken)];
+  return [...refused, ...addresses.flatMap(({ unserved }) => unserved)];
 }
 
 /** What the condition Serving says. `failures`: listeners that are not in force. */

@@ -130,7 +130,7 @@ describe('the table of Services that ask for Pods', () => {
   const web = makeService('web', { backends: 'pods', ports: [tcp(80), udp(53)] });
   const plain = makeService('plain');
   const assigned = (address: string, served: readonly ServicePort[]): Assignment => ({
-    addresses: [{ ip: ip(address), served, taken: [] }],
+    addresses: [{ ip: ip(address), served, unserved: [] }],
     verdict: { reason: 'Assigned', message: '' },
     refused: [],
     disowned: [],

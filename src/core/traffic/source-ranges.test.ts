@@ -52,7 +52,7 @@ describe('the budget of a host', () => {
       services[index]?.key ?? ('' as ServiceKey),
       {
         addresses: [
-          { ip: ip('192.0.2.8'), served: Array.from({ length: ports }, (_, port) => tcp(port + 1)), taken: [] },
+          { ip: ip('192.0.2.8'), served: Array.from({ length: ports }, (_, port) => tcp(port + 1)), unserved: [] },
         ],
         verdict: { reason: 'Assigned', message: '' },
         refused: [],

@@ -68,6 +68,7 @@ directContract('the kernel', async () => {
     answering: allAnswer,
     own: () => new Map(),
     primary: () => [],
+    serviceCidrs: () => [],
     clock: systemClock,
     log: silent,
     metrics: recordMetrics(),

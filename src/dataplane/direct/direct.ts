@@ -1,3 +1,4 @@
+import { waitLimits } from '../../async/backoff.ts';
 import { makeAlarm } from '../../async/alarm.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
@@ -91,7 +92,7 @@ export function makeDirect(deps: DirectDeps): Direct {
 
   let links: string | undefined;
   /** They differ from those of the last repair: the kernel removes the chain of a device with the device. */
-  let haveLinksMoved = false;
+  let haveFactsChanged = false;
 
   const isLost = (node: NodeName, family: Family): boolean => {
     const since = deps.silentSince(node, family);
@@ -176,17 +177,17 @@ export function makeDirect(deps: DirectDeps): Direct {
     gate.resume(open);
   };
 
-  const repair = async (signal: AbortSignal): Promise<string | undefined> => {
-    const found = await kernel.repair(signal);
+  const counted = (found: string | undefined): string | undefined => {
     if (found !== undefined) repairs.add(1);
     return found;
   };
+  const repair = async (signal: AbortSignal): Promise<string | undefined> => counted(await kernel.repair(signal));
 
   const follow = async (signal: AbortSignal): Promise<void> => {
     await program(signal);
-    if (!haveLinksMoved) return;
+    if (!haveFactsChanged) return;
     await repair(signal);
-    haveLinksMoved = false;
+    haveFactsChanged = false;
   };
 
   const watch = async (signal: AbortSignal): Promise<void> => {
@@ -196,7 +197,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         ...deps,
         what: 'the nftables table of direct',
         table: directTable,
-        generation: () => kernel.generation(),
+        kernel,
         repair: () => inTurn(() => repair(signal)),
       },
       signal,
@@ -232,7 +233,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       inTurn(async () => {
         await sort(standIns.holding(), signal);
         await program(signal); // links and MAC addresses may have changed
-        return (await repair(signal)) === undefined ? 0 : 1;
+        return counted(await kernel.audit(signal)) === undefined ? 0 : 1;
       }),
     run: async (signal) => {
       const end = [
@@ -248,7 +249,7 @@ export function makeDirect(deps: DirectDeps): Direct {
                 what: 'sending packets to the nodes that are up',
                 due: changed,
                 work: () => inTurn(() => follow(inner)),
-                retry: { firstMs: 200, mostMs: 30_000 },
+                retry: waitLimits.usual,
                 level: 'error',
                 clock,
                 log,
@@ -265,11 +266,11 @@ export function makeDirect(deps: DirectDeps): Direct {
         for (const unsubscribe of end) unsubscribe();
       }
     },
-    noteLinks: () => {
-      const now = source.linksText(table.nodes);
+    noteFacts: () => {
+      const now = source.factsText(table.nodes);
       if (now === links) return;
       links = now;
-      haveLinksMoved = true;
+      haveFactsChanged = true;
       changed.set();
     },
     remove: (signal) =>

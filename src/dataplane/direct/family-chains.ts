@@ -94,7 +94,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 
 	chain stay${name} {
 		${hops} < 8 goto send${name}
-		${isSyn} meta priority @taken update @pins { meta priority . ${flow} timeout 1m : meta mark }
+		${isSyn} meta priority @handed update @pins { meta priority . ${flow} timeout 1m : meta mark }
 		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout ${idleSeconds}s : meta mark }
 		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
 		meta l4proto != tcp update @seen { meta priority . ${flow} }
@@ -110,7 +110,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 
 	chain settlesyn${name} {
 		${listener}
-		meta priority @taken update @pins { meta priority . ${flow} timeout 1m : meta mark }
+		meta priority @handed update @pins { meta priority . ${flow} timeout 1m : meta mark }
 		goto send${name}
 	}
 
@@ -129,7 +129,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		${isSyn} meta priority @flows continue
 		meta mark set ${flow}
 		tcp flags & (syn | ack) != syn meta mark set meta priority . meta mark map @pins jump stay${name}
-		tcp flags & (syn | ack) != syn meta priority @taken goto stack
+		tcp flags & (syn | ack) != syn meta priority @handed goto stack
 		meta mark set ${client}
 		${toKeeper} jump stay${name}
 		${listener}
@@ -172,7 +172,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	chain unpinnedtcp${name} {
 		meta mark set meta priority . meta mark map @closing jump close${name}
 		${listener}
-		meta priority @taken goto stack
+		meta priority @handed goto stack
 		goto later${name}
 	}
 
@@ -189,7 +189,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	chain syn${name} {${checkSource}
 		delete @pins { meta priority . meta mark : meta mark }
 		delete @closing { meta priority . meta mark : meta mark }
-		meta priority @taken goto later${name}
+		meta priority @handed goto later${name}
 		goto first${name}
 	}
 

@@ -33,6 +33,8 @@ async function dropped(): Promise<number> {
 test.each([
   ['a Pod', '10.244.1.9'],
   ['a Pod', 'fd44::9'],
+  ['a Service', '10.96.0.10'],
+  ['a Service', 'fd96::a'],
   ['a node', '192.0.2.12'],
   ['a node', '2001:db8::12'],
   ['a VIP', vips[2]],

@@ -2,26 +2,32 @@ import type { Ip } from '../../core/ip/ip.ts';
 import { type IpRange, rangeContains, rangeOf } from '../../core/ip/range.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 
+export type SourceFacts = {
+  readonly nodes: TrafficTable['nodes'];
+  /** Addresses of this host. */
+  readonly own: ReadonlyMap<string, Ip>;
+  /** The ranges of clusterIPs, which no packet has as its source. */
+  readonly serviceCidrs: readonly IpRange[];
+};
+
 /**
  * Addresses that no client of `direct` has: those of the nodes and of their Pods, for which kube-proxy serves an address with
- * `ipMode: VIP` on the node itself. A Pod CIDR with an address of a node or of this host in it is not the network of Pods only, and
- * excluded. The ranges do not overlap. The same object for the same nodes and addresses.
+ * `ipMode: VIP` on the node itself, and those of Services. A Pod or Service CIDR with an address of a node or of this host in it is
+ * not of the cluster only, and excluded. The ranges do not overlap. The same object for the same facts.
  */
-export function makeImpossibleSources(): (
-  nodes: TrafficTable['nodes'],
-  own: ReadonlyMap<string, Ip>,
-) => readonly IpRange[] {
-  let last: { readonly nodes: TrafficTable['nodes']; readonly own: ReadonlyMap<string, Ip> } | undefined;
+export function makeImpossibleSources(): (facts: SourceFacts) => readonly IpRange[] {
+  let last: SourceFacts | undefined;
   let found: readonly IpRange[] = [];
-  return (nodes, own) => {
-    if (last?.nodes === nodes && last.own === own) return found;
-    last = { nodes, own };
+  return (facts) => {
+    const { nodes, own, serviceCidrs } = facts;
+    if (last?.nodes === nodes && last.own === own && last.serviceCidrs === serviceCidrs) return found;
+    last = facts;
     const ofNodes = [...nodes.values()].flatMap(({ addresses }) => addresses);
     const others = [...ofNodes, ...own.values()];
-    const ofPods = [...nodes.values()]
-      .flatMap(({ podCidrs }) => podCidrs)
-      .filter((range) => !others.some((address) => rangeContains(range, address)));
-    found = outermost([...ofNodes.map(rangeOf), ...ofPods]);
+    const ofCluster = [...serviceCidrs, ...[...nodes.values()].flatMap(({ podCidrs }) => podCidrs)].filter(
+      (range) => !others.some((address) => rangeContains(range, address)),
+    );
+    found = outermost([...ofNodes.map(rangeOf), ...ofCluster]);
     return found;
   };
 }

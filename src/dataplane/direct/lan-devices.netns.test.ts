@@ -96,6 +96,7 @@ async function serveOn(first: string, second: string, needsProof = false): Promi
       vips.some((vip) => vip === text) ? undefined : links[/^(192\.0\.3\.|2001:db8:3:)/.test(text) ? 1 : 0],
     answering: allAnswer,
     own: () => new Map(),
+    serviceCidrs: () => [],
     primary: () => own,
     clock: systemClock,
     log: silent,

@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { addressOf, directListener, localListener, localTable, node, type Weights } from '../../../test/make/table.ts';
 import { parseRange } from '../../core/ip/range.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { NodeHealth } from '../../core/traffic/report.ts';
 import { elementKey } from '../nftables/element.ts';
 import { allElements, differenceTo, emptyMirror, type Mirror, withParts } from '../nftables/mirror.ts';
 import { directLayout } from './layout.ts';
-import { type DirectProgram, makeDirectPlanner } from './program.ts';
+import { type DirectProgram, groupKey, makeDirectPlanner } from './program.ts';
 
 const names = ['n1', 'n2', 'n3'];
 const ranges = ['10.0.0.0/8', '192.0.2.0/24'].flatMap((text) => parseRange(text) ?? []);
@@ -31,8 +32,8 @@ const input = fc.record({
   clients: fc.array(fc.option(fc.uniqueArray(fc.integer({ min: 1, max: 3 })), { nil: undefined }), { maxLength: 4 }),
   /** The listeners on this port wait for their first node. */
   waitingPort: fc.nat(4),
-  /** Those on this port were taken over; those on this one leave the nodes that they had. */
-  takenPort: fc.nat(4),
+  /** Those on this port another Service had; those on this one leave the nodes that they had. */
+  handedPort: fc.nat(4),
   partingPort: fc.nat(4),
 });
 
@@ -41,7 +42,7 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
   const plan = makeDirectPlanner();
   let before: DirectProgram['groups'] | undefined;
   return inputs.map((each) => {
-    const { listeners, verdicts, drained, closed, weights, clients, waitingPort, takenPort, partingPort } = each;
+    const { listeners, verdicts, drained, closed, weights, clients, waitingPort, handedPort, partingPort } = each;
     const nodes = names.map((name, index) => ({
       ...node(name, `192.0.2.${11 + index}`, `2001:db8::${11 + index}`),
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
@@ -81,15 +82,17 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
     before = program.groups;
     return {
       ...program,
-      taken: new Set(shared.filter(({ port }) => port === takenPort).map(({ key }) => key)),
+      handed: new Set(shared.filter(({ port }) => port === handedPort).map(({ key }) => key)),
       parting: new Map(parting),
-      slots: new Set(
-        new Map([...parting.map(([, group]) => group), ...program.slots].map((group) => [group.id, group])).values(),
+      slots: PersistentMap.from(
+        [...parting.map(([, group]) => group), ...program.slots.values()].map((group) => [groupKey(group), group]),
       ),
       waiting: new Set(shared.filter(({ port }) => port === waitingPort).map(({ key }) => key)),
       shared: {
-        unsorted: new Set(shared.filter(({ port }) => clients[port] === undefined).map(({ key }) => key)),
-        held: new Map(
+        unsorted: PersistentMap.from(
+          shared.filter(({ port }) => clients[port] === undefined).map(({ key }) => [key, true]),
+        ),
+        held: PersistentMap.from(
           shared.map(({ key, port, address: { family } }) => [
             key,
             (clients[port] ?? []).map((host) => ({

@@ -20,7 +20,7 @@ import { nothingShared } from './stand-ins.ts';
  *   … with a client that is the stack's   held4        0:1 . 198.51.100.2 . 51234
  *   … with clients that are not known     unsorted     0:1
  *   … that waits for its first node       waiting      0:1                               the kernel removes it after six seconds
- *   … that another Service had            taken        0:1                               … after a minute
+ *   … that another Service had            handed        0:1                               … after a minute
  *   … that leaves nodes                   parting      0:1                               … after three seconds
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
@@ -37,14 +37,14 @@ export const directLayout: Layout<DirectProgram> = {
     keepers: PersistentMap.empty(),
     shared: nothingShared,
     waiting: new Set(),
-    taken: new Set(),
+    handed: new Set(),
     parting: new Map(),
-    slots: new Set(),
+    slots: PersistentMap.empty(),
     hops: new Map(),
     nodeMacs: new Set(),
     impossible: [],
   },
-  elementsOf: ({ ids, groups, keepers, shared, waiting, taken, parting }, listener) => {
+  elementsOf: ({ ids, groups, keepers, shared, waiting, handed, parting }, listener) => {
     const { address, isAffine, key, port, protocol, sourceRanges } = listener;
     const isWaiting = waiting.has(key);
     const isUnsorted = isWaiting || shared.unsorted.has(key);
@@ -71,7 +71,7 @@ export const directLayout: Layout<DirectProgram> = {
         set: `held${family}`,
         text: `${id} . ${addressText(client.address)} . ${portText(client.port)}`,
       });
-    if (taken.has(key)) elements.push({ set: 'taken', text: id });
+    if (handed.has(key)) elements.push({ set: 'handed', text: id });
     const left = isUnsorted && group === undefined ? parting.get(key) : undefined;
     if (left !== undefined) elements.push({ set: 'parting', text: id });
     const used = group ?? left;
@@ -91,32 +91,28 @@ export const directLayout: Layout<DirectProgram> = {
         (key) => before.groups.get(key)?.id !== after.groups.get(key)?.id,
       ),
       ...PersistentMap.changedKeys(before.keepers, after.keepers),
+      ...PersistentMap.changedKeys(before.shared.unsorted, after.shared.unsorted),
+      ...PersistentMap.changedKeys(before.shared.held, after.shared.held),
     ]);
-    for (const state of ['waiting', 'taken', 'parting'] as const)
+    for (const state of ['waiting', 'handed', 'parting'] as const)
       for (const key of [...before[state].keys(), ...after[state].keys()])
         if (before[state].has(key) !== after[state].has(key)) keys.add(key);
-    const [was, is] = [before.shared, after.shared];
-    if (was !== is) {
-      for (const key of [...was.unsorted, ...is.unsorted])
-        if (was.unsorted.has(key) !== is.unsorted.has(key)) keys.add(key);
-      for (const key of [...was.held.keys(), ...is.held.keys()])
-        if (was.held.get(key) !== is.held.get(key)) keys.add(key);
-    }
     return keys;
   },
   rest: (program) => [
     ...commonElements(program),
     ...sourceElements(program),
-    ...[...program.slots].flatMap(slotElements),
+    ...[...program.slots.values()].flatMap(slotElements),
   ],
   restChange: (before, after) => {
     // A group that changed has the same number: only the slots that have another node are written.
-    const changing = (groups: DirectProgram['slots'], others: DirectProgram['slots']): readonly Element[] =>
-      [...groups].filter((group) => !others.has(group)).flatMap(slotElements);
+    const changed = PersistentMap.changedKeys(before.slots, after.slots);
+    const changing = ({ slots }: DirectProgram): readonly Element[] =>
+      changed.flatMap((key) => slots.get(key) ?? []).flatMap(slotElements);
     const isSame = before.impossible === after.impossible;
     const [old, now] = [
-      [...commonElements(before), ...(isSame ? [] : sourceElements(before)), ...changing(before.slots, after.slots)],
-      [...commonElements(after), ...(isSame ? [] : sourceElements(after)), ...changing(after.slots, before.slots)],
+      [...commonElements(before), ...(isSame ? [] : sourceElements(before)), ...changing(before)],
+      [...commonElements(after), ...(isSame ? [] : sourceElements(after)), ...changing(after)],
     ];
     return { remove: absentFrom(now, old), add: absentFrom(old, now) };
   },

@@ -55,6 +55,7 @@ function startDirect(): void {
     answering: allAnswer,
     own: () => new Map(),
     primary: () => [],
+    serviceCidrs: () => [],
     lifetime: lifetime.signal,
   });
 }

@@ -5,8 +5,8 @@ import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { makeFirstWaits } from './first-waits.ts';
 import { makePartings } from './partings.ts';
-import type { DirectProgram, SlotGroup } from './program.ts';
-import { makeTakeovers } from './takeovers.ts';
+import { type DirectProgram, groupKey, type SlotGroup } from './program.ts';
+import { makeHandovers } from './handovers.ts';
 
 /** The states that a listener has for some seconds after a change, for programs: see the parts of {@link DirectProgram}. */
 export type PassingStates = {
@@ -22,24 +22,24 @@ export type PassingStates = {
 
 export function makePassingStates({ clock, alarm }: { readonly clock: Clock; readonly alarm: Alarm }): PassingStates {
   const firstWaits = makeFirstWaits();
-  const takeovers = makeTakeovers();
+  const handovers = makeHandovers();
   const partings = makePartings();
   return {
     follow: (before, after) => {
       firstWaits.follow(before, after);
-      takeovers.follow(before, after, clock.monotonic());
+      handovers.follow(before, after, clock.monotonic());
     },
     into: (program, table, mayOpen) => {
       const { groups } = program;
       const nowMs = clock.monotonic();
       const waits = firstWaits.waiting({ table, open: groups, mayOpen, nowMs });
-      const taken = takeovers.taken(nowMs);
+      const handed = handovers.handed(nowMs);
       const partingNow = partings.parting({ listeners: table.listeners, groups, nowMs });
-      alarm.setAt(Math.min(waits.untilMs, taken.untilMs, partingNow.untilMs));
+      alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs));
       return {
         ...program,
         waiting: waits.listeners,
-        taken: taken.listeners,
+        handed: handed.listeners,
         parting: partingNow.groups,
         slots: withGroups(program.slots, partingNow.groups.values()),
       };
@@ -49,5 +49,6 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
 
 /** A group that listeners still have is the one of now. */
 function withGroups(slots: DirectProgram['slots'], left: Iterable<SlotGroup>): DirectProgram['slots'] {
-  return new Set(new Map([...left, ...slots].map((group) => [group.id, group])).values());
+  const alone = [...left].filter((group) => !slots.has(groupKey(group)));
+  return slots.with(alone.map((group) => [groupKey(group), group]));
 }

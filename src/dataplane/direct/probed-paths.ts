@@ -1,5 +1,6 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, NodeName } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import { addressOfNode, backendOf, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Link } from '../../ports/network.ts';
 import type { ProbedPath } from './answer-probe.ts';
@@ -12,10 +13,12 @@ import { hopKey } from './hops.ts';
  *   it serves none, or was probed in vain: Pods may be missing       also a VIP alone
  *   it is shown to answer, and may have got another gateway          a VIP alone
  *
- * `undefined`: those of before are good enough.
+ * `undefined`: those of before are good enough. Without `isRefresh` that is asked of the listeners that changed only.
  */
 export function probedPaths(host: {
   readonly table: TrafficTable;
+  /** The listeners, and the paths, of the last call. */
+  readonly before: { readonly listeners: TrafficTable['listeners']; readonly paths: ReadonlyMap<string, ProbedPath> };
   readonly linkOf: (address: Ip) => Link | undefined;
   /** The addresses of this host itself. */
   readonly own: Iterable<Ip>;
@@ -25,7 +28,7 @@ export function probedPaths(host: {
   readonly isMissing: (hop: string) => boolean;
   /** The node was probed in vain. */
   readonly isUnheard: (hop: string) => boolean;
-  /** The paths to nodes that are not missing are found again. */
+  /** Something else than listeners may have changed. */
   readonly isRefresh: boolean;
   readonly turn: number;
 }): ReadonlyMap<string, ProbedPath> | undefined {
@@ -37,16 +40,30 @@ export function probedPaths(host: {
     }),
   );
   const missing = hops.filter(({ isMissing }) => isMissing);
-  if (missing.length === 0 && !host.isRefresh) return undefined;
-  const listeners = [...table.listeners.values()].filter(({ dataplane }) => dataplane === 'direct');
-  const vips = { 4: vipOf(listeners, 4), 6: vipOf(listeners, 6) };
-  const usable = listeners.filter(({ protocol, sourceRanges }) => protocol === 'TCP' && sourceRanges === undefined);
-  const served = backendsOf(table, usable, new Set(missing.map(({ node }) => node)));
   const sources = new Map<string, Ip>();
   for (const address of host.own) {
     const link = linkOf(address);
     if (link !== undefined) sources.set(`${link.index} ${address.family}`, address);
   }
+  const wayTo = (address: Ip): Pick<ProbedPath, 'link' | 'nodeMac'> | undefined => {
+    const [link, nodeMac] = [linkOf(address), macs.get(address.text)];
+    const source = link && sources.get(`${link.index} ${address.family}`);
+    if (link === undefined || source === undefined || nodeMac === undefined) return undefined;
+    const { index, mac, mtu } = link;
+    return { link: { index, mac, mtu, address: source }, nodeMac };
+  };
+  const changed = PersistentMap.changedKeys(host.before.listeners, table.listeners);
+  const needsOther = ({ hop, address }: (typeof missing)[number]): boolean => {
+    const path = host.before.paths.get(hop);
+    return path === undefined
+      ? wayTo(address) !== undefined && changed.some((key) => isDirect(table.listeners.get(key), address.family))
+      : changed.some((key) => isTarget(path, host.before.listeners.get(key), table.listeners.get(key)));
+  };
+  if (!host.isRefresh && !missing.some(needsOther)) return undefined;
+  const listeners = [...table.listeners.values()].filter(({ dataplane }) => dataplane === 'direct');
+  const vips = { 4: vipOf(listeners, 4), 6: vipOf(listeners, 6) };
+  const usable = listeners.filter(({ protocol, sourceRanges }) => protocol === 'TCP' && sourceRanges === undefined);
+  const served = backendsOf(table, usable, new Set(missing.map(({ node }) => node)));
   const targetOf = (node: NodeName, family: Family): Pick<ProbedPath, 'vip' | 'port'> | undefined => {
     const isServed = (each: Listener): boolean =>
       each.address.family === family && served.get(node)?.has(each.backend) === true;
@@ -62,16 +79,28 @@ export function probedPaths(host: {
   };
   const paths = new Map<string, ProbedPath>();
   for (const { node, address, family, hop, isMissing } of hops) {
-    const [link, nodeMac] = [linkOf(address), macs.get(address.text)];
-    const source = link && sources.get(`${link.index} ${family}`);
-    if (link === undefined || source === undefined || nodeMac === undefined) continue;
+    const way = wayTo(address);
+    if (way === undefined) continue;
     const vip = vips[family];
     const target = isMissing ? targetOf(node, family) : vip && { vip, port: undefined };
     if (target === undefined) continue;
-    const { index, mac, mtu } = link;
-    paths.set(hop, { link: { index, mac, mtu, address: source }, nodeMac, nodeAddress: address, ...target });
+    paths.set(hop, { ...way, nodeAddress: address, ...target });
   }
   return paths;
+}
+
+function isDirect(listener: Listener | undefined, family: Family): boolean {
+  return listener?.dataplane === 'direct' && listener.address.family === family;
+}
+
+/** Whether the path led to a listener that has changed, or to an address of one that is gone. */
+function isTarget(
+  { vip, port }: Pick<ProbedPath, 'vip' | 'port'>,
+  before: Listener | undefined,
+  now: Listener | undefined,
+): boolean {
+  if (before?.address.text !== vip.text) return false;
+  return port === undefined ? now === undefined : before.port === port;
 }
 
 function vipOf(listeners: readonly Listener[], family: Family): Ip | undefined {

@@ -4,10 +4,12 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import type { DirectObstacle, DirectObstacles, UnequalMtu } from '../../core/traffic/report.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
+import { formatRange, type IpRange } from '../../core/ip/range.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Gate } from '../../ports/gate.ts';
 import type { Health } from '../../ports/health.ts';
 import type { Link } from '../../ports/network.ts';
+import type { ProbedPath } from './answer-probe.ts';
 import type { AnsweringNodes } from './answering-nodes.ts';
 import { makeImpossibleSources } from './impossible-sources.ts';
 import { makeKnownMacs } from './node-macs.ts';
@@ -34,6 +36,8 @@ export type ProgramSourceDeps = {
   readonly own: () => ReadonlyMap<string, Ip>;
   /** Own addresses on the interfaces of the default routes: packets of clients arrive there. */
   readonly primary: () => readonly Ip[];
+  /** The ranges of clusterIPs, as far as they are known; the same object while they are the same. */
+  readonly serviceCidrs: () => readonly IpRange[];
   readonly clock: Clock;
 };
 
@@ -53,14 +57,17 @@ export type ProgramSource = {
   mayOpen(nodes: TrafficTable['nodes']): (node: NodeName, family: Family) => boolean;
   /** Which of the nodes could not be next hops at the last program, and why. */
   obstacles(nodes: TrafficTable['nodes']): DirectObstacles;
-  /** The links of the host on which it, or a node, has an address: another text after one was renamed or made again. */
-  linksText(nodes: TrafficTable['nodes']): string;
+  /**
+   * The links of the host on which it, or a node, has an address, and the Service CIDRs: another text after one was renamed, made
+   * again, or became known.
+   */
+  factsText(nodes: TrafficTable['nodes']): string;
   /** The families in which a node is on a link of the host. */
   onLink(nodes: TrafficTable['nodes']): ReadonlySet<Family>;
 };
 
 export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
-  const { exec, health, gate, answering, own, primary, clock } = deps;
+  const { exec, health, gate, answering, own, primary, serviceCidrs, clock } = deps;
   const plan = makeDirectPlanner();
   const publicationsOf = makePublications(() => clock.monotonic());
   const linkOf = (address: Ip): string | undefined => deps.linkOf(address)?.name;
@@ -68,9 +75,9 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   const hasGateOpen = ({ key }: Listener, node: NodeName): boolean => gate.isOpen(key, node);
   /** Counts the plans. */
   let turn = 0;
-  /** Nodes that each listener waits for only because they are not shown to answer. */
-  const awaited = new Map<ListenerKey, Set<string>>();
+  const awaited = makeAwaitedHops();
   let planned = emptyTable.listeners;
+  let paths: ReadonlyMap<string, ProbedPath> = new Map();
   /** For the planner: another object says what may differ. */
   let openings = {};
   let isOpen: ProgramInput['isOpen'] = () => false;
@@ -97,7 +104,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       if (!hasGateOpen(listener, node)) return false;
       const hop = hopKey(node, listener.address.family);
       if (!listener.needsProof || answeringHops.has(hop)) return true;
-      awaited.set(listener.key, (awaited.get(listener.key) ?? new Set()).add(hop));
+      awaited.add(listener.key, hop);
       return false;
     };
   };
@@ -141,37 +148,42 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       if (isRefresh || areNodesNew) narrow = narrowHops(table.nodes, deps.linkOf, primary());
       if (isRefresh || areNodesNew) lookAgain(table.nodes);
       for (const key of PersistentMap.changedKeys(planned, table.listeners)) awaited.delete(key);
-      planned = table.listeners;
       const addresses = addressesOf(table.nodes);
       const macs = await macsOf(addresses, isRefresh, signal);
       const silent = answering.silent();
-      const paths = probedPaths({
+      const found = probedPaths({
         table,
+        before: { listeners: planned, paths },
         linkOf: deps.linkOf,
         own: own().values(),
         macs,
         isOpen: hasGateOpen,
         isMissing: (hop) => !answering.has(hop),
         isUnheard: (hop) => silent.has(hop),
-        isRefresh,
+        isRefresh: isRefresh || areNodesNew,
         turn: turn++,
       });
-      if (paths !== undefined) answering.setPaths(paths);
+      planned = table.listeners;
+      paths = found ?? paths;
+      if (found !== undefined) answering.setPaths(found);
       const links = [...addresses, ...primary()].flatMap((address) => linkOf(address) ?? []);
       const devices = [...new Set([...links, ...linksOf(table.listeners, isRefresh)])].sort();
       const verdicts = health.verdicts();
-      const [nodeMacs, impossible] = [new Set(macs.values()), impossibleOf(table.nodes, own())];
+      const [nodeMacs, impossible] = [
+        new Set(macs.values()),
+        impossibleOf({ nodes: table.nodes, own: own(), serviceCidrs: serviceCidrs() }),
+      ];
       return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, impossible, isOpen, openings }), devices };
     },
     mayOpen: (nodes) => {
       const found = obstaclesAmong(nodes, answering.silent());
       return (node, family) => found.get(node)?.[family] === undefined;
     },
-    obstacles: (nodes) =>
-      obstaclesAmong(nodes, new Set([...answering.silent(), ...[...awaited.values()].flatMap((hops) => [...hops])])),
-    linksText: (nodes) => {
+    obstacles: (nodes) => obstaclesAmong(nodes, new Set([...answering.silent(), ...awaited.hops()])),
+    factsText: (nodes) => {
       const links = [...addressesOf(nodes), ...own().values()].flatMap((address) => deps.linkOf(address) ?? []);
-      return [...new Set(links.map(({ name, index, mac }) => `${name} ${index} ${mac}`))].sort().join(', ');
+      const texts = links.map(({ name, index, mac }) => `${name} ${index} ${mac}`);
+      return [...new Set(texts)].sort().concat(serviceCidrs().map(formatRange)).join(', ');
     },
     onLink: (nodes) =>
       new Set(
@@ -179,6 +191,40 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
           .filter((address) => linkOf(address) !== undefined && !isOwn(address))
           .map(({ family }) => family),
       ),
+  };
+}
+
+/** The nodes that listeners wait for only because they are not shown to answer. */
+function makeAwaitedHops(): {
+  add(listener: ListenerKey, hop: string): void;
+  delete(listener: ListenerKey): void;
+  clear(): void;
+  hops(): Iterable<string>;
+} {
+  const byListener = new Map<ListenerKey, Set<string>>();
+  /** The number of listeners that wait for each. */
+  const waiting = new Map<string, number>();
+  return {
+    add: (listener, hop) => {
+      const hops = byListener.get(listener) ?? new Set();
+      byListener.set(listener, hops);
+      if (hops.has(hop)) return;
+      hops.add(hop);
+      waiting.set(hop, (waiting.get(hop) ?? 0) + 1);
+    },
+    delete: (listener) => {
+      for (const hop of byListener.get(listener) ?? []) {
+        const left = (waiting.get(hop) ?? 1) - 1;
+        if (left === 0) waiting.delete(hop);
+        else waiting.set(hop, left);
+      }
+      byListener.delete(listener);
+    },
+    clear: () => {
+      byListener.clear();
+      waiting.clear();
+    },
+    hops: () => waiting.keys(),
   };
 }
 

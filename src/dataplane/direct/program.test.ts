@@ -94,7 +94,7 @@ test.each<[string, Partial<ProgramInput>, Record<string, readonly string[]>]>([
 ])('the flows of a listener get %s', (_, more, expected) => {
   const program = makeDirectPlanner()(inputOf(more));
   expect(nodesOf(program)).toEqual(expected);
-  for (const { marks } of program.slots) expect([0, slotCount]).toContain(marks.length);
+  for (const { marks } of program.slots.values()) expect([0, slotCount]).toContain(marks.length);
 });
 
 test('a listener of a Service with nodes of its own uses only those, each for its share of the slots', () => {

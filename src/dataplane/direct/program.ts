@@ -40,12 +40,12 @@ export type DirectProgram = {
   readonly shared: SharedListeners;
   /** Listeners without a group whose packets are dropped although they have a stand-in (`first-waits.ts`). */
   readonly waiting: ReadonlySet<ListenerKey>;
-  /** Listeners that another Service had (`takeovers.ts`). */
-  readonly taken: ReadonlySet<ListenerKey>;
+  /** Listeners that another Service had (`handovers.ts`). */
+  readonly handed: ReadonlySet<ListenerKey>;
   /** Listeners that leave nodes for their stand-in, and the group that each had (`partings.ts`). */
   readonly parting: ReadonlyMap<ListenerKey, SlotGroup>;
-  /** All of them, those of `parting` too, once. */
-  readonly slots: ReadonlySet<SlotGroup>;
+  /** All of them by number, those of `parting` too. */
+  readonly slots: PersistentMap<string, SlotGroup>;
   readonly hops: ReadonlyMap<string, NextHop>;
   readonly nodeMacs: ReadonlySet<string>;
   /** Ranges that do not overlap; packets from there are not sent to nodes. */
@@ -92,6 +92,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     ids: PersistentMap.empty(),
     groups: PersistentMap.empty(),
     keepers: PersistentMap.empty(),
+    slots: PersistentMap.empty(),
   };
 
   /** The numbers of former Services are released, and `listenersOf` follows. */
@@ -189,8 +190,9 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       groups.push([key, now !== undefined && now.group.marks.length > 0 ? now.group : undefined]);
       keepers.push([key, listener && mayMoveClients(listener) ? keepersOf(listener) : undefined]);
     }
-    for (const { name, listeners } of left) {
-      if (listeners.size > 0) continue;
+    const slots = new Map(Array.from(planned, ({ group }) => [groupKey(group), group] as const));
+    const unused = [...left].filter(({ listeners }) => listeners.size === 0);
+    for (const { name } of unused) {
       groupsByName.delete(name);
       groupIds.release(name);
     }
@@ -202,6 +204,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       ids: last.ids.with(ids),
       groups: last.groups.with(groups),
       keepers: last.keepers.with(keepers),
+      slots: last.slots.with([...unused.map(({ group }) => [groupKey(group), undefined] as const), ...slots]),
     };
     return {
       listeners: table.listeners,
@@ -210,14 +213,19 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       keepers: last.keepers,
       shared: nothingShared,
       waiting: new Set(),
-      taken: new Set(),
+      handed: new Set(),
       parting: new Map(),
-      slots: new Set(Array.from(groupsByName.values(), ({ group }) => group)),
+      slots: last.slots,
       hops,
       nodeMacs: input.nodeMacs,
       impossible: input.impossible,
     };
   };
+}
+
+/** Of a group in `slots`. */
+export function groupKey({ id }: Pick<SlotGroup, 'id'>): string {
+  return String(id);
 }
 
 /** What the number of a listener is for: the next Service on the address has another one. */
@@ -240,7 +248,7 @@ function mayMoveClients({ isAffine, protocol, dataplane, backend, address }: Lis
 
 /** What a plan depends on, and its parts that change with listeners. */
 type Planned = Pick<ProgramInput, 'table' | 'isOpen' | 'openings'> &
-  Pick<DirectProgram, 'ids' | 'groups' | 'keepers'> & { readonly takers: string };
+  Pick<DirectProgram, 'ids' | 'groups' | 'keepers' | 'slots'> & { readonly takers: string };
 
 type KnownGroup = {
   readonly name: string;

@@ -3,7 +3,7 @@ import type { TableSpec } from '../nftables/table-text.ts';
 import { familyChains, isLaterFragment } from './family-chains.ts';
 import { waitLapseMs } from './first-waits.ts';
 import { partingSeconds } from './partings.ts';
-import { takeoverSeconds } from './takeovers.ts';
+import { handoverSeconds } from './handovers.ts';
 
 /** The size of each map that keeps flows, or clients, at their nodes, and of the set of flows that may be kept. */
 export const mostPins = 262_144;
@@ -46,7 +46,7 @@ export const directTable: TableSpec = {
   },
   lapsing: {
     waiting: `set waiting { type classid; flags timeout; timeout ${waitLapseMs / 1000}s;`,
-    taken: `set taken { type classid; flags timeout; timeout ${takeoverSeconds}s;`,
+    handed: `set handed { type classid; flags timeout; timeout ${handoverSeconds}s;`,
     parting: `set parting { type classid; flags timeout; timeout ${partingSeconds}s;`,
   },
   textOf: (set, element) => {
@@ -76,7 +76,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   has no pin of its own: it is at the client's node while `seen` has it.
  * - The packets of a listener in `waiting` are dropped until a node opens it; without furiwake, until the kernel removes the element
  *   (`first-waits.ts`). It is in `mixed` and `unsorted`, so the stand-in has it from then on.
- * - A listener in `taken` had another Service a moment ago (`takeovers.ts`): packets without a pin go up the stack, which resets their
+ * - A listener in `handed` had another Service a moment ago (`handovers.ts`): packets without a pin go up the stack, which resets their
  *   connections, and a SYN is pinned.
  * - A listener in `parting` leaves its nodes (`partings.ts`): a packet without a pin goes to the node of before, unless `seen` says that
  *   its SYN went up the stack.

@@ -32,12 +32,12 @@ type StandInState = {
 /** The listeners whose packets the stand-in and nodes share. */
 export type SharedListeners = {
   /** Which flows are the stand-in's is not known: those without a pin are. */
-  readonly unsorted: ReadonlySet<ListenerKey>;
+  readonly unsorted: PersistentMap<ListenerKey, true>;
   /** The clients of the flows that the stand-in holds, of the listeners that have some. */
-  readonly held: ReadonlyMap<ListenerKey, readonly Client[]>;
+  readonly held: PersistentMap<ListenerKey, readonly Client[]>;
 };
 
-export const nothingShared: SharedListeners = { unsorted: new Set(), held: new Map() };
+export const nothingShared: SharedListeners = { unsorted: PersistentMap.empty(), held: PersistentMap.empty() };
 
 /** The listeners that a node serves. */
 type OpenListeners = PersistentMap<ListenerKey, object>;
@@ -61,7 +61,8 @@ export type StandIns = {
 
 export function makeStandIns(): StandIns {
   const states = new Map<ListenerKey, StandInState>();
-  let shared: SharedListeners | undefined = nothingShared;
+  const entering = new Set<ListenerKey>();
+  let shared = nothingShared;
   let before = {
     listeners: emptyTable.listeners,
     open: PersistentMap.empty<ListenerKey, object>(),
@@ -70,10 +71,14 @@ export function makeStandIns(): StandIns {
   const set = (key: ListenerKey, state: StandInState | undefined): void => {
     if (state === undefined) states.delete(key);
     else states.set(key, state);
-    shared = undefined;
+    if (state?.phase === 'entering') entering.add(key);
+    else entering.delete(key);
+    const isUnsorted = state !== undefined && state.phase !== 'direct' && !state.isAlone;
+    const clients = state?.clients ?? [];
+    const unsorted = shared.unsorted.with([[key, isUnsorted || undefined]]);
+    const held = shared.held.with([[key, clients.length > 0 ? clients : undefined]]);
+    if (unsorted !== shared.unsorted || held !== shared.held) shared = { unsorted, held };
   };
-  const inPhase = (phase: StandInState['phase']): readonly ListenerKey[] =>
-    [...states].filter(([, state]) => state.phase === phase).map(([key]) => key);
 
   return {
     resume: (listeners) => {
@@ -83,8 +88,7 @@ export function makeStandIns(): StandIns {
       const changed = new Set([
         ...PersistentMap.changedKeys(before.listeners, listeners),
         ...PersistentMap.changedKeys(before.open, open),
-        ...[...before.serverless].filter((key) => !serverless.has(key)),
-        ...[...serverless].filter((key) => !before.serverless.has(key)),
+        ...(serverless === before.serverless ? [] : [...before.serverless, ...serverless]),
       ]);
       before = { listeners, open, serverless };
       for (const key of changed) {
@@ -102,8 +106,8 @@ export function makeStandIns(): StandIns {
       }
     },
     has: ({ key, uid }) => states.get(key)?.uid === uid,
-    entering: () => inPhase('entering'),
-    holding: () => inPhase('direct').filter((key) => (states.get(key)?.clients.length ?? 0) > 0),
+    entering: () => [...entering],
+    holding: () => [...shared.held.keys()].filter((key) => states.get(key)?.phase === 'direct'),
     sort: (keys, clients) => {
       for (const key of keys) {
         const state = states.get(key);
@@ -113,17 +117,7 @@ export function makeStandIns(): StandIns {
         set(key, { ...state, phase: 'direct', clients: now });
       }
     },
-    shared: () => {
-      shared ??= {
-        unsorted: new Set(
-          [...inPhase('entering'), ...inPhase('leaving')].filter((key) => states.get(key)?.isAlone === false),
-        ),
-        held: new Map(
-          [...states].filter(([, { clients }]) => clients.length > 0).map(([key, { clients }]) => [key, clients]),
-        ),
-      };
-      return shared;
-    },
+    shared: () => shared,
   };
 }
 

@@ -83,3 +83,26 @@ test('the deaths of a HAProxy are forgotten one by one, ten minutes after each',
   stop.abort();
   await parts;
 });
+
+test.each([
+  ['at once', undefined],
+  ['after a start that failed', 'no memory'],
+])('a HAProxy whose sockets were removed, and that another one replaces %s, has not died', async (_, failure) => {
+  const rig = makeMachineRig();
+  const { machine, proxy, clock, log, metrics } = rig;
+  const stop = new AbortController();
+  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
+  await clock.advance(20_000);
+  machine.faults.hasLostSockets = true;
+  machine.faults.start = failure;
+  await clock.advance(3_000);
+  machine.faults.start = undefined;
+  await clock.advance(20_000);
+  expect(machine.held?.map.size).toBe(1);
+  const words = 'the sockets of HAProxy were lost: a new process accepts connections, the old one keeps its own';
+  const messages = log.lines.filter(({ level }) => level !== 'info').map(({ message }) => message);
+  expect(messages.filter((each) => !each.startsWith('running HAProxy failed'))).toEqual([words]);
+  expect(metrics.total('furiwake_haproxy_restarts_total')).toBe(0);
+  stop.abort();
+  await parts;
+});

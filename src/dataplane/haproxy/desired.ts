@@ -3,16 +3,8 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import { nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { NodeFindings } from '../../ports/health.ts';
 import type { Refusals } from '../../ports/host.ts';
-import {
-  isSafeNodeName,
-  type NodeServer,
-  type ProgramId,
-  programId,
-  renderConfig,
-  type Servers,
-  serversOf,
-  type Settings,
-} from './config.ts';
+import { type ProgramId, programId, renderConfig, type Settings } from './config.ts';
+import { isSafeNodeName, type NodeServer, type Servers, serversOf } from './node-servers.ts';
 import { type Entries, type MapEntry, entryOf } from './entries.ts';
 import type { SpareName } from './pools.ts';
 import type { SilentNodes } from './spare-servers.ts';
@@ -85,8 +77,8 @@ export function planDesired(
     changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);
   }
   const isSameSize = before?.spares.sizes === spares.sizes && before.spares.profiles === spares.profiles;
-  const empty = spareSections({ ...spares, servers: PersistentMap.empty() });
-  const program = isSameSize ? before.program : programId(settings, empty);
+  const configs =
+    isSame && isSameSize ? before : renderConfigs(settings, servers, spares, isSameSize ? before : undefined);
   return {
     table,
     silent,
@@ -95,9 +87,25 @@ export function planDesired(
     entries: (before?.entries ?? PersistentMap.empty<ListenerKey, MapEntry>()).with(changes),
     refusals,
     spares,
+    program: configs.program,
+    config: configs.config,
+    bareConfig: configs.bareConfig,
+  };
+}
+
+/** `before`: those of the same spares. */
+function renderConfigs(
+  settings: Settings,
+  servers: Servers,
+  spares: Spares,
+  before: Desired | undefined,
+): Pick<Desired, 'program' | 'config' | 'bareConfig'> {
+  const empty = spareSections({ ...spares, servers: PersistentMap.empty() });
+  const program = before?.program ?? programId(settings, empty);
+  return {
     program,
-    config: isSame && isSameSize ? before.config : renderConfig(settings, program, servers, empty),
-    bareConfig: isSameSize ? before.bareConfig : renderConfig(settings, program, { 4: [], 6: [] }, empty),
+    config: renderConfig(settings, program, servers, empty),
+    bareConfig: before?.bareConfig ?? renderConfig(settings, program, { 4: [], 6: [] }, empty),
   };
 }
 

@@ -1,49 +1,50 @@
-import { waitAfter } from '../../async/backoff.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Files } from '../../ports/files.ts';
 import { parseInfo, type ProcessInfo } from './answers.ts';
 import { RuntimeError, type RuntimeApi, type Sockets, unlessUnreachable } from './client.ts';
 import { descriptionOf, type ProgramId, pathsIn } from './config.ts';
-import { makePace, retry } from './pace.ts';
+import { makePace } from './pace.ts';
 import type { HaproxyOfFuriwake, Kill, PortOwners } from './port-owners.ts';
 import type { Program } from './program.ts';
 
-/** See `HaproxyProcess.recover`. */
-export type Recovery = 'serves' | 'busy' | 'started' | 'replaced';
+/** What can be seen of the process at this moment. */
+export type Sight =
+  /** It answers commands. */
+  | 'serves'
+  /** It answers requests and no commands: it is slow. */
+  | 'busy'
+  /** It answers neither. */
+  | 'silent'
+  /** It runs, but its command socket was removed. */
+  | 'unreachable'
+  /** There is none. */
+  | 'gone';
 
 /**
  * The HAProxy process: a master and its worker, detached, so that they outlive furiwake. It is started with the files of `folder`. One
  * of an earlier release, with those of `earlierFolder`, counts as well: it is reloaded, and followed by one of `folder` when it ends.
+ *
+ * This is what can be done to it; `life.ts` decides what is done, and when.
  */
 export type HaproxyProcess = {
+  look(signal: AbortSignal): Promise<Sight>;
+  /**
+   * Starts one with the program `id` from the files; resolves with its worker when that answers. Throws `ConfigRefusedError`,
+   * `PortHeldError`, `ExecError`, `RuntimeError`.
+   */
+  start(id: ProgramId, signal: AbortSignal): Promise<ProcessInfo>;
+  /** After a start: until signals can be sent to its master. */
+  untilKnown(signal: AbortSignal): Promise<void>;
   /** Reloads: a new worker runs the program `id` from the files, no connection is lost; waits for its answer. */
   reload(id: ProgramId, signal: AbortSignal): Promise<void>;
-  /**
-   * One attempt to get a serving process. The action depends on the state of the process:
-   *
-   *   answers commands                          stays                                               `serves`
-   *   answers requests and no commands          stays, it is slow                                   `busy`
-   *   runs, its command socket was removed      replaced; its connections continue until they end   `replaced`
-   *   does not answer                           throws RuntimeError; after 30 s killed and replaced `started`
-   *   none                                      started                                             `started`
-   *
-   * A process that has exited three times in ten minutes, or cannot be started, is started after growing waits; in between, this
-   * throws the error of the last attempt. Throws `ConfigRefusedError`, `PortHeldError`, `ExecError`.
-   */
-  recover(id: ProgramId, signal: AbortSignal): Promise<Recovery>;
-  /** The worker has answered a command. */
-  noteAnswer(): void;
+  /** Accepts no more connections and exits when its own have ended. False: there is none. */
+  retire(signal: AbortSignal): Promise<boolean>;
+  /** At once, with its connections. */
+  kill(signal: AbortSignal): Promise<void>;
+  /** Resolves when the worker exits; at once if there is none. */
+  untilExit(signal: AbortSignal): Promise<void>;
   /** Whether neither its master nor a worker is there. False if that cannot be found out. */
   isAbsent(signal: AbortSignal): Promise<boolean>;
-  /** How long it has served since its last start, as far as it has answered; `Infinity`: it was not started by this furiwake. */
-  servedMs(): number;
-  /**
-   * Whether it has served for ten seconds; after three deaths in ten minutes for half a minute, and as long as the first and the last
-   * of them are apart, so that a process that dies at regular intervals is never steady.
-   */
-  isSteady(): boolean;
-  /** Time until another start may be tried, in ms. */
-  retryInMs(): number;
   /** Throws `PortHeldError` if another program listens on HAProxy's port; ends another HAProxy of furiwake there. */
   clearPort(signal: AbortSignal): Promise<void>;
   /**
@@ -60,12 +61,6 @@ const takeOverMs = 10_000;
 /** A master that has just started or reloaded executes itself again, and loses signals in that time. */
 const repeatMs = 1000;
 const stopMs = 3000;
-const silenceMs = 30_000;
-/** A process that died twice may have been killed twice; the start after the third death waits. */
-const deathsAtOnce = 2;
-const deathWindowMs = 600_000;
-/** Without deaths, and after several. */
-const [steadyMs, steadyAfterDeathsMs] = [10_000, 30_000];
 
 export function makeHaproxyProcess(deps: {
   readonly folder: string;
@@ -83,27 +78,11 @@ export function makeHaproxyProcess(deps: {
   const folders = [folder, earlierFolder];
   const isOurs = (haproxy: HaproxyOfFuriwake | undefined): boolean =>
     haproxy !== undefined && folders.includes(haproxy.folder);
-  const starts = makePace(clock);
   const reloads = makePace(clock);
-  let startedMs: number | undefined;
-  /** Those of the last ten minutes. */
-  let deathsMs: readonly number[] = [];
-  let isKnownAlive = false;
-  /** Time of its last answer. */
-  let answeredMs = Number.NEGATIVE_INFINITY;
-  let silentSinceMs: number | undefined;
-
-  const noteAnswer = (): void => {
-    answeredMs = clock.monotonic();
-    silentSinceMs = undefined;
-    isKnownAlive = true;
-  };
 
   const info = async (signal: AbortSignal): Promise<ProcessInfo> => {
     const [answer = ''] = await api.ask(['show info'], signal);
-    const parsed = parseInfo(answer);
-    noteAnswer();
-    return parsed;
+    return parseInfo(answer);
   };
 
   /** A pid file outlives its process, and IDs are reused. */
@@ -135,14 +114,11 @@ export function makeHaproxyProcess(deps: {
     }
   };
 
-  const untilServing = async (id: ProgramId, ms: number, signal: AbortSignal): Promise<boolean> => {
-    const description = descriptionOf(id);
-    const serves = await until(ms, signal, async () => {
+  const untilServing = (id: ProgramId, ms: number, signal: AbortSignal): Promise<ProcessInfo | undefined> =>
+    until(ms, signal, async () => {
       const now = await info(signal).catch(unlessUnreachable);
-      return now?.description === description ? true : undefined;
+      return now?.description === descriptionOf(id) ? now : undefined;
     });
-    return serves === true;
-  };
 
   const signalMaster = async (name: NodeJS.Signals, signal: AbortSignal): Promise<boolean> => {
     const found = await find(signal);
@@ -160,112 +136,61 @@ export function makeHaproxyProcess(deps: {
     await untilGone(signal);
   };
 
-  const servedMs = (): number => (startedMs === undefined ? Infinity : answeredMs - startedMs);
-  const recentDeathsMs = (): readonly number[] =>
-    (deathsMs = deathsMs.filter((ms) => clock.monotonic() - ms < deathWindowMs));
-  const isSteady = (): boolean => {
-    const recent = recentDeathsMs();
-    const [firstMs = 0] = recent;
-    const seriesMs = Math.max(steadyAfterDeathsMs, (recent.at(-1) ?? 0) - firstMs);
-    return servedMs() > (recent.length > deathsAtOnce ? seriesMs : steadyMs);
-  };
-
-  /** The next start waits from now on, when the process is found dead. */
-  const noteDeath = (): void => {
-    if (!isKnownAlive) return;
-    isKnownAlive = false;
-    deathsMs = [...recentDeathsMs(), clock.monotonic()];
-    const beyond = deathsMs.length - deathsAtOnce;
-    if (beyond > 0) starts.failed('HAProxy exits again and again', waitAfter(beyond, retry));
-  };
-
-  const start = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
-    noteDeath();
-    await starts.attempt(async () => {
-      startedMs = clock.monotonic();
-      await attemptStart(id, signal);
-    }, signal);
-  };
-
-  const attemptStart = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
-    await portOwners.evict([], signal);
-    await files.remove(paths.pid);
-    await program.start(signal);
-    if (!(await untilServing(id, takeOverMs, signal)))
-      throw new RuntimeError('silent', `HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
-    // The daemon writes the pid file, possibly after the starting process has ended.
-    if ((await until(takeOverMs, signal, () => find(signal))) === undefined)
-      throw new RuntimeError('broken', `HAProxy wrote no process id to ${paths.pid}`);
-    await files.remove(earlierFolder).catch(() => undefined); // a disk that is read-only: `cleanup` removes it
-  };
-
   const handOver = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
     if ((await find(signal))?.folder === earlierFolder)
       await files.write(pathsIn(earlierFolder).config, (await files.read(paths.config)) ?? '');
     const endMs = clock.monotonic() + takeOverMs;
     while (clock.monotonic() < endMs) {
       if (!(await signalMaster('SIGUSR2', signal))) throw new RuntimeError('absent', 'no HAProxy master to reload');
-      if (await untilServing(id, repeatMs, signal)) return;
+      if ((await untilServing(id, repeatMs, signal)) !== undefined) return;
     }
     throw new RuntimeError('broken', `no new worker within ${takeOverMs / 1000} s of a reload of HAProxy`);
   };
-
-  const look = (signal: AbortSignal): Promise<'serves' | 'silent' | 'gone' | undefined> =>
-    until(dyingMs, signal, async () => {
-      try {
-        await info(signal);
-        return 'serves';
-      } catch (error) {
-        if (!(error instanceof RuntimeError)) throw error;
-        if (error.how === 'silent') return 'silent';
-        return (await find(signal)) === undefined ? 'gone' : undefined;
-      }
-    });
 
   const answersRequests = async (signal: AbortSignal): Promise<boolean> => {
     const answer = await sockets
       .request(paths.monitorSocket, 'GET / HTTP/1.0\r\n\r\n', signal)
       .catch(unlessUnreachable);
-    if (answer?.startsWith('HTTP/') !== true) return false;
-    silentSinceMs = undefined;
-    return true;
+    return answer?.startsWith('HTTP/') === true;
   };
 
   return {
-    noteAnswer,
-    servedMs,
-    isSteady,
-    retryInMs: () => starts.inMs(),
-    clearPort: (signal) => portOwners.evict(folders, signal),
+    look: async (signal) => {
+      const seen = await until(dyingMs, signal, async () => {
+        try {
+          await info(signal);
+          return 'serves';
+        } catch (error) {
+          if (!(error instanceof RuntimeError)) throw error;
+          if (error.how === 'silent') return (await answersRequests(signal)) ? 'busy' : 'silent';
+          return (await find(signal)) === undefined ? 'gone' : undefined;
+        }
+      });
+      return seen ?? 'unreachable';
+    },
+    start: async (id, signal) => {
+      await portOwners.evict([], signal);
+      await files.remove(paths.pid);
+      await program.start(signal);
+      const started = await untilServing(id, takeOverMs, signal);
+      if (started !== undefined) return started;
+      throw new RuntimeError('silent', `HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
+    },
+    untilKnown: async (signal) => {
+      // The daemon writes the pid file, possibly after the starting process has ended.
+      if ((await until(takeOverMs, signal, () => find(signal))) === undefined)
+        throw new RuntimeError('broken', `HAProxy wrote no process id to ${paths.pid}`);
+      await files.remove(earlierFolder).catch(() => undefined); // a disk that is read-only: `cleanup` removes it
+    },
     reload: async (id, signal) => {
       await reloads.attempt(async () => {
         await portOwners.evict(folders, signal);
         await handOver(id, signal);
       }, signal);
     },
-    recover: async (id, signal) => {
-      const found = await look(signal);
-      if (found === 'serves') return 'serves';
-      if (found === 'silent') {
-        if (await answersRequests(signal)) return 'busy';
-        const nowMs = clock.monotonic();
-        silentSinceMs ??= nowMs;
-        if (nowMs - silentSinceMs < silenceMs) {
-          const words = 'HAProxy answers neither commands nor requests';
-          throw new RuntimeError('silent', `${words}; it is replaced after ${silenceMs / 1000} s of silence`);
-        }
-        await killAll(signal);
-      } else if (found === undefined) {
-        // A reload does not bind the socket again: the new worker inherits it from the old one.
-        if (await signalMaster('SIGUSR1', signal)) {
-          isKnownAlive = false; // furiwake ends it
-          await start(id, signal);
-          return 'replaced';
-        }
-      }
-      await start(id, signal);
-      return 'started';
-    },
+    retire: (signal) => signalMaster('SIGUSR1', signal),
+    kill: killAll,
+    untilExit: (signal) => sockets.untilClosed(paths.workerSocket, signal),
     isAbsent: async (signal) => {
       try {
         await info(signal);
@@ -277,8 +202,8 @@ export function makeHaproxyProcess(deps: {
       if (owners === undefined || owners.some(({ haproxy }) => isOurs(haproxy))) return false;
       return (await find(signal)) === undefined;
     },
+    clearPort: (signal) => portOwners.evict(folders, signal),
     stop: async (signal) => {
-      isKnownAlive = false;
       const isRunning = await signalMaster('SIGTERM', signal);
       if (isRunning && (await untilGone(signal)) === undefined) await killAll(signal);
       const others = (await portOwners.find(signal)).flatMap(({ haproxy }) => haproxy ?? []);

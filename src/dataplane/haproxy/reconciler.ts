@@ -8,13 +8,15 @@ import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { ProxyAbsentError, type Unprepared } from '../../ports/proxy.ts';
 import { type RuntimeApi, unlessGone } from './client.ts';
-import { serverId, type Settings } from './config.ts';
+import { type Settings } from './config.ts';
+import { serverId } from './node-servers.ts';
 import { type Desired, nodesAmong, planDesired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
+import type { Life, Recovery } from './life.ts';
 import { makeMapSaver } from './map-saver.ts';
 import type { OldWorkers } from './old-workers.ts';
-import type { HaproxyProcess, Recovery } from './process.ts';
+import type { HaproxyProcess } from './process.ts';
 import { makeRefused } from './refused.ts';
 import { makeReloads, type Reloads } from './reloads.ts';
 import { isSameSet } from './own-checks.ts';
@@ -67,11 +69,10 @@ export type ReconcilerDeps = {
   readonly settings: Settings;
   readonly api: RuntimeApi;
   readonly process: HaproxyProcess;
+  readonly life: Life;
   readonly oldWorkers: OldWorkers;
   readonly haproxyFiles: HaproxyFiles;
   readonly health: FamilyHealths;
-  /** Called with each new worker. */
-  readonly onWorker: () => void;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -80,7 +81,7 @@ export type ReconcilerDeps = {
 const families = [4, 6] as const;
 
 export function makeReconciler(deps: ReconcilerDeps): Reconciler {
-  const { settings, api, process, haproxyFiles, health, clock, log } = deps;
+  const { settings, api, process, life, haproxyFiles, health, clock, log } = deps;
   const changing = { api, isChecked: (family: Family) => health[family].isChecked() };
   const mapSaver = makeMapSaver(deps);
   const reloads = makeReloads(deps);
@@ -165,7 +166,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await worker.recover(signal);
-      if (outcome === 'started' || outcome === 'replaced') {
+      if (outcome === 'new') {
         await upsertTo(desired, signal);
         await apply(desired, applyRemovals, signal); // the map on the disk may be an older one
       }
@@ -175,10 +176,13 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const next = await settle(table, signal);
       await unlessAbsent(upsertTo(next, signal), signal);
       noteNodes(next);
-      const [refusals, waiting] = [new Map([...next.refusals, ...refused.listeners()]), new Map<ListenerKey, string>()];
+      const [refusals, deferred] = [
+        new Map([...next.refusals, ...refused.listeners()]),
+        new Map<ListenerKey, string>(),
+      ];
       for (const each of undeclared?.listeners ?? [])
-        (each.need.isForAll ? refusals : waiting).set(each.key, reloadWords(each, reloads));
-      return { refused: refusals, waiting };
+        (each.need.isForAll ? refusals : deferred).set(each.key, reloadWords(each, reloads));
+      return { refused: refusals, deferred };
     },
     prune: async (table, signal) => {
       const next = await settle(table, signal);
@@ -218,7 +222,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     stop: async (signal) => {
       desired = undefined;
       worker.hold(undefined);
-      return await process.stop(signal);
+      return await life.stop(signal);
     },
   };
 }

@@ -21,8 +21,8 @@ test('a namespace with a connection in each of four old workers waits, and its l
   }
   const other = withOptions('10.50.0.2', 80, namePort, { profile: { idleTimeoutMs: 90_000 } });
   expect(other.service).not.toBe(hostile(0).service);
-  const { waiting } = await proxy.upsert(rig.table([hostile(65_000)]), rig.signal);
-  expect(waiting.get(hostile(0).key)).toBe(
+  const { deferred } = await proxy.upsert(rig.table([hostile(65_000)]), rig.signal);
+  expect(deferred.get(hostile(0).key)).toBe(
     'idle-timeout=65000ms needs a reload of HAProxy; 4 workers that reloads have replaced still have connections, 4 of them replaced for namespace hostile; the next reload is when one has ended',
   );
   expect(await proxy.upsert(rig.table([hostile(60_004), other]), rig.signal)).toEqual(allPrepared);

@@ -1,28 +1,27 @@
-import { makeBackoff } from '../../async/backoff.ts';
+import { makeBackoff, waitLimits } from '../../async/backoff.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
-import type { Metrics } from '../../ports/metrics.ts';
 import { RuntimeError, type RuntimeApi, unlessUnreachable } from './client.ts';
-import type { ProgramId, Settings } from './config.ts';
+import type { ProgramId } from './config.ts';
 import type { Desired } from './desired.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import type { MapSaver } from './map-saver.ts';
-import type { HaproxyProcess, Recovery } from './process.ts';
+import type { Life, Recovery } from './life.ts';
 import type { Need, Reloads } from './reloads.ts';
 import { type Undeclared, undeclaredIn } from './undeclared.ts';
 import { readHeld, type WorkerContents } from './worker.ts';
 
 /**
- * The worker that serves: how furiwake gets one that runs the wanted program, and what it holds.
+ * The worker that serves: how furiwake gets one that runs the wanted program, and what it holds. See life.ts for one that died.
  *
  *   runs the program                      stays
  *   runs another one of furiwake          reload, if a listener needs it, or an earlier furiwake made it; meanwhile, and if the reload
  *                                         fails, it stays
  *   runs none of furiwake                 reload
- *   died, hangs, or was never started     `HaproxyProcess.recover`, with the files as they are wanted, or as they were accepted last
+ *   died, hangs, or was never started     `Life.recover`, with the files as they are wanted, or as they were accepted last
  *
  * Each call makes one attempt; a caller that repeats it must wait longer each time.
  */
@@ -50,27 +49,18 @@ export type ServingWorker = {
 };
 
 const families = [4, 6] as const;
-/** A HAProxy that dies again sooner is reported at growing intervals only. */
-const calmMs = 600_000;
 
 export function makeServingWorker(deps: {
-  readonly settings: Settings;
   readonly api: RuntimeApi;
-  readonly process: HaproxyProcess;
+  readonly life: Pick<Life, 'recover' | 'noteAnswer' | 'noteWorker'>;
   readonly haproxyFiles: HaproxyFiles;
   readonly mapSaver: MapSaver;
   readonly reloads: Reloads;
   readonly health: FamilyHealths;
-  /** Called with each new worker. */
-  readonly onWorker: () => void;
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: Metrics;
 }): ServingWorker {
-  const { settings, api, process, haproxyFiles, mapSaver, reloads, health, clock, log, metrics } = deps;
-  const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
-  const deaths = makeTrouble({ what: 'keeping HAProxy running', log, monotonic: () => clock.monotonic() });
-  let diedMs = -Infinity;
+  const { api, life, haproxyFiles, mapSaver, reloads, health, clock, log } = deps;
   const configTrouble = makeTrouble({
     what: 'writing the configuration of HAProxy',
     log,
@@ -87,13 +77,13 @@ export function makeServingWorker(deps: {
   let pid: number | undefined;
   let hasMet = false;
   let fileProblem: unknown;
-  const fileBackoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
+  const fileBackoff = makeBackoff(waitLimits.slow);
   let fileDueMs = 0;
   /** The wanted configuration was not written, because that was not due. */
-  let isDeferred = false;
+  let isUnwritten = false;
 
   const writeConfig = async (desired: Desired, signal: AbortSignal): Promise<void> => {
-    isDeferred = false;
+    isUnwritten = false;
     try {
       const words = await haproxyFiles.putConfig(desired, signal);
       fileProblem = undefined;
@@ -120,11 +110,12 @@ export function makeServingWorker(deps: {
 
   const read = async (signal: AbortSignal): Promise<WorkerContents> => {
     const present = await readHeld(api, signal);
+    life.noteAnswer();
     if (!hasMet) adopt(present);
     hasMet = true;
     if (present.pid !== pid) {
       for (const family of families) health[family].forgetOrders();
-      deps.onWorker();
+      life.noteWorker();
     }
     pid = present.pid;
     held = present;
@@ -135,7 +126,7 @@ export function makeServingWorker(deps: {
   /** Before a start or a reload: the program of the file. If the new one cannot be written, the last one will do. */
   const prepareFiles = async (signal: AbortSignal): Promise<ProgramId> => {
     const isAgain = fileProblem !== undefined && clock.monotonic() >= fileDueMs;
-    if (wanted !== undefined && (isDeferred || isAgain || !(await haproxyFiles.areIntact())))
+    if (wanted !== undefined && (isUnwritten || isAgain || !(await haproxyFiles.areIntact())))
       await writeConfig(wanted, signal);
     const written = haproxyFiles.program();
     const isWanted = fileProblem === undefined || written === program;
@@ -178,23 +169,9 @@ export function makeServingWorker(deps: {
   const recover = async (signal: AbortSignal): Promise<Recovery> => {
     held = undefined;
     const prepared = await prepareFiles(signal);
-    const outcome = await process.recover(prepared, signal);
-    if (outcome === 'serves') await read(signal);
-    if (outcome === 'serves' || outcome === 'busy') return outcome;
-    if (outcome === 'replaced')
-      log.warn({}, 'the sockets of HAProxy were lost: a new process accepts connections, the old one keeps its own');
-    const isFirst = !hasMet;
-    hasMet = true;
-    if (!isFirst && outcome === 'started') {
-      restarts.add(1);
-      const nowMs = clock.monotonic();
-      const words = 'HAProxy exited unexpectedly and was started again; its connections were lost';
-      if (nowMs - diedMs >= calmMs) log.error({}, words);
-      else deaths.failed(new Error(words));
-      diedMs = nowMs;
-    }
-    const { pid: started } = await read(signal);
-    if (isFirst) log.info({ pid: started, maxConnections: settings.maxConnections }, 'HAProxy started');
+    const outcome = await life.recover(prepared, signal);
+    if (outcome === 'new') hasMet = true; // there is nothing of an earlier furiwake to adopt
+    if (outcome !== 'busy') await read(signal);
     return outcome;
   };
 
@@ -209,8 +186,8 @@ export function makeServingWorker(deps: {
         program !== serving.program &&
         reloads.wait(needOf(serving, undeclaredIn(desired, serving.backends))) !== undefined;
       const isFileDue = fileProblem === undefined || clock.monotonic() >= fileDueMs;
-      isDeferred = last !== undefined && (!isFileDue || isWaiting(last));
-      if (!isDeferred) await writeConfig(desired, signal);
+      isUnwritten = last !== undefined && (!isFileDue || isWaiting(last));
+      if (!isUnwritten) await writeConfig(desired, signal);
     },
     bring: async (signal) => {
       let present = held ?? (await read(signal).catch(unlessUnreachable));
@@ -221,7 +198,6 @@ export function makeServingWorker(deps: {
       }
       if (present.program !== program && wanted !== undefined) present = await reload(present, wanted, signal);
       if (present.program === program) own = program;
-      if (clock.monotonic() - diedMs >= calmMs) deaths.over();
       return present;
     },
     recover,

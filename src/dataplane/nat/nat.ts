@@ -1,3 +1,4 @@
+import { waitLimits } from '../../async/backoff.ts';
 import { makeAlarm } from '../../async/alarm.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { makePacedAttempts } from '../../async/paced-attempts.ts';
@@ -145,7 +146,7 @@ export function makeNat(deps: {
   const remnants = makePacedAttempts({
     what: 'ending stale flows of nat',
     work: removeRemnants,
-    retry: { firstMs: 200, mostMs: 30_000 },
+    retry: waitLimits.usual,
     ring: () => haveRemnants.set(),
     clock,
     log,
@@ -156,12 +157,12 @@ export function makeNat(deps: {
   const putInTurn = async (signal: AbortSignal, isAudit: boolean): ReturnType<Nat['apply']> => {
     const without = (keys: readonly ListenerKey[]): Listeners =>
       table.listeners.with(keys.map((key) => [key, undefined]));
-    const waiting = flows.handedOver(table.listeners);
-    let refusals = await put(without(waiting), signal, isAudit);
+    const handedOver = flows.handedOver(table.listeners);
+    let refusals = await put(without(handedOver), signal, isAudit);
     await remnants.attempt(signal);
-    if (waiting.length === 0) return refusals;
+    if (handedOver.length === 0) return refusals;
     const stuck = flows.handedOver(table.listeners);
-    if (stuck.length < waiting.length) {
+    if (stuck.length < handedOver.length) {
       refusals = await put(without(stuck), signal);
       await remnants.attempt(signal);
     }
@@ -177,8 +178,7 @@ export function makeNat(deps: {
     isFirst = false;
   };
 
-  const repair = async (signal: AbortSignal): Promise<string | undefined> => {
-    const found = await kernel.repair(signal);
+  const counted = (found: string | undefined): string | undefined => {
     if (found !== undefined) repairs.add(1);
     return found;
   };
@@ -190,8 +190,8 @@ export function makeNat(deps: {
         ...deps,
         what: 'the nftables table of nat',
         table: natTable,
-        generation: () => kernel.generation(),
-        repair: () => inTurn(() => repair(signal)),
+        kernel,
+        repair: () => inTurn(async () => counted(await kernel.repair(signal))),
       },
       signal,
     );
@@ -215,7 +215,7 @@ export function makeNat(deps: {
     counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
     audit: (signal) =>
       inTurn(async () => {
-        const found = await repair(signal); // first: the rest asks conntrack and the links, which may fail
+        const found = counted(await kernel.audit(signal)); // first: the rest asks conntrack and the links, which may fail
         await program(signal, true); // links and own addresses may have changed
         return found === undefined ? 0 : 1;
       }),
@@ -229,7 +229,7 @@ export function makeNat(deps: {
                 what: 'translating flows to the nodes that are up',
                 due: changed,
                 work: () => inTurn(() => program(inner)),
-                retry: { firstMs: 200, mostMs: 30_000 },
+                retry: waitLimits.usual,
                 level: 'error',
                 clock,
                 log,

@@ -42,6 +42,8 @@ export type KernelTable = {
   change(change: ElementChange, signal: AbortSignal): Promise<string | undefined>;
   /** The difference of the kernel to these elements and to the rules after their creation; `undefined`: none. */
   difference(elements: readonly Element[], signal: AbortSignal): Promise<string | undefined>;
+  /** Whether chains, rules and sets are those of the last replacement: the kernel removes the chain of a device with it. */
+  hasSameRules(signal: AbortSignal): Promise<boolean>;
   /** Removes the table. No error when there is none. */
   remove(signal: AbortSignal): Promise<void>;
 };
@@ -180,6 +182,7 @@ export function makeKernelTable(deps: {
       const [missing, foreign] = [lasting.length - present, found.elements.size - present];
       return missing + foreign === 0 ? undefined : `${missing} elements missing, ${foreign} foreign ones`;
     },
+    hasSameRules: async (signal) => isCertain && (await listRules(signal)) === held?.skeleton,
     remove: async (signal) => {
       held = undefined;
       isCertain = false;

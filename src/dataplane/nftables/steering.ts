@@ -1,4 +1,3 @@
-import { keepWatching } from '../../async/keep-watching.ts';
 import { makeSerial } from '../../async/serial.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
 import { makeTrouble } from '../../async/trouble.ts';
@@ -13,12 +12,11 @@ import type { Metrics } from '../../ports/metrics.ts';
 import { readElementCounters } from './element-counters.ts';
 import { makeExcludedClients } from './excluded-clients.ts';
 import { addressKey, portKey } from './element-keys.ts';
-import { makePacedRepairs } from './paced-repairs.ts';
 import { makeRouting } from './routing.ts';
 import { steeringRules, steeringTable } from './ruleset.ts';
 import { makeOwnAddressIndex, steeringLayout } from './steering-layout.ts';
 import { makeTableReconciler } from './table-reconciler.ts';
-import { type KernelEvent, watchKernel } from './watch.ts';
+import { watchTable } from './watch-table.ts';
 
 /**
  * nftables in front of HAProxy: table `inet furiwake`, and routing rules for the mark. Its programs end with
@@ -75,34 +73,24 @@ export function makeSteering(deps: {
     return repaired;
   };
 
-  const repairTable = async (signal: AbortSignal): Promise<string | undefined> => {
-    const found = await table.repair(signal);
+  const counted = (found: string | undefined): string | undefined => {
     if (found !== undefined) repairs.add(1);
     return found;
   };
 
-  const watch = async (signal: AbortSignal): Promise<void> => {
-    const afterRepair = makePacedRepairs({ clock, log });
-    let seen = table.generation();
-    const react = async (event: KernelEvent): Promise<void> => {
-      if (event.kind === 'table' && event.generation > seen && event.generation <= table.generation()) {
-        seen = event.generation; // furiwake's own transaction
-        return;
-      }
-      const rules = event.kind === 'table' ? 0 : await inTurn(() => repairRouting(signal));
-      const found = event.kind === 'rules' ? undefined : await inTurn(() => repairTable(signal));
-      const change = found ?? (rules > 0 ? 'the routing rule is gone' : undefined);
-      if (change !== undefined) await afterRepair(change, signal);
-    };
-    await keepWatching({
-      what: 'watching nftables and routing rules',
-      watch: () => watchKernel(exec, steeringTable, signal),
-      react,
-      clock,
-      log,
+  const watch = (signal: AbortSignal): Promise<void> =>
+    watchTable(
+      {
+        ...deps,
+        what: 'nftables and routing rules',
+        table: steeringTable,
+        kernel: table,
+        repair: () => inTurn(async () => counted(await table.repair(signal))),
+        repairRules: async () =>
+          (await inTurn(() => repairRouting(signal))) > 0 ? 'the routing rule is gone' : undefined,
+      },
       signal,
-    });
-  };
+    );
 
   return {
     apply: (target, signal) =>
@@ -135,7 +123,7 @@ export function makeSteering(deps: {
       );
     },
     audit: (signal) =>
-      inTurn(async () => (await repairRouting(signal)) + ((await repairTable(signal)) === undefined ? 0 : 1)),
+      inTurn(async () => (await repairRouting(signal)) + (counted(await table.audit(signal)) === undefined ? 0 : 1)),
     run: (signal) => superviseAll([watch, (inner) => excludedClients.run(inner)], signal),
     remove: (signal) =>
       inTurn(async () => {

@@ -1,3 +1,4 @@
+import { makeLatch, waitAtMost } from '../../async/latch.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -30,6 +31,15 @@ export type TableReconciler<T> = {
   apply(target: T, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   /** Reads the table back and restores it. Resolves with the difference that it had; `undefined`: none. */
   repair(signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * The same, but reads no elements while every transaction since the last `repair` was seen and furiwake's own, which one more
+   * transaction proves: what happened before it was seen before it.
+   */
+  audit(signal: AbortSignal): Promise<string | undefined>;
+  /** The watch has seen a transaction with this generation. Whether it was furiwake's own, and not seen before. */
+  saw(generation: number): boolean;
+  /** Any change is possible until the next `repair`: the watch has begun, has missed some, or (not `isWatched`) has ended. */
+  doubt(isWatched: boolean): void;
   /** Removes the table. No error when there is none. */
   remove(signal: AbortSignal): Promise<void>;
   /** Whether the kernel has the table, perhaps of an earlier process. */
@@ -38,9 +48,10 @@ export type TableReconciler<T> = {
   elements(signal: AbortSignal, sets?: readonly string[]): Promise<ReadonlySet<string> | undefined>;
   /** Whether a table was created and not removed since. */
   isInPlace(): boolean;
-  /** The number of the last transaction. */
-  generation(): number;
 };
+
+/** From the end of a transaction until the watch has it: longer than on a busy machine. */
+const seenMs = 1_000;
 
 export function makeTableReconciler<T extends { readonly listeners: TrafficTable['listeners'] }>(deps: {
   readonly table: TableSpec;
@@ -52,10 +63,16 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   readonly metrics: Metrics;
   readonly lifetime: AbortSignal;
 }): TableReconciler<T> {
-  const { layout, rulesOf } = deps;
+  const { layout, rulesOf, clock } = deps;
   const table = makeKernelTable(deps);
   /** The contents of the kernel, if the table is known. */
   let mirror = emptyMirror(layout);
+  /** The last transaction of furiwake that the watch has seen. */
+  let seen = 0;
+  let isWatched = false;
+  /** All transactions since the table was last read were seen, and furiwake's own. */
+  let isFollowed = false;
+  const news = makeLatch();
 
   const replace = async (next: Mirror<T>, signal: AbortSignal): Promise<string | undefined> => {
     const words = await table.replace(allElements(layout, next), rulesOf(next.target), signal);
@@ -112,18 +129,52 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     return refusals;
   };
 
-  return {
-    apply: async (target, signal) => {
-      const difference = differenceTo(layout, target, mirror);
-      return new Map([...difference.refused, ...(await put(difference, signal))]);
-    },
-    repair: async (signal) => {
-      if (!table.isInPlace()) return undefined;
+  const repair = async (signal: AbortSignal): Promise<string | undefined> => {
+    if (!table.isInPlace()) return undefined;
+    isFollowed = isWatched;
+    try {
       const found = await table.difference(allElements(layout, mirror), signal);
       if (found === undefined) return undefined;
       const words = await replace(mirror, signal);
       if (words !== undefined) throw refused(words);
       return found;
+    } catch (error) {
+      isFollowed = false;
+      throw error;
+    }
+  };
+
+  /** Whether the kernel has what the mirror says, by what the watch has seen. */
+  const isProven = async (signal: AbortSignal): Promise<boolean> => {
+    if (!isFollowed || (await table.change({ remove: [], add: [] }, signal)) !== undefined) return false;
+    const untilMs = clock.monotonic() + seenMs;
+    const isAwaited = (): boolean => isFollowed && seen < table.generation() && clock.monotonic() < untilMs;
+    while (isAwaited()) await waitAtMost(untilMs - clock.monotonic(), news, clock, signal);
+    return isFollowed && seen === table.generation();
+  };
+
+  return {
+    apply: async (target, signal) => {
+      const difference = differenceTo(layout, target, mirror);
+      return new Map([...difference.refused, ...(await put(difference, signal))]);
+    },
+    repair,
+    audit: async (signal) => {
+      const isSame =
+        (await isProven(signal)) && (deps.table.deviceChain === undefined || (await table.hasSameRules(signal)));
+      return isSame ? undefined : await repair(signal);
+    },
+    saw: (generation) => {
+      const isOwn = generation > seen && generation <= table.generation();
+      if (isOwn) seen = generation;
+      else isFollowed = false;
+      news.set();
+      return isOwn;
+    },
+    doubt: (isStillWatched) => {
+      isWatched = isStillWatched;
+      isFollowed = false;
+      news.set();
     },
     remove: async (signal) => {
       mirror = emptyMirror(layout);
@@ -132,7 +183,6 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     exists: (signal) => table.exists(signal),
     elements: (signal, sets) => table.elements(signal, sets),
     isInPlace: () => table.isInPlace(),
-    generation: () => table.generation(),
   };
 }
 

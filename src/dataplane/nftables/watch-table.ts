@@ -8,36 +8,43 @@ import type { TableSpec } from './table-text.ts';
 import { type KernelEvent, watchKernel } from './watch.ts';
 
 /**
- * Calls `repair` after each transaction on the table that is not furiwake's own, until `signal` aborts. `repair` resolves with
- * the difference that the table had; while it finds some, waits grow (`makePacedRepairs`).
+ * Reports each transaction on the table to `kernel`, and calls `repair` after each one that is not furiwake's own, until `signal`
+ * aborts. `repair` resolves with the difference that the table had; while it finds some, waits grow (`makePacedRepairs`).
  */
 export async function watchTable(
   deps: {
     /** Completes "watching … failed" in the log. */
     readonly what: string;
     readonly table: Pick<TableSpec, 'name' | 'family'>;
-    readonly generation: TableReconciler<unknown>['generation'];
+    readonly kernel: Pick<TableReconciler<never>, 'saw' | 'doubt'>;
     readonly repair: () => Promise<string | undefined>;
+    /** The same for routing rules; without it they are not furiwake's matter. */
+    readonly repairRules?: () => Promise<string | undefined>;
     readonly exec: Exec;
     readonly clock: Clock;
     readonly log: Log;
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const { what, table, generation, repair, exec } = deps;
+  const { what, table, kernel, repair, repairRules = async () => undefined, exec } = deps;
   const afterRepair = makePacedRepairs(deps);
-  let seen = 0;
+  const events = async function* (): AsyncGenerator<KernelEvent, void> {
+    try {
+      yield* watchKernel(exec, table, signal);
+    } finally {
+      kernel.doubt(false);
+    }
+  };
   await keepWatching({
     ...deps,
     what: `watching ${what}`,
-    watch: () => watchKernel(exec, table, signal),
-    react: async (event: KernelEvent) => {
-      if (event.kind === 'rules') return;
-      if (event.kind === 'table' && event.generation > seen && event.generation <= generation()) {
-        seen = event.generation; // furiwake's own transaction
-        return;
-      }
-      const found = await repair();
+    watch: events,
+    react: async (event) => {
+      if (event.kind === 'table' && kernel.saw(event.generation)) return;
+      if (event.kind === 'unsure') kernel.doubt(true);
+      const ofRules = event.kind === 'table' ? undefined : await repairRules();
+      const ofTable = event.kind === 'rules' ? undefined : await repair();
+      const found = ofTable ?? ofRules;
       if (found !== undefined) await afterRepair(found, signal);
     },
     signal,

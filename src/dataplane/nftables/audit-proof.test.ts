@@ -1,0 +1,77 @@
+import { expect, test } from 'vitest';
+import { type FakeNft, makeFakeNft } from '../../../test/make/fake-nft.ts';
+import { tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
+import { untilIdle } from '../../../test/sim/event-loop.ts';
+import { recordMetrics } from '../../../test/sim/observers.ts';
+import { type VirtualClock, virtualClock } from '../../../test/sim/virtual-clock.ts';
+import type { SteeringTarget } from '../../ports/steering.ts';
+import { steeringTable } from './ruleset.ts';
+import { steeringLayout } from './steering-layout.ts';
+import { makeTableReconciler, type TableReconciler } from './table-reconciler.ts';
+
+const { signal } = new AbortController();
+
+type Rig = { readonly nft: FakeNft; readonly clock: VirtualClock; readonly kernel: TableReconciler<SteeringTarget> };
+
+/** A table that the watch follows, and in which an element is missing by no transaction. */
+async function makeRig(): Promise<Rig> {
+  const [nft, clock] = [makeFakeNft(), virtualClock()];
+  const kernel = makeTableReconciler<SteeringTarget>({
+    table: steeringTable,
+    layout: steeringLayout,
+    rulesOf: () => 'rules',
+    exec: nft.exec,
+    clock,
+    metrics: recordMetrics(),
+    lifetime: signal,
+  });
+  await kernel.apply(targetOf(tableOf([['192.0.2.1', 80]])), signal);
+  kernel.doubt(true);
+  expect(await kernel.repair(signal)).toBeUndefined();
+  nft.change((elements) => elements.clear());
+  return { nft, clock, kernel };
+}
+
+/** The watch sees the last transaction. */
+function seeLast({ nft, kernel }: Rig): boolean {
+  const [, generation] = /add element \S+ \S+ generation \{ (0x\w+) \}/.exec(nft.accepted.at(-1) ?? '') ?? [];
+  return kernel.saw(Number(generation));
+}
+
+test('an audit reads no element when the watch sees its transaction, and has seen no other program', async () => {
+  const rig = await makeRig();
+  const before = rig.nft.transactions();
+  const audit = rig.kernel.audit(signal);
+  await untilIdle();
+  expect(seeLast(rig)).toBe(true);
+  expect([await audit, rig.nft.transactions() - before, rig.nft.elements()?.size]).toEqual([undefined, 1, 0]);
+});
+
+test.each<[string, (rig: Rig) => void]>([
+  ['after a transaction of another program', ({ kernel }) => kernel.saw(0)],
+  ['after messages were lost', ({ kernel }) => kernel.doubt(true)],
+  ['while nothing watches the table', ({ kernel }) => kernel.doubt(false)],
+])('an audit reads the table %s', async (_, happen) => {
+  const rig = await makeRig();
+  happen(rig);
+  expect(await rig.kernel.audit(signal)).toBe('1 elements missing, 0 foreign ones');
+  expect(rig.nft.elements()?.size).toBe(1);
+});
+
+test('while nothing watches the table, audits make no transaction for the proof', async () => {
+  const { kernel, nft } = await makeRig();
+  kernel.doubt(false);
+  await kernel.audit(signal);
+  const before = nft.transactions();
+  expect([await kernel.audit(signal), nft.transactions()]).toEqual([undefined, before]);
+});
+
+test('an audit reads the table when another program changes it meanwhile, or the watch does not see its transaction', async () => {
+  const rig = await makeRig();
+  const audit = rig.kernel.audit(signal);
+  await untilIdle();
+  rig.kernel.saw(0);
+  expect(await audit).toBe('1 elements missing, 0 foreign ones');
+  rig.nft.change((elements) => elements.clear());
+  expect(await rig.clock.drive(rig.kernel.audit(signal))).toBe('1 elements missing, 0 foreign ones');
+});
