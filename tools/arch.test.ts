@@ -82,6 +82,18 @@ test.each([
   expect([...places].filter(([, files]) => files.length > 1)).toEqual([]);
 });
 
+test('growing waits have the limits of src/async/backoff.ts, or a comment that says why not', () => {
+  const places = globSync('src/**/*.ts', { exclude: ['**/*.test.ts', 'src/async/backoff.ts'] }).flatMap((file) => {
+    const lines = readFileSync(file, 'utf8').split('\n');
+    return lines.flatMap((line, at) =>
+      /\{ firstMs\b.*\bmostMs\b.* \}/.test(line) ? [{ file, line, above: lines[at - 1] }] : [],
+    );
+  });
+  expect(places.length).toBeGreaterThan(0);
+  const silent = places.filter(({ line, above = '' }) => !/ \/\/ /.test(line) && !/^\s*\/\/|\*\/$/.test(above));
+  expect(silent).toEqual([]);
+});
+
 const mostLines = 300;
 
 test(`no file has more than ${mostLines} lines`, () => {
@@ -94,3 +106,18 @@ test('zod is imported as a namespace: `import { z }` would bundle its messages i
   const files = globSync('{src,tools,lab,test,bench}/**/*.ts');
   expect(files.filter((file) => /import \{[^}]*\} from 'zod'/.test(readFileSync(file, 'utf8')))).toEqual([]);
 });
+
+test('no line of a comment has more than 140 characters: oxfmt does not break comments', () => {
+  const files = globSync('{src,test,lab,bench,demo,tools}/**/*.ts');
+  const long = files.flatMap((file) =>
+    readFileSync(file, 'utf8')
+      .split('\n')
+      .flatMap((line, at) => (isLongComment(line) ? [`${file}:${at + 1}`] : [])),
+  );
+  expect(long).toEqual([]);
+});
+
+/** A line of a block comment, or with a comment of its own at the end. */
+function isLongComment(line: string): boolean {
+  return line.length > 140 && /^\s*(?:\*|\/\*|\/\/)|\s\/\/\s/.test(line);
+}

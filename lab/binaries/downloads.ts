@@ -4,7 +4,8 @@ import { chmod, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { fetch } from 'undici'; // Node's own fetch, of 24.21, fails with an assertion if a server closes the connection while data is unread
+// Node's own fetch, of 24.21, fails with an assertion if a server closes the connection while data is unread.
+import { fetch } from 'undici';
 import * as z from 'zod';
 import { ExecError } from '../../src/ports/exec.ts';
 import { LabError } from '../errors.ts';

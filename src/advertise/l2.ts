@@ -21,8 +21,8 @@ const batchMs = 500;
 
 /**
  * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, and again after 5 and
- * 30 seconds; likewise when they were restored or moved, their link came up, or another machine announced them. Another machine that answers for one of
- * them is logged and reported. The address is announced nevertheless (ADR 0013).
+ * 30 seconds; likewise when they were restored or moved, their link came up, or another machine announced them. Another
+ * machine that answers for one of them is logged and reported. The address is announced nevertheless (ADR 0013).
  */
 export function makeL2Advertiser(deps: {
   readonly sender: FrameSender;

@@ -1,6 +1,6 @@
 /**
- * The begin of a perl program: opens the sockets that Node cannot open. `$link` has frames of ARP, `$neighbours` the neighbour advertisements
- * as the kernel delivers them, without the IPv6 header. `@all`: both, and the standard input.
+ * The begin of a perl program: opens the sockets that Node cannot open. `$link` has frames of ARP, `$neighbours` the
+ * neighbour advertisements as the kernel delivers them, without the IPv6 header. `@all`: both, and the standard input.
  */
 export const perlSockets: string = String.raw`
 use strict;

@@ -1,3 +1,4 @@
+import { waitLimits } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -36,7 +37,7 @@ export function makeAddressLifetime({
         what: 'extending the lifetime of the addresses of this host',
         due,
         work: () => placement.keepUntil(last, signal),
-        retry: { firstMs: 200, mostMs: 5_000 },
+        retry: waitLimits.quick,
         level: 'error',
         clock,
         log,

@@ -1,3 +1,4 @@
+import { waitLimits } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
 import { makeSerial } from '../async/serial.ts';
@@ -167,7 +168,7 @@ export function makeAgent(deps: AgentDeps): Agent {
         if (isUndecided) await placement.removeUnending(signal);
         else if (!isServing) await placement.remove(PersistentMap.empty(), signal);
       },
-      retry: { firstMs: 100, mostMs: 5_000 },
+      retry: waitLimits.quick,
       level: 'error',
       clock,
       log,
@@ -199,7 +200,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       work: async () => {
         if (desired !== undefined) await tableFile.write(tableToSave(desired, passes.state()));
       },
-      retry: { firstMs: 1_000, mostMs: 60_000 },
+      retry: waitLimits.slow,
       clock,
       log,
       signal,

@@ -42,6 +42,7 @@ const everyMs = 30_000;
 const leastMs = 500;
 /** They take at most a tenth of the time: a router may have a million routes, of which some change all the time. */
 const mostShare = 10;
+/** A part that failed is due again with the others at the latest. */
 const retry = { firstMs: 1_000, mostMs: everyMs };
 
 /**

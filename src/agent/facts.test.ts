@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { systemClock } from '../main/node/clock.ts';
 import { makeHostPorts } from '../../test/make/host-ports.ts';
 import { ip, makeSite } from '../../test/make/service.ts';
 import type { HostFacts } from '../core/model/host.ts';
@@ -10,7 +11,7 @@ const listening: HostFacts['listening'] = [{ protocol: 'TCP', address: undefined
 
 /** A host with an own address, a need and a program that listens. */
 function host(site: Site, reserved = new Map<string, string>()) {
-  const ports = makeHostPorts();
+  const ports = makeHostPorts(systemClock);
   ports.setOwn('192.0.2.51');
   ports.setNeeds(new Map([['192.0.2.1', 'default gateway of this host']]));
   ports.listening = listening;

@@ -1,3 +1,4 @@
+import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
@@ -41,8 +42,9 @@ type PassOptions = {
 /**
  * One pass over the host: programs `target`, except for the listeners that a tool refuses.
  *
- *   proxy.upsert ─► steering.apply ─► direct.apply, nat.apply ─► placement.add, advertise ─► proxy.prune ─► connections reset ─► placement.remove
- *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
+ *   proxy.upsert ─► steering.apply ─► direct.apply, nat.apply ─► placement.add, advertise ─┐  new listeners are ready before packets
+ *   ┌──────────────────────────────────────────────────────────────────────────────────────┘
+ *   └► proxy.prune ─► connections reset ─► placement.remove                                   packets stop before listeners are removed
  *
  * A refused listener stays as it was and delays no other. A stage that is not done, because it failed as a whole, or is slow,
  * keeps the listeners that depend on it as they were; the others, and the removals that do not depend on it, still proceed.
@@ -151,7 +153,7 @@ async function makeOnePass(
     const isCertain = isProgrammed || (isSteered && uncertain?.dataplane === 'haproxy');
     return table.listeners.get(key) ?? (isCertain ? undefined : uncertain);
   };
-  const { addresses, attracted, placed } = await attract(pass, table, wanted);
+  const { addresses, placed } = await attract(pass, table, wanted);
 
   /** With what nftables steers to HAProxy while a listener could not leave another dataplane. */
   const needed = withListeners(
@@ -166,7 +168,13 @@ async function makeOnePass(
   const isEnded = await step('connections', async () => {
     if (ending.length > 0) await ports.host.endConnections(ending, signal);
   });
-  const kept = attracted();
+  // After a restart all that a slow dataplane serves is uncertain: its addresses stay.
+  const uncertain = changed.flatMap(({ key }) => {
+    const listener = isProgrammed ? undefined : mayHave(key);
+    return listener === undefined ? [] : [[key, listener] as const];
+  });
+  const needing = withListeners(table, uncertain).listeners;
+  const kept = ports.mayAttract() ? commonOf(ports.addressesOf(needing), wanted) : PersistentMap.empty<string, Ip>();
   await step('removal', () => ports.placement.remove(kept, signal));
 
   const remnants = gone.filter(outcomes.isStuck);

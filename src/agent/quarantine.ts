@@ -1,4 +1,4 @@
-import { type Backoff, makeBackoff } from '../async/backoff.ts';
+import { type Backoff, makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Revision } from '../core/revision.ts';
@@ -36,8 +36,6 @@ type QuarantineEntry = {
   readonly dueMs: number | undefined;
 };
 
-const wait = { firstMs: 1_000, mostMs: 60_000 };
-
 export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: () => number }): Quarantine {
   const { log, monotonic } = deps;
   const entries = new Map<ListenerKey, QuarantineEntry>();
@@ -70,7 +68,7 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
           known?.revision === revision
             ? known
             : {
-                backoff: makeBackoff(wait),
+                backoff: makeBackoff(waitLimits.slow),
                 trouble: makeTrouble({ what: 'programming a listener', log, monotonic }),
               };
         trouble.failed(words, { listener: key, service });

@@ -1,4 +1,4 @@
-import { type Backoff, makeBackoff } from '../async/backoff.ts';
+import { type Backoff, makeBackoff, waitLimits } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import { callMsFor, longestCallMs, steeringCallMs, usualCallMs } from '../ports/call-times.ts';
@@ -114,7 +114,7 @@ export function makeStages(deps: {
   const entryOf = (stage: Stage): StageEntry => {
     const known = entries.get(stage);
     if (known !== undefined) return known;
-    const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
+    const backoff = makeBackoff(waitLimits.usual);
     const trouble = makeTrouble({ what: stages[stage].what, log, monotonic, level: 'error' });
     const entry: StageEntry = { stage, backoff, trouble, progress: { is: 'done' }, isLateAgain: false };
     entries.set(stage, entry);

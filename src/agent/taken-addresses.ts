@@ -26,6 +26,7 @@ export type TakenAddresses = {
 };
 
 const mostTries = 3;
+/** The addresses are not served until the last try has failed. */
 const retry = { firstMs: 200, mostMs: 1_000 };
 const mostShown = 20;
 

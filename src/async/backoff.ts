@@ -1,3 +1,16 @@
+/** The limits of waits that grow, in ms. */
+export type WaitLimits = { readonly firstMs: number; readonly mostMs: number };
+
+/** Those of most retries. A place with others says why. */
+export const waitLimits: Readonly<Record<'quick' | 'usual' | 'slow', WaitLimits>> = {
+  /** Connections fail, or reach the wrong host, until it works; an attempt costs little. */
+  quick: { firstMs: 100, mostMs: 5_000 },
+  /** Changes wait until it works; an attempt may start programs. */
+  usual: { firstMs: 200, mostMs: 30_000 },
+  /** All that serves continues without it, and what has failed will often fail again: disks, watches, refused settings. */
+  slow: { firstMs: 1_000, mostMs: 60_000 },
+};
+
 /** Growing waits between attempts that fail. */
 export type Backoff = {
   /** How long to wait before the next attempt, in ms: doubles with each call up to the maximum. */
@@ -10,11 +23,7 @@ export type Backoff = {
  * `firstMs`, 2 × `firstMs`, 4 × `firstMs` … up to `mostMs`. With `random` each wait is up to half as long again, so
  * that several processes do not retry in step.
  */
-export function makeBackoff(options: {
-  readonly firstMs: number;
-  readonly mostMs: number;
-  readonly random?: () => number;
-}): Backoff {
+export function makeBackoff(options: WaitLimits & { readonly random?: () => number }): Backoff {
   const { random = () => 0 } = options;
   let failures = 0;
   return {
@@ -26,9 +35,6 @@ export function makeBackoff(options: {
 }
 
 /** The wait after so many failures, in ms. */
-export function waitAfter(
-  failures: number,
-  { firstMs, mostMs }: { readonly firstMs: number; readonly mostMs: number },
-): number {
+export function waitAfter(failures: number, { firstMs, mostMs }: WaitLimits): number {
   return Math.min(firstMs * 2 ** Math.min(failures - 1, 50), mostMs); // 2 ** failures stays finite
 }

@@ -1,3 +1,4 @@
+import { waitLimits } from './backoff.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { makeBackoff } from './backoff.ts';
@@ -21,7 +22,7 @@ export async function keepWatching<Event>(options: {
 }): Promise<void> {
   const { what, watch, react, clock, log, signal } = options;
   const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
-  const backoff = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
+  const backoff = makeBackoff(waitLimits.slow);
   const settle = async (until: AbortSignal): Promise<void> => {
     await clock.sleep(steadyMs, until);
     backoff.reset();

@@ -1,7 +1,7 @@
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { makeAlarm } from './alarm.ts';
-import { makeBackoff } from './backoff.ts';
+import { makeBackoff, type WaitLimits } from './backoff.ts';
 import { makeTrouble } from './trouble.ts';
 
 /** Work that several callers try, and whose failure is none of theirs. Not concurrently. */
@@ -19,7 +19,7 @@ export type PacedAttempts = {
 export function makePacedAttempts(options: {
   readonly what: string;
   readonly work: (signal: AbortSignal) => Promise<void>;
-  readonly retry: { readonly firstMs: number; readonly mostMs: number };
+  readonly retry: WaitLimits;
   readonly ring: () => void;
   readonly clock: Clock;
   readonly log: Log;

@@ -1,6 +1,6 @@
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { makeBackoff } from './backoff.ts';
+import { makeBackoff, type WaitLimits } from './backoff.ts';
 import type { Latch } from './latch.ts';
 import { makeTrouble } from './trouble.ts';
 
@@ -12,7 +12,7 @@ export async function runWhenSet(options: {
   readonly what: string;
   readonly due: Latch;
   readonly work: () => Promise<void>;
-  readonly retry: { readonly firstMs: number; readonly mostMs: number };
+  readonly retry: WaitLimits;
   readonly clock: Clock;
   readonly log: Log;
   readonly level?: 'warn' | 'error';

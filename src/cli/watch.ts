@@ -23,7 +23,7 @@ const mostMs = 30_000;
  * and the reason of `signal`.
  */
 export async function watchStatus({ ask, format, rows, write, clock }: WatchDeps, signal: AbortSignal): Promise<never> {
-  const backoff = makeBackoff({ firstMs: everyMs, mostMs });
+  const backoff = makeBackoff({ firstMs: everyMs, mostMs }); // a person waits for the answer
   let shown: string | undefined;
   const show = async (text: string, content: string): Promise<void> => {
     const height = rows();

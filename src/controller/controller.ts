@@ -1,3 +1,4 @@
+import { waitLimits } from '../async/backoff.ts';
 import { setImmediate } from 'node:timers/promises';
 import { unlessAborted } from '../async/abort.ts';
 import { makeLatch } from '../async/latch.ts';
@@ -83,7 +84,6 @@ export type ControllerDeps = {
 };
 
 const lookAgainMs = 5_000;
-const retry = { firstMs: 100, mostMs: 10_000 };
 
 /**
  * Level-based: any change marks the world dirty, and each turn plans for all of it; what cannot have changed is kept.
@@ -269,7 +269,7 @@ export function makeController(deps: ControllerDeps): Controller {
           what: 'deciding which Service gets which address',
           due: wake,
           work: () => takeTurn(signal),
-          retry,
+          retry: waitLimits.usual,
           clock,
           log,
           level: 'error',

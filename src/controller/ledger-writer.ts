@@ -1,4 +1,4 @@
-import { makeBackoff } from '../async/backoff.ts';
+import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
@@ -41,7 +41,7 @@ export function makeLedgerWriter({
   let records: LedgerRecords = PersistentMap.empty();
   let failed: { readonly dueMs: number; readonly words: ReadonlyMap<ServiceUid, string> } | undefined;
   let isUnderWay = false;
-  const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
+  const backoff = makeBackoff(waitLimits.usual);
   const trouble = makeTrouble({ what: 'recording addresses', log, monotonic: () => clock.monotonic(), level: 'error' });
   const listeners = new Set<() => void>();
 

@@ -1,3 +1,4 @@
+import { waitLimits } from '../async/backoff.ts';
 import * as z from 'zod';
 import { makeLatch } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
@@ -54,7 +55,7 @@ export async function loadCandidates(deps: {
         what: 'recording that another host serves this class',
         due,
         work: () => file.write(known),
-        retry: { firstMs: 1_000, mostMs: 60_000 },
+        retry: waitLimits.slow,
         clock,
         log,
         level: 'error',

@@ -27,6 +27,7 @@ export type ClusterDeps = {
 };
 
 const versionTimeoutMs = 10_000;
+/** Of attempts whose requests are repeated at shorter intervals (client.ts). */
 const retryMs = { firstMs: 500, mostMs: 5_000 };
 /** A server that has just started rejects everything until it has read its tokens and roles. */
 const startTries = 3;
@@ -39,8 +40,9 @@ export type ClusterFacts = ServerVersion & {
 };
 
 /**
- * Waits until the API server has answered everything that furiwake must know before its first decision. Throws {@link StartError} for faults that waiting does not solve: an old server, missing permissions,
- * addresses that overlap the cluster's, repeated refusals.
+ * Waits until the API server has answered everything that furiwake must know before its first decision. Throws
+ * {@link StartError} for faults that waiting does not solve: an old server, missing permissions, addresses that overlap
+ * the cluster's, repeated refusals.
  */
 export async function prepareCluster(
   deps: ClusterDeps,

@@ -2,7 +2,8 @@ import { untilAborted } from '../async/abort.ts';
 import { type Latch, makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { Term } from '../controller/controller.ts';
-import { type Acquisition, type Lease, NoNamespaceError } from '../kube/lease.ts';
+import type { Lease } from '../kube/lease.ts';
+import { type Acquisition, NoNamespaceError } from '../kube/lease-attempts.ts';
 import { keptAddressesAnnotation } from '../kube/lease-object.ts';
 import type { LeaseHolder } from '../kube/lease-observer.ts';
 import { assertNever } from '../core/assert-never.ts';
@@ -71,8 +72,8 @@ export type LeadershipDeps = {
  *                                   of the last renewal
  *
  * Ends when `signal` aborts; then a host that was always alone releases the Lease, with a note that its addresses stay. One that was
- * not keeps it for a restart; another host takes over when it has expired. With `stopsTrafficOnExit` the caller releases it. Throws the errors of `work`, and `StartError` if
- * the namespace of the Lease does not exist.
+ * not keeps it for a restart; another host takes over when it has expired. With `stopsTrafficOnExit` the caller
+ * releases it. Throws the errors of `work`, and `StartError` if the namespace of the Lease does not exist.
  */
 export async function leadAsHolder(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
   const { lease, log } = deps;

@@ -18,7 +18,10 @@ import type { Traffic } from './traffic.ts';
 export type ServiceDetail = Pick<HostStatus, 'at' | 'notReady' | 'haproxy' | 'haproxyTrouble' | 'nodes'> & {
   readonly service: ServiceLine;
   readonly listeners: readonly ListenerLine[];
-  /** With `externalTrafficPolicy: Local` or Pods as servers, as the EndpointSlices say; otherwise, and while they are not known, `undefined`. */
+  /**
+   * With `externalTrafficPolicy: Local` or Pods as servers, as the EndpointSlices say; otherwise, and while they are
+   * not known, `undefined`.
+   */
   readonly endpoints: readonly EndpointLine[] | undefined;
 };
 

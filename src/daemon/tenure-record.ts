@@ -1,3 +1,4 @@
+import { waitLimits } from '../async/backoff.ts';
 import * as z from 'zod';
 import { makeLatch } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
@@ -97,7 +98,7 @@ export async function loadTenureRecord(deps: {
         what: 'recording the tenure of the Lease',
         due,
         work: write,
-        retry: { firstMs: 1_000, mostMs: 60_000 },
+        retry: waitLimits.slow,
         ...deps,
         level: 'error',
         signal,

@@ -30,8 +30,8 @@ type Reading = { readonly counters: Counters; readonly atMs: number; readonly ra
 
 /**
  * Rates come from two readings of a listener, 10 s to 2 min apart, and stay until the next pair: a listener has none
- * before its second reading, and after a reload of HAProxy or a replacement of the table of direct or nat. HAProxy's own rates are not used: its 32 bits are too few
- * for 430 MB/s, and those of a long transfer swing by half.
+ * before its second reading, and after a reload of HAProxy or a replacement of the table of direct or nat. HAProxy's
+ * own rates are not used: its 32 bits are too few for 430 MB/s, and those of a long transfer swing by half.
  */
 export function makeTrafficMeter({
   read,

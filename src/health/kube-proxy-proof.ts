@@ -107,7 +107,10 @@ export function processInSilence(process: ProxyProcess, nowMs: number): ProxyPro
 
 /** What a process is shown to serve of one family. Times are monotonic ms, -Infinity: nothing. */
 export type ShownServed = {
-  /** What it served before the node was silent, it serves again: its rules survived, or its first sync, which takes all Services, has set them. */
+  /**
+   * What it served before the node was silent, it serves again: its rules survived, or its first sync, which takes all
+   * Services, has set them.
+   */
   readonly hasRules: boolean;
   /** The listeners that this host saw published by then. */
   readonly untilMs: number;

@@ -1,8 +1,9 @@
+import { systemClock } from '../main/node/clock.ts';
 import { placementContract } from '../../test/contract/placement.ts';
 import { makeFakeNetwork } from '../../test/make/fake-network.ts';
 
 placementContract('the fake that the tests of the agent use', async () => {
-  const fake = makeFakeNetwork({ lan: ['10.10.0.0/24', 'fd10::/64'] });
+  const fake = makeFakeNetwork({ clock: systemClock, lan: ['10.10.0.0/24', 'fd10::/64'] });
   const { network, links, placement, placed } = fake;
   return {
     placement,

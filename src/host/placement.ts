@@ -22,9 +22,10 @@ import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unm
  *          otherwise on furiwake0. preferred_lft 0: not a source either. nodad: usable at once.
  *
  * furiwake0 is a dummy interface, or a bridge without ports if the kernel has no dummy driver. Every address on it is
- * furiwake's; an IPv6 address elsewhere has the metric of furiwake (`markMetric`). After 500 addresses furiwake1 follows, and so on: for each address that is added, the kernel checks all
- * others of the interface (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added. An
- * address that the host has elsewhere is the host's own and is never touched.
+ * furiwake's; an IPv6 address elsewhere has the metric of furiwake (`markMetric`). After 500 addresses furiwake1
+ * follows, and so on: for each address that is added, the kernel checks all others of the interface (10,000 on one: 2.6
+ * s; on twenty: 0.2 s). An address is recorded before it is added. An address that the host has elsewhere is the host's
+ * own and is never touched.
  *
  * While another host may take over, an address has a lifetime (`keepUntil`): the kernel removes it unless furiwake extends it.
  *

@@ -52,6 +52,7 @@ export type KubeClient = {
 
 const requestTimeoutMs = 30_000;
 const maxAttempts = 5;
+/** All attempts of one request wait for less than three seconds: the caller repeats it at a pace of its own. */
 const backoffMs = { firstMs: 100, mostMs: 1_600 };
 /** The server closed an idle connection at the moment of its use; another one is available at once. */
 const reconnectMs = 10;

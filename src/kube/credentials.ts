@@ -60,7 +60,7 @@ export function makeCredentialSource({
   let restsUntilMs = Number.NEGATIVE_INFINITY;
   let running: Promise<Credentials> | undefined;
   const end = new AbortController();
-  const backoff = makeBackoff({ firstMs: restMs, mostMs: mostWaitMs });
+  const backoff = makeBackoff({ firstMs: restMs, mostMs: mostWaitMs }); // what fails may need a person
   const trouble = makeTrouble({ what: 'renewing the credentials', log, monotonic: () => clock.monotonic() });
 
   const loadOnce = async (): Promise<Credentials> => {

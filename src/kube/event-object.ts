@@ -61,5 +61,6 @@ export function cutNote(note: string): string {
   if (bytes.length <= maxNoteBytes) return note;
   const ellipsis = '…';
   const room = maxNoteBytes - new TextEncoder().encode(ellipsis).length;
-  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(0, room), { stream: true }) + ellipsis; // an incomplete last character is held back
+  // An incomplete last character is not decoded.
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(0, room), { stream: true }) + ellipsis;
 }

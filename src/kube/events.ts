@@ -37,6 +37,7 @@ const courtesyMs = 500;
 const burst = 25;
 const perSecond = 1;
 const maxAttempts = 5;
+/** All attempts of one Event wait for less than a minute: those that follow it wait, too. */
 const backoffMs = { firstMs: 2_000, mostMs: 30_000 };
 
 /**

@@ -33,7 +33,7 @@ export type QueueOptions<Key extends string> = {
 
 /** So many runs begin in one turn of the event loop: ten thousand keys with nothing to do hold up no other work. */
 const runsPerTurn = 100;
-/** Between the runs of a failing key. */
+/** Between the runs of a failing key: begins as client-go's, and a Service is left alone for a minute at most. */
 const backoffMs = { firstMs: 5, mostMs: 60_000 };
 /** Due times close together share one wake-up, so that ten thousand keys in backoff are not ten thousand timers. */
 const wakeStepMs = 5;

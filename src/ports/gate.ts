@@ -39,8 +39,8 @@ export type Gate = {
   /** False: the kube-proxy of the node gave no usable answer to the last request. */
   isAnswering(node: NodeName): boolean;
   /**
-   * Calls `listener` after each change of `isOpen`, of listeners that are still there, or of `isAnswering`; returns a function that ends the
-   * subscription. `opened`: no listener has been closed for a node.
+   * Calls `listener` after each change of `isOpen`, of listeners that are still there, or of `isAnswering`; returns a
+   * function that ends the subscription. `opened`: no listener has been closed for a node.
    */
   subscribe(listener: (change?: 'opened') => void): () => void;
   /** Asks nodes while listeners wait for them, until `signal` aborts. */

@@ -99,7 +99,8 @@ export type Proxy = {
    * Prepares all of `table`. The first call takes over the process that has the port, if it belongs to furiwake, or
    * starts one. Resolves with the listeners that it has not prepared; a node that HAProxy refuses is skipped
    * and logged. Throws {@link ProxyAbsentError} if HAProxy does not run and cannot be started, and another error
-   * if it does not answer: it may then still serve the former listeners. Waits for a failing process no longer than one attempt: the caller paces retries.
+   * if it does not answer: it may then still serve the former listeners. Waits for a failing process no longer than one
+   * attempt: the caller paces retries.
    */
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Unprepared>;
   /**
@@ -135,7 +136,8 @@ export type Proxy = {
   trouble(): string | undefined;
   /**
    * Why HAProxy takes no connections, on one line, once that has lasted for five seconds; the same words until HAProxy has
-   * run for ten seconds, and after three deaths in ten minutes for longer. `undefined`: it does, or its command socket alone does not answer.
+   * run for ten seconds, and after three deaths in ten minutes for longer. `undefined`: it does, or its command socket
+   * alone does not answer.
    */
   outage(): string | undefined;
   /** Calls `listener` after each change of `trouble` and `outage`; returns a function that ends the subscription. */

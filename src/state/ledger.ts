@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { makeBackoff } from '../async/backoff.ts';
+import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
@@ -47,7 +47,7 @@ export function makeFileLedger(deps: {
   const trouble = makeTrouble({ what: 'flushing the ledger to the disk', log, monotonic: () => clock.monotonic() });
   const inTurn = makeSerial();
   let records: LedgerRecords = PersistentMap.empty();
-  const backoff = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
+  const backoff = makeBackoff(waitLimits.slow);
   let isDirty = false;
   let isSyncing = false;
 

@@ -47,7 +47,8 @@ describe.skipIf(!isRoot)('Kubernetes', () => {
         await eventually(() => client.list(services, { signal }));
         return metadata.resourceVersion ?? '';
       },
-      [Symbol.asyncDispose]: () => client.delete(resourcePath(namespaces, { name }), { signal }).catch(() => undefined), // a test deletes it itself
+      // A test deletes it itself.
+      [Symbol.asyncDispose]: () => client.delete(resourcePath(namespaces, { name }), { signal }).catch(() => undefined),
     };
   });
 });

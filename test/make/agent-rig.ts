@@ -33,7 +33,7 @@ export type AgentRig<C extends Clock = Clock> = {
 export function makeAgentRig<C extends Clock>({
   clock,
   files = new Map(),
-  ports = makeHostPorts(),
+  ports = makeHostPorts(clock),
   isServing = true,
 }: {
   readonly clock: C;

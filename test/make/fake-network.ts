@@ -1,7 +1,6 @@
 import { untilAborted } from '../../src/async/abort.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
 import { parseCidr, rangeContains } from '../../src/core/ip/range.ts';
-import { systemClock } from '../../src/main/node/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Ip } from '../../src/core/ip/ip.ts';
 import type { Addresses, Refusals } from '../../src/ports/host.ts';
@@ -40,13 +39,13 @@ export function makeFakeNetwork({
   step = async () => undefined,
   placed = new Map(),
   lan = ['0.0.0.0/0', '::/0'],
-  clock = systemClock,
+  clock,
 }: {
   readonly step?: (name: Step) => Promise<void>;
   readonly placed?: Map<string, Ip>;
   readonly lan?: readonly string[];
-  readonly clock?: Clock;
-} = {}): FakeNetwork {
+  readonly clock: Clock;
+}): FakeNetwork {
   const subnets = lan.flatMap((cidr) => parseCidr(cidr) ?? []);
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), routed: [], refused: new Map() };
   let refusedByKernel: Refusals<string> = new Map();

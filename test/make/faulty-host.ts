@@ -40,7 +40,7 @@ const slowMs = 3_000;
 const withdrawalMs = 20_000;
 
 export function startFaultyHost(clock: VirtualClock): FaultyHost {
-  const ports = serialised(makeHostPorts());
+  const ports = serialised(makeHostPorts(clock));
   const files = new Map<string, string>();
   let stop = new AbortController();
   let rig = makeAgentRig({ clock, files, ports });

@@ -1,3 +1,4 @@
+import type { Clock } from '../../src/ports/clock.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { Family } from '../../src/core/ip/ip.ts';
 import type { ListeningSocket } from '../../src/core/model/host.ts';
@@ -107,7 +108,7 @@ export type FakeHostPorts = Pick<
   setDuplicates(duplicates: ReadonlyMap<string, string>): void;
 };
 
-export function makeHostPorts(): FakeHostPorts {
+export function makeHostPorts(clock: Clock): FakeHostPorts {
   const steps: string[] = [];
   const hanging: FakeHostPorts['hanging'] = new Map();
   const failing: FakeHostPorts['failing'] = new Map();
@@ -187,7 +188,7 @@ export function makeHostPorts(): FakeHostPorts {
     }
     return refusals;
   };
-  const fakeNetwork = makeFakeNetwork({ step: (name) => step(name), placed: held.placed });
+  const fakeNetwork = makeFakeNetwork({ step: (name) => step(name), placed: held.placed, clock });
   const noted = async (addresses: ReturnType<Placement['add']>): ReturnType<Placement['add']> => {
     for (const { text } of await addresses) held.attracted.add(text);
     return addresses;

@@ -33,7 +33,7 @@ export function startHost({
   onPublish = () => undefined,
   files = new Map(),
   clock = systemClock,
-  ports = makeHostPorts(),
+  ports = makeHostPorts(clock),
 }: {
   readonly onPublish?: (table: TrafficTable) => void;
   readonly files?: Map<string, string>;

@@ -47,7 +47,7 @@ async function start(kind: Kind): Promise<Scene> {
     return machine.exec.run(file, ...rest);
   };
   const { proxy } = makeMachineRig({ clock, machine: { ...machine, exec: { ...machine.exec, run } } });
-  const ports = Object.assign(makeHostPorts(), { proxy });
+  const ports = Object.assign(makeHostPorts(clock), { proxy });
   ports.setRouted(ranges('10.244.0.0/16'));
   const host = startHost({ clock, ports });
   const controller = await startController(server, host, { clock, addresses: ['192.0.2.8'] });

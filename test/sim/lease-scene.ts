@@ -1,4 +1,5 @@
-import { type Acquisition, type Lease, type LeaseLoss, makeLease } from '../../src/kube/lease.ts';
+import { type Lease, type LeaseLoss, makeLease } from '../../src/kube/lease.ts';
+import type { Acquisition } from '../../src/kube/lease-attempts.ts';
 import type { LeaseHolder } from '../../src/kube/lease-observer.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type Harness, makeHarness } from './harness.ts';

@@ -71,7 +71,10 @@ function known<T>(read: readonly T[] | string): readonly T[] | undefined {
   return typeof read === 'string' ? undefined : read;
 }
 
-/** `wanted`: the pool with the excluded addresses. `services`: `undefined` where they are not known. `isOwn`: the pool is this host's own addresses. */
+/**
+ * `wanted`: the pool with the excluded addresses. `services`: `undefined` where they are not known. `isOwn`: the pool
+ * is this host's own addresses.
+ */
 export function poolFindings(
   { ranges, excluded }: Pool,
   wanted: readonly IpRange[],

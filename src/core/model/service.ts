@@ -46,7 +46,10 @@ export type ServiceSpec = {
   readonly sharingKey: string | undefined;
   /** The annotation that requests a dataplane, as written. */
   readonly dataplane: string | undefined;
-  /** The other annotations of furiwake, known or not, as written: what only HAProxy does. With the defaults of the site, in the order of their names. */
+  /**
+   * The other annotations of furiwake, known or not, as written: what only HAProxy does. With the defaults of the site,
+   * in the order of their names.
+   */
   readonly options: readonly OptionAnnotation[];
   /** The annotation that requests Pods as servers, as written. */
   readonly backends: string | undefined;

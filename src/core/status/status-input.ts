@@ -25,8 +25,8 @@ export type StatusInput = {
   /** False if the Service has had no ready endpoint for some seconds; `undefined` while that is not known. */
   readonly hasEndpoints: boolean | undefined;
   /**
-   * Why the host drops packets of the Service or leaves them to HAProxy, because `direct` may send them to no node; `briefly`: for some seconds only,
-   * as after each publication. `undefined`: it drops none.
+   * Why the host drops packets of the Service or leaves them to HAProxy, because `direct` may send them to no node;
+   * `briefly`: for some seconds only, as after each publication. `undefined`: it drops none.
    */
   readonly dropping: DirectTrouble | 'briefly' | undefined;
   readonly podFacts: PodFacts;

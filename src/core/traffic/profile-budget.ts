@@ -15,8 +15,8 @@ type Services = PersistentMap<ServiceKey, Service>;
 const none: ProfileExcess = new Map();
 
 /**
- * Finds the Services whose profile exceeds `most`. The profiles of older Services have precedence. Pure, except for a cache: what it remembers
- * of the last call saves work. Returns the same object for the same result.
+ * Finds the Services whose profile exceeds `most`. The profiles of older Services have precedence. Pure, except for a
+ * cache: what it remembers of the last call saves work. Returns the same object for the same result.
  */
 export function makeProfileBudget(most: number = mostProfiles): (services: Services) => ProfileExcess {
   let services: Services = PersistentMap.empty();

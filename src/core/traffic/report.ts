@@ -15,7 +15,8 @@ export type ListenerReport = {
   /** The revision that is in force, so that it may be published; `undefined` if none is, or if that is not certain. */
   readonly revision: Revision | undefined;
   /**
-   * The host lets packets through; of a listener with a stand-in, to nodes themselves. False on a host that is ready but may not serve (another one has the Lease).
+   * The host lets packets through; of a listener with a stand-in, to nodes themselves. False on a host that is ready
+   * but may not serve (another one has the Lease).
    */
   readonly isForwarding: boolean;
   /** HAProxy has servers with checks of their own for it, and none that takes connections. */

@@ -58,7 +58,10 @@ export type Listener = ListenerAddress & {
   /** For `nat` with affinity: how long a client keeps its node after its last flow began. Otherwise 0. */
   readonly affinitySeconds: number;
   readonly backend: BackendId;
-  /** The port on every server of the backend: a nodePort. 0 for `direct` without a stand-in, which leaves the port of a packet as it is, and for Pods without a nodePort. */
+  /**
+   * The port on every server of the backend: a nodePort. 0 for `direct` without a stand-in, which leaves the port of a
+   * packet as it is, and for Pods without a nodePort.
+   */
   readonly targetPort: number;
   /** Merged, of the listener's family. `undefined`: open to all; empty: closed to all. */
   readonly sourceRanges: readonly IpRange[] | undefined;

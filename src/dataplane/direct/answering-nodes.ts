@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { makeAlarm } from '../../async/alarm.ts';
-import { type Backoff, makeBackoff } from '../../async/backoff.ts';
+import { type Backoff, makeBackoff, waitLimits } from '../../async/backoff.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSubscribers } from '../../async/subscribers.ts';
@@ -21,8 +21,8 @@ type ShownStation = { readonly address: string; readonly mac: string };
 
 /**
  * The nodes that were shown to answer clients themselves, see {@link AnswerProbe}. Once shown, a node counts as such until it
- * leaves the cluster, has another address or MAC, or an obstacle is found: it is a property of the LAN, and a flow must not lose its node because a Pod
- * is slow.
+ * leaves the cluster, has another address or MAC, or an obstacle is found: it is a property of the LAN, and a flow must
+ * not lose its node because a Pod is slow.
  */
 export type AnsweringNodes = {
   has(hop: Hop): boolean;
@@ -159,7 +159,7 @@ export function makeAnsweringNodes(deps: {
           await record.write(written);
           recorded = written;
         },
-        retry: { firstMs: 1_000, mostMs: 60_000 },
+        retry: waitLimits.slow,
         clock,
         log,
         signal,

@@ -1,3 +1,4 @@
+import { waitLimits } from '../../async/backoff.ts';
 import { makeAlarm } from '../../async/alarm.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
@@ -259,7 +260,7 @@ export function makeDirect(deps: DirectDeps): Direct {
                 what: 'sending packets to the nodes that are up',
                 due: changed,
                 work: () => inTurn(() => follow(inner)),
-                retry: { firstMs: 200, mostMs: 30_000 },
+                retry: waitLimits.usual,
                 level: 'error',
                 clock,
                 log,

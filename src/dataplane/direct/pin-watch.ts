@@ -11,8 +11,8 @@ import { directTable, mostPins } from './ruleset.ts';
 const everyMs = 30_000;
 
 /**
- * Until `signal` aborts: counts what the kernel has pinned to nodes, every 30 s, for the metrics, and what it has dropped; reports a map that is full.
- * Outside any turn, because the maps may be long.
+ * Until `signal` aborts: counts what the kernel has pinned to nodes, every 30 s, for the metrics, and what it has
+ * dropped; reports a map that is full. Outside any turn, because the maps may be long.
  */
 export function makePinWatch(deps: {
   readonly exec: Exec;

@@ -34,7 +34,8 @@ export function udpFrame(from: FrameEnd, to: FrameEnd, hops: number = fewHops): 
 
 /**
  * The fragments of an echo request of `size` bytes with the IP header: each as an Ethernet frame, in hex, and the zero bytes that
- * follow. Small, so that they pass any link; the answer is as large, and its fragments are those of the node. Of IPv6 there must be several.
+ * follow. Small, so that they pass any link; the answer is as large, and its fragments are those of the node. Of IPv6
+ * there must be several.
  */
 export function echoFrames(
   from: Station,

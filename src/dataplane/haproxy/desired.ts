@@ -3,16 +3,8 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import { nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { NodeFindings } from '../../ports/health.ts';
 import type { Refusals } from '../../ports/host.ts';
-import {
-  isSafeNodeName,
-  type NodeServer,
-  type ProgramId,
-  programId,
-  renderConfig,
-  type Servers,
-  serversOf,
-  type Settings,
-} from './config.ts';
+import { type ProgramId, programId, renderConfig, type Settings } from './config.ts';
+import { isSafeNodeName, type NodeServer, type Servers, serversOf } from './node-servers.ts';
 import { type Entries, type MapEntry, entryOf } from './entries.ts';
 import type { SpareName } from './pools.ts';
 import type { SilentNodes } from './spare-servers.ts';

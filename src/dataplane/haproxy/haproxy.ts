@@ -58,7 +58,7 @@ const tickMs = 1000;
  * HAProxy as a fixed program and a table.
  *
  *   what happens when it dies       life.ts
- *   the desired state               config.ts, entries.ts, desired.ts
+ *   the desired state               config.ts, node-servers.ts, entries.ts, desired.ts
  *   the actual state, its changes   reconciler.ts, worker.ts
  *   a worker with the program       serving-worker.ts
  *   its process and its port        process.ts, port-owners.ts
@@ -139,6 +139,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
 
   /** The tasks of each second. They also detect a silent process, whose connections stay open. */
   const ticks = async (signal: AbortSignal): Promise<void> => {
+    // Health must be known within seconds.
     const backoff = makeBackoff({ firstMs: tickMs, mostMs: 5 * tickMs });
     /** In a row, of a HAProxy that serves. */
     let failures = 0;

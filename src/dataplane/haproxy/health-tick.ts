@@ -7,7 +7,7 @@ import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
-import { type NodeServer, serverId } from './config.ts';
+import { type NodeServer, serverId } from './node-servers.ts';
 import { nodesAmong } from './desired.ts';
 import type { DrainLimits } from './drain-limits.ts';
 import type { OldWorkers, Session } from './old-workers.ts';

@@ -61,7 +61,8 @@ test(
           `${victim} killed, ${life} killed by the test: another one serves after ${Math.round(outageMs)} ms`,
         );
         expect(outageMs).toBeLessThan(10_000); // about 0.1 s on an idle machine; the limit is for a busy one
-        // Only the process itself was waited for, and the next rounds: each second, and for the headers. A start that waits, waits for 250 ms.
+        // Only the process itself was waited for, and the next rounds: each second, and for the headers. A start that
+        // waits, waits for 250 ms.
         const waited = waits.filter(({ ms, ...wait }) => wait.restarts === restarts && ms < 500);
         expect(Math.max(0, ...waited.map(({ ms }) => ms))).toBeLessThan(50);
         expect(await rig.fetch('fd50::1')).toMatchObject({ status: 200 });

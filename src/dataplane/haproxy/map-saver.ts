@@ -1,4 +1,4 @@
-import { makeBackoff } from '../../async/backoff.ts';
+import { makeBackoff, waitLimits } from '../../async/backoff.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
@@ -22,7 +22,7 @@ export function makeMapSaver({
   readonly log: Log;
 }): MapSaver {
   const trouble = makeTrouble({ what: 'writing the map file', log, monotonic: () => clock.monotonic() });
-  const backoff = makeBackoff({ firstMs: 1000, mostMs: 60_000 });
+  const backoff = makeBackoff(waitLimits.slow);
   let dueMs = 0;
   return {
     isDue: () => clock.monotonic() >= dueMs,

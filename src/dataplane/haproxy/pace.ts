@@ -12,6 +12,7 @@ export type Pace = {
   inMs(): number;
 };
 
+/** New connections fail until HAProxy is started, and each start reads the whole table. */
 export const retry = { firstMs: 250, mostMs: 10_000 };
 
 export function makePace(clock: Clock): Pace {

@@ -53,6 +53,7 @@ export const systemKill: Kill = (pid, name) => {
   }
 };
 
+/** A worker that is to close its listeners does so within milliseconds. */
 const poll = { firstMs: 20, mostMs: 500 };
 /** A worker closes its listeners within milliseconds, unless it is frozen; then it is killed. */
 const evictMs = 5000;

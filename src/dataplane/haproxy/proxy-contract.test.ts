@@ -1,5 +1,6 @@
 import { proxyContract } from '../../../test/contract/proxy.ts';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
+import { systemClock } from '../../main/node/clock.ts';
 import { makeHostPorts } from '../../../test/make/host-ports.ts';
 import { node, tableOf } from '../../../test/make/table.ts';
 import { isUsualProfile } from '../../core/traffic/options.ts';
@@ -11,7 +12,7 @@ const nodes = [node('n1', '10.20.0.11', 'fd20::11')];
 const table = (listeners: readonly Listener[]): ReturnType<typeof tableOf> => tableOf(listeners, nodes);
 
 proxyContract('the fake that the tests of the agent use', async () => {
-  const ports = makeHostPorts();
+  const ports = makeHostPorts(systemClock);
   const hang = Promise.withResolvers<void>();
   return {
     proxy: ports.proxy,

@@ -1,5 +1,5 @@
 import type { ListenerKey } from '../../core/model/names.ts';
-import { type NodeServer, serverId } from './config.ts';
+import { type NodeServer, serverId } from './node-servers.ts';
 import type { Desired } from './desired.ts';
 import type { MapEntry } from './entries.ts';
 import { isSpareName, type SpareName } from './pools.ts';

@@ -1,4 +1,4 @@
-import { makeBackoff } from '../../async/backoff.ts';
+import { makeBackoff, waitLimits } from '../../async/backoff.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
@@ -38,6 +38,7 @@ export type Reloads = {
 type ReloadWait = { readonly words: string; readonly dueMs: number };
 
 const burst = 5;
+/** Each reload leaves a worker behind for as long as its connections last. */
 const pace = { firstMs: 60_000, mostMs: 600_000 };
 const calmMs = 1_800_000;
 /** 20 to 67 MB each: half a gigabyte together, and a gigabyte (ADR 0026). */
@@ -58,7 +59,7 @@ export function makeReloads({
 }): Reloads {
   const count = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
   const trouble = makeTrouble({ what: 'reloading HAProxy', log, monotonic: () => clock.monotonic() });
-  const backoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
+  const backoff = makeBackoff(waitLimits.slow);
   const paced = makeBackoff(pace);
   let failure: ReloadWait | undefined;
   let pacing: ReloadWait | undefined;

@@ -1,4 +1,4 @@
-import { makeBackoff } from '../../async/backoff.ts';
+import { makeBackoff, waitLimits } from '../../async/backoff.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -77,7 +77,7 @@ export function makeServingWorker(deps: {
   let pid: number | undefined;
   let hasMet = false;
   let fileProblem: unknown;
-  const fileBackoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
+  const fileBackoff = makeBackoff(waitLimits.slow);
   let fileDueMs = 0;
   /** The wanted configuration was not written, because that was not due. */
   let isUnwritten = false;

@@ -2,7 +2,7 @@ import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { type ServerOptions, serverText } from '../../core/traffic/options.ts';
 import type { PodServer, Server, TrafficTable } from '../../core/traffic/table.ts';
-import { hostOf, type NodeServer, serverId } from './config.ts';
+import { hostOf, type NodeServer, serverId } from './node-servers.ts';
 import type { SpareName } from './pools.ts';
 
 /**

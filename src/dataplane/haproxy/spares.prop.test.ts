@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { localListener, localTable, node, type Weights } from '../../../test/make/table.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
-import { serversOf } from './config.ts';
+import { serversOf } from './node-servers.ts';
 import { makeHeldSpares } from './held-spares.ts';
 import type { SpareName } from './pools.ts';
 import type { SpareServer } from './spare-servers.ts';

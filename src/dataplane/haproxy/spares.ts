@@ -13,7 +13,7 @@ import {
   usualProfiles,
 } from '../../core/traffic/options.ts';
 import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
-import type { NodeServer, Servers } from './config.ts';
+import type { NodeServer, Servers } from './node-servers.ts';
 import { hasTarget } from './entries.ts';
 import {
   familyOfPool,

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { node, tableOf } from '../../../test/make/table.ts';
 import type { TrafficNode } from '../../core/traffic/table.ts';
 import type { ServerLine } from './answers.ts';
-import { type Servers, serversOf } from './config.ts';
+import { type Servers, serversOf } from './node-servers.ts';
 import { type WorkerContents, leftoverServers, serverUpserts } from './worker.ts';
 
 function wanted(...nodes: readonly TrafficNode[]): Servers {

@@ -10,15 +10,8 @@ import {
   type ServerLine,
 } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
-import {
-  addNodeServer,
-  adminOf,
-  type NodeServer,
-  type ProgramId,
-  parseDescription,
-  serverId,
-  type Servers,
-} from './config.ts';
+import { type ProgramId, parseDescription } from './config.ts';
+import { addNodeServer, adminOf, type NodeServer, serverId, type Servers } from './node-servers.ts';
 import { backendOfEntry, type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
 import { type HeldSpares, makeHeldSpares, type ServerCommand } from './held-spares.ts';
 import type { Spares } from './spares.ts';

@@ -1,3 +1,4 @@
+import { waitLimits } from '../../async/backoff.ts';
 import { makeAlarm } from '../../async/alarm.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { makePacedAttempts } from '../../async/paced-attempts.ts';
@@ -145,7 +146,7 @@ export function makeNat(deps: {
   const remnants = makePacedAttempts({
     what: 'ending stale flows of nat',
     work: removeRemnants,
-    retry: { firstMs: 200, mostMs: 30_000 },
+    retry: waitLimits.usual,
     ring: () => haveRemnants.set(),
     clock,
     log,
@@ -228,7 +229,7 @@ export function makeNat(deps: {
                 what: 'translating flows to the nodes that are up',
                 due: changed,
                 work: () => inTurn(() => program(inner)),
-                retry: { firstMs: 200, mostMs: 30_000 },
+                retry: waitLimits.usual,
                 level: 'error',
                 clock,
                 log,

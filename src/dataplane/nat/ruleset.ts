@@ -185,10 +185,10 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  * - A flow without a listener, or at its former nodePort, is dropped until conntrack has forgotten it: the kernel would translate
  *   it as long as the client sends. ICMP errors, and connections that a helper of conntrack expects, have the mark of their flow.
  * - The elements of `opened`, `requests`, `answers` and `refused` count: a lookup that finds one adds the packet to it.
- * - With affinity a client is kept at its node for the timeout of the Service after its last flow began. `clients` has the number that a node has for
- *   this holder of the listener, so that the next one inherits nothing, and `keepers` the nodes that may keep clients. The hash leaves
- *   the ports out. A client for which `clients` has no room gets the node of the hash.
- *   `update` leaves the value of an element as it is, so a number without a keeper is deleted first.
+ * - With affinity a client is kept at its node for the timeout of the Service after its last flow began. `clients` has
+ *   the number that a node has for this holder of the listener, so that the next one inherits nothing, and `keepers`
+ *   the nodes that may keep clients. The hash leaves the ports out. A client for which `clients` has no room gets the
+ *   node of the hash. `update` leaves the value of an element as it is, so a number without a keeper is deleted first.
  * - The priority carries the number of the backend, then of its group, from rule to rule, as in table `netdev furiwake`; it is reset
  *   before the packet leaves. No packet is marked.
  * - Packets to a listener pass the table in front of HAProxy (`inet furiwake`), which knows them as `passed`.

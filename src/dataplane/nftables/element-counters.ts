@@ -40,7 +40,8 @@ const mostRequests = 200;
 const mostLists = 3;
 
 /**
- * The counters of these elements of each set, or of all. Those that have counted nothing, or do not exist, are missing. Throws `ExecError` if perl fails.
+ * The counters of these elements of each set, or of all. Those that have counted nothing, or do not exist, are missing.
+ * Throws `ExecError` if perl fails.
  */
 export async function readElementCounters<Name extends string>(
   exec: Exec,

@@ -53,7 +53,10 @@ function attribute(number: number, value: Buffer): Buffer {
   return whole;
 }
 
-/** Calls `found` for each element that has counted a packet. False: a set changed while the kernel listed it, so elements may be missing. */
+/**
+ * Calls `found` for each element that has counted a packet. False: a set changed while the kernel listed it, so
+ * elements may be missing.
+ */
 export function readElements(
   batch: Buffer,
   found: (set: string, key: string, counter: ElementCounter) => void,

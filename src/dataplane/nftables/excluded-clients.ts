@@ -1,3 +1,4 @@
+import { waitLimits } from '../../async/backoff.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import type { Ip } from '../../core/ip/ip.ts';
@@ -65,7 +66,7 @@ export function makeExcludedClients(deps: {
         what: 'ending connections from outside the source ranges',
         due,
         work: () => work(signal),
-        retry: { firstMs: 200, mostMs: 30_000 },
+        retry: waitLimits.usual,
         signal,
       }),
   };

@@ -1,4 +1,4 @@
-import { makeBackoff } from '../../async/backoff.ts';
+import { makeBackoff, waitLimits } from '../../async/backoff.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 
@@ -15,7 +15,7 @@ export function makePacedRepairs(deps: {
   readonly log: Log;
 }): (found: string, signal: AbortSignal) => Promise<void> {
   const { clock, log } = deps;
-  const backoff = makeBackoff({ firstMs: 100, mostMs: 5_000 });
+  const backoff = makeBackoff(waitLimits.quick);
   let repairs = 0;
   let repairedAtMs = -calmMs;
   return async (found, signal) => {

@@ -1,6 +1,7 @@
 import { type Fate, steeringContract } from '../../../test/contract/steering.ts';
 import { makeFakeHost } from '../../../test/make/fake-host.ts';
 import { makeFakeNft } from '../../../test/make/fake-nft.ts';
+import { systemClock } from '../../main/node/clock.ts';
 import { makeHostPorts } from '../../../test/make/host-ports.ts';
 import { silent } from '../../../test/make/log.ts';
 import { recordMetrics } from '../../../test/sim/observers.ts';
@@ -16,7 +17,7 @@ const fateWith = (ranges: readonly IpRange[] | undefined): Fate =>
   ranges === undefined || ranges.some((range) => rangeContains(range, client)) ? 'steered' : 'dropped';
 
 steeringContract('the fake that the tests of the agent use', async () => {
-  const ports = makeHostPorts();
+  const ports = makeHostPorts(systemClock);
   ports.refuses.steering = ({ sourceRanges }) =>
     (sourceRanges?.length ?? 0) > mostRanges ? 'nft: Error: Too many open files in system' : undefined;
   return {

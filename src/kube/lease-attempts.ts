@@ -1,0 +1,184 @@
+import type { Clock, Random } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { KubeClient } from './client.ts';
+import { isKubeError } from './errors.ts';
+import {
+  defaultDurationSeconds,
+  isSameTenure,
+  leaseBody,
+  type LeaseObject,
+  type Tenure,
+  tenureOf,
+  withCandidate,
+} from './lease-object.ts';
+import type { LeaseHolder, LeaseObserver } from './lease-observer.ts';
+import { resourcePath } from './paths.ts';
+
+/** The tenure that a process begins, and the one before it; `undefined`: there was no Lease. */
+export type Acquisition = { readonly before: Tenure | undefined; readonly tenure: Tenure };
+
+/** What a renewal has found; `free`: it has no holder, or was deleted. */
+export type LeaseState = 'own' | 'free' | 'others';
+
+/**
+ * Single attempts on the Lease; when to make them is decided in lease.ts. Every write is a compare-and-swap over the Lease as last seen.
+ */
+export type LeaseAttempts = {
+  /**
+   * Reads the Lease once, and tries once to take it if it is free. Otherwise this host becomes a candidate, and `onHolder` is called.
+   * Throws {@link NoNamespaceError}.
+   */
+  acquire(onHolder: (holder: LeaseHolder) => void, signal: AbortSignal): Promise<Acquisition | undefined>;
+  renew(signal: AbortSignal): Promise<LeaseState>;
+  /** Tries again after a conflict: a candidate wrote its entry, or the answer to the last renewal was lost. A failure is logged. */
+  release(keepsAddresses: boolean): Promise<void>;
+  /** Until when this process relies on its last claim, monotonic ms. */
+  holderUntilMs(): number;
+};
+
+/** The namespace of the Lease does not exist; furiwake does not create it. */
+export class NoNamespaceError extends Error {
+  override readonly name = 'NoNamespaceError';
+  readonly code = 'NO_NAMESPACE';
+}
+
+/** As in client-go: how long a holder relies on its Lease without a renewal. */
+export const renewDeadlineMs = 10_000;
+/** With the interval between renewals less than the deadline, so that one failed renewal does not lose the Lease. */
+const renewTimeoutMs = 3_000;
+const requestTimeoutMs = 5_000;
+const releaseTimeoutMs = 2_000;
+const releaseTries = 3;
+/** How often a candidate renews its entry. */
+const candidateEveryMs = 10_000;
+
+export function makeLeaseAttempts({
+  client,
+  namespace,
+  name,
+  identity,
+  observer,
+  clock,
+  random,
+  log,
+  onClaimed,
+}: {
+  readonly client: Pick<KubeClient, 'get' | 'create' | 'replace'>;
+  readonly namespace: string;
+  readonly name: string;
+  readonly identity: string;
+  readonly observer: LeaseObserver;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly onClaimed: () => void;
+}): LeaseAttempts {
+  const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
+  const collection = resourcePath(resource, { namespace });
+  const path = resourcePath(resource, { namespace, name });
+  let holderUntilMs = Number.NEGATIVE_INFINITY;
+  let candidateUntilMs = Number.NEGATIVE_INFINITY;
+  /** The last one of this process. */
+  let tenure: Tenure | undefined;
+
+  const read = async (signal: AbortSignal): Promise<void> => {
+    try {
+      observer.see(await client.get<LeaseObject>(path, { signal, timeoutMs: requestTimeoutMs }));
+    } catch (error) {
+      if (!isKubeError(error, 'NOT_FOUND')) throw error;
+      observer.see(undefined);
+    }
+  };
+
+  const replace = (body: LeaseObject, signal: AbortSignal, timeoutMs = requestTimeoutMs): Promise<LeaseObject> =>
+    client.replace<LeaseObject>(path, body, { signal, timeoutMs });
+
+  const create = async (body: LeaseObject, signal: AbortSignal): Promise<LeaseObject> => {
+    try {
+      return await client.create<LeaseObject>(collection, body, { signal, timeoutMs: requestTimeoutMs });
+    } catch (error) {
+      if (!isKubeError(error, 'NOT_FOUND')) throw error;
+      throw new NoNamespaceError(`namespace ${namespace} does not exist`, { cause: error });
+    }
+  };
+
+  /** Writes a claim over the Lease as last seen, or creates it. It is held from the time of the request on. */
+  const claim = async (signal: AbortSignal, { isRenewal }: { readonly isRenewal: boolean }): Promise<Tenure> => {
+    const startedAt = clock.monotonic();
+    const base = observer.lease;
+    const nowMs = clock.now() + random(); // its microseconds distinguish own claims from those of a namesake
+    const durationSeconds = defaultDurationSeconds;
+    const timeoutMs = isRenewal ? renewTimeoutMs : requestTimeoutMs;
+    const gone = observer.goneCandidates();
+    const body = leaseBody({ namespace, name, base, identity, durationSeconds, isRenewal, gone, nowMs });
+    observer.willClaim(body.spec.renewTime ?? '');
+    const written = base === undefined ? await create(body, signal) : await replace(body, signal, timeoutMs);
+    observer.see(written);
+    observer.hasClaimed();
+    holderUntilMs = startedAt + renewDeadlineMs;
+    tenure = tenureOf(written);
+    onClaimed();
+    return tenure;
+  };
+
+  /**
+   * Registers this host as a candidate: a holder that is cut off from the API server must know that it is not alone.
+   */
+  const beCandidate = async (lease: LeaseObject, signal: AbortSignal): Promise<void> => {
+    if (clock.monotonic() < candidateUntilMs) return;
+    observer.see(await replace(withCandidate(lease, identity, clock.now()), signal));
+    candidateUntilMs = clock.monotonic() + candidateEveryMs;
+  };
+
+  return {
+    acquire: async (onHolder, signal) => {
+      await read(signal);
+      const holder = observer.holder();
+      if (observer.lease !== undefined && holder !== undefined && holder.expiresInMs > 0) {
+        onHolder(holder);
+        await beCandidate(observer.lease, signal);
+        return undefined;
+      }
+      const before = observer.lease && tenureOf(observer.lease);
+      return { before, tenure: await claim(signal, { isRenewal: false }) };
+    },
+    renew: async (signal) => {
+      try {
+        await claim(signal, { isRenewal: true });
+        return 'own';
+      } catch (error) {
+        if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS', 'NOT_FOUND')) throw error;
+      }
+      await read(signal); // it was changed, or deleted
+      const found = observer.lease && tenureOf(observer.lease);
+      // Another host took it while this one was cut off, and released it.
+      const isPassedOver = found?.holder === '' && tenure !== undefined && !isSameTenure(found, tenure);
+      if (observer.holder() === undefined && !isPassedOver) return 'free';
+      holderUntilMs = Number.NEGATIVE_INFINITY;
+      return 'others';
+    },
+    release: async (keepsAddresses) => {
+      holderUntilMs = Number.NEGATIVE_INFINITY;
+      const { signal } = new AbortController();
+      const isOwn = (): boolean => observer.lease?.spec.holderIdentity === identity && observer.holder() === undefined;
+      try {
+        for (let tries = 1; isOwn(); tries++) {
+          const base = observer.lease;
+          const keptBy = keepsAddresses ? identity : undefined;
+          const nowMs = clock.now();
+          const body = leaseBody({ namespace, name, base, identity: '', durationSeconds: 1, keptBy, nowMs });
+          try {
+            observer.see(await replace(body, signal, releaseTimeoutMs));
+            return;
+          } catch (error) {
+            if (!isKubeError(error, 'CONFLICT') || tries >= releaseTries) throw error;
+            await read(signal);
+          }
+        }
+      } catch (error) {
+        log.info({ err: error, lease: name }, 'could not release the Lease; it will expire');
+      }
+    },
+    holderUntilMs: () => holderUntilMs,
+  };
+}
