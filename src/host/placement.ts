@@ -55,7 +55,7 @@ export function makePlacement(deps: {
   /** The argument of the last `add` or `audit`: the next `add` handles only the difference. */
   let wantedBefore: Addresses = PersistentMap.empty();
   /** What the last `remove` left: every recorded address was wanted. */
-  let left: { readonly record: PlacementRecord; readonly wanted: Addresses } = {
+  let cleaned: { readonly record: PlacementRecord; readonly wanted: Addresses } = {
     record: PersistentMap.empty(),
     wanted: PersistentMap.empty(),
   };
@@ -182,12 +182,12 @@ export function makePlacement(deps: {
         await ensureRead(signal);
         const { record } = state();
         const changed = new Set([
-          ...PersistentMap.changedKeys(left.record, record),
-          ...PersistentMap.changedKeys(left.wanted, wanted),
+          ...PersistentMap.changedKeys(cleaned.record, record),
+          ...PersistentMap.changedKeys(cleaned.wanted, wanted),
         ]);
         const gone = [...changed].filter((text) => record.has(text) && !wanted.has(text));
         if (gone.length > 0) await take(gone, signal);
-        left = { record: state().record, wanted };
+        cleaned = { record: state().record, wanted };
         return gone.length > 0;
       }),
     removeUnending: (signal) =>
