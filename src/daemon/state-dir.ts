@@ -66,7 +66,7 @@ export async function keepStateDir(
     makeTrouble({ what, log, monotonic: () => clock.monotonic(), level: 'error' });
   const looking = troubleWith('looking for lost files of the state directory');
   const writing = troubleWith('writing the lost state directory again');
-  const backoff = makeBackoff(waitLimits.slow);
+  const backoff = makeBackoff(waitLimits.patient);
   let isLost = false;
   let restoredMs = clock.monotonic();
 
