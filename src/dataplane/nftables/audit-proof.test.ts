@@ -83,7 +83,7 @@ test('an audit reads the table when another program changes it meanwhile, or the
   expect(await rig.clock.drive(rig.kernel.audit(signal))).toBe('1 elements missing, 0 foreign ones');
 });
 
-test("an audit restores what a late transaction of furiwake's own has changed, which is no external change", async () => {
+test("an audit restores what a late transaction of furiwake's own has changed, and reports no external change", async () => {
   const nft = makeFakeNft({ hasSession: false });
   let isLate = false;
   const run: Exec['run'] = async (file, args, options) => {
