@@ -1,3 +1,4 @@
+import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
@@ -150,7 +151,7 @@ async function makeOnePass(
     const isCertain = isProgrammed || (isSteered && uncertain?.dataplane === 'haproxy');
     return table.listeners.get(key) ?? (isCertain ? undefined : uncertain);
   };
-  const { addresses, attracted, placed } = await attract(pass, table, wanted);
+  const { addresses, placed } = await attract(pass, table, wanted);
 
   /** With what nftables steers to HAProxy while a listener could not leave another dataplane. */
   const needed = withListeners(
@@ -165,7 +166,13 @@ async function makeOnePass(
   const isEnded = await step('connections', async () => {
     if (ending.length > 0) await ports.host.endConnections(ending, signal);
   });
-  const kept = attracted();
+  // After a restart all that a slow dataplane serves is uncertain: its addresses stay.
+  const uncertain = changed.flatMap(({ key }) => {
+    const listener = isProgrammed ? undefined : mayHave(key);
+    return listener === undefined ? [] : [[key, listener] as const];
+  });
+  const needing = withListeners(table, uncertain).listeners;
+  const kept = ports.mayAttract() ? commonOf(ports.addressesOf(needing), wanted) : PersistentMap.empty<string, Ip>();
   await step('removal', () => ports.placement.remove(kept, signal));
 
   const remnants = gone.filter(outcomes.isStuck);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Listener } from '../core/traffic/table.ts';
 import { localListener, localTable, node, podListener, podTable, tableOf } from '../../test/make/table.ts';
-import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
+import { answer, listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
 const b = listener('192.0.2.51', 443, 'b');
@@ -91,6 +91,40 @@ describe('after a restart', () => {
       await rig.clock.advance(60_000);
       expect([answer(rig, a), answer(rig, c), rig.agent.troubles()]).toEqual(['ready', 'nothing', []]);
       expect([...ports.held.placed.keys()]).toEqual(['192.0.2.51', '192.0.2.53']);
+    },
+  );
+
+  test.each([
+    ['nat', {}, true],
+    ['direct', { isPublished: true }, true],
+    ['nat', {}, false],
+  ] as const)(
+    'while %s is slow, an address that only its listener needs stays on the host (%o, restored: %s)',
+    async (dataplane, more, isRestored) => {
+      const files = new Map<string, string>();
+      const alone = listener('192.0.2.55', 5_300, 'dns', { protocol: 'UDP', dataplane, ...more });
+      const { ports } = await publish(startAgent({ files }), a, c, alone);
+      const rig = startAgent({ files: isRestored ? files : new Map(), ports });
+      const isThere: boolean[] = [];
+      const slow = async (): Promise<void> => {
+        await rig.clock.sleep(7_000, new AbortController().signal);
+        isThere.push(ports.held.placed.has('192.0.2.55'));
+      };
+      ports.hanging.get = (name) => (name === `${dataplane}.apply` ? slow() : undefined);
+      if (isRestored) await rig.agent.restore(() => undefined);
+      for (const wanted of [[a], [a, c]]) {
+        rig.agent.publish(table(...wanted, alone));
+        for (let ms = 0; ms < 6_000; ms += 500) {
+          await rig.clock.advance(500);
+          isThere.push(ports.held.placed.has('192.0.2.55'));
+        }
+      }
+      await rig.clock.advance(60_000);
+      expect(isThere).not.toContain(false);
+      expect(answer(rig, alone)).toBe('ready');
+      await publish(rig, a);
+      await rig.clock.advance(60_000);
+      expect([...ports.held.placed.keys()]).toEqual(['192.0.2.51']);
     },
   );
 

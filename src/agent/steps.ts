@@ -75,16 +75,14 @@ export async function attract(
   wanted: Addresses,
 ): Promise<{
   readonly addresses: Addresses;
-  readonly attracted: () => Addresses;
   /** Those that are on the host, as far as the kernel has acknowledged. */
   readonly placed: Addresses;
 }> {
   // An address that no listener of the target needs is removed, even if its listener cannot be removed. The address of a
   // refused listener is not added.
   const addresses = commonOf(ports.addressesOf(table.listeners), wanted);
-  const attracted = (): Addresses => (ports.mayAttract() ? addresses : PersistentMap.empty());
   const there = before.programmed?.placed ?? ports.addressesOf(outcomes.inForce());
-  const added = attracted();
+  const added: Addresses = ports.mayAttract() ? addresses : PersistentMap.empty();
   const isAdded = await step(
     'addresses',
     () => ports.placement.add(added, signal),
@@ -92,7 +90,7 @@ export async function attract(
   );
   const placed = isAdded ? unionOf(there, added) : there;
   ports.announce(isAdded ? addresses : commonOf(addresses, placed));
-  return { addresses, attracted, placed };
+  return { addresses, placed };
 }
 
 export function steeringTarget({ ports, outcomes }: Pass, wanted: Addresses): SteeringTarget {

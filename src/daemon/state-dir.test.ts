@@ -73,6 +73,7 @@ test.each([
   ['with its own folder haproxy, as in /etc and /var/lib', ['haproxy/', 'hosts']],
   ['with only a folder haproxy', ['haproxy/']],
   ['with an identity of another program', ['identity']],
+  ['with a file of another program that has the name of one of furiwake', ['nodes.jsonl']],
 ])('a folder %s is refused by run and by cleanup, and nothing in it changes', async (_, names) => {
   fill(...names);
   const before = readdirSync(stateDir);
@@ -118,6 +119,21 @@ test('cleanup deletes the files of furiwake by name, and the folder if it is the
   await deleteState(disk, stateDir);
   expect(existsSync(stateDir)).toBe(false);
   await deleteState(disk, stateDir);
+});
+
+test('a folder that furiwake wrote to after its files were removed is recognised and marked', async () => {
+  fill();
+  for (const [name, text] of [
+    ['tenure.jsonl', '{"file":"tenure","version":1}\n'],
+    ['ledger.jsonl.new', ''],
+    ['admin.sock', ''],
+  ] as const)
+    writeFileSync(path.join(stateDir, name), text);
+  await assertDeletable(disk, stateDir);
+  await openStateDir(disk, stateDir);
+  expect(readdirSync(stateDir)).toContain('furiwake-state');
+  await deleteState(disk, stateDir);
+  expect(existsSync(stateDir)).toBe(false);
 });
 
 test('the directory of a newer release is refused by name', async () => {

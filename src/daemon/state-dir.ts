@@ -134,14 +134,14 @@ export async function findStateDir(files: Files, stateDir: string): Promise<'pre
 }
 
 /**
- * `marked`: of furiwake; `earlier`: of release 0.1.0, which had no marker; `empty`: empty or missing. Throws for any
- * other folder.
+ * `marked`: of furiwake; `earlier`: of release 0.1.0, which had no marker; `unmarked`: of a furiwake whose files were removed, and
+ * that wrote some of them again and ended before it wrote the marker; `empty`: empty or missing. Throws for any other folder.
  */
 async function ownershipOf(
   files: Files,
   stateDir: string,
   adviceIfForeign: string,
-): Promise<'marked' | 'earlier' | 'empty'> {
+): Promise<'marked' | 'earlier' | 'unmarked' | 'empty'> {
   const marker = `${stateDir}/${markerName}`;
   const text = await files.read(marker).catch((error: Error) => {
     throw new StartError(
@@ -161,9 +161,24 @@ async function ownershipOf(
   names.delete('lost+found'); // of a file system that is mounted here
   if (names.size === 0) return 'empty';
   if (names.has('records.jsonl') || (names.has('identity') && names.has('haproxy'))) return 'earlier';
+  if (await areOwnFiles(files, stateDir, names)) return 'unmarked';
   throw new StartError(
     `${stateDir} is not a furiwake state directory (no marker file) and not empty: ${adviceIfForeign}`,
   );
+}
+
+/** Whether each of these files has the name of one of furiwake's, and is its socket, is empty or begins as those do. */
+async function areOwnFiles(files: Files, stateDir: string, names: ReadonlySet<string>): Promise<boolean> {
+  const { adminSocket, ...paths } = statePaths(stateDir);
+  const texts = new Set(Object.values(paths).flatMap((each) => [each, `${each}.new`]));
+  for (const name of names) {
+    const each = `${stateDir}/${name}`;
+    if (each === adminSocket) continue;
+    if (!texts.has(each)) return false;
+    const text = await files.read(each).catch(() => undefined); // refused with the folder
+    if (text === undefined || !(text === '' || text.startsWith('{"file":"'))) return false;
+  }
+  return true;
 }
 
 function ownPaths(stateDir: string): readonly string[] {

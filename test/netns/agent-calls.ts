@@ -16,6 +16,10 @@ export type Call =
    * `address` counts, and a refusal is reported.
    */
   | AskUdp
+  /** Resolves with what the server sends first, and hangs up. */
+  | { do: 'greet'; address: string; port: number; timeoutMs: number }
+  /** Answers `/healthz` of kube-proxy, with the end of its last sync, and keeps connections open. */
+  | { do: 'reportSync'; port: number; syncedMs: number }
   | { do: 'dial'; address: string; port: number }
   | { do: 'say'; id: number; text: string }
   | { do: 'heard'; id: number }

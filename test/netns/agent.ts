@@ -63,6 +63,10 @@ async function perform(call: Call): Promise<Outcome> {
       return serveUdp(call.port, call.body);
     case 'askUdp':
       return askUdp(call);
+    case 'greet':
+      return greet(call.address, call.port, call.timeoutMs);
+    case 'reportSync':
+      return reportSync(call.port, call.syncedMs);
     case 'dial':
       return dial(call.address, call.port);
     case 'say': {
@@ -149,6 +153,39 @@ function askUdp({
       socket.connect(port, address);
     });
   });
+}
+
+function greet(host: string, port: number, timeoutMs: number): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port, timeout: timeoutMs });
+    const end = (outcome: Outcome): void => {
+      socket.destroy();
+      resolve(outcome);
+    };
+    const timer = setTimeout(() => end({ error: 'timeout' }), timeoutMs);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      end({ error: 'closed' });
+    });
+    socket.on('data', (data) => end({ text: String(data) }));
+    socket.on('error', (error) => end({ error: codeOf(error) }));
+  });
+}
+
+let syncedMs: number | undefined;
+
+async function reportSync(port: number, atMs: number): Promise<Outcome> {
+  const isNew = syncedMs === undefined;
+  syncedMs = atMs;
+  if (!isNew) return {};
+  const server = createHttpServer((_, response) => {
+    const synced = { lastUpdated: new Date(syncedMs ?? 0).toISOString() };
+    const currentTime = new Date().toISOString();
+    response.end(JSON.stringify({ lastUpdated: currentTime, currentTime, status: { IPv4: synced, IPv6: synced } }));
+  });
+  server.keepAliveTimeout = 0;
+  await listen(server, port);
+  return {};
 }
 
 function dial(host: string, port: number): Promise<Outcome> {

@@ -1,0 +1,119 @@
+import { mkdir } from 'node:fs/promises';
+import { startSimApiServer } from '../../sim/apiserver.ts';
+import { seededRandom } from '../../sim/virtual-clock.ts';
+import { makeClients } from './clients.ts';
+import { pause, serviceNames, startCluster } from './cluster.ts';
+import { type Fault, faults, kubeconfigOf, onMachine, type Random } from './faults.ts';
+import { makeFuriwake } from './furiwake-process.ts';
+import { startChaosLab } from './lab.ts';
+import { watchRates } from './rates.ts';
+import { untilSettled } from './settled.ts';
+import { randomWish, userActions } from './users.ts';
+import { makeWorld } from './world.ts';
+
+export type ChaosOptions = {
+  readonly seed: number;
+  /** How many actions. */
+  readonly steps: number;
+  readonly hosts: 1 | 2;
+  /** Only what must not break connections. */
+  readonly isSoft: boolean;
+  /** The steps that are made; default: all. */
+  readonly only?: ReadonlySet<number> | undefined;
+  readonly tell: (words: string) => void;
+};
+
+const pool = '192.0.2.100-192.0.2.119,2001:db8::100-2001:db8::10f';
+export const isOfPool = (address: string): boolean => /^(192\.0\.2\.1[01]\d|2001:db8::10.)$/.test(address);
+const never = new AbortController().signal;
+
+export function makeRandom(seed: number): Random {
+  const random = seededRandom(seed);
+  for (let i = 0; i < 5; i++) random();
+  const int = (below: number): number => Math.floor(random() * below);
+  return { int, pick: (from) => from[int(from.length)]! };
+}
+
+type Step = { readonly name: string; readonly afterMs: number; readonly lastsMs: number; readonly seed: number };
+
+function scheduleOf({ seed, steps, isSoft }: ChaosOptions): readonly Step[] {
+  const random = makeRandom(seed);
+  const all = Object.entries<Fault>({ ...faults, ...userActions }).filter(([, { kind }]) => !isSoft || kind === 'soft');
+  const names = all.flatMap(([name, { weight }]) => Array.from({ length: weight }, () => name));
+  return Array.from({ length: steps }, () => ({
+    name: random.pick(names),
+    afterMs: random.pick([0, 0, 100, 500, 1_500, 3_000]),
+    lastsMs: random.pick([200, 1_000, 3_000, 6_000]),
+    seed: random.int(1e9),
+  }));
+}
+
+/** Makes the actions of a seed and resolves with what was wrong. */
+export async function runChaos(options: ChaosOptions): Promise<readonly string[]> {
+  const { seed, hosts: hostCount, tell } = options;
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startSimApiServer({ seed }));
+  const lab = stack.use(await startChaosLab(server, { boxes: hostCount, nodes: 3 }));
+  const cluster = stack.use(await startCluster(lab, server));
+  const hosts = [];
+  for (const box of lab.boxes) {
+    const furiwake = makeFuriwake(box, ['--addresses', pool, '--metrics-address', '127.0.0.1:9470'], tell);
+    await mkdir(furiwake.stateDir, { recursive: true });
+    await onMachine('mount', '-t', 'tmpfs', '-o', 'size=1m,mode=0700', 'none', furiwake.stateDir);
+    stack.defer(() => onMachine('umount', '--lazy', furiwake.stateDir).then(() => undefined));
+    stack.use(furiwake);
+    await furiwake.writeKubeconfig(kubeconfigOf({ server, lab }));
+    hosts.push({ box, furiwake });
+  }
+  const world = makeWorld({ lab, server, cluster, hosts }, tell);
+  const stop = new AbortController();
+  stack.defer(async () => stop.abort());
+  const start = makeRandom(seed + 1);
+  for (const name of serviceNames.slice(0, 4)) {
+    const wish = randomWish(name, start);
+    cluster.set(name, wish);
+    world.tell(`${name}: ${JSON.stringify(wish)}`);
+  }
+  const clients = makeClients(world);
+  const rates = watchRates(world);
+  const running = [clients.run(stop.signal), rates.run(stop.signal)];
+  stack.defer(async () => {
+    stop.abort();
+    await Promise.all(running);
+  });
+  for (const { furiwake } of hosts) await furiwake.start();
+  const atStart = await untilSettled(world, clients, 40_000);
+  if (atStart.length > 0) return atStart.map((words) => `at the start: ${words}`);
+  world.tell('settled at the start');
+
+  const ends = new Set<{ readonly atMs: number; readonly end: () => Promise<void>; readonly name: string }>();
+  const finish = async (isAll: boolean): Promise<void> => {
+    for (const each of ends) {
+      if (!isAll && each.atMs > performance.now()) continue;
+      ends.delete(each);
+      world.tell(`end of ${each.name}`);
+      if ({ ...faults, ...userActions }[each.name]?.kind === 'box' || hostCount > 1) world.touch('all', each.name);
+      await each.end();
+    }
+  };
+  for (const [index, { name, afterMs, lastsMs, seed: own }] of scheduleOf(options).entries()) {
+    if (options.only !== undefined && !options.only.has(index)) continue;
+    const until = performance.now() + afterMs;
+    while (performance.now() < until) {
+      await finish(false);
+      await pause(50, never);
+    }
+    const fault: Fault = { ...faults, ...userActions }[name]!;
+    world.tell(`${index}: ${name}`);
+    if (fault.kind === 'box' || (hostCount > 1 && name in faults)) world.touch('all', name);
+    const end = await fault.apply(world, makeRandom(own));
+    if (typeof end === 'function') ends.add({ atMs: performance.now() + lastsMs, end, name });
+  }
+  await finish(true);
+  for (const { furiwake } of hosts) if (furiwake.pid === undefined) await furiwake.start();
+  world.tell('healed');
+  const notSettled = await untilSettled(world, clients, 45_000);
+  if (notSettled.length === 0) world.tell('settled');
+  const restless = notSettled.length === 0 ? await rates.restless(5_000) : [];
+  return [...clients.wrong, ...rates.wrong, ...notSettled, ...restless];
+}

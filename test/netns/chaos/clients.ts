@@ -1,0 +1,221 @@
+import { pause, type Protocol } from './cluster.ts';
+import type { Box } from './lab.ts';
+import type { World } from './world.ts';
+import { shownCondition, shownStatus } from '../../sim/shown-status.ts';
+
+const everyMs = 500;
+/** An answer may come from the owner of a moment ago. */
+const graceMs = 8_000;
+/** After a fault, until a Service whose status says that it serves must be served. */
+const lieMs = 15_000;
+/** How long after an action a connection may be lost because of it. */
+const lossMs = 20_000;
+
+export type Target = {
+  readonly service: string;
+  readonly ip: string;
+  readonly port: number;
+  readonly protocol: Protocol;
+};
+
+type Connection = {
+  readonly target: Target;
+  readonly id: number;
+  readonly sinceMs: number;
+  readonly greeting: string;
+  said: string;
+  saidMs: number;
+  heardMs: number;
+};
+
+/** Clients that never stop, and what they find wrong. */
+export type Clients = {
+  readonly wrong: readonly string[];
+  /** Targets that clients can ask now. */
+  targets(): readonly Target[];
+  ask(target: Target): Promise<string>;
+  /** Former targets that belong to no Service now. */
+  released(): readonly Target[];
+  run(signal: AbortSignal): Promise<void>;
+};
+
+const never = new AbortController().signal;
+
+const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${protocol}`;
+
+export function makeClients(world: World): Clients {
+  const { lab, server } = world;
+  const wrong: string[] = [];
+  /** Until when each Service was the owner of a target, in sighted time. */
+  const owned = new Map<string, Map<string, number>>();
+  const known = new Map<string, Target>();
+  const busy = new Set<string>();
+  const failing = new Map<string, { sinceMs: number; said: string }>();
+  const connections = new Map<string, Connection>();
+  const note = (words: string): void => {
+    if (!wrong.some((other) => other.slice(0, 40) === words.slice(0, 40))) wrong.push(`${world.shownTime()} ${words}`);
+    world.tell(`WRONG ${words}`);
+  };
+
+  const targets = (): readonly Target[] =>
+    server.list('Service').flatMap(({ metadata: { name }, spec }) => {
+      const ports = (spec?.['ports'] ?? []) as readonly { port: number; protocol: Protocol }[];
+      if (spec?.['type'] !== 'LoadBalancer') return [];
+      return (shownStatus(server, `default/${name}`).loadBalancer?.ingress ?? []).flatMap(({ ip }) =>
+        ports.map(({ port, protocol }) => ({ service: name, ip, port, protocol })),
+      );
+    });
+
+  const recordOwners = (): void => {
+    const now = world.sightedMs();
+    const owners = new Map<string, string>();
+    for (const target of targets()) {
+      const text = textOf(target);
+      const other = owners.get(text);
+      if (other !== undefined && other !== target.service)
+        note(`two owners of ${text}: ${other} and ${target.service}`);
+      owners.set(text, target.service);
+      known.set(text, target);
+      const of = owned.get(text) ?? new Map<string, number>();
+      of.set(target.service, now);
+      owned.set(text, of);
+    }
+  };
+
+  const ask = async ({ ip, port, protocol }: Target): Promise<string> => {
+    const answer =
+      protocol === 'TCP'
+        ? await lab.client.ask({ do: 'greet', address: ip, port, timeoutMs: 2_000 })
+        : await lab.client.ask({ do: 'askUdp', address: ip, port, timeoutMs: 1_000, isConnected: true });
+    return answer.text?.trim() ?? answer.error ?? 'nothing';
+  };
+
+  const judgeAnswer = (target: Target, answer: string): void => {
+    const [by = ''] = answer.split(' ');
+    if (by === target.service || !/^s\d$/.test(by)) return;
+    const lastMs = owned.get(textOf(target))?.get(by);
+    if (lastMs === undefined) note(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
+    else if (world.sightedMs() - lastMs > graceMs)
+      note(
+        `${textOf(target)} of ${target.service} was answered by ${by}, ${world.sightedMs() - lastMs} ms after it had it`,
+      );
+  };
+
+  const askOnce = async (target: Target): Promise<void> => {
+    const text = `${target.service} ${textOf(target)}`;
+    if (busy.has(text)) return;
+    busy.add(text);
+    const answer = await ask(target);
+    busy.delete(text);
+    judgeAnswer(target, answer);
+    if (answer.startsWith(`${target.service} `)) {
+      const before = failing.get(text);
+      if (before !== undefined && performance.now() - before.sinceMs > 3_000)
+        world.tell(`${text} answers again after ${Math.round(performance.now() - before.sinceMs)} ms (${before.said})`);
+      failing.delete(text);
+      return;
+    }
+    const said = shownCondition(server, `default/${target.service}`, 'Serving');
+    const isShownServed =
+      said?.status === 'True' &&
+      said.reason === 'Serving' &&
+      world.expects(target) === 'served' &&
+      (await world.isReady());
+    if (!isShownServed || !world.isSighted()) {
+      failing.delete(text);
+      return;
+    }
+    const since = failing.get(text) ?? { sinceMs: performance.now(), said: answer };
+    failing.set(text, since);
+    if (performance.now() - since.sinceMs > lieMs) {
+      note(`${text} fails (${answer}) for ${lieMs} ms, and its status says Serving`);
+      failing.delete(text);
+    }
+  };
+
+  const watchDeletions = async (box: Box, signal: AbortSignal): Promise<void> => {
+    await using monitor = box.execPort.spawn('ip', ['-oneline', 'monitor', 'address'], signal);
+    try {
+      for await (const line of monitor.lines) {
+        const address = / inet6? ([^/ ]+)/.exec(line)?.[1] ?? '';
+        const owner = targets().find(({ ip }) => ip === address)?.service;
+        if (!line.startsWith('Deleted') || owner === undefined) continue;
+        const cause = world.touchedSince(owner, performance.now() - 5_000);
+        world.tell(`${address} of ${owner} left ${box.name}; cause: ${cause ?? 'none'}`);
+        if (cause === undefined) note(`${address} of ${owner} left ${box.name} although nothing touched it`);
+      }
+    } catch {
+      // it ends with the test
+    }
+  };
+
+  const keepConnection = async (target: Target): Promise<void> => {
+    const text = `${target.service} ${textOf(target)}`;
+    if (target.protocol !== 'TCP' || busy.has(`kept ${text}`)) return;
+    busy.add(`kept ${text}`);
+    await holdConnection(target, text).finally(() => busy.delete(`kept ${text}`));
+  };
+
+  const holdConnection = async (target: Target, text: string): Promise<void> => {
+    const { client } = lab;
+    const held = connections.get(text);
+    const now = performance.now();
+    if (held === undefined) {
+      const answer = await Promise.race([
+        client.ask({ do: 'dial', address: target.ip, port: target.port }),
+        pause(2_000, never),
+      ]);
+      if (answer?.id === undefined) return;
+      await pause(500, never);
+      const { text: greeting = '', end } = await client.ask({ do: 'heard', id: answer.id });
+      if (end !== 'open' || !greeting.startsWith(`${target.service} `))
+        return void client.ask({ do: 'hangUp', id: answer.id });
+      connections.set(text, { target, id: answer.id, sinceMs: now, greeting, said: '', saidMs: 0, heardMs: now });
+      return;
+    }
+    const heard = await client.ask({ do: 'heard', id: held.id });
+    const isHeard = heard.text?.endsWith(held.said) === true;
+    if (isHeard) held.heardMs = now;
+    const isOver = heard.end !== 'open' || now - held.heardMs > 12_000;
+    if (isOver) {
+      const cause = world.touchedSince(target.service, Math.max(held.sinceMs - 1_000, held.heardMs - lossMs));
+      const how = heard.end === 'open' ? 'is silent' : String(heard.end);
+      world.tell(
+        `connection of ${text} (${held.greeting.trim()}) ${how} after ${Math.round(now - held.sinceMs)} ms; cause: ${cause ?? 'none'}`,
+      );
+      if (cause === undefined) note(`the connection of ${text} (${how}) was lost although nothing touched it`);
+      await client.ask({ do: 'hangUp', id: held.id });
+      connections.delete(text);
+      return;
+    }
+    if (!isHeard) return;
+    held.said = `w${Math.round(now)}.`;
+    await client.ask({ do: 'say', id: held.id, text: held.said });
+  };
+
+  return {
+    wrong,
+    targets,
+    ask,
+    released: () => {
+      const now = new Set(targets().map(textOf));
+      return [...known.values()].filter((target) => !now.has(textOf(target)));
+    },
+    run: async (signal) => {
+      const watches = world.hosts.map(({ box }) => watchDeletions(box, signal));
+      let nextMs = 0;
+      while (!signal.aborted) {
+        recordOwners();
+        if (performance.now() >= nextMs) {
+          nextMs = performance.now() + everyMs;
+          for (const target of targets()) {
+            void askOnce(target);
+            void keepConnection(target);
+          }
+        }
+        await pause(50, signal);
+      }
+      await Promise.all(watches);
+    },
+  };
+}

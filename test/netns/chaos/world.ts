@@ -1,0 +1,80 @@
+import type { SimApiServer } from '../../sim/apiserver.ts';
+import type { ChaosCluster, Protocol } from './cluster.ts';
+import type { FuriwakeProcess } from './furiwake-process.ts';
+import type { Box, ChaosLab } from './lab.ts';
+
+/** What the faults and the clients share. */
+export type World = {
+  readonly lab: ChaosLab;
+  readonly server: SimApiServer;
+  readonly cluster: ChaosCluster;
+  readonly hosts: readonly { readonly box: Box; readonly furiwake: FuriwakeProcess }[];
+  /** An action that may break connections of a Service, or of `all`. */
+  touch(whom: string, what: string): void;
+  touchedSince(service: string, sinceMs: number): string | undefined;
+  /** While furiwake cannot see the cluster this stands still. */
+  sightedMs(): number;
+  isSighted(): boolean;
+  /** furiwake does not see the cluster until this is disposed of. */
+  blind(): Disposable;
+  isReady(): Promise<boolean>;
+  expects(target: { readonly service: string; readonly protocol: Protocol; readonly ip: string }): 'served' | 'refused';
+  tell(words: string): void;
+  shownTime(): string;
+};
+
+export function makeWorld(
+  parts: Pick<World, 'lab' | 'server' | 'cluster' | 'hosts'>,
+  tell: (words: string) => void,
+): World {
+  const startMs = performance.now();
+  const touches: { readonly atMs: number; readonly whom: string; readonly what: string }[] = [];
+  let blinds = 0;
+  let blindMs = 0;
+  let blindSinceMs = 0;
+  /** After sight is back, it lasts until all is known. */
+  let sightedAgainMs = 0;
+  const isBlind = (): boolean => blinds > 0;
+  let ready = { atMs: -Infinity, is: Promise.resolve(false) };
+  const shownTime = (): string => `${((performance.now() - startMs) / 1000).toFixed(1)} s`;
+  return {
+    ...parts,
+    touch: (whom, what) => void touches.push({ atMs: performance.now(), whom, what }),
+    touchedSince: (service, sinceMs) =>
+      touches.find(({ atMs, whom }) => atMs >= sinceMs && (whom === 'all' || whom === service))?.what,
+    sightedMs: () => Math.round(performance.now() - blindMs - (isBlind() ? performance.now() - blindSinceMs : 0)),
+    isSighted: () => !isBlind() && performance.now() > sightedAgainMs,
+    blind: () => {
+      if (blinds++ === 0) blindSinceMs = performance.now();
+      let isOver = false;
+      return {
+        [Symbol.dispose]: () => {
+          if (isOver) return;
+          isOver = true;
+          if (--blinds > 0) return;
+          blindMs += performance.now() - blindSinceMs;
+          sightedAgainMs = performance.now() + 5_000;
+        },
+      };
+    },
+    isReady: () => {
+      if (performance.now() - ready.atMs > 900) {
+        const is = Promise.all(parts.hosts.map(({ furiwake }) => furiwake.status())).then((all) =>
+          all.some((status) => status?.notReady.length === 0),
+        );
+        ready = { atMs: performance.now(), is };
+      }
+      return ready.is;
+    },
+    expects: ({ service, ip }) => {
+      const wish = parts.cluster.wishes.get(service);
+      if (wish === undefined || wish.isClusterIp === true || wish.endpoints.length === 0) return 'refused';
+      return wish.ranges === undefined ||
+        (!ip.includes(':') && wish.ranges.some((range) => range.startsWith('198.51.100.')))
+        ? 'served'
+        : 'refused';
+    },
+    tell: (words) => tell(`${shownTime()} ${words}`),
+    shownTime,
+  };
+}
