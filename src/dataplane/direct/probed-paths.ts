@@ -13,7 +13,8 @@ import { hopKey } from './hops.ts';
  *   it serves none, or was probed in vain: Pods may be missing       also a VIP alone
  *   it is shown to answer, and may have got another gateway          a VIP alone
  *
- * `undefined`: those of before are good enough. Without `isRefresh` only listeners that changed, or that the gate opened, are a reason for others.
+ * `undefined`: those of before are good enough. Without `isRefresh` only listeners that changed, or that the gate opened, are a reason
+ * for others.
  */
 export function probedPaths(host: {
   readonly table: TrafficTable;
