@@ -1,5 +1,6 @@
 import { pause, type Protocol } from './cluster.ts';
 import type { Box } from './lab.ts';
+import { isOfPool } from './lab.ts';
 import type { World } from './world.ts';
 import { shownCondition, shownStatus } from '../../sim/shown-status.ts';
 
@@ -44,7 +45,7 @@ const never = new AbortController().signal;
 const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${protocol}`;
 
 export function makeClients(world: World): Clients {
-  const { lab, server } = world;
+  const { lab, server, cluster } = world;
   const wrong: string[] = [];
   /** Until when each Service was the owner of a target, in sighted time. */
   const owned = new Map<string, Map<string, number>>();
@@ -139,13 +140,28 @@ export function makeClients(world: World): Clients {
       for await (const line of monitor.lines) {
         const address = / inet6? ([^/ ]+)/.exec(line)?.[1] ?? '';
         const owner = targets().find(({ ip }) => ip === address)?.service;
-        if (!line.startsWith('Deleted') || owner === undefined) continue;
+        if (!line.startsWith('Deleted') || owner === undefined || !cluster.wishes.has(owner)) continue;
         const cause = world.touchedSince(owner, performance.now() - 5_000);
         world.tell(`${address} of ${owner} left ${box.name}; cause: ${cause ?? 'none'}`);
         if (cause === undefined) note(`${address} of ${owner} left ${box.name} although nothing touched it`);
       }
     } catch {
       // it ends with the test
+    }
+  };
+
+  /** An address that is on the first host before and after it is on another one is on both at a time. */
+  const watchDuplicates = async (signal: AbortSignal): Promise<void> => {
+    const [one, ...others] = world.hosts;
+    const read = async ({ box }: (typeof world.hosts)[number]): Promise<ReadonlySet<string>> => {
+      const text = await box.exec('ip', '-oneline', 'address');
+      return new Set(Array.from(text.matchAll(/ inet6? ([^/ ]+)/g), ([, address = '']) => address).filter(isOfPool));
+    };
+    while (!signal.aborted && one !== undefined && others.length > 0) {
+      const [before, between, after] = [await read(one), await Promise.all(others.map(read)), await read(one)];
+      const both = [...before].filter((each) => after.has(each) && between.some((set) => set.has(each)));
+      if (both.length > 0) note(`two hosts have ${both.join()}`);
+      await pause(300, signal);
     }
   };
 
@@ -202,7 +218,7 @@ export function makeClients(world: World): Clients {
       return [...known.values()].filter((target) => !now.has(textOf(target)));
     },
     run: async (signal) => {
-      const watches = world.hosts.map(({ box }) => watchDeletions(box, signal));
+      const watches = [...world.hosts.map(({ box }) => watchDeletions(box, signal)), watchDuplicates(signal)];
       let nextMs = 0;
       while (!signal.aborted) {
         recordOwners();

@@ -102,9 +102,11 @@ async function restart({ furiwake }: Host, world: World, signal: 'SIGTERM' | 'SI
 }
 
 export const faults: Readonly<Record<string, Fault>> = {
-  'haproxy killed': box(3, async ({ box: machine }, random) => {
+  'haproxy killed': box(3, async ({ box: machine }, random, world) => {
     const pids = await processesOf(machine, 'haproxy');
-    for (const pid of random.int(2) === 0 ? pids : pids.slice(0, 1)) kill(pid, 'SIGKILL');
+    const killed = random.int(2) === 0 ? pids : pids.slice(0, 1);
+    world.tell(`  ${killed.join()} of ${pids.join()}`);
+    for (const pid of killed) kill(pid, 'SIGKILL');
   }),
   'haproxy stopped': box(2, async ({ box: machine }) => {
     const pids = await processesOf(machine, 'haproxy');
@@ -114,10 +116,12 @@ export const faults: Readonly<Record<string, Fault>> = {
   'haproxy signalled': box(1, async ({ box: machine }, random) => {
     for (const pid of await processesOf(machine, 'haproxy')) kill(pid, random.pick(['SIGTERM', 'SIGUSR1', 'SIGUSR2']));
   }),
-  'file of haproxy removed': box(2, async ({ box: machine }, random) => {
+  'file of haproxy removed': box(2, async ({ box: machine }, random, world) => {
     const names = await readdir(`${machine.runFolder}/haproxy`).catch(() => []);
-    if (names.length > 0)
-      await rm(`${machine.runFolder}/haproxy/${random.pick(names)}`, { recursive: true, force: true });
+    if (names.length === 0) return;
+    const name = random.pick(names);
+    world.tell(`  ${name} of ${names.join()}`);
+    await rm(`${machine.runFolder}/haproxy/${name}`, { recursive: true, force: true });
   }),
   'run folder removed': box(2, async ({ box: machine }) => rm(machine.runFolder, { recursive: true, force: true })),
   'nft table deleted': box(2, async ({ box: machine }, random) => {
@@ -191,7 +195,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   'state full': soft(2, async (world, random) => {
     const { furiwake } = hostOf(world, random);
     await quietly(onMachine('dd', 'if=/dev/zero', `of=${furiwake.stateDir}/filler`, 'bs=4k', 'status=none'));
-    return () => rm(`${furiwake.stateDir}/filler`, { force: true });
+    return () => quietly(rm(`${furiwake.stateDir}/filler`, { force: true }));
   }),
   'state damaged': soft(2, async (world, random) => {
     const { furiwake } = hostOf(world, random);

@@ -1,6 +1,6 @@
-import { isOfPool } from './chaos.ts';
 import type { Clients } from './clients.ts';
 import { pause, serviceNames } from './cluster.ts';
+import { isOfPool } from './lab.ts';
 import type { World } from './world.ts';
 import { shownCondition, shownIps } from '../../sim/shown-status.ts';
 
