@@ -18,6 +18,7 @@ export type ChaosOptions = {
   readonly hosts: 1 | 2;
   /** Only what must not break connections. */
   readonly isSoft: boolean;
+  readonly isOwn: boolean;
   /** The steps that are made; default: all. */
   readonly only?: ReadonlySet<number> | undefined;
   readonly tell: (words: string) => void;
@@ -55,7 +56,11 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
   const cluster = stack.use(await startCluster(lab, server));
   const hosts = [];
   for (const box of lab.boxes) {
-    const furiwake = makeFuriwake(box, ['--addresses', pool, '--metrics-address', '127.0.0.1:9470'], tell);
+    const furiwake = makeFuriwake(
+      box,
+      [...(options.isOwn ? [] : ['--addresses', pool]), '--metrics-address', '127.0.0.1:9470'],
+      tell,
+    );
     await mkdir(furiwake.stateDir, { recursive: true });
     await onMachine('mount', '-t', 'tmpfs', '-o', 'size=1m,mode=0700', 'none', furiwake.stateDir);
     stack.defer(() => onMachine('umount', '--lazy', furiwake.stateDir).then(() => undefined));
@@ -63,12 +68,12 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     await furiwake.writeKubeconfig(kubeconfigOf({ server, lab }));
     hosts.push({ box, furiwake });
   }
-  const world = makeWorld({ lab, server, cluster, hosts }, tell);
+  const world = makeWorld({ lab, server, cluster, hosts, isOwn: options.isOwn }, tell);
   const stop = new AbortController();
   stack.defer(async () => stop.abort());
   const start = makeRandom(seed + 1);
   for (const name of serviceNames.slice(0, 4)) {
-    const wish = randomWish(name, start);
+    const wish = randomWish(name, start, options.isOwn);
     cluster.set(name, wish);
     world.tell(`${name}: ${JSON.stringify(wish)}`);
   }
