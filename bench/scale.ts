@@ -1,4 +1,7 @@
-import type { Bench } from './bench.ts';
+import path from 'node:path';
+import type { Bench, Figure } from './bench.ts';
+import { readCpuMs, type Furiwake } from './furiwake.ts';
+import { now } from './hosts/services.ts';
 import { haproxyFolderOf } from './haproxy-servers.ts';
 import { type Site, startSite } from './site.ts';
 import { median } from './statistics.ts';
@@ -7,6 +10,8 @@ import { listenerAt, watchElements } from './watch-elements.ts';
 const services = 10_000;
 const nodes = 500;
 const changes = 50;
+/** Of scrapes, and of `status`. */
+const readings = 5;
 const firstPort = 1_000;
 const firstNodePort = 20_000;
 
@@ -39,6 +44,9 @@ export const scale: Bench = {
     const { programmed, written } = await changeOneByOne(site, signal);
     const heap = await site.measure('heap.ts');
     const { residentMb, peakMb } = await furiwake.memory();
+    step.update('reading what it shows');
+    const shown = await measureReadings(site, furiwake, bundle, signal);
+    const { residentMb: withSamplesMb } = await furiwake.memory();
     await furiwake[Symbol.asyncDispose]();
     await furiwake.cleanUp();
     step.update('starting again');
@@ -51,9 +59,11 @@ export const scale: Bench = {
       { what: 'heap in use, after a collection', value: heap / 1e6, unit: 'MB', target: { atMost: 60 } },
       { what: 'one change → programmed, median', value: median(programmed), unit: 'ms', target: { atMost: 10 } },
       { what: 'one change → its status written, median', value: median(written), unit: 'ms' },
+      ...shown,
       { what: 'first start → all published', value: (met.writtenAt - furiwake.startedAt) / 1000, unit: 's' },
       { what: 'resident memory', value: residentMb, unit: 'MB' },
       { what: 'resident memory, peak', value: peakMb, unit: 'MB' },
+      { what: 'resident memory after the scrapes', value: withSamplesMb, unit: 'MB' },
     ];
   },
 };
@@ -94,13 +104,52 @@ async function answerForNodes({
   await machine?.ask({ do: 'serveHttp', port: 10_256, body: 'ok' });
 }
 
+/** What it costs to see the Services: a scrape of all over HTTP, and `status` of one. Medians. */
+async function measureReadings(
+  { lab }: Site,
+  furiwake: Furiwake,
+  bundle: string,
+  signal: AbortSignal,
+): Promise<readonly Figure[]> {
+  const haproxy = Number(/^Pid: (\d+)$/m.exec(await askHaproxy(lab, 'show info', signal))?.[1]);
+  const times: { readonly scrapeMs: number; readonly ownMs: number; readonly haproxyMs: number }[] = [];
+  const statusMs: number[] = [];
+  for (let index = 0; index < readings; index++) {
+    const before = [now(), await readCpuMs(furiwake.pid), await readCpuMs(haproxy)] as const;
+    await lab.balancer.exec('curl', '-sfo', '/dev/null', 'http://127.0.0.1:9470/metrics');
+    const after = [now(), await readCpuMs(furiwake.pid), await readCpuMs(haproxy)] as const;
+    times.push({ scrapeMs: after[0] - before[0], ownMs: after[1] - before[1], haproxyMs: after[2] - before[2] });
+    const askedAt = now();
+    const args = ['status', `default/service-${services - index - 1}`, '--state-dir', path.join(lab.folder, 'state')];
+    await lab.balancer.execPort.run(bundle, args, { signal });
+    statusMs.push(now() - askedAt);
+  }
+  const medianOf = (of: keyof (typeof times)[number]): number => median(times.map((each) => each[of]));
+  return [
+    { what: 'a scrape of all: until answered', value: medianOf('scrapeMs'), unit: 'ms' },
+    {
+      what: 'a scrape of all: processor time of HAProxy',
+      value: medianOf('haproxyMs'),
+      unit: 'ms',
+      target: { atMost: 50 },
+    },
+    { what: 'a scrape of all: processor time of furiwake', value: medianOf('ownMs'), unit: 'ms' },
+    { what: 'status of one Service, the program included', value: median(statusMs), unit: 'ms' },
+  ];
+}
+
 /** Counts the listeners in the kernel and in HAProxy; @throws Error unless all are there. */
 async function assertServed({ lab }: Site, signal: AbortSignal): Promise<void> {
   const listing = await lab.balancer.exec('nft', 'list', 'map', 'inet', 'furiwake', 'listeners4');
-  const haproxy = await haproxyFolderOf(lab);
-  const stdin = `show map ${haproxy}/services.map\n`;
-  const rows = await lab.balancer.execPort.run('nc', ['-N', '-U', `${haproxy}/worker.sock`], { stdin, signal });
-  const held = { kernel: listing.match(/ \. \d+ : /g)?.length, haproxy: rows.stdout.match(/nodes4/g)?.length };
+  const rows = await askHaproxy(lab, `show map ${await haproxyFolderOf(lab)}/services.map`, signal);
+  const held = { kernel: listing.match(/ \. \d+ : /g)?.length, haproxy: rows.match(/nodes4/g)?.length };
   if (held.kernel === services && held.haproxy === services) return;
   throw new Error(`${JSON.stringify(held)} instead of ${services} listeners`);
+}
+
+/** The answer of the serving worker to one command. */
+async function askHaproxy(lab: Site['lab'], command: string, signal: AbortSignal): Promise<string> {
+  const socket = path.join(await haproxyFolderOf(lab), 'worker.sock');
+  const run = await lab.balancer.execPort.run('nc', ['-N', '-U', socket], { stdin: `${command}\n`, signal });
+  return run.stdout;
 }
