@@ -51,6 +51,7 @@ export function makeClients(world: World): Clients {
   const owned = new Map<string, Map<string, number>>();
   const known = new Map<string, Target>();
   const busy = new Set<string>();
+  const underWay = new Set<Promise<void>>();
   const failing = new Map<string, { sinceMs: number; said: string }>();
   const connections = new Map<string, Connection>();
   const note = (words: string): void => {
@@ -153,11 +154,12 @@ export function makeClients(world: World): Clients {
   /** An address that is on the first host before and after it is on another one is on both at a time. */
   const watchDuplicates = async (signal: AbortSignal): Promise<void> => {
     const [one, ...others] = world.hosts;
+    if (one === undefined || others.length === 0) return;
     const read = async ({ box }: (typeof world.hosts)[number]): Promise<ReadonlySet<string>> => {
       const text = await box.exec('ip', '-oneline', 'address');
       return new Set(Array.from(text.matchAll(/ inet6? ([^/ ]+)/g), ([, address = '']) => address).filter(isOfPool));
     };
-    while (!signal.aborted && one !== undefined && others.length > 0) {
+    while (!signal.aborted) {
       const [before, between, after] = [await read(one), await Promise.all(others.map(read)), await read(one)];
       const both = [...before].filter((each) => after.has(each) && between.some((set) => set.has(each)));
       if (both.length > 0) note(`two hosts have ${both.join()}`);
@@ -184,8 +186,10 @@ export function makeClients(world: World): Clients {
       if (answer?.id === undefined) return;
       await pause(500, never);
       const { text: greeting = '', end } = await client.ask({ do: 'heard', id: answer.id });
-      if (end !== 'open' || !greeting.startsWith(`${target.service} `))
-        return void client.ask({ do: 'hangUp', id: answer.id });
+      if (end !== 'open' || !greeting.startsWith(`${target.service} `)) {
+        await client.ask({ do: 'hangUp', id: answer.id });
+        return;
+      }
       connections.set(text, { target, id: answer.id, sinceMs: now, greeting, said: '', saidMs: 0, heardMs: now });
       return;
     }
@@ -225,13 +229,15 @@ export function makeClients(world: World): Clients {
         if (performance.now() >= nextMs) {
           nextMs = performance.now() + everyMs;
           for (const target of targets()) {
-            void askOnce(target);
-            void keepConnection(target);
+            for (const work of [askOnce(target), keepConnection(target)]) {
+              underWay.add(work);
+              void work.finally(() => underWay.delete(work));
+            }
           }
         }
         await pause(50, signal);
       }
-      await Promise.all(watches);
+      await Promise.all([...watches, ...underWay]);
     },
   };
 }

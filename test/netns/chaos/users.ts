@@ -1,6 +1,6 @@
 import { askAdmin } from '../../../src/daemon/admin.ts';
 import { nodePortOf, type Port, serviceNames, type Wish } from './cluster.ts';
-import type { Fault, Random } from './faults.ts';
+import type { Fault, Random } from './fault.ts';
 import type { World } from './world.ts';
 
 /** Two Services request it. */
