@@ -200,7 +200,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       work: async () => {
         if (desired !== undefined) await tableFile.write(tableToSave(desired, passes.state()));
       },
-      retry: waitLimits.slow,
+      retry: waitLimits.patient,
       clock,
       log,
       signal,

@@ -68,7 +68,7 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
           known?.revision === revision
             ? known
             : {
-                backoff: makeBackoff(waitLimits.slow),
+                backoff: makeBackoff(waitLimits.patient),
                 trouble: makeTrouble({ what: 'programming a listener', log, monotonic }),
               };
         trouble.failed(words, { listener: key, service });

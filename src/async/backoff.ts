@@ -2,13 +2,13 @@
 export type WaitLimits = { readonly firstMs: number; readonly mostMs: number };
 
 /** Those of most retries. A place with others says why. */
-export const waitLimits: Readonly<Record<'quick' | 'usual' | 'slow', WaitLimits>> = {
+export const waitLimits: Readonly<Record<'quick' | 'usual' | 'patient', WaitLimits>> = {
   /** Connections fail, or reach the wrong host, until it works; an attempt costs little. */
   quick: { firstMs: 100, mostMs: 5_000 },
   /** Changes wait until it works; an attempt may start programs. */
   usual: { firstMs: 200, mostMs: 30_000 },
   /** All that serves continues without it, and what has failed will often fail again: disks, watches, refused settings. */
-  slow: { firstMs: 1_000, mostMs: 60_000 },
+  patient: { firstMs: 1_000, mostMs: 60_000 },
 };
 
 /** Growing waits between attempts that fail. */

@@ -22,7 +22,7 @@ export async function keepWatching<Event>(options: {
 }): Promise<void> {
   const { what, watch, react, clock, log, signal } = options;
   const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
-  const backoff = makeBackoff(waitLimits.slow);
+  const backoff = makeBackoff(waitLimits.patient);
   const settle = async (until: AbortSignal): Promise<void> => {
     await clock.sleep(steadyMs, until);
     backoff.reset();

@@ -26,7 +26,11 @@ test.each<[file: string, code: number, scene: CheckScene]>([
   ['api-server-unreachable', 1, { flags: lan, answer: refused }],
   ['token-revoked', 1, { answer: unauthorized }],
   ['permissions-missing', 1, { answer: ({ path }) => (path.endsWith('reviews') ? { status: {} } : undefined) }],
-  ['haproxy-missing', 1, { programs: { 'haproxy -v': new ExecError('haproxy -v', undefined, 'ENOENT') } }],
+  [
+    'haproxy-missing',
+    1,
+    { programs: { 'haproxy -v': new ExecError('haproxy -v', undefined, 'not found', { isMissing: true }) } },
+  ],
   [
     'pool-exhausted',
     0,
@@ -52,7 +56,7 @@ test('--output json is one list of the same findings, with the same exit code', 
   expect(findings.map(({ what, found }) => `${what.padEnd(21)}${found}`)).toEqual(lines.map((line) => line.slice(4)));
 });
 
-const noProgram = (command: string): ExecError => new ExecError(command, undefined, 'ENOENT');
+const noProgram = (command: string): ExecError => new ExecError(command, undefined, 'not found', { isMissing: true });
 const noList: CheckScene['answer'] = ({ path }) => (path.endsWith('/nodes') ? refused() : undefined);
 
 test.each<[lack: string, scene: CheckScene]>([

@@ -55,7 +55,7 @@ export async function loadCandidates(deps: {
         what: 'recording that another host serves this class',
         due,
         work: () => file.write(known),
-        retry: waitLimits.slow,
+        retry: waitLimits.patient,
         clock,
         log,
         level: 'error',

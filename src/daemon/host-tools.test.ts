@@ -9,7 +9,7 @@ const { signal } = new AbortController();
 const exec = (missing?: string) =>
   execOf((command) => {
     const [program = ''] = command.split(' ');
-    if (program === missing) throw new ExecError(program, undefined, 'ENOENT');
+    if (program === missing) throw new ExecError(program, undefined, 'not found', { isMissing: true });
     return program === 'haproxy' ? 'HAProxy version 2.6.12-1+deb12u4 2026/10/17\n' : `${program} 1.0\n`;
   });
 
@@ -23,6 +23,24 @@ test.each([
   await expect(assertHost(makeMachine({ exec: exec(program) }), signal)).rejects.toMatchObject({
     code: 'START',
     message: `${program} is not installed: install it (Debian: apt-get install ${debianPackage})`,
+  });
+});
+
+test.each([
+  ['has not ended in time', new ExecError('haproxy', undefined, 'no end within 10000 ms'), 'no end within 10000 ms'],
+  [
+    'lacks a library',
+    new ExecError('haproxy', 127, 'haproxy: error while loading shared libraries:\nlibcrypt.so.1: not found\n'),
+    'haproxy: error while loading shared libraries:; libcrypt.so.1: not found',
+  ],
+  ['has failed without a word', new ExecError('haproxy', 3, ''), 'exit code 3'],
+])('a program that %s is not called missing', async (_, error, cause) => {
+  const broken = execOf(() => {
+    throw error;
+  });
+  await expect(assertHost(makeMachine({ exec: broken }), signal)).rejects.toMatchObject({
+    code: 'START',
+    message: expect.stringMatching(`^haproxy is not usable \\(${cause}\\): run it by hand`),
   });
 });
 

@@ -14,9 +14,10 @@ const tools = [
 
 export type ToolVersion = {
   readonly program: string;
-  readonly debianPackage: string;
-  /** `undefined`: not installed. */
+  /** `undefined`: see `failure`. */
   readonly version: string | undefined;
+  /** `words` complete "haproxy is …". */
+  readonly failure?: { readonly words: string; readonly advice: string };
 };
 
 /** The first line of each program's version output. */
@@ -25,13 +26,27 @@ export async function toolVersions(exec: Exec, signal: AbortSignal): Promise<rea
     tools.map(async ({ program, debianPackage, args }) => {
       try {
         const { stdout } = await exec.run(program, args, { signal });
-        return { program, debianPackage, version: stdout.split('\n', 1)[0] ?? '' };
+        return { program, version: stdout.split('\n', 1)[0] ?? '' };
       } catch (error) {
-        if (error instanceof ExecError) return { program, debianPackage, version: undefined };
-        throw error;
+        if (!(error instanceof ExecError)) throw error;
+        const failure = error.isMissing
+          ? { words: 'not installed', advice: `install it (Debian: apt-get install ${debianPackage})` }
+          : {
+              words: `not usable (${causeOf(error)})`,
+              advice: `run it by hand, and install it again if it fails (Debian: apt-get install --reinstall ${debianPackage})`,
+            };
+        return { program, version: undefined, failure };
       }
     }),
   );
+}
+
+/** On one line, without the name of the program. */
+function causeOf({ command, message }: ExecError): string {
+  return message
+    .slice(`${command}: `.length)
+    .trim()
+    .replaceAll(/\s*\n\s*/g, '; ');
 }
 
 /** `line`: `HAProxy version 2.6.12-1+deb12u4 2026/10/17 - …`. */
@@ -44,10 +59,9 @@ export function isHaproxyTooOld(line: string): boolean {
 export async function assertHost({ exec, isRoot }: Platform, signal: AbortSignal): Promise<void> {
   if (!isRoot)
     throw new StartError('furiwake run needs root: it configures nftables, routes and addresses of this host');
-  for (const { program, debianPackage, version } of await toolVersions(exec, signal)) {
-    if (version === undefined)
-      throw new StartError(`${program} is not installed: install it (Debian: apt-get install ${debianPackage})`);
-    if (program === 'haproxy' && isHaproxyTooOld(version))
+  for (const { program, version, failure } of await toolVersions(exec, signal)) {
+    if (failure !== undefined) throw new StartError(`${program} is ${failure.words}: ${failure.advice}`);
+    if (program === 'haproxy' && isHaproxyTooOld(version ?? ''))
       throw new StartError(`haproxy is too old (${version}): furiwake needs 2.6 or newer`);
   }
 }

@@ -18,7 +18,7 @@ import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { systemExec as exec } from '../main/node/exec.ts';
 import { systemFiles } from '../main/node/files.ts';
 import type { Files } from '../ports/files.ts';
-import { assertDeletable, deleteState, keepStateDir, openStateDir, refuseStateDir } from './state-dir.ts';
+import { assertDeletable, deleteState, findStateDir, keepStateDir, openStateDir, refuseStateDir } from './state-dir.ts';
 
 let root: string;
 let stateDir: string;
@@ -77,13 +77,18 @@ test.each([
 ])('a folder %s is refused by run and by cleanup, and nothing in it changes', async (_, names) => {
   fill(...names);
   const before = readdirSync(stateDir);
-  const refusal = {
+  const refusal = (advice: string) => ({
     code: 'START',
-    message: `${stateDir} is not a furiwake state directory (no marker file) and not empty: name the folder of furiwake run, or an empty or new one`,
-  };
-  await expect(openStateDir(disk, stateDir)).rejects.toMatchObject(refusal);
-  await expect(assertDeletable(disk, stateDir)).rejects.toMatchObject(refusal);
-  await expect(deleteState(disk, stateDir)).rejects.toMatchObject(refusal);
+    message: `${stateDir} is not a furiwake state directory (no marker file) and not empty: ${advice}`,
+  });
+  const [ofRun, ofCleanup] = [
+    refusal('name an empty or new folder, or that of an earlier furiwake run'),
+    refusal('name the --state-dir of furiwake run'),
+  ];
+  await expect(openStateDir(disk, stateDir)).rejects.toMatchObject(ofRun);
+  await expect(findStateDir(disk.files, stateDir)).rejects.toMatchObject(ofRun);
+  await expect(assertDeletable(disk, stateDir)).rejects.toMatchObject(ofCleanup);
+  await expect(deleteState(disk, stateDir)).rejects.toMatchObject(ofCleanup);
   expect(readdirSync(stateDir)).toEqual(before);
 });
 

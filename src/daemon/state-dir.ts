@@ -19,6 +19,12 @@ const version = 1;
 const markerText = `${JSON.stringify({ file: markerName, version })}\n`;
 const markerSchema = z.object({ file: z.literal(markerName), version: z.int() });
 
+/** What to do about a folder of another program. */
+const advice = {
+  run: 'name an empty or new folder, or that of an earlier furiwake run',
+  cleanup: 'name the --state-dir of furiwake run',
+};
+
 /** How often a running furiwake looks for its marker. */
 const lookMs = 1_000;
 /** How often it looks for its other files. */
@@ -38,7 +44,7 @@ export async function openStateDir({ files, exec }: Disk, stateDir: string): Pro
   try {
     await files.makeFolder(stateDir);
     await assertPrivate(files, stateDir);
-    if ((await ownershipOf(files, stateDir)) !== 'marked') await files.write(marker, markerText);
+    if ((await ownershipOf(files, stateDir, advice.run)) !== 'marked') await files.write(marker, markerText);
   } catch (error) {
     refuseStateDir(stateDir, error);
   }
@@ -66,7 +72,7 @@ export async function keepStateDir(
     makeTrouble({ what, log, monotonic: () => clock.monotonic(), level: 'error' });
   const looking = troubleWith('looking for lost files of the state directory');
   const writing = troubleWith('writing the lost state directory again');
-  const backoff = makeBackoff(waitLimits.slow);
+  const backoff = makeBackoff(waitLimits.patient);
   let isLost = false;
   let restoredMs = clock.monotonic();
 
@@ -106,7 +112,7 @@ export async function keepStateDir(
  * accepted.
  */
 export async function assertDeletable({ files }: Pick<Disk, 'files'>, stateDir: string): Promise<void> {
-  await ownershipOf(files, stateDir);
+  await ownershipOf(files, stateDir, advice.cleanup);
 }
 
 /** Deletes the files of `run` in the state directory, by name, and the folder itself if it is then empty. */
@@ -123,7 +129,7 @@ export async function deleteState({ files, exec }: Disk, stateDir: string): Prom
 export async function findStateDir(files: Files, stateDir: string): Promise<'present' | 'missing'> {
   if ((await files.stat(stateDir)) === undefined) return 'missing';
   await assertPrivate(files, stateDir);
-  await ownershipOf(files, stateDir);
+  await ownershipOf(files, stateDir, advice.run);
   return 'present';
 }
 
@@ -131,7 +137,11 @@ export async function findStateDir(files: Files, stateDir: string): Promise<'pre
  * `marked`: of furiwake; `earlier`: of release 0.1.0, which had no marker; `unmarked`: of a furiwake whose files were removed, and
  * that wrote some of them again and ended before it wrote the marker; `empty`: empty or missing. Throws for any other folder.
  */
-async function ownershipOf(files: Files, stateDir: string): Promise<'marked' | 'earlier' | 'unmarked' | 'empty'> {
+async function ownershipOf(
+  files: Files,
+  stateDir: string,
+  adviceIfForeign: string,
+): Promise<'marked' | 'earlier' | 'unmarked' | 'empty'> {
   const marker = `${stateDir}/${markerName}`;
   const text = await files.read(marker).catch((error: Error) => {
     throw new StartError(
@@ -153,7 +163,7 @@ async function ownershipOf(files: Files, stateDir: string): Promise<'marked' | '
   if (names.has('records.jsonl') || (names.has('identity') && names.has('haproxy'))) return 'earlier';
   if (await areOwnFiles(files, stateDir, names)) return 'unmarked';
   throw new StartError(
-    `${stateDir} is not a furiwake state directory (no marker file) and not empty: name the folder of furiwake run, or an empty or new one`,
+    `${stateDir} is not a furiwake state directory (no marker file) and not empty: ${adviceIfForeign}`,
   );
 }
 

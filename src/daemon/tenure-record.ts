@@ -98,7 +98,7 @@ export async function loadTenureRecord(deps: {
         what: 'recording the tenure of the Lease',
         due,
         work: write,
-        retry: waitLimits.slow,
+        retry: waitLimits.patient,
         ...deps,
         level: 'error',
         signal,

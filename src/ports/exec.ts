@@ -7,7 +7,14 @@ export class ExecError extends Error {
   /** `undefined` if it did not start or a signal ended it. */
   readonly exitCode: number | undefined;
   readonly stderr: string;
-  constructor(command: string, exitCode: number | undefined, stderr: string, options?: ErrorOptions) {
+  /** There is no such program. */
+  readonly isMissing: boolean;
+  constructor(
+    command: string,
+    exitCode: number | undefined,
+    stderr: string,
+    { isMissing = false, ...options }: ErrorOptions & { readonly isMissing?: boolean } = {},
+  ) {
     super(
       `${command}: ${stderr.trim() || (exitCode === undefined ? 'did not run' : `exit code ${exitCode}`)}`,
       options,
@@ -15,6 +22,7 @@ export class ExecError extends Error {
     this.command = command;
     this.exitCode = exitCode;
     this.stderr = stderr;
+    this.isMissing = isMissing;
   }
 }
 

@@ -47,7 +47,7 @@ export function makeFileLedger(deps: {
   const trouble = makeTrouble({ what: 'flushing the ledger to the disk', log, monotonic: () => clock.monotonic() });
   const inTurn = makeSerial();
   let records: LedgerRecords = PersistentMap.empty();
-  const backoff = makeBackoff(waitLimits.slow);
+  const backoff = makeBackoff(waitLimits.patient);
   let isDirty = false;
   let isSyncing = false;
 

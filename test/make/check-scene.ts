@@ -125,7 +125,7 @@ export async function runCheck(
   const exec = execOf((command) => {
     // The longest beginning that fits: `ss -Hltnp` before `ss -Hltn`.
     const fitting = programs.filter(([begin]) => command.startsWith(begin)).sort(([a], [b]) => b.length - a.length);
-    const answer = fitting[0]?.[1] ?? new ExecError(command, undefined, 'ENOENT');
+    const answer = fitting[0]?.[1] ?? new ExecError(command, undefined, 'not found', { isMissing: true });
     if (answer instanceof Error) throw answer;
     return answer;
   });

@@ -10,18 +10,23 @@ import type { ProfileExcess } from '../../src/core/traffic/profile-budget.ts';
 import type { ServiceEndpoints } from '../../src/core/traffic/local.ts';
 import type { PodPlace } from '../../src/core/traffic/pods.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../../src/core/traffic/report.ts';
-import type { TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
 import { byKey, makeHostFacts, makeNode, makeSite, poolOf } from './service.ts';
 
 /** What a host reports of each listener of a table. */
-export type Answer = (revision: ListenerReport['revision'], address: Ip) => Partial<ListenerReport> | undefined;
+export type Answer = (
+  revision: ListenerReport['revision'],
+  address: Ip,
+  listener: Listener,
+) => Partial<ListenerReport> | undefined;
 
 const ready: Answer = (revision) => ({ revision, isForwarding: true });
 
 function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['listeners'] {
   return PersistentMap.from(
-    [...listeners.values()].flatMap(({ key, revision, service, address }) => {
-      const report = answer(revision, address);
+    [...listeners.values()].flatMap((listener) => {
+      const { key, revision, service, address } = listener;
+      const report = answer(revision, address, listener);
       if (report === undefined) return [];
       const blank = {
         holder: service,

@@ -8,6 +8,7 @@ import { ExecError } from '../../ports/exec.ts';
 import type { GroupedFinding } from './finding.ts';
 
 const failure = new ExecError('program', 1, 'Operation not supported\nand more\n');
+const missing = new ExecError('program', undefined, 'not found', { isMissing: true });
 
 const marks = (findings: readonly GroupedFinding[]): unknown =>
   Object.fromEntries(findings.filter(({ mark }) => mark !== 'ok').map(({ mark, what }) => [what, mark]));
@@ -15,11 +16,17 @@ const marks = (findings: readonly GroupedFinding[]): unknown =>
 test.each<[string, CheckScene, string, object]>([
   [
     'a missing program',
-    { programs: { 'nft --version': failure } },
+    { programs: { 'nft --version': missing } },
     'nft',
     { mark: 'problem', found: 'not installed', advice: 'install it (Debian: apt-get install nftables)' },
   ],
-  ['a host without perl', { programs: { perl: failure } }, 'perl', { mark: 'problem', found: 'not installed' }],
+  ['a host without perl', { programs: { perl: missing } }, 'perl', { mark: 'problem', found: 'not installed' }],
+  [
+    'a host whose perl fails',
+    { programs: { perl: failure } },
+    'perl',
+    { mark: 'problem', found: 'not usable (Operation not supported; and more)' },
+  ],
   [
     'an old HAProxy',
     { programs: { 'haproxy -v': 'HA-Proxy version 2.2.9-2+deb11u6 2024/01/01' } },
@@ -46,7 +53,7 @@ test.each<[string, CheckScene, string, object]>([
     {
       mark: 'problem',
       found:
-        '/var/lib/furiwake is not a furiwake state directory (no marker file) and not empty: name the folder of furiwake run, or an empty or new one',
+        '/var/lib/furiwake is not a furiwake state directory (no marker file) and not empty: name an empty or new folder, or that of an earlier furiwake run',
     },
   ],
   [
@@ -97,7 +104,7 @@ test.each([
 });
 
 test('programs that are missing are not run', async () => {
-  const { text } = await runCheck({ programs: { 'nft --version': failure, 'ss -V': failure } });
+  const { text } = await runCheck({ programs: { 'nft --version': missing, 'ss -V': failure } });
   expect(text).toContain('rp_filter');
   expect(text).toMatch(/- TPROXY +not checked: needs nft\n/);
   expect(text).toMatch(/- ss -K +not checked: needs ss\n/);

@@ -104,8 +104,8 @@ export async function checkHost(
 
 function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {
   if (tool === undefined) return [];
-  const { program, debianPackage, version } = tool;
-  if (version === undefined) return [problem('not installed', `install it (Debian: apt-get install ${debianPackage})`)];
+  const { program, version = '', failure } = tool;
+  if (failure !== undefined) return [problem(failure.words, failure.advice)];
   const short = /\d+(\.\d+)+[^\s,)]*/.exec(version)?.[0] ?? version;
   if (program === 'haproxy' && isHaproxyTooOld(version)) return [problem(short, 'furiwake needs HAProxy 2.6 or newer')];
   return [ok(short)];
@@ -116,7 +116,8 @@ async function checkStateDir(files: Files, stateDir: string): Promise<Finding> {
     const found = await findStateDir(files, stateDir);
     return ok(found === 'present' ? stateDir : `${stateDir}, which run creates`);
   } catch (error) {
-    if (error instanceof StartError) return problem(error.message, 'correct --state-dir, or this folder');
+    if (error instanceof StartError)
+      return problem(error.message, 'name another --state-dir, or do with this folder as the message says');
     throw error;
   }
 }

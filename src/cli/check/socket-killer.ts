@@ -2,10 +2,12 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
-import { type Finding, ok, warning } from './finding.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
 
 const advice =
   'connections of a deleted Service, and of clients outside changed source ranges, continue until client or server end them; furiwake needs a kernel with INET_DIAG_DESTROY to reset them';
+
+const loAdvice = 'bring the loopback interface up (ip link set lo up): HAProxy listens on its addresses';
 
 /** Whether the kernel lets `ss -K` end a connection (INET_DIAG_DESTROY): tried on one of our own, on loopback. */
 export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortSignal): Promise<Finding> {
@@ -19,7 +21,13 @@ export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortS
     const { port } = server.address() as AddressInfo;
     const client = connect(port, '127.0.0.1');
     sockets.push(client);
-    await once(client, 'connect', { signal: deadline });
+    try {
+      await once(client, 'connect', { signal: deadline });
+    } catch (error) {
+      signal.throwIfAborted();
+      const words = error instanceof Error ? error.message : String(error);
+      return problem(`not tried, this host cannot connect to itself: ${words}`, loAdvice);
+    }
     const ended = new Promise<void>((resolve, reject) => {
       client.on('error', () => undefined); // it is to be reset
       client.on('close', () => resolve());

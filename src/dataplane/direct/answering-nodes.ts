@@ -159,7 +159,7 @@ export function makeAnsweringNodes(deps: {
           await record.write(written);
           recorded = written;
         },
-        retry: waitLimits.slow,
+        retry: waitLimits.patient,
         clock,
         log,
         signal,

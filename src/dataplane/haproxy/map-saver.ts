@@ -22,7 +22,7 @@ export function makeMapSaver({
   readonly log: Log;
 }): MapSaver {
   const trouble = makeTrouble({ what: 'writing the map file', log, monotonic: () => clock.monotonic() });
-  const backoff = makeBackoff(waitLimits.slow);
+  const backoff = makeBackoff(waitLimits.patient);
   let dueMs = 0;
   return {
     isDue: () => clock.monotonic() >= dueMs,

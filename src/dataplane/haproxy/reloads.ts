@@ -59,7 +59,7 @@ export function makeReloads({
 }): Reloads {
   const count = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
   const trouble = makeTrouble({ what: 'reloading HAProxy', log, monotonic: () => clock.monotonic() });
-  const backoff = makeBackoff(waitLimits.slow);
+  const backoff = makeBackoff(waitLimits.patient);
   const paced = makeBackoff(pace);
   let failure: ReloadWait | undefined;
   let pacing: ReloadWait | undefined;

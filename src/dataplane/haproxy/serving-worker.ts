@@ -77,7 +77,7 @@ export function makeServingWorker(deps: {
   let pid: number | undefined;
   let hasMet = false;
   let fileProblem: unknown;
-  const fileBackoff = makeBackoff(waitLimits.slow);
+  const fileBackoff = makeBackoff(waitLimits.patient);
   let fileDueMs = 0;
   /** The wanted configuration was not written, because that was not due. */
   let isUnwritten = false;

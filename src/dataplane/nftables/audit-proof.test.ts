@@ -4,6 +4,7 @@ import { tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
 import { untilIdle } from '../../../test/sim/event-loop.ts';
 import { recordMetrics } from '../../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../../test/sim/virtual-clock.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
 import { steeringTable } from './ruleset.ts';
 import { steeringLayout } from './steering-layout.ts';
@@ -13,18 +14,24 @@ const { signal } = new AbortController();
 
 type Rig = { readonly nft: FakeNft; readonly clock: VirtualClock; readonly kernel: TableReconciler<SteeringTarget> };
 
-/** A table that the watch follows, and in which an element is missing by no transaction. */
-async function makeRig(): Promise<Rig> {
-  const [nft, clock] = [makeFakeNft(), virtualClock()];
+function makeKernel(exec: Exec): Pick<Rig, 'clock' | 'kernel'> {
+  const clock = virtualClock();
   const kernel = makeTableReconciler<SteeringTarget>({
     table: steeringTable,
     layout: steeringLayout,
     rulesOf: () => 'rules',
-    exec: nft.exec,
+    exec,
     clock,
     metrics: recordMetrics(),
     lifetime: signal,
   });
+  return { clock, kernel };
+}
+
+/** A table that the watch follows, and in which an element is missing by no transaction. */
+async function makeRig(): Promise<Rig> {
+  const nft = makeFakeNft();
+  const { clock, kernel } = makeKernel(nft.exec);
   await kernel.apply(targetOf(tableOf([['192.0.2.1', 80]])), signal);
   kernel.doubt(true);
   expect(await kernel.repair(signal)).toBeUndefined();
@@ -74,4 +81,28 @@ test('an audit reads the table when another program changes it meanwhile, or the
   expect(await audit).toBe('1 elements missing, 0 foreign ones');
   rig.nft.change((elements) => elements.clear());
   expect(await rig.clock.drive(rig.kernel.audit(signal))).toBe('1 elements missing, 0 foreign ones');
+});
+
+test("an audit restores what a late transaction of furiwake's own has changed, and reports no external change", async () => {
+  const nft = makeFakeNft({ hasSession: false });
+  let isLate = false;
+  const run: Exec['run'] = async (file, args, options) => {
+    const result = await nft.exec.run(file, args, options);
+    if (isLate && args.includes('--file')) throw new ExecError('nft', undefined, 'no end within 60000 ms');
+    return result;
+  };
+  const { kernel } = makeKernel({ ...nft.exec, run });
+  await kernel.apply(targetOf(tableOf([['192.0.2.1', 80]])), signal);
+  isLate = true;
+  const two = targetOf(
+    tableOf([
+      ['192.0.2.1', 80],
+      ['192.0.2.1', 81],
+    ]),
+  );
+  await expect(kernel.apply(two, signal)).rejects.toThrow('no end within');
+  isLate = false;
+  expect([await kernel.audit(signal), nft.elements()?.size]).toEqual([undefined, 1]);
+  nft.change((elements) => elements.clear());
+  expect(await kernel.audit(signal)).toBe('1 elements missing, 0 foreign ones');
 });

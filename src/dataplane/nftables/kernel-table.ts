@@ -41,12 +41,15 @@ export type KernelTable = {
   /** Changes a known table in one transaction. Resolves with nft's message if the change is not in force. */
   change(change: ElementChange, signal: AbortSignal): Promise<string | undefined>;
   /** The difference of the kernel to these elements and to the rules after their creation; `undefined`: none. */
-  difference(elements: readonly Element[], signal: AbortSignal): Promise<string | undefined>;
+  difference(elements: readonly Element[], signal: AbortSignal): Promise<TableDifference | undefined>;
   /** Whether chains, rules and sets are those of the last replacement: the kernel removes the chain of a device with it. */
   hasSameRules(signal: AbortSignal): Promise<boolean>;
   /** Removes the table. No error when there is none. */
   remove(signal: AbortSignal): Promise<void>;
 };
+
+/** `own`: perhaps; the outcome of furiwake's last transaction is not known, because it had no answer, or a late one. */
+export type TableDifference = { readonly by: 'own' } | { readonly by: 'other'; readonly words: string };
 
 /** From this length on a line for `nft -i`, which reads a byte at a time, costs more than a process. */
 const maxSessionElements = 200;
@@ -175,12 +178,14 @@ export function makeKernelTable(deps: {
     },
     difference: async (elements, signal) => {
       const found = await listTable(signal);
-      if (found === undefined) return 'the table is gone';
-      if (!isCertain || found.skeleton !== held?.skeleton) return 'other rules';
+      if (found === undefined) return { by: 'other', words: 'the table is gone' };
+      if (!isCertain) return { by: 'own' };
+      if (found.skeleton !== held?.skeleton) return { by: 'other', words: 'other rules' };
       const lasting = elements.filter(({ set }) => set in table.sets);
       const present = lasting.filter((element) => found.elements.has(elementKey(element))).length;
       const [missing, foreign] = [lasting.length - present, found.elements.size - present];
-      return missing + foreign === 0 ? undefined : `${missing} elements missing, ${foreign} foreign ones`;
+      const words = `${missing} elements missing, ${foreign} foreign ones`;
+      return missing + foreign === 0 ? undefined : { by: 'other', words };
     },
     hasSameRules: async (signal) => isCertain && (await listRules(signal)) === held?.skeleton,
     remove: async (signal) => {

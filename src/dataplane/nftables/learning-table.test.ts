@@ -55,7 +55,10 @@ test('a table to which the kernel adds elements is compared without a list of th
   expect(await table.difference(elements, signal)).toBeUndefined();
   expect(await table.exists(signal)).toBe(true);
   nft.open = [];
-  expect(await table.difference(elements, signal)).toBe('1 elements missing, 0 foreign ones');
+  expect(await table.difference(elements, signal)).toEqual({
+    by: 'other',
+    words: '1 elements missing, 0 foreign ones',
+  });
   const rules = '--stateless --terse list ruleset netdev';
   const sets = ['list set netdev furiwake open', 'list map netdev furiwake groups'];
   expect(nft.commands).toEqual([rules, rules, rules, ...sets, rules, rules, ...sets]);

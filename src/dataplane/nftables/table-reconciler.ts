@@ -29,7 +29,10 @@ import type { TableSpec } from './table-text.ts';
 export type TableReconciler<T> = {
   /** Resolves with the listeners that nft refuses. Throws `ExecError` if it accepts no change at all. */
   apply(target: T, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
-  /** Reads the table back and restores it. Resolves with the difference that it had; `undefined`: none. */
+  /**
+   * Reads the table back and restores it. Resolves with the difference that it had because of another program; `undefined`: none.
+   * A difference that furiwake's own last transaction may have made is restored as well.
+   */
   repair(signal: AbortSignal): Promise<string | undefined>;
   /**
    * The same, but reads no elements while every transaction since the last `repair` was seen and furiwake's own, which one more
@@ -137,7 +140,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
       if (found === undefined) return undefined;
       const words = await replace(mirror, signal);
       if (words !== undefined) throw refused(words);
-      return found;
+      return found.by === 'own' ? undefined : found.words;
     } catch (error) {
       isFollowed = false;
       throw error;

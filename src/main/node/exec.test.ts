@@ -23,9 +23,10 @@ test('a program that ignores SIGTERM is ended at its deadline', async () => {
 });
 
 test('a program that does not exist is said to be not found', async () => {
-  await expect(systemExec.run('no-such-program', ['--token=secret'], { signal })).rejects.toThrow(
-    /^no-such-program: not found$/,
-  );
+  await expect(systemExec.run('no-such-program', ['--token=secret'], { signal })).rejects.toMatchObject({
+    message: 'no-such-program: not found',
+    isMissing: true,
+  });
 });
 
 test.each([

@@ -18,7 +18,8 @@ export const systemExec: Exec = {
           if (signal.aborted) return reject(signal.reason);
           const exitCode = typeof error.code === 'number' ? error.code : undefined;
           // Without the arguments: those of a credential plugin may hold secrets.
-          reject(new ExecError(file, exitCode, stderr || reasonOf(error, timeoutMs)));
+          const isMissing = error.code === 'ENOENT';
+          reject(new ExecError(file, exitCode, stderr || reasonOf(error, timeoutMs), { isMissing }));
         },
       );
       child.stdin?.on('error', () => undefined); // the exit of the program is more informative than a closed pipe
