@@ -27,7 +27,7 @@ export type KubeList<T> = {
 
 /** Key of an object in stores and queues: `namespace/name`, or `name` of an object without a namespace. */
 export function objectKey(meta: { readonly name: string; readonly namespace?: string | undefined }): string {
-  return meta.namespace === undefined || meta.namespace === '' ? meta.name : `${meta.namespace}/${meta.name}`;
+  return meta.namespace === undefined || meta.namespace === '' ? meta.name : [meta.namespace, meta.name].join('/');
 }
 
 /** One object, and not another that later has its name (core/v1 ObjectReference). */

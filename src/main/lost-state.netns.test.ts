@@ -1,4 +1,4 @@
-import { rm, unlink } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { listener } from '../../test/make/table.ts';
 import { type HostRig, startHostRig, webPort } from '../../test/netns/host-rig.ts';
@@ -84,12 +84,15 @@ test('a HAProxy that dies while the state directory is read-only is started at o
   await remount(rig.stateDir, 'rw');
 });
 
-test('a HAProxy that dies after its configuration was removed is started at once', async () => {
-  await using rig = await startServing();
-  const pid = await pidOf(rig);
-  await unlink(`${rig.lab.folder}/run/haproxy/haproxy.cfg`);
-  const diedMs = performance.now();
-  process.kill(pid, 'SIGKILL');
-  await rig.untilAnswers(address);
-  expect(performance.now() - diedMs).toBeLessThan(15_000); // an audit, which restores it as well, comes after 30 s
-});
+test.each(['haproxy.cfg', 'services.map', 'empty'])(
+  'a HAProxy that dies after %s was removed is started at once',
+  async (name) => {
+    await using rig = await startServing();
+    const pid = await pidOf(rig);
+    await rm(`${rig.lab.folder}/run/haproxy/${name}`, { recursive: true });
+    const diedMs = performance.now();
+    process.kill(pid, 'SIGKILL');
+    await rig.untilAnswers(address);
+    expect(performance.now() - diedMs).toBeLessThan(15_000); // an audit, which restores it as well, comes after 30 s
+  },
+);

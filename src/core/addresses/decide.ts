@@ -180,7 +180,7 @@ function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): Ser
   const ignored = draft.ignored.map((name) => `ignored: annotation ${name} (--addresses names no pool)`);
   const verdict = draft.verdict ?? {
     reason: 'Assigned',
-    message: [`assigned ${draft.addresses.map((ip) => ip.text).join(', ')}`, ...apart, ...ignored].join('; '),
+    message: [['assigned', draft.addresses.map((ip) => ip.text).join(', ')].join(' '), ...apart, ...ignored].join('; '),
   };
   const isSettled =
     addresses.length > 0 &&

@@ -13,5 +13,5 @@ export type ListenerKey = Brand<'ListenerKey'>;
 export type BackendId = Brand<'BackendId'>;
 
 export function serviceKey(namespace: string, name: string): ServiceKey {
-  return `${namespace}/${name}` as ServiceKey;
+  return [namespace, name].join('/') as ServiceKey; // kept: docs/adr/0021
 }

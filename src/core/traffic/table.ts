@@ -173,7 +173,7 @@ export const emptyTable: TrafficTable = {
 };
 
 export function listenerKey(address: Ip, port: number, protocol: Protocol): ListenerKey {
-  return `${address.text}|${port}|${protocol}` as ListenerKey;
+  return [address.text, port, protocol].join('|') as ListenerKey; // kept: docs/adr/0021
 }
 
 /** Adds key and revision. */

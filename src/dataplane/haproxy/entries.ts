@@ -17,7 +17,7 @@ export type Entries = PersistentMap<ListenerKey, MapEntry>;
 
 /** `VIP|port`; `|` and not `:`, so that IPv6 is unambiguous. */
 export function entryKey({ address, port }: Pick<Listener, 'address' | 'port'>): string {
-  return `${address.text}|${port}`;
+  return [address.text, port].join('|'); // kept: docs/adr/0021
 }
 
 /** Distinguishes Services without their names, so that no user input reaches HAProxy. */

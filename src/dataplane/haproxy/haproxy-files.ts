@@ -20,7 +20,10 @@ export type HaproxyFiles = {
   save(wanted: WantedFiles): Promise<void>;
   /** The program of the configuration on the disk. */
   program(): ProgramId | undefined;
-  /** Whether both files are on the disk as they were written. What is not is written again by `putConfig` and `save`. */
+  /**
+   * Whether both files are on the disk as they were written, and the folder of the workers. What is not is written again by
+   * `putConfig` and `save`.
+   */
   areIntact(): Promise<boolean>;
   /**
    * Reads the files again, and forgets the refusals of HAProxy; returns the number of files that were changed
@@ -116,7 +119,8 @@ export function makeHaproxyFiles(deps: {
         await files.read(paths.config).catch(unreadable),
         await files.read(paths.map).catch(unreadable),
       ];
-      isLoaded = text !== undefined && text === config && (saved === undefined || map === mapText(saved));
+      const areAsWritten = text !== undefined && text === config && (saved === undefined || map === mapText(saved));
+      isLoaded = areAsWritten && (await files.exists(paths.emptyFolder));
       return isLoaded;
     },
     program: () => parseDescription(/^ {4}description "(.*)"$/m.exec(config ?? '')?.[1] ?? ''),

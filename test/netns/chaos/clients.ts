@@ -1,5 +1,6 @@
 import { pause, type Protocol } from './cluster.ts';
 import type { Box } from './lab.ts';
+import { isOfPool } from './lab.ts';
 import type { World } from './world.ts';
 import { shownCondition, shownStatus } from '../../sim/shown-status.ts';
 
@@ -44,12 +45,13 @@ const never = new AbortController().signal;
 const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${protocol}`;
 
 export function makeClients(world: World): Clients {
-  const { lab, server } = world;
+  const { lab, server, cluster } = world;
   const wrong: string[] = [];
   /** Until when each Service was the owner of a target, in sighted time. */
   const owned = new Map<string, Map<string, number>>();
   const known = new Map<string, Target>();
   const busy = new Set<string>();
+  const underWay = new Set<Promise<void>>();
   const failing = new Map<string, { sinceMs: number; said: string }>();
   const connections = new Map<string, Connection>();
   const note = (words: string): void => {
@@ -139,13 +141,29 @@ export function makeClients(world: World): Clients {
       for await (const line of monitor.lines) {
         const address = / inet6? ([^/ ]+)/.exec(line)?.[1] ?? '';
         const owner = targets().find(({ ip }) => ip === address)?.service;
-        if (!line.startsWith('Deleted') || owner === undefined) continue;
+        if (!line.startsWith('Deleted') || owner === undefined || !cluster.wishes.has(owner)) continue;
         const cause = world.touchedSince(owner, performance.now() - 5_000);
         world.tell(`${address} of ${owner} left ${box.name}; cause: ${cause ?? 'none'}`);
         if (cause === undefined) note(`${address} of ${owner} left ${box.name} although nothing touched it`);
       }
     } catch {
       // it ends with the test
+    }
+  };
+
+  /** An address that is on the first host before and after it is on another one is on both at a time. */
+  const watchDuplicates = async (signal: AbortSignal): Promise<void> => {
+    const [one, ...others] = world.hosts;
+    if (one === undefined || others.length === 0) return;
+    const read = async ({ box }: (typeof world.hosts)[number]): Promise<ReadonlySet<string>> => {
+      const text = await box.exec('ip', '-oneline', 'address');
+      return new Set(Array.from(text.matchAll(/ inet6? ([^/ ]+)/g), ([, address = '']) => address).filter(isOfPool));
+    };
+    while (!signal.aborted) {
+      const [before, between, after] = [await read(one), await Promise.all(others.map(read)), await read(one)];
+      const both = [...before].filter((each) => after.has(each) && between.some((set) => set.has(each)));
+      if (both.length > 0) note(`two hosts have ${both.join()}`);
+      await pause(300, signal);
     }
   };
 
@@ -168,8 +186,10 @@ export function makeClients(world: World): Clients {
       if (answer?.id === undefined) return;
       await pause(500, never);
       const { text: greeting = '', end } = await client.ask({ do: 'heard', id: answer.id });
-      if (end !== 'open' || !greeting.startsWith(`${target.service} `))
-        return void client.ask({ do: 'hangUp', id: answer.id });
+      if (end !== 'open' || !greeting.startsWith(`${target.service} `)) {
+        await client.ask({ do: 'hangUp', id: answer.id });
+        return;
+      }
       connections.set(text, { target, id: answer.id, sinceMs: now, greeting, said: '', saidMs: 0, heardMs: now });
       return;
     }
@@ -202,20 +222,22 @@ export function makeClients(world: World): Clients {
       return [...known.values()].filter((target) => !now.has(textOf(target)));
     },
     run: async (signal) => {
-      const watches = world.hosts.map(({ box }) => watchDeletions(box, signal));
+      const watches = [...world.hosts.map(({ box }) => watchDeletions(box, signal)), watchDuplicates(signal)];
       let nextMs = 0;
       while (!signal.aborted) {
         recordOwners();
         if (performance.now() >= nextMs) {
           nextMs = performance.now() + everyMs;
           for (const target of targets()) {
-            void askOnce(target);
-            void keepConnection(target);
+            for (const work of [askOnce(target), keepConnection(target)]) {
+              underWay.add(work);
+              void work.finally(() => underWay.delete(work));
+            }
           }
         }
         await pause(50, signal);
       }
-      await Promise.all(watches);
+      await Promise.all([...watches, ...underWay]);
     },
   };
 }

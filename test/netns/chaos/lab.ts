@@ -36,6 +36,10 @@ export type ChaosLab = AsyncDisposable & {
   readonly apiUrl: string;
 };
 
+/** The addresses that Services get. */
+export const pool = '192.0.2.100-192.0.2.119,2001:db8::100-2001:db8::10f';
+export const isOfPool = (address: string): boolean => /^(192\.0\.2\.1[01]\d|2001:db8::10.)$/.test(address);
+
 const apiPort = 6_443;
 const [router4, router6] = ['192.0.2.1', '2001:db8::1'];
 

@@ -1,6 +1,6 @@
-import { isOfPool } from './chaos.ts';
 import type { Clients } from './clients.ts';
 import { pause, serviceNames } from './cluster.ts';
+import { isOfPool } from './lab.ts';
 import type { World } from './world.ts';
 import { shownCondition, shownIps } from '../../sim/shown-status.ts';
 
@@ -48,7 +48,7 @@ async function lacksNow(world: World, clients: Clients): Promise<readonly string
   const statuses = await Promise.all(hosts.map(({ furiwake }) => furiwake.status()));
   const shown = statuses.map((status) => status?.notReady.join('; ') ?? 'no answer');
   if (shown.filter((words) => words === '').length !== 1) lacks.push(`readiness: ${JSON.stringify(shown)}`);
-  lacks.push(...(await addressLacks(world)));
+  lacks.push(...(world.isOwn ? ownLacks(world) : await addressLacks(world)));
   if (lacks.length > 0) return lacks;
   const asked = clients
     .targets()
@@ -68,6 +68,13 @@ async function lacksNow(world: World, clients: Clients): Promise<readonly string
     if (/^s\d /.test(others[index] ?? ''))
       lacks.push(`${ip} ${port} belongs to no Service, and answers ${others[index]}`);
   return lacks;
+}
+
+/** Services have followed the host to its address of now. */
+function ownLacks({ server, hosts }: World): readonly string[] {
+  const own = hosts[0]?.box.ip4;
+  const shown = serviceNames.flatMap((name) => shownIps(server, `default/${name}`).map((ip) => [name, ip] as const));
+  return shown.filter(([, ip]) => ip !== own).map(([name, ip]) => `${name} shows ${ip}, and the host has ${own}`);
 }
 
 /** Each address that a Service shows is on one host, and no other address of the pool is on any. */

@@ -1,6 +1,6 @@
 import { askAdmin } from '../../../src/daemon/admin.ts';
-import { type ChaosCluster, nodePortOf, type Port, serviceNames, type Wish } from './cluster.ts';
-import type { Fault, Random } from './faults.ts';
+import { nodePortOf, type Port, serviceNames, type Wish } from './cluster.ts';
+import type { Fault, Random } from './fault.ts';
 import type { World } from './world.ts';
 
 /** Two Services request it. */
@@ -9,11 +9,13 @@ const sharing: readonly string[] = ['s1', 's2'];
 
 const nodeNames = ['n1', 'n2', 'n3'];
 
-export function randomWish(name: string, random: Random): Wish {
-  const dataplane = random.pick([undefined, undefined, 'haproxy', 'nat', 'direct'] as const);
+/** `isOwn`: the address of the host is the only one, so that each Service has ports of its own. */
+export function randomWish(name: string, random: Random, isOwn: boolean): Wish {
+  const dataplane = random.pick(['haproxy', 'nat', undefined, undefined, isOwn ? 'nat' : 'direct'] as const);
   const count = 1 + random.int(2);
   // Those that share an address have ports of their own.
-  const first = sharing.includes(name) ? 80 + sharing.indexOf(name) * 10 : 80;
+  const block = isOwn ? serviceNames.indexOf(name as 's0') : sharing.indexOf(name);
+  const first = 80 + Math.max(0, block) * 10;
   const start = random.int(4);
   const ports = Array.from({ length: count }, (_, index): Port => {
     const protocol = dataplane === 'haproxy' || random.int(3) > 0 ? 'TCP' : 'UDP';
@@ -24,15 +26,15 @@ export function randomWish(name: string, random: Random): Wish {
     dataplane,
     isLocal: random.int(4) === 0,
     families: random.pick([['IPv4'], ['IPv4'], ['IPv4', 'IPv6']]),
-    request: sharing.includes(name) ? sharedAddress : undefined,
+    request: sharing.includes(name) && !isOwn ? sharedAddress : undefined,
     endpoints: random.pick([nodeNames, nodeNames, nodeNames, ['n1'], ['n2', 'n3']]),
-    ...(sharing.includes(name) ? { families: ['IPv4'] } : {}),
+    ...(sharing.includes(name) || isOwn ? { families: ['IPv4'] } : {}),
   };
 }
 
 const change = (
   weight: number,
-  apply: (wish: Wish, random: Random, name: string, cluster: ChaosCluster) => Wish | undefined,
+  apply: (wish: Wish, random: Random, name: string, isOwn: boolean) => Wish | undefined,
 ): Fault => ({
   weight,
   kind: 'soft',
@@ -41,7 +43,7 @@ const change = (
     const names = [...cluster.wishes.keys()];
     if (names.length === 0) return;
     const name = random.pick(names);
-    const wish = apply(cluster.wishes.get(name)!, random, name, cluster);
+    const wish = apply(cluster.wishes.get(name)!, random, name, world.isOwn);
     world.touch(name, 'its Service was changed');
     world.tell(`  ${name}: ${JSON.stringify(wish)}`);
     if (wish === undefined) cluster.remove(name);
@@ -71,20 +73,23 @@ export const userActions: Readonly<Record<string, Fault>> = {
       const free = missing.filter((name) => world.server.get('Service', `default/${name}`) === undefined);
       if (free.length === 0) return;
       const name = random.pick(free);
-      const wish = randomWish(name, random);
+      const wish = randomWish(name, random, world.isOwn);
       world.touch(name, 'created');
       world.tell(`  ${name}: ${JSON.stringify(wish)}`);
       world.cluster.set(name, wish);
     },
   },
   'Service deleted': change(3, () => undefined),
-  'Service rewritten': change(4, (_, random, name) => randomWish(name, random)),
-  'ports changed': change(3, (wish, random, name) => ({ ...wish, ports: randomWish(name, random).ports })),
-  'dataplane changed': change(4, (wish, random) => {
+  'Service rewritten': change(4, (_, random, name, isOwn) => randomWish(name, random, isOwn)),
+  'ports changed': change(3, (wish, random, name, isOwn) => ({
+    ...wish,
+    ports: randomWish(name, random, isOwn).ports,
+  })),
+  'dataplane changed': change(4, (wish, random, _, isOwn) => {
     const hasUdp = wish.ports.some(({ protocol }) => protocol === 'UDP');
     return {
       ...wish,
-      dataplane: random.pick(hasUdp ? ['nat', 'direct', undefined] : ['haproxy', 'nat', 'direct', undefined]),
+      dataplane: random.pick([hasUdp ? 'nat' : 'haproxy', 'nat', isOwn ? undefined : 'direct', undefined] as const),
     };
   }),
   'policy changed': change(2, (wish) => ({ ...wish, isLocal: wish.isLocal !== true })),

@@ -9,6 +9,8 @@ export type World = {
   readonly server: SimApiServer;
   readonly cluster: ChaosCluster;
   readonly hosts: readonly { readonly box: Box; readonly furiwake: FuriwakeProcess }[];
+  /** Services get the address of the host, instead of those of a pool. */
+  readonly isOwn: boolean;
   /** An action that may break connections of a Service, or of `all`. */
   touch(whom: string, what: string): void;
   touchedSince(service: string, sinceMs: number): string | undefined;
@@ -24,7 +26,7 @@ export type World = {
 };
 
 export function makeWorld(
-  parts: Pick<World, 'lab' | 'server' | 'cluster' | 'hosts'>,
+  parts: Pick<World, 'lab' | 'server' | 'cluster' | 'hosts' | 'isOwn'>,
   tell: (words: string) => void,
 ): World {
   const startMs = performance.now();

@@ -1,0 +1,33 @@
+import { systemExec } from '../../../src/main/node/exec.ts';
+import type { FuriwakeProcess } from './furiwake-process.ts';
+import type { Box } from './lab.ts';
+import type { World } from './world.ts';
+
+export type Random = {
+  /** From 0 below `below`. */
+  int(below: number): number;
+  pick<T>(from: readonly T[]): T;
+};
+
+export type Host = { readonly box: Box; readonly furiwake: FuriwakeProcess };
+
+/** An action of an operator or of fate. `apply` resolves with what ends it, if it lasts. */
+export type Fault = {
+  readonly weight: number;
+  /** `box`: it may break connections; `soft`: it must not. */
+  readonly kind: 'soft' | 'box';
+  apply(world: World, random: Random): Promise<(() => Promise<void>) | void>;
+};
+
+export const never: AbortSignal = new AbortController().signal;
+
+export const onMachine = (file: string, ...args: readonly string[]): Promise<unknown> =>
+  systemExec.run(file, args, { signal: AbortSignal.timeout(10_000) });
+
+export const hostOf = (world: World, random: Random): Host => random.pick(world.hosts);
+
+export const quietly = (work: Promise<unknown>): Promise<void> =>
+  work.then(
+    () => undefined,
+    () => undefined,
+  );

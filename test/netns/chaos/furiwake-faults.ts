@@ -1,0 +1,134 @@
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { pause } from './cluster.ts';
+import { type Fault, type Host, hostOf, never, onMachine, quietly } from './fault.ts';
+import type { World } from './world.ts';
+
+const soft = (weight: number, apply: Fault['apply']): Fault => ({ weight, kind: 'soft', apply });
+
+async function restart({ furiwake }: Host, world: World, signal: 'SIGTERM' | 'SIGKILL', downMs: number): Promise<void> {
+  const blind = world.blind();
+  await furiwake.end(signal);
+  await pause(downMs, never);
+  if (furiwake.pid === undefined) await furiwake.start();
+  void pause(5_000, never).then(() => blind[Symbol.dispose]());
+}
+
+/** Of furiwake, its disk and the API server: they break no connection. */
+export const furiwakeFaults: Readonly<Record<string, Fault>> = {
+  'state removed': soft(2, async (world, random) => {
+    const { furiwake } = hostOf(world, random);
+    for (const name of await readdir(furiwake.stateDir).catch(() => []))
+      await quietly(rm(`${furiwake.stateDir}/${name}`, { recursive: true, force: true }));
+  }),
+  'state read-only': soft(2, async (world, random) => {
+    const { furiwake } = hostOf(world, random);
+    await quietly(onMachine('mount', '-o', 'remount,ro', furiwake.stateDir));
+    return () => quietly(onMachine('mount', '-o', 'remount,rw', furiwake.stateDir));
+  }),
+  'state full': soft(2, async (world, random) => {
+    const { furiwake } = hostOf(world, random);
+    await quietly(onMachine('dd', 'if=/dev/zero', `of=${furiwake.stateDir}/filler`, 'bs=4k', 'status=none'));
+    return () => quietly(rm(`${furiwake.stateDir}/filler`, { force: true }));
+  }),
+  'state damaged': soft(2, async (world, random) => {
+    const { furiwake } = hostOf(world, random);
+    const names = (await readdir(furiwake.stateDir).catch(() => [])).filter((name) => name.endsWith('.jsonl'));
+    if (names.length === 0) return;
+    const path = `${furiwake.stateDir}/${random.pick(names)}`;
+    const text = await readFile(path, 'utf8').catch(() => '');
+    const damaged = random.pick([text.slice(0, Math.floor(text.length / 2)), '\0\0\0', `${text}{"x":`, '']);
+    await quietly(writeFile(path, damaged));
+  }),
+  'furiwake killed': soft(4, async (world, random) =>
+    restart(hostOf(world, random), world, 'SIGKILL', random.int(3_000)),
+  ),
+  'furiwake restarted': soft(2, async (world, random) =>
+    restart(hostOf(world, random), world, 'SIGTERM', random.int(500)),
+  ),
+  'furiwake hung up': soft(1, async (world, random) => hostOf(world, random).furiwake.signal('SIGHUP')),
+  'furiwake stopped': soft(1, async (world, random) => {
+    const { furiwake } = hostOf(world, random);
+    const blind = world.blind();
+    furiwake.signal('SIGSTOP');
+    return async () => {
+      furiwake.signal('SIGCONT');
+      blind[Symbol.dispose]();
+    };
+  }),
+  'API away': soft(2, async (world) => {
+    const blind = world.blind();
+    world.server.faults.isDown = true;
+    world.server.faults.resetConnections();
+    return async () => {
+      world.server.faults.isDown = false;
+      blind[Symbol.dispose]();
+    };
+  }),
+  'API silent': soft(2, async (world) => {
+    const blind = world.blind();
+    await world.lab.router.nft(silence);
+    return async () => {
+      await quietly(world.lab.router.nft('delete table inet silent'));
+      blind[Symbol.dispose]();
+    };
+  }),
+  'API slow': soft(1, async (world, random) => {
+    const blind = world.blind();
+    world.server.faults.slowMs = 200 + random.int(2_000);
+    return async () => {
+      world.server.faults.slowMs = 0;
+      blind[Symbol.dispose]();
+    };
+  }),
+  'API refuses': soft(3, async ({ server }, random) => {
+    const answer = random.pick([401, 403, 404, 409, 422, 429, 500, 503]);
+    const verbs = random.pick([
+      ['apply'],
+      ['patch'],
+      ['update'],
+      ['apply', 'patch', 'update', 'create'],
+      ['list', 'watch'],
+    ]);
+    server.faults.next({ mishap: { answer }, times: 1 + random.int(6), on: ({ verb }) => verbs.includes(verb) });
+  }),
+  'API answers lost': soft(1, async ({ server }, random) => {
+    server.faults.next({
+      mishap: random.pick(['lost-answer', 'reset', 'hang', 'garbage', 'end-at-once']),
+      times: 1 + random.int(3),
+    });
+  }),
+  'watches end': soft(2, async ({ server }, random) => {
+    random.pick([
+      () => server.faults.endWatches(),
+      () => server.faults.failWatches(410),
+      () => server.faults.truncateWatches(),
+      () => server.faults.restart(),
+    ])();
+  }),
+  'etcd restored': soft(1, async (world, random) => {
+    const blind = world.blind();
+    const restore = world.server.backup();
+    await pause(1_000 + random.int(4_000), never);
+    restore();
+    for (const name of world.cluster.wishes.keys()) world.touch(name, 'etcd restored');
+    world.cluster.restore();
+    void pause(5_000, never).then(() => blind[Symbol.dispose]());
+  }),
+  'kubeconfig replaced': soft(1, async (world, random) => {
+    const { furiwake, box: machine } = hostOf(world, random);
+    await furiwake.writeKubeconfig('{');
+    return async () => {
+      await mkdir(machine.folder, { recursive: true });
+      await furiwake.writeKubeconfig(kubeconfigOf(world));
+      furiwake.signal('SIGHUP');
+    };
+  }),
+};
+
+export function kubeconfigOf({ server, lab }: Pick<World, 'server' | 'lab'>): string {
+  return server.kubeconfig().replaceAll(server.url, lab.apiUrl);
+}
+
+const silence = `table inet silent {
+  chain in { type filter hook input priority -300; tcp dport 6443 drop; }
+}`;
