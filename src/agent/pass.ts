@@ -26,6 +26,8 @@ export type PassResult = {
   readonly refused: ReadonlyMap<ListenerKey, string>;
   /** Why listeners that are gone may not be removed yet: of the first stage that is not done, or of a refusal. */
   readonly obstacle: string | undefined;
+  /** Nothing can be programmed before HAProxy has answered for the first time: until then a pass changes nothing. */
+  readonly mustWait: boolean;
 };
 
 type PassOptions = {
@@ -71,7 +73,7 @@ export async function makePass(
     stuck.map((key) => [key, inForceOf(stateOf(removal.state, key))]),
   );
   const postponed = new Set([...options.postponed, ...stuck]);
-  const { state, refused, obstacle } = await makeOnePass(ports, removal.state, reduced, { ...options, postponed });
+  const { state, ...rest } = await makeOnePass(ports, removal.state, reduced, { ...options, postponed });
   const open = new Map(state.open);
   const cause = removal.obstacle === undefined ? '' : `: ${removal.obstacle}`;
   const words = `the listener of the Service that had this port is not removed yet${cause}`;
@@ -80,7 +82,7 @@ export async function makePass(
     const wanted = target.listeners.get(key);
     if (left !== undefined) open.set(key, { ...left, wanted, gap: { is: 'blocked', words } });
   }
-  return { state: { ...state, open }, refused, obstacle };
+  return { state: { ...state, open }, ...rest };
 }
 
 async function makeOnePass(
@@ -141,7 +143,7 @@ async function makeOnePass(
         { ...state, held, gap: outcomes.after(key, { isUncertain, programmed: held, isInProxy: true })?.gap },
       ];
     });
-    return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle };
+    return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle, mustWait };
   }
   const isProgrammed = (await programOthers(pass)) && isSteered;
   /** What the kernel has, be the addresses there or not. */
@@ -201,6 +203,7 @@ async function makeOnePass(
     state: { settled, open, programmed: { table, proxied, addresses, placed: commonOf(placed, kept) } },
     refused,
     obstacle,
+    mustWait,
   };
 }
 

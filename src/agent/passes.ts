@@ -55,6 +55,8 @@ export function makePasses(deps: {
   let state = emptyHostState;
   /** By the last pass: until a stage that is not done is due, the same one changes nothing. */
   let lastTried: TrafficTable | undefined;
+  /** By the last pass: HAProxy must answer first. */
+  let mustWait = false;
   /** By `hurry`, until the next pass. */
   let isForced = false;
   const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
@@ -96,13 +98,14 @@ export function makePasses(deps: {
       state = begun;
       onChange(keys);
     };
-    const { state: after, refused } = await makePass(ports, state, tried, {
+    const result = await makePass(ports, state, tried, {
       postponed,
       onBegin,
       stages: attempts,
       signal,
     });
-    state = after;
+    const { refused } = result;
+    ({ state, mustWait } = result);
     lastTried = refused.size === 0 ? tried : undefined;
     attempts.end();
     const nowMs = clock.monotonic();
@@ -112,9 +115,9 @@ export function makePasses(deps: {
     onChange(new Set([...begunKeys, ...changedBetween(before, state)]));
   };
 
-  /** Until a change or the end of a wait. While steering is not done, changes wait, too. */
+  /** Until a change or the end of a wait. While steering is not done, or must wait for HAProxy, changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
-    const isStuck = stages.blockage() !== undefined;
+    const isStuck = mustWait || stages.blockage() !== undefined;
     const dueMs = Math.min(stages.dueMs() ?? Infinity, isStuck ? Infinity : quarantine.nextDueMs());
     const news = isStuck ? urgent : wake;
     if (dueMs === Infinity) return await news.wait(signal);

@@ -267,3 +267,20 @@ test('a Service is drained although HAProxy does not answer', async () => {
   await change(rig, 2_000, drained);
   expect([answer(rig, drained), rig.ports.held.steering.listeners.get(a.key)?.isDraining]).toEqual(['ready', true]);
 });
+
+test('before the first answer of HAProxy no pass is made for a change, and one after it', async () => {
+  const rig = startAgent();
+  const end = hang(rig, 'proxy.upsert');
+  await change(rig, 10_000, a);
+  const before = rig.ports.steps.length;
+  for (let index = 0; index < 20; index++) await change(rig, 100, a, nat(index));
+  expect(rig.ports.steps.slice(before)).toEqual([]);
+  expect([answer(rig, a), answer(rig, nat(19)), rig.agent.troubles()]).toEqual([
+    'pending',
+    'pending',
+    ['HAProxy has not answered yet'],
+  ]);
+  end();
+  await rig.clock.advance(0);
+  expect([answer(rig, a), answer(rig, nat(19)), rig.agent.troubles()]).toEqual(['ready', 'ready', []]);
+});

@@ -9,6 +9,7 @@ import type { Log } from '../ports/log.ts';
 import { isOurInterface, readInterfaces } from './interfaces.ts';
 import { type LifetimeSeconds, makeKernel } from './kernel.ts';
 import type { Network } from './network.ts';
+import type { PlacementRecord } from './placement-record.ts';
 import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unmarkedIn } from './places.ts';
 
 /*
@@ -53,6 +54,11 @@ export function makePlacement(deps: {
   });
   /** The argument of the last `add` or `audit`: the next `add` handles only the difference. */
   let wantedBefore: Addresses = PersistentMap.empty();
+  /** What the last `remove` left: every recorded address was wanted. */
+  let cleaned: { readonly record: PlacementRecord; readonly wanted: Addresses } = {
+    record: PersistentMap.empty(),
+    wanted: PersistentMap.empty(),
+  };
   let keptUntilMs: number | undefined;
 
   const lifetime = (): LifetimeSeconds =>
@@ -174,8 +180,14 @@ export function makePlacement(deps: {
     remove: (wanted, signal) =>
       inTurn(async () => {
         await ensureRead(signal);
-        const gone = [...state().record.keys()].filter((text) => !wanted.has(text));
+        const { record } = state();
+        const changed = new Set([
+          ...PersistentMap.changedKeys(cleaned.record, record),
+          ...PersistentMap.changedKeys(cleaned.wanted, wanted),
+        ]);
+        const gone = [...changed].filter((text) => record.has(text) && !wanted.has(text));
         if (gone.length > 0) await take(gone, signal);
+        cleaned = { record: state().record, wanted };
         return gone.length > 0;
       }),
     removeUnending: (signal) =>

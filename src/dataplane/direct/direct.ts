@@ -24,7 +24,7 @@ import { withoutTable } from './obstacles.ts';
 import { makePassingStates } from './passing-states.ts';
 import { makePinWatch } from './pin-watch.ts';
 import type { DirectProgram } from './program.ts';
-import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from './program-source.ts';
+import { type DeviceProgram, makeProgramSource, type ProgramNews, type ProgramSourceDeps } from './program-source.ts';
 import { directRules, directTable } from './ruleset.ts';
 import { makeStandIns } from './stand-ins.ts';
 import { makeTableTrial } from './try-table.ts';
@@ -82,6 +82,12 @@ export function makeDirect(deps: DirectDeps): Direct {
   const ifAble = makeTableTrial({ ...deps, exists: (signal) => kernel.exists(signal) });
   const inTurn = makeSerial();
   const changed = makeLatch();
+  /** More may have changed than what the gate has opened. */
+  let isRefreshDue = false;
+  const refresh = (): void => {
+    isRefreshDue = true;
+    changed.set();
+  };
   /** Set when there is a table to watch. */
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
@@ -143,11 +149,11 @@ export function makeDirect(deps: DirectDeps): Direct {
     return new Map(alone.map(({ key }) => [key, lacking]));
   };
 
-  const program = async (signal: AbortSignal, isRefresh = true): ReturnType<Direct['apply']> => {
+  const program = async (signal: AbortSignal, news: ProgramNews): ReturnType<Direct['apply']> => {
     if (published === undefined) return new Map();
     source.follow(table);
     if (table.listeners.size > 0) {
-      const next = await source.next(table, { isLost, isRefresh }, signal);
+      const next = await source.next(table, { isLost, news }, signal);
       const now = passing.into(next, table, source.mayOpen(table.nodes));
       const { refusals, lacking } = await ifAble(() => applySorted(now, signal), signal);
       if (lacking !== undefined) return leaveToStandIns(lacking);
@@ -184,7 +190,12 @@ export function makeDirect(deps: DirectDeps): Direct {
   const repair = async (signal: AbortSignal): Promise<string | undefined> => counted(await kernel.repair(signal));
 
   const follow = async (signal: AbortSignal): Promise<void> => {
-    await program(signal);
+    const news = isRefreshDue ? 'all' : 'openings';
+    isRefreshDue = false;
+    await program(signal, news).catch((error: unknown) => {
+      isRefreshDue ||= news === 'all';
+      throw error;
+    });
     if (!haveFactsChanged) return;
     await repair(signal);
     haveFactsChanged = false;
@@ -220,7 +231,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         // A listener that nft refused may be accepted now.
         if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
           accepted = undefined;
-          accepted = await program(signal, false);
+          accepted = await program(signal, 'table');
         }
         return accepted;
       }),
@@ -232,14 +243,14 @@ export function makeDirect(deps: DirectDeps): Direct {
     audit: (signal) =>
       inTurn(async () => {
         await sort(standIns.holding(), signal);
-        await program(signal); // links and MAC addresses may have changed
+        await program(signal, 'all'); // links and MAC addresses may have changed
         return counted(await kernel.audit(signal)) === undefined ? 0 : 1;
       }),
     run: async (signal) => {
       const end = [
-        health.subscribe(() => changed.set()),
-        gate.subscribe(() => changed.set()),
-        answering.subscribe(() => changed.set()),
+        health.subscribe(refresh),
+        gate.subscribe((change) => (change === 'opened' ? changed.set() : refresh())),
+        answering.subscribe(refresh),
       ];
       try {
         await superviseAll(
@@ -271,7 +282,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       if (now === links) return;
       links = now;
       haveFactsChanged = true;
-      changed.set();
+      refresh();
     },
     remove: (signal) =>
       inTurn(async () => {

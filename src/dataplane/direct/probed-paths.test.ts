@@ -29,6 +29,7 @@ function pathsOf(
     isUnheard: () => false,
     before: { listeners: tableOf([]).listeners, paths: new Map() },
     isRefresh: true,
+    hasOpened: false,
     turn: 0,
     ...more,
   });
@@ -125,6 +126,12 @@ test('a node without a path gets one with the first listener, unless its MAC is 
   const change = { before: { listeners: tableOf([]).listeners, paths: new Map() }, isRefresh: false };
   expect(Object.keys(pathsOf([web], change) ?? {})).toEqual(['n1 4', 'n2 4']);
   expect(pathsOf([web], { ...change, macs: new Map() })).toBeUndefined();
+});
+
+test('a node without a path gets one when the gate opens a listener', () => {
+  const before = { listeners: tableOf([web]).listeners, paths: new Map() };
+  const found = [false, true].map((hasOpened) => pathsOf([web], { before, isRefresh: false, hasOpened }));
+  expect(found.map((paths) => Object.keys(paths ?? {}).length)).toEqual([0, 2]);
 });
 
 test('nodes that are shown to answer need no other path while nothing but listeners changes', () => {

@@ -13,7 +13,8 @@ import { hopKey } from './hops.ts';
  *   it serves none, or was probed in vain: Pods may be missing       also a VIP alone
  *   it is shown to answer, and may have got another gateway          a VIP alone
  *
- * `undefined`: those of before are good enough. Without `isRefresh` that is asked of the listeners that changed only.
+ * `undefined`: those of before are good enough. Without `isRefresh` only listeners that changed, or that the gate opened, are a reason
+ * for others.
  */
 export function probedPaths(host: {
   readonly table: TrafficTable;
@@ -30,6 +31,8 @@ export function probedPaths(host: {
   readonly isUnheard: (hop: string) => boolean;
   /** Something else than listeners may have changed. */
   readonly isRefresh: boolean;
+  /** The gate may have opened nodes. */
+  readonly hasOpened: boolean;
   readonly turn: number;
 }): ReadonlyMap<string, ProbedPath> | undefined {
   const { table, linkOf, macs, turn } = host;
@@ -56,7 +59,8 @@ export function probedPaths(host: {
   const needsOther = ({ hop, address }: (typeof missing)[number]): boolean => {
     const path = host.before.paths.get(hop);
     return path === undefined
-      ? wayTo(address) !== undefined && changed.some((key) => isDirect(table.listeners.get(key), address.family))
+      ? wayTo(address) !== undefined &&
+          (host.hasOpened || changed.some((key) => isDirect(table.listeners.get(key), address.family)))
       : changed.some((key) => isTarget(path, host.before.listeners.get(key), table.listeners.get(key)));
   };
   if (!host.isRefresh && !missing.some(needsOther)) return undefined;

@@ -41,10 +41,12 @@ export type ProgramSourceDeps = {
   readonly clock: Clock;
 };
 
+/** What may have changed: what `table` says, also what the gate has opened, or links, MAC addresses and nodes that answer as well. */
+export type ProgramNews = 'table' | 'openings' | 'all';
+
 type ProgramOptions = {
   readonly isLost: (node: NodeName, family: Family) => boolean;
-  /** Links, MAC addresses, the gate or the nodes that answer may have changed. Otherwise only what `table` has changed is planned again. */
-  readonly isRefresh: boolean;
+  readonly news: ProgramNews;
 };
 
 /** Plans programs: asks the gate and the probe of nodes, which learn here of listeners and nodes. */
@@ -142,11 +144,12 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
         ),
       );
     },
-    next: async (table, { isLost, isRefresh }, signal) => {
+    next: async (table, { isLost, news }, signal) => {
+      const isRefresh = news === 'all';
       const areNodesNew = nodesOfLast !== table.nodes;
       nodesOfLast = table.nodes;
       if (isRefresh || areNodesNew) narrow = narrowHops(table.nodes, deps.linkOf, primary());
-      if (isRefresh || areNodesNew) lookAgain(table.nodes);
+      if (news !== 'table' || areNodesNew) lookAgain(table.nodes);
       for (const key of PersistentMap.changedKeys(planned, table.listeners)) awaited.delete(key);
       const addresses = addressesOf(table.nodes);
       const macs = await macsOf(addresses, isRefresh, signal);
@@ -161,6 +164,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
         isMissing: (hop) => !answering.has(hop),
         isUnheard: (hop) => silent.has(hop),
         isRefresh: isRefresh || areNodesNew,
+        hasOpened: news !== 'table',
         turn: turn++,
       });
       planned = table.listeners;

@@ -30,6 +30,7 @@ type ShownListener = {
   readonly service: string;
   readonly endpoints: readonly string[];
   readonly dataplane: 'direct' | 'haproxy';
+  readonly isPublished: boolean;
 };
 
 const oneListener = fc.record<ShownListener>({
@@ -39,6 +40,7 @@ const oneListener = fc.record<ShownListener>({
   service: fc.constantFrom('test/a', 'test/b'),
   endpoints: someNodes,
   dataplane: fc.constantFrom('direct', 'direct', 'haproxy'),
+  isPublished: fc.constantFrom(true, true, false),
 });
 /** One thing changes at a time. */
 const step: fc.Arbitrary<Partial<World>> = fc.oneof(
@@ -60,13 +62,14 @@ function tableOf({ listeners, drained, weight }: World, before: TrafficTable | u
     state: drained.includes(each.name) ? ('drain' as const) : ('active' as const),
   }));
   const all = localTable(
-    listeners.map(({ address, port, isLocal, service, endpoints, dataplane }) => {
+    listeners.map(({ address, port, isLocal, service, endpoints, dataplane, isPublished }) => {
       const listener = isLocal ? localListener(address, port, 0, service) : directListener(address, port);
       const own = directListener(address, port, {
         ...listener,
         service: service as never,
         uid: service as never,
         dataplane,
+        isPublished,
       });
       return [
         own,
@@ -125,7 +128,8 @@ test('a planner that plans only what changed plans the same as one that plans al
           Object.assign(world, change);
           table = tableOf(world, table);
           const { silent, lost, offLink } = world;
-          const isOpenNow: ProgramInput['isOpen'] = ({ port }, name) => port !== 1 || !world.closed.includes(name);
+          const isOpenNow: ProgramInput['isOpen'] = ({ port, isPublished }, name) =>
+            isPublished && (port !== 1 || !world.closed.includes(name));
           if (isOpen === undefined || hasClosed) isOpen = isOpenNow;
           if (change.closed !== undefined) openings = {};
           const input: ProgramInput = {

@@ -63,7 +63,7 @@ export type ProgramInput = {
   readonly isLost: (node: NodeName, family: Family) => boolean;
   readonly nodeMacs: ReadonlySet<string>;
   readonly impossible: DirectProgram['impossible'];
-  /** Whether the node is known to serve the listener. Another function if one may be closed that was open. */
+  /** Whether the node is known to serve the listener, which is published then. Another function if one may be closed that was open. */
   readonly isOpen: (listener: Listener, node: NodeName) => boolean;
   /** Another object if one may be open that was closed. */
   readonly openings: object;
@@ -109,9 +109,9 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     }
   };
 
-  /** Those that are closed for a node. */
+  /** Those that are closed for a node, and published: the gate opens no others. */
   const closedListeners = (): readonly ListenerKey[] =>
-    [...groupsByName.values()].flatMap(({ isWhole, listeners }) => (isWhole ? [] : [...listeners]));
+    [...groupsByName.values()].flatMap(({ mayOpen, listeners }) => (mayOpen ? [...listeners] : []));
 
   /** The listeners to plan: all, if a node takes flows now or no longer does, or no longer serves some. */
   const dueListeners = (
@@ -149,8 +149,9 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       const { family } = listener.address;
       const servers = serversOf(listener);
       const closed = servers.filter(({ node }) => !isOpen(listener, node)).map(({ node }) => node);
-      const name = [listener.backend, ...closed].join(' ');
-      const found = groupsByName.get(name) ?? newGroup(name, closed.length === 0);
+      const { backend, isPublished } = listener;
+      const name = [backend, isPublished ? '+' : '-', ...closed].join(' ');
+      const found = groupsByName.get(name) ?? newGroup(name, isPublished && closed.length > 0);
       groupsByName.set(name, found);
       if (planned.has(found)) return found;
       planned.add(found);
@@ -252,16 +253,16 @@ type Planned = Pick<ProgramInput, 'table' | 'isOpen' | 'openings'> &
 
 type KnownGroup = {
   readonly name: string;
-  /** All nodes of the backend serve its listeners. */
-  readonly isWhole: boolean;
+  /** More nodes of the backend may serve its listeners soon. */
+  readonly mayOpen: boolean;
   readonly listeners: Set<ListenerKey>;
   /** The servers that take new flows, with their weights. */
   content: string | undefined;
   group: SlotGroup;
 };
 
-function newGroup(name: string, isWhole: boolean): KnownGroup {
-  return { name, isWhole, listeners: new Set(), content: undefined, group: { id: 0, marks: [], open: [] } };
+function newGroup(name: string, mayOpen: boolean): KnownGroup {
+  return { name, mayOpen, listeners: new Set(), content: undefined, group: { id: 0, marks: [], open: [] } };
 }
 
 /** Of a backend that only one Service has. With more servers some would have no slot of a small group. */

@@ -74,7 +74,7 @@ export function planDesired(
     const entry = listener !== undefined && usesHaproxy(listener) ? entryOf(listener, spares.names) : undefined;
     refusals.delete(key);
     if (entry !== undefined && 'refusal' in entry) refusals.set(key, entry.refusal);
-    changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);
+    changes.set(key, entry !== undefined && 'key' in entry ? sameEntry(before?.entries.get(key), entry) : undefined);
   }
   const isSameSize = before?.spares.sizes === spares.sizes && before.spares.profiles === spares.profiles;
   const configs =
@@ -91,6 +91,11 @@ export function planDesired(
     config: configs.config,
     bareConfig: configs.bareConfig,
   };
+}
+
+/** The former object if both are equal: the files are written again for another one. */
+function sameEntry(before: MapEntry | undefined, entry: MapEntry): MapEntry {
+  return before?.key === entry.key && before.value === entry.value ? before : entry;
 }
 
 /** `before`: those of the same spares. */

@@ -43,6 +43,12 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
   let reached: Spares['servers'] = PersistentMap.empty();
   /** The spares that may have servers that are not wanted. */
   const leaving = new Set<SpareName>(held.keys());
+  /** The spares that have had servers with a limit. */
+  const limited = new Set<SpareName>();
+  const note = (name: SpareName, server: string): void => {
+    if (drainMsOf(server) !== undefined) limited.add(name);
+  };
+  for (const [name, servers] of held) for (const server of servers.keys()) note(name, server);
 
   return {
     upserts: (wanted) => {
@@ -54,6 +60,7 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
           const id = `${name}/${server.name}`;
           for (const command of spareCommands(name, servers.get(server.name), server)) commands.push({ id, command });
           servers.set(server.name, spareLine(server));
+          note(name, server.name);
         }
         leaving.add(name);
       }
@@ -83,8 +90,8 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
       return differences;
     },
     drainsWithLimit: () =>
-      Array.from(held).flatMap(([name, servers]) =>
-        Array.from(servers).flatMap(([server, { admin }]) =>
+      Array.from(limited).flatMap((name) =>
+        Array.from(held.get(name) ?? []).flatMap(([server, { admin }]) =>
           admin !== 'ready' && drainMsOf(server) !== undefined ? `${name}/${server}` : [],
         ),
       ),

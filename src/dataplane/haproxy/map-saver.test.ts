@@ -33,3 +33,15 @@ test('each failure doubles the wait for the next attempt, up to a minute; a succ
   isDiskFull = true;
   expect(await fail()).toBe(1000);
 });
+
+test('a file that takes long to write is written for a tenth of the time', async () => {
+  const clock = virtualClock();
+  const saver = makeMapSaver({ haproxyFiles: { save: () => clock.advance(200) }, clock, log: recordLog() });
+  await saver.save({} as Desired);
+  const dues: boolean[] = [];
+  for (const ms of [1_700, 100]) {
+    await clock.advance(ms);
+    dues.push(saver.isDue());
+  }
+  expect(dues).toEqual([false, true]);
+});

@@ -1,12 +1,13 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
+import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import type { CommandDeps } from '../../daemon/platform.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
+import { collectProcessMetrics } from './process-metrics.ts';
 
 /** Metrics in the Prometheus text format. */
 export function makeMetrics(): CommandDeps['metrics'] {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  collectProcessMetrics(registry);
   const known = new Map<string, Counter<string> | Gauge<string> | Histogram<string>>();
   const once = <T extends Counter<string> | Gauge<string> | Histogram<string>>(name: string, make: () => T): T => {
     const metric = (known.get(name) as T | undefined) ?? make();
