@@ -67,22 +67,6 @@ describe('a change', () => {
     expect([holderOf(rig, other), answer(rig, other)]).toEqual([`default/${name}`, 'ready']);
   });
 
-  test('of hands leaves the address on the host, and a further one goes', async () => {
-    const rig = startAgent();
-    await publish(rig, a, listener('192.0.2.59', 80, 'away'));
-    const kept: boolean[] = [];
-    const { placement } = rig.ports;
-    const remove = placement.remove.bind(placement);
-    placement.remove = async (wanted, signal) => {
-      kept.push(wanted.has('192.0.2.51'));
-      return await remove(wanted, signal);
-    };
-    const other = listener('192.0.2.51', 80, 'other');
-    await publish(rig, other);
-    expect([kept, answer(rig, other)]).toEqual([[true, true], 'ready']);
-    expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
-  });
-
   test('of hands waits until the listener is removed for the Service that had it', async () => {
     const rig = startAgent();
     await publish(rig, a);
