@@ -173,7 +173,10 @@ async function makeOnePass(
     const listener = isProgrammed ? undefined : mayHave(key);
     return listener === undefined ? [] : [[key, listener] as const];
   });
-  const needing = withListeners(table, uncertain).listeners;
+  const handedOver = PersistentMap.changedKeys(addressedBy, target.listeners).map(
+    (key) => [key, addressedBy.get(key)] as const,
+  );
+  const needing = withListeners(table, [...uncertain, ...handedOver]).listeners;
   const kept = ports.mayAttract() ? commonOf(ports.addressesOf(needing), wanted) : PersistentMap.empty<string, Ip>();
   await step('removal', () => ports.placement.remove(kept, signal));
 

@@ -198,7 +198,7 @@ export function makeClients(world: World): Clients {
     if (isHeard) held.heardMs = now;
     const isOver = heard.end !== 'open' || now - held.heardMs > 12_000;
     if (isOver) {
-      const cause = world.touchedSince(target.service, Math.max(held.sinceMs - 1_000, held.heardMs - lossMs));
+      const cause = world.touchedSince(target.service, held.heardMs - lossMs);
       const how = heard.end === 'open' ? 'is silent' : String(heard.end);
       world.tell(
         `connection of ${text} (${held.greeting.trim()}) ${how} after ${Math.round(now - held.sinceMs)} ms; cause: ${cause ?? 'none'}`,
