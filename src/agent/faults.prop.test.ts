@@ -82,9 +82,9 @@ async function perform(host: FaultyHost, act: FaultAction): Promise<void> {
   else host.rig.ports.tellNetwork('addresses');
 }
 
-type Step = { readonly action: FaultAction; readonly ms: number };
+type ScheduledAction = { readonly action: FaultAction; readonly ms: number };
 const web = { index: 0, owner: 'x', range: undefined, targetPort: 31_000, isDirect: false } as const;
-const at = (ms: number, of: FaultAction): Step => ({ action: of, ms });
+const at = (ms: number, of: FaultAction): ScheduledAction => ({ action: of, ms });
 const publish = (...wishes: Wish[]): FaultAction => ({ do: 'publish', wishes });
 const fault = (step: (typeof faultySteps)[number], kind: 'fails' | 'flaps' | 'hangs' | 'slow'): FaultAction => ({
   do: 'fault',
@@ -93,7 +93,7 @@ const fault = (step: (typeof faultySteps)[number], kind: 'fails' | 'flaps' | 'ha
 });
 
 /** Found by many runs: each has violated the property. */
-const found: readonly (readonly Step[])[] = [
+const found: readonly (readonly ScheduledAction[])[] = [
   // Wanted again while HAProxy still had it, then deleted: its connections were never ended.
   [
     at(0, publish(web)),
