@@ -149,6 +149,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       saveLatch.set();
     },
     onPass: () => troubleListeners.tell(),
+    onHurried: () => reporter.updateAll(),
     inTurn,
     clock,
     log,
@@ -156,7 +157,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   });
   const reporter = makeReporter({
     ...deps,
-    progress: () => ({ desired, isServing, state: passes.state(), gapOf: (key) => passes.gapOf(key) }),
+    progress: () => ({ ...passes, desired, isServing, state: passes.state() }),
   });
 
   /** Waits for no pass over the host: another host may announce these addresses within seconds. */
@@ -182,8 +183,8 @@ export function makeAgent(deps: AgentDeps): Agent {
       announceAgain();
       withdrawal.set();
     }
-    reporter.updateAll();
     passes.hurry();
+    reporter.updateAll();
   };
 
   /** The addresses of the earlier process have ended by then. */

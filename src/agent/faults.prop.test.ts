@@ -82,6 +82,49 @@ async function perform(host: FaultyHost, act: FaultAction): Promise<void> {
   else host.rig.ports.tellNetwork('addresses');
 }
 
+type ScheduledAction = { readonly action: FaultAction; readonly ms: number };
+const web = { index: 0, owner: 'x', range: undefined, targetPort: 31_000, isDirect: false } as const;
+const at = (ms: number, of: FaultAction): ScheduledAction => ({ action: of, ms });
+const publish = (...wishes: Wish[]): FaultAction => ({ do: 'publish', wishes });
+const fault = (step: (typeof faultySteps)[number], kind: 'fails' | 'flaps' | 'hangs' | 'slow'): FaultAction => ({
+  do: 'fault',
+  step,
+  kind,
+});
+
+/** Found by many runs: each has violated the property. */
+const found: readonly (readonly ScheduledAction[])[] = [
+  // Wanted again while HAProxy still had it, then deleted: its connections were never ended.
+  [
+    at(0, publish(web)),
+    at(0, fault('proxy.prune', 'hangs')),
+    at(0, publish()),
+    at(0, publish(web)),
+    at(0, fault('steering.apply', 'hangs')),
+    at(8_000, { do: 'serve', isServing: false }),
+    at(0, { do: 'clear', step: 'proxy.prune' }),
+    at(0, { do: 'refuse', tool: 'proxy', port: 80 }),
+    at(0, publish()),
+  ],
+  // Withdrawn and served again during one pass: ready, and its address was missing.
+  [
+    at(0, publish({ ...web, index: 6, owner: 'y' })),
+    at(1_100, fault('proxy.upsert', 'hangs')),
+    at(0, publish(web, { ...web, index: 6, owner: 'y' })),
+    at(0, { do: 'serve', isServing: false }),
+    at(0, { do: 'serve', isServing: true }),
+  ],
+  // Changed after a restart, while nftables refuses it: ready, and HAProxy had the former nodePort.
+  [
+    at(0, { do: 'refuse', tool: 'steering', port: 82 }),
+    at(0, publish({ ...web, index: 2, targetPort: 32_000 })),
+    at(0, { do: 'restart' }),
+    at(0, publish({ ...web, index: 2 })),
+    at(0, { do: 'refuse', tool: 'steering', port: 80 }),
+    at(8_000, fault('proxy.upsert', 'fails')),
+  ],
+];
+
 test(
   'faults that begin and end in any order lead no connection to another Service, and leave nothing behind',
   { timeout: 120_000 },
@@ -106,7 +149,7 @@ test(
         expect(calls.slice(before).filter((call) => !call.endsWith('audit'))).toEqual([]);
         await host.stop();
       }),
-      { numRuns: Number(process.env['RUNS'] ?? 60) },
+      { numRuns: Number(process.env['RUNS'] ?? 60), examples: found.map((steps) => [[...steps]]) },
     );
   },
 );

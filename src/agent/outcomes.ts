@@ -36,8 +36,6 @@ type Found = {
   readonly isUncertain: boolean;
   /** What the kernel has, or may have. */
   readonly programmed: Listener | undefined;
-  /** HAProxy has not removed it: what was held may still have connections. */
-  readonly isInProxy: boolean;
 };
 
 type OpenOutcome = {
@@ -105,7 +103,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
         target,
         Array.from(outcomes, ([key, { instead }]) => [key, instead?.held ?? kept(key)] as const),
       ),
-    after: (key, { isUncertain, programmed, isInProxy }) => {
+    after: (key, { isUncertain, programmed }) => {
       const outcome = outcomes.get(key);
       if (outcome === undefined) return undefined;
       const { instead } = outcome;
@@ -113,9 +111,10 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
       const gap = lasting(outcome.gap, was(key), wanted);
       if (instead !== undefined) return { wanted, ...instead, inForce: 'yes', gap };
       const [held, state] = [kept(key), was(key)];
+      // Nothing has the listener, but its connections have not been ended.
       if (held === undefined || state === undefined)
         return programmed === undefined
-          ? { wanted, held: isInProxy ? state?.held : undefined, inForce: 'no', lacksProxy: false, gap }
+          ? { wanted, held: state?.held, inForce: 'no', lacksProxy: false, gap }
           : { wanted, held: programmed, inForce: 'perhaps', lacksProxy: false, gap };
       return { ...state, wanted, held, inForce: isUncertain ? 'perhaps' : state.inForce, gap };
     },

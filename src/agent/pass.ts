@@ -138,10 +138,7 @@ async function makeOnePass(
     const open = Array.from(begun.open, ([key, state]): [ListenerKey, ListenerState] => {
       if (postponed.has(key)) return [key, state];
       const held = attempted?.has(key) === true ? state.held : before.open.get(key)?.held;
-      return [
-        key,
-        { ...state, held, gap: outcomes.after(key, { isUncertain, programmed: held, isInProxy: true })?.gap },
-      ];
+      return [key, { ...state, held, gap: outcomes.after(key, { isUncertain, programmed: held })?.gap }];
     });
     return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle, mustWait };
   }
@@ -209,7 +206,7 @@ async function makeOnePass(
 
 /** The listeners that are not in force as wanted, or not removed yet (`remaining`). */
 function openAfter(
-  { ports, before, target, outcomes }: Pass,
+  { before, target, outcomes }: Pass,
   {
     postponed,
     tried,
@@ -231,12 +228,11 @@ function openAfter(
   }
   for (const key of tried) {
     if (postponed.has(key) || !target.listeners.has(key)) continue;
-    const isInProxy = ports.proxied.mayHave(key);
-    const state = outcomes.after(key, { isUncertain, programmed: mayHave(key), isInProxy });
+    const state = outcomes.after(key, { isUncertain, programmed: mayHave(key) });
     if (state !== undefined) open.set(key, state);
   }
   for (const held of remaining) {
-    const state = outcomes.after(held.key, { isUncertain, programmed: undefined, isInProxy: false });
+    const state = outcomes.after(held.key, { isUncertain, programmed: undefined });
     const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
     const { wanted, gap } = open.get(held.key) ?? {};
     open.set(held.key, { ...known, wanted, gap });

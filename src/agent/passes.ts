@@ -33,6 +33,8 @@ export type Passes = {
    * after failures.
    */
   hurry(): void;
+  /** The pass after the last call of `hurry` has not ended. */
+  isHurried(): boolean;
   run(signal: AbortSignal): Promise<void>;
 };
 
@@ -44,21 +46,24 @@ export function makePasses(deps: {
   readonly onChange: (keys: ReadonlySet<ListenerKey>) => void;
   /** Called after each pass. */
   readonly onPass: () => void;
+  /** Called when `isHurried` becomes false. */
+  readonly onHurried: () => void;
   /** One change of the host at a time. */
   readonly inTurn: Serial;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
 }): Passes {
-  const { ports, target, onChange, onPass, inTurn, clock, log, metrics } = deps;
+  const { ports, target, onChange, onPass, onHurried, inTurn, clock, log, metrics } = deps;
   const count = makePassMetrics(metrics);
   let state = emptyHostState;
   /** By the last pass: until a stage that is not done is due, the same one changes nothing. */
   let lastTried: TrafficTable | undefined;
   /** By the last pass: HAProxy must answer first. */
   let mustWait = false;
-  /** By `hurry`, until the next pass. */
-  let isForced = false;
+  /** Calls of `hurry`: all, and those before the last pass. */
+  const hurries = { made: 0, served: 0 };
+  const isHurried = (): boolean => hurries.made !== hurries.served;
   const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
   const wake = makeLatch();
   /** Set when the host must withdraw, or may serve: this ends the wait after a failure. */
@@ -85,8 +90,8 @@ export function makePasses(deps: {
     );
     const attempts = stages.begin();
     const isUpToDate = [state.programmed?.table, lastTried].some((table) => table && isSameTable(table, tried));
-    if (isUpToDate && !isForced && !attempts.areDue && !quarantine.isDue(startedAt)) return;
-    isForced = false;
+    const hurriesBefore = hurries.made;
+    if (isUpToDate && !isHurried() && !attempts.areDue && !quarantine.isDue(startedAt)) return;
     const before = state;
     const begunKeys = new Set<ListenerKey>();
     const onBegin = (begun: HostState): void => {
@@ -112,6 +117,7 @@ export function makePasses(deps: {
     quarantine.note({ tried: tried.listeners, postponed, refused, state }, nowMs);
     const inForce = state.settled.size + [...state.open.values()].filter((each) => each.inForce !== 'no').length;
     count.pass({ ms: nowMs - startedAt, refused: refused.size, inForce, quarantined: quarantine.size() });
+    hurries.served = hurriesBefore;
     onChange(new Set([...begunKeys, ...changedBetween(before, state)]));
   };
 
@@ -139,17 +145,20 @@ export function makePasses(deps: {
     isUnsettled: (...of) => stages.isUnsettled(...of),
     wake: () => wake.set(),
     hurry: () => {
-      isForced = true;
+      hurries.made++;
       stages.hurry();
       wake.set();
       urgent.set();
     },
+    isHurried,
     run: async (signal) => {
       for (;;) {
         await untilDue(signal);
         const wanted = target();
         if (wanted === undefined) continue;
+        const wasHurried = isHurried();
         await inTurn(() => pass(wanted, signal));
+        if (wasHurried && !isHurried()) onHurried();
         onPass();
       }
     },

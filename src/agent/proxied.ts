@@ -95,7 +95,7 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
 
   const prune = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
     prepared = undefined;
-    served = without(served, (key) => !table.listeners.has(key), table.listeners);
+    served = sameIn(served, table.listeners);
     const changes = PersistentMap.changedKeys(possible ?? PersistentMap.empty(), table.listeners).length;
     await timed(changes, () => proxy.prune(table, signal));
     possible = table.listeners;
@@ -105,7 +105,7 @@ export function makeProxied(proxy: Pick<Proxy, 'upsert' | 'prune'>, clock: Pick<
   const ask = async (table: TrafficTable, signal: AbortSignal): Promise<Unprepared> => {
     const { listeners } = table;
     const changes = PersistentMap.changedKeys(served, listeners).length;
-    served = without(served, (key) => listeners.get(key)?.revision !== served.get(key)?.revision, listeners);
+    served = sameIn(served, listeners);
     possible = possible && joined({ ...table, listeners: possible }, listeners).listeners;
     const unprepared = await timed(changes, () => proxy.upsert(table, signal)).catch((error: unknown) => {
       if (error instanceof ProxyAbsentError) possible = listeners; // what a start gives it
@@ -235,10 +235,12 @@ export function outageOf(
   return words !== undefined && isCarried ? wordsOf(words) : undefined;
 }
 
-/** Those of `listeners` that are the same in `other`, or not `outdated`. */
-function without(listeners: Listeners, outdated: (key: ListenerKey) => boolean, other: Listeners): Listeners {
-  const keys = PersistentMap.changedKeys(listeners, other).filter(outdated);
-  return listeners.with(keys.map((key) => [key, undefined]));
+/** Those of `served` that are the same in `asked`. */
+function sameIn(served: Listeners, asked: Listeners): Listeners {
+  const keys = PersistentMap.changedKeys(served, asked).filter(
+    (key) => asked.get(key)?.revision !== served.get(key)?.revision,
+  );
+  return served.with(keys.map((key) => [key, undefined]));
 }
 
 /** Whether HAProxy has a listener with this key by the table. */

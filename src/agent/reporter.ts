@@ -22,6 +22,8 @@ export type AgentProgress = {
   readonly isServing: boolean;
   readonly state: HostState;
   readonly gapOf: (key: ListenerKey) => Gap | undefined;
+  /** Until the next pass has ended the addresses of a host that was withdrawn may be missing. */
+  readonly isHurried: () => boolean;
 };
 
 export type Reporter = {
@@ -55,7 +57,7 @@ export function makeReporter(deps: {
 
   const reportOf = (
     key: ListenerKey,
-    { desired, isServing, state, gapOf }: AgentProgress,
+    { desired, isServing, state, gapOf, isHurried }: AgentProgress,
   ): ListenerReport | undefined => {
     const wanted = desired?.listeners.get(key);
     const now = stateOf(state, key);
@@ -63,7 +65,8 @@ export function makeReporter(deps: {
     if (wanted === undefined && holder === undefined) return undefined;
     const inForce = inForceOf(now);
     const programmed = wanted && (isServing ? wanted : closed(wanted));
-    const isChanging = isUnderWay(state, now) && (wanted === undefined || wanted.revision === inForce?.revision);
+    const isTouched = isUnderWay(state, now) && (wanted === undefined || wanted.revision === inForce?.revision);
+    const isChanging = isTouched || (isServing && isHurried());
     const isInForce = programmed !== undefined && !isChanging && isInForceAs(programmed, now);
     const isForwarding =
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));

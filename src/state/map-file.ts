@@ -61,6 +61,8 @@ export type MapFileDeps<K extends string, V> = {
   readonly log: Log;
   /** What furiwake does while the system cannot read the file: ends the line that says so. */
   readonly without?: string;
+  /** A file with damage counts as one that cannot be read: what it lacks would be removed. */
+  readonly isWhole?: boolean;
   /** Fields of the entry's JSON object; neither `gone` nor `file` is one of them. */
   readonly encode: (value: V, key: K) => object;
   /** Reads such an object; throws for any other. */
@@ -85,7 +87,7 @@ const leastLength = 65_536;
 const headerSchema = z.object({ file: z.string(), version: z.int() });
 
 export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFile<K, V> {
-  const { path, name, version, files, needs, log, encode, decode, earlier, without } = deps;
+  const { path, name, version, files, needs, log, encode, decode, earlier, without, isWhole = false } = deps;
   const header = `${JSON.stringify({ file: name, version })}\n`;
   const lineOf = (value: V, key: K): string => `${JSON.stringify(encode(value, key))}\n`;
   let written: Written<K, V> | undefined;
@@ -131,7 +133,7 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     lines: readonly string[],
     firstNumber: number,
     decodeLine: typeof decode,
-  ): PersistentMap<K, V> => {
+  ): PersistentMap<K, V> | undefined => {
     const entries = new Map<K, V>();
     let damage: { readonly line: number; readonly error: unknown } | undefined;
     let damaged = 0;
@@ -148,8 +150,9 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     if (damage !== undefined)
       log.error(
         { file: `${from}:${damage.line}`, lines: damaged, err: damage.error },
-        'damaged lines in a state file; using all others',
+        isWhole ? `damaged lines in a state file: ${without}` : 'damaged lines in a state file; using all others',
       );
+    if (damage !== undefined && isWhole) return undefined;
     return PersistentMap.from(entries);
   };
 

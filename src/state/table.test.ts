@@ -100,6 +100,22 @@ test.each([
   expect(log.lines).toHaveLength(1);
 });
 
+test.each([
+  ['its beginning', (text: string) => text.replace(/^.*\n/, '\0\0\0')],
+  ['a line', (text: string) => text.replace('"port":80', '"port":')],
+  ['all of it', () => ''],
+])('a table without %s is not restored: what it lacks would be removed', async (_, damage) => {
+  const texts = new Map<string, string>();
+  const served = [listener('192.0.2.51', 80, 30_080), listener('192.0.2.52', 443, 30_443)];
+  await open(texts).file.write(tableOf(served, nodes));
+  texts.set('/state/listeners.jsonl', damage(texts.get('/state/listeners.jsonl') ?? ''));
+  const { file, log } = open(texts);
+  expect(await file.read()).toBeUndefined();
+  expect(log.lines).toMatchObject([
+    { level: 'error', message: expect.stringContaining('the last table is not restored; furiwake waits') },
+  ]);
+});
+
 test('a listener of version 2, without a dataplane, is one of HAProxy; its Service is known by name only', async () => {
   const texts = new Map<string, string>();
   await open(texts).file.write(tableOf([], nodes));

@@ -61,6 +61,7 @@ export function makeTableFile({
     files,
     log,
     without: unserved,
+    isWhole: true,
     encode: encodeListener,
     decode: decodeListener,
     earlier: { path: earlier.rowsPath, decode: (fields) => decodeRow(fields, placed) },
