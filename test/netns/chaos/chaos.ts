@@ -4,7 +4,10 @@ import { seededRandom } from '../../sim/virtual-clock.ts';
 import { makeClients } from './clients.ts';
 import { pause, serviceNames, startCluster } from './cluster.ts';
 import { type Fault, never, onMachine, type Random } from './fault.ts';
+import { changesByHand } from './by-hand.ts';
 import { hostFaults } from './host-faults.ts';
+import { networkFaults } from './network-faults.ts';
+import { installTools, toolFaults } from './tools.ts';
 import { furiwakeFaults, kubeconfigOf } from './furiwake-faults.ts';
 import { makeFuriwake } from './furiwake-process.ts';
 import { pool, startChaosLab } from './lab.ts';
@@ -26,7 +29,13 @@ export type ChaosOptions = {
   readonly tell: (words: string) => void;
 };
 
-const faults: Readonly<Record<string, Fault>> = { ...hostFaults, ...furiwakeFaults };
+const faults: Readonly<Record<string, Fault>> = {
+  ...hostFaults,
+  ...networkFaults,
+  ...changesByHand,
+  ...toolFaults,
+  ...furiwakeFaults,
+};
 
 export function makeRandom(seed: number): Random {
   const random = seededRandom(seed);
@@ -60,7 +69,10 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
   for (const box of lab.boxes) {
     const furiwake = makeFuriwake(
       box,
-      [...(options.isOwn ? [] : ['--addresses', pool]), '--metrics-address', '127.0.0.1:9470'],
+      {
+        flags: [...(options.isOwn ? [] : ['--addresses', pool]), '--metrics-address', '127.0.0.1:9470'],
+        path: await installTools(box),
+      },
       tell,
     );
     await mkdir(furiwake.stateDir, { recursive: true });
@@ -129,5 +141,5 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     ...(await rates.restless(40_000)),
     ...(await untilSettled(world, clients, 10_000)),
   ];
-  return [...clients.wrong, ...rates.wrong, ...lacks];
+  return [...world.wrongs, ...rates.wrong, ...lacks];
 }

@@ -31,7 +31,6 @@ type Connection = {
 
 /** Clients that never stop, and what they find wrong. */
 export type Clients = {
-  readonly wrong: readonly string[];
   /** Targets that clients can ask now. */
   targets(): readonly Target[];
   ask(target: Target): Promise<string>;
@@ -46,7 +45,6 @@ const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${prot
 
 export function makeClients(world: World): Clients {
   const { lab, server, cluster } = world;
-  const wrong: string[] = [];
   /** Until when each Service was the owner of a target, in sighted time. */
   const owned = new Map<string, Map<string, number>>();
   const known = new Map<string, Target>();
@@ -54,10 +52,7 @@ export function makeClients(world: World): Clients {
   const underWay = new Set<Promise<void>>();
   const failing = new Map<string, { sinceMs: number; said: string }>();
   const connections = new Map<string, Connection>();
-  const note = (words: string): void => {
-    if (!wrong.some((other) => other.slice(0, 40) === words.slice(0, 40))) wrong.push(`${world.shownTime()} ${words}`);
-    world.tell(`WRONG ${words}`);
-  };
+  const note = world.wrong;
 
   const targets = (): readonly Target[] =>
     server.list('Service').flatMap(({ metadata: { name }, spec }) => {
@@ -123,7 +118,7 @@ export function makeClients(world: World): Clients {
       said.reason === 'Serving' &&
       world.expects(target) === 'served' &&
       (await world.isReady());
-    if (!isShownServed || !world.isSighted()) {
+    if (!isShownServed || !world.isSighted() || world.isAllowed()) {
       failing.delete(text);
       return;
     }
@@ -142,7 +137,7 @@ export function makeClients(world: World): Clients {
         const address = / inet6? ([^/ ]+)/.exec(line)?.[1] ?? '';
         const owner = targets().find(({ ip }) => ip === address)?.service;
         if (!line.startsWith('Deleted') || owner === undefined || !cluster.wishes.has(owner)) continue;
-        const cause = world.touchedSince(owner, performance.now() - 5_000);
+        const cause = world.touchedWithin(owner, 5_000);
         world.tell(`${address} of ${owner} left ${box.name}; cause: ${cause ?? 'none'}`);
         if (cause === undefined) note(`${address} of ${owner} left ${box.name} although nothing touched it`);
       }
@@ -198,7 +193,7 @@ export function makeClients(world: World): Clients {
     if (isHeard) held.heardMs = now;
     const isOver = heard.end !== 'open' || now - held.heardMs > 12_000;
     if (isOver) {
-      const cause = world.touchedSince(target.service, held.heardMs - lossMs);
+      const cause = world.touchedWithin(target.service, now - held.heardMs + lossMs);
       const how = heard.end === 'open' ? 'is silent' : String(heard.end);
       world.tell(
         `connection of ${text} (${held.greeting.trim()}) ${how} after ${Math.round(now - held.sinceMs)} ms; cause: ${cause ?? 'none'}`,
@@ -214,7 +209,6 @@ export function makeClients(world: World): Clients {
   };
 
   return {
-    wrong,
     targets,
     ask,
     released: () => {

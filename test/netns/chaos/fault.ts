@@ -31,3 +31,12 @@ export const quietly = (work: Promise<unknown>): Promise<void> =>
     () => undefined,
     () => undefined,
   );
+
+export const box = (
+  weight: number,
+  apply: (host: Host, random: Random, world: World) => Promise<(() => Promise<void>) | void>,
+): Fault => ({
+  weight,
+  kind: 'box',
+  apply: (world, random) => apply(hostOf(world, random), random, world),
+});
