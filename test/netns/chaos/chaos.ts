@@ -12,6 +12,7 @@ import { furiwakeFaults, kubeconfigOf } from './furiwake-faults.ts';
 import { makeFuriwake } from './furiwake-process.ts';
 import { pool, startChaosLab } from './lab.ts';
 import { watchRates } from './rates.ts';
+import { leftByCleanup, processesLeft, wrongWords } from './remains.ts';
 import { untilSettled } from './settled.ts';
 import { randomWish, userActions } from './users.ts';
 import { makeWorld } from './world.ts';
@@ -141,5 +142,9 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     ...(await rates.restless(40_000)),
     ...(await untilSettled(world, clients, 10_000)),
   ];
-  return [...world.wrongs, ...rates.wrong, ...lacks];
+  const left = await processesLeft(world);
+  stop.abort();
+  await Promise.all(running);
+  const remains = await leftByCleanup(world);
+  return [...world.wrongs, ...rates.wrong, ...lacks, ...wrongWords(world), ...left, ...remains];
 }

@@ -1,4 +1,6 @@
 import { pause, type Protocol } from './cluster.ts';
+import { makeConnections } from './connections.ts';
+import { makeFlows } from './flows.ts';
 import type { Box } from './lab.ts';
 import { isOfPool } from './lab.ts';
 import type { World } from './world.ts';
@@ -6,27 +8,18 @@ import { shownCondition, shownStatus } from '../../sim/shown-status.ts';
 
 const everyMs = 500;
 /** An answer may come from the owner of a moment ago. */
-const graceMs = 8_000;
+const graceMs = 2_000;
+/** How long a target without a Service may answer. */
+const releaseMs = 8_000;
 /** After a fault, until a Service whose status says that it serves must be served. */
-const lieMs = 15_000;
-/** How long after an action a connection may be lost because of it. */
-const lossMs = 20_000;
+const lieMs = 10_000;
 
+/** A port of a Service, as its status shows it. */
 export type Target = {
   readonly service: string;
   readonly ip: string;
   readonly port: number;
   readonly protocol: Protocol;
-};
-
-type Connection = {
-  readonly target: Target;
-  readonly id: number;
-  readonly sinceMs: number;
-  readonly greeting: string;
-  said: string;
-  saidMs: number;
-  heardMs: number;
 };
 
 /** Clients that never stop, and what they find wrong. */
@@ -39,9 +32,7 @@ export type Clients = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-const never = new AbortController().signal;
-
-const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${protocol}`;
+export const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${protocol}`;
 
 export function makeClients(world: World): Clients {
   const { lab, server, cluster } = world;
@@ -51,7 +42,8 @@ export function makeClients(world: World): Clients {
   const busy = new Set<string>();
   const underWay = new Set<Promise<void>>();
   const failing = new Map<string, { sinceMs: number; said: string }>();
-  const connections = new Map<string, Connection>();
+  const connections = makeConnections(world);
+  const flows = makeFlows(world, (target, answer, sentMs) => judgeAnswer(target, answer, sentMs));
   const note = world.wrong;
 
   const targets = (): readonly Target[] =>
@@ -87,14 +79,15 @@ export function makeClients(world: World): Clients {
     return answer.text?.trim() ?? answer.error ?? 'nothing';
   };
 
-  const judgeAnswer = (target: Target, answer: string): void => {
+  /** `sentMs`: when it was asked for, in sighted time. */
+  const judgeAnswer = (target: Target, answer: string, sentMs: number): void => {
     const [by = ''] = answer.split(' ');
-    if (by === target.service || !/^s\d$/.test(by)) return;
+    if (!/^s\d$/.test(by)) return;
     const lastMs = owned.get(textOf(target))?.get(by);
     if (lastMs === undefined) note(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
-    else if (world.sightedMs() - lastMs > graceMs)
+    else if (sentMs - lastMs > (by === target.service ? releaseMs : graceMs))
       note(
-        `${textOf(target)} of ${target.service} was answered by ${by}, ${world.sightedMs() - lastMs} ms after it had it`,
+        `${textOf(target)} of ${target.service} was answered by ${by}, ${sentMs - lastMs} ms after it had it`,
       );
   };
 
@@ -102,9 +95,10 @@ export function makeClients(world: World): Clients {
     const text = `${target.service} ${textOf(target)}`;
     if (busy.has(text)) return;
     busy.add(text);
+    const sentMs = world.sightedMs();
     const answer = await ask(target);
     busy.delete(text);
-    judgeAnswer(target, answer);
+    judgeAnswer(target, answer, sentMs);
     if (answer.startsWith(`${target.service} `)) {
       const before = failing.get(text);
       if (before !== undefined && performance.now() - before.sinceMs > 3_000)
@@ -162,52 +156,6 @@ export function makeClients(world: World): Clients {
     }
   };
 
-  const keepConnection = async (target: Target): Promise<void> => {
-    const text = `${target.service} ${textOf(target)}`;
-    if (target.protocol !== 'TCP' || busy.has(`kept ${text}`)) return;
-    busy.add(`kept ${text}`);
-    await holdConnection(target, text).finally(() => busy.delete(`kept ${text}`));
-  };
-
-  const holdConnection = async (target: Target, text: string): Promise<void> => {
-    const { client } = lab;
-    const held = connections.get(text);
-    const now = performance.now();
-    if (held === undefined) {
-      const answer = await Promise.race([
-        client.ask({ do: 'dial', address: target.ip, port: target.port }),
-        pause(2_000, never),
-      ]);
-      if (answer?.id === undefined) return;
-      await pause(500, never);
-      const { text: greeting = '', end } = await client.ask({ do: 'heard', id: answer.id });
-      if (end !== 'open' || !greeting.startsWith(`${target.service} `)) {
-        await client.ask({ do: 'hangUp', id: answer.id });
-        return;
-      }
-      connections.set(text, { target, id: answer.id, sinceMs: now, greeting, said: '', saidMs: 0, heardMs: now });
-      return;
-    }
-    const heard = await client.ask({ do: 'heard', id: held.id });
-    const isHeard = heard.text?.endsWith(held.said) === true;
-    if (isHeard) held.heardMs = now;
-    const isOver = heard.end !== 'open' || now - held.heardMs > 12_000;
-    if (isOver) {
-      const cause = world.touchedWithin(target.service, now - held.heardMs + lossMs);
-      const how = heard.end === 'open' ? 'is silent' : String(heard.end);
-      world.tell(
-        `connection of ${text} (${held.greeting.trim()}) ${how} after ${Math.round(now - held.sinceMs)} ms; cause: ${cause ?? 'none'}`,
-      );
-      if (cause === undefined) note(`the connection of ${text} (${how}) was lost although nothing touched it`);
-      await client.ask({ do: 'hangUp', id: held.id });
-      connections.delete(text);
-      return;
-    }
-    if (!isHeard) return;
-    held.said = `w${Math.round(now)}.`;
-    await client.ask({ do: 'say', id: held.id, text: held.said });
-  };
-
   return {
     targets,
     ask,
@@ -223,10 +171,14 @@ export function makeClients(world: World): Clients {
         if (performance.now() >= nextMs) {
           nextMs = performance.now() + everyMs;
           for (const target of targets()) {
-            for (const work of [askOnce(target), keepConnection(target)]) {
+            for (const work of [askOnce(target), connections.keep(target)]) {
               underWay.add(work);
               void work.finally(() => underWay.delete(work));
             }
+          }
+          for (const work of [connections.judge(targets()), flows.send([...known.values()])]) {
+            underWay.add(work);
+            void work.finally(() => underWay.delete(work));
           }
         }
         await pause(50, signal);

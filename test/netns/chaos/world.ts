@@ -1,6 +1,6 @@
 import type { SimApiServer } from '../../sim/apiserver.ts';
 import { shownIps } from '../../sim/shown-status.ts';
-import { type ChaosCluster, type Protocol, serviceNames } from './cluster.ts';
+import { type ChaosCluster, type Protocol, serviceNames, type Wish } from './cluster.ts';
 import type { FuriwakeProcess } from './furiwake-process.ts';
 import type { Box, ChaosLab } from './lab.ts';
 
@@ -28,12 +28,20 @@ export type World = {
   /** The addresses in the statuses of Services. */
   shownAddresses(): readonly string[];
   expects(target: { readonly service: string; readonly protocol: Protocol; readonly ip: string }): 'served' | 'refused';
+  /** Whether the source ranges of the Service permit the client. */
+  permits(target: { readonly service: string; readonly ip: string }): boolean;
   tell(words: string): void;
   /** What must never be so. */
   wrong(words: string): void;
   readonly wrongs: readonly string[];
   shownTime(): string;
 };
+
+/** The source ranges. */
+function isPermitted(wish: Wish | undefined, ip: string): boolean {
+  const ranges = wish?.ranges;
+  return ranges === undefined || (!ip.includes(':') && ranges.some((range) => range.startsWith('198.51.100.')));
+}
 
 export function makeWorld(
   parts: Pick<World, 'lab' | 'server' | 'cluster' | 'hosts' | 'isOwn'>,
@@ -89,14 +97,12 @@ export function makeWorld(
       }
       return ready.is;
     },
+    permits: ({ service, ip }) => isPermitted(parts.cluster.wishes.get(service), ip),
     expects: ({ service, ip }) => {
       const { cluster } = parts;
       const wish = cluster.wishes.get(service);
       if (wish === undefined || wish.isClusterIp === true || wish.endpoints.length === 0 || cluster.drained.has(service)) return 'refused';
-      return wish.ranges === undefined ||
-        (!ip.includes(':') && wish.ranges.some((range) => range.startsWith('198.51.100.')))
-        ? 'served'
-        : 'refused';
+      return isPermitted(wish, ip) ? 'served' : 'refused';
     },
     tell: (words) => tell(`${shownTime()} ${words}`),
     wrong: (words) => {
