@@ -1,5 +1,6 @@
 import type { Family } from '../../core/ip/ip.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
+import { acceptanceCommand, isShut } from './acceptance.ts';
 import {
   parseBackends,
   parseInfo,
@@ -19,7 +20,7 @@ import type { Spares } from './spares.ts';
 /** The contents of a worker: its program, its map, and the servers by backend and name. */
 export type WorkerContents = {
   readonly pid: number;
-  /** `undefined`: not a program that furiwake can use. */
+  /** `undefined`: not a program that furiwake can use, or one that accepts no connections any more. */
   readonly program: ProgramId | undefined;
   /** The file that its map was read from, which is the map's name in commands. */
   readonly map: string;
@@ -34,12 +35,12 @@ export type WorkerContents = {
 /** Reads the contents of the serving worker. */
 export async function readHeld(api: RuntimeApi, signal: AbortSignal): Promise<WorkerContents> {
   const map = parseMapName((await api.ask(['show map'], signal))[0] ?? '');
-  const commands = ['show info', 'show backend', `show map ${map}`, 'show servers state'];
-  const [info = '', backends = '', entries = '', servers = ''] = await api.ask(commands, signal);
+  const commands = ['show info', acceptanceCommand, 'show backend', `show map ${map}`, 'show servers state'];
+  const [info = '', acceptance = '', backends = '', entries = '', servers = ''] = await api.ask(commands, signal);
   const process = parseInfo(info);
   return {
     pid: process.pid,
-    program: parseDescription(process.description),
+    program: isShut(acceptance) ? undefined : parseDescription(process.description),
     map,
     backends: parseBackends(backends),
     entries: makeHeldEntries(parseMap(entries)),

@@ -1,14 +1,20 @@
+import { writeFile } from 'node:fs/promises';
 import { unixSockets } from '../../../src/dataplane/haproxy/client.ts';
 import { systemClock } from '../../../src/main/node/clock.ts';
 import type { Machine } from '../net-lab.ts';
-import { box, type Fault, never, quietly, type Random } from './fault.ts';
+import { box, packets, type Fault, never, quietly, type Random } from './fault.ts';
 import type { Box } from './lab.ts';
 
 /** Ports and addresses that no Service ever has. */
 const foreign = { port: 7_777, ip4: '192.0.2.99', ip6: '2001:db8::99' };
 
 type Element = unknown;
-type Listed = { readonly family: string; readonly table: string; readonly name: string; readonly elem?: readonly Element[] };
+type Listed = {
+  readonly family: string;
+  readonly table: string;
+  readonly name: string;
+  readonly elem?: readonly Element[];
+};
 
 /** The sets and maps of furiwake's tables that have elements. */
 async function filledSets(machine: Machine): Promise<readonly Listed[]> {
@@ -33,7 +39,7 @@ function withForeignKey(element: Element): Element {
 }
 
 async function changeElement(
-  machine: Machine,
+  machine: Box,
   random: Random,
   verb: 'add' | 'delete',
   change: (element: Element) => Element,
@@ -43,8 +49,9 @@ async function changeElement(
   const { family, table, name, elem = [] } = random.pick(sets);
   const element = { family, table, name, elem: [change(random.pick(elem))] };
   const json = JSON.stringify({ nftables: [{ [verb]: { element } }] });
-  const done = machine.execPort.run('nft', ['-j', '-f', '-'], { stdin: json, signal: AbortSignal.timeout(10_000) });
-  return `${json}${await done.then(
+  const file = `${machine.folder}/element.json`; // it does not read JSON from a pipe
+  await writeFile(file, json);
+  return `${json}${await machine.exec('nft', '-j', '-f', file).then(
     () => '',
     (error: unknown) => ` ${String(error)}`,
   )}`;
@@ -66,13 +73,13 @@ const serversOf = async (machine: Box): Promise<readonly string[]> => {
 
 /** An operator who changes what furiwake has programmed. */
 export const changesByHand: Readonly<Record<string, Fault>> = {
-  'nft element added': box(3, async ({ box: machine }, random, world) => {
+  'nft element added': packets(3, async ({ box: machine }, random, world) => {
     world.tell(`  ${await changeElement(machine, random, 'add', withForeignKey)}`);
   }),
-  'nft element deleted': box(3, async ({ box: machine }, random, world) => {
+  'nft element deleted': packets(3, async ({ box: machine }, random, world) => {
     world.tell(`  ${await changeElement(machine, random, 'delete', (element) => element)}`);
   }),
-  'map of haproxy changed': box(3, async ({ box: machine }, random, world) => {
+  'map of haproxy changed': packets(3, async ({ box: machine }, random, world) => {
     const map = `${machine.runFolder}/haproxy/services.map`;
     const lines = (await tellHaproxy(machine, `show map ${map}`)).split('\n').filter((line) => line.includes('|'));
     if (lines.length === 0) return;
@@ -86,7 +93,7 @@ export const changesByHand: Readonly<Record<string, Fault>> = {
     world.allow(40_000);
     world.tell(`  ${command}: ${(await tellHaproxy(machine, command)).trim()}`);
   }),
-  'servers of haproxy changed': box(3, async ({ box: machine }, random, world) => {
+  'servers of haproxy changed': packets(3, async ({ box: machine }, random, world) => {
     const servers = await serversOf(machine);
     if (servers.length === 0) return;
     const [server, action] = [
@@ -106,7 +113,9 @@ export const changesByHand: Readonly<Record<string, Fault>> = {
     world.tell(`  ${command}: ${(await tellHaproxy(machine, command)).trim()}`);
   }),
   'port of haproxy taken': box(1, async ({ box: machine }, _, world) => {
-    world.tell(`  ${(await tellHaproxy(machine, 'show info')).split('\n').find((line) => line.startsWith('Pid')) ?? ''}`);
+    world.tell(
+      `  ${(await tellHaproxy(machine, 'show info')).split('\n').find((line) => line.startsWith('Pid')) ?? ''}`,
+    );
     await quietly(machine.exec('sh', '-c', `kill -9 $(cat ${machine.runFolder}/haproxy/haproxy.pid)`));
     const call = { do: 'serveLines', port: 292, address: '127.0.0.1', greeting: 'intruder\n' } as const;
     for (let attempt = 0; attempt < 20; attempt++) {

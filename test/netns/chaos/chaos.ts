@@ -105,12 +105,17 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
   world.tell('settled at the start');
 
   const ends = new Set<{ readonly atMs: number; readonly end: () => Promise<void>; readonly name: string }>();
+  const touch = (name: string): void => {
+    const { kind } = { ...faults, ...userActions }[name]!;
+    if (kind === 'box' || (hostCount > 1 && name in faults)) world.touch('all', name);
+    else if (kind === 'packets') world.touch('others', name);
+  };
   const finish = async (isAll: boolean): Promise<void> => {
     for (const each of ends) {
       if (!isAll && each.atMs > performance.now()) continue;
       ends.delete(each);
       world.tell(`end of ${each.name}`);
-      if ({ ...faults, ...userActions }[each.name]?.kind === 'box' || hostCount > 1) world.touch('all', each.name);
+      touch(each.name);
       await each.end();
     }
   };
@@ -123,7 +128,7 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     }
     const fault: Fault = { ...faults, ...userActions }[name]!;
     world.tell(`${index}: ${name}`);
-    if (fault.kind === 'box' || (hostCount > 1 && name in faults)) world.touch('all', name);
+    touch(name);
     const end = await fault.apply(world, makeRandom(own));
     if (typeof end === 'function') ends.add({ atMs: performance.now() + lastsMs, end, name });
   }

@@ -42,6 +42,8 @@ export function makeClients(world: World): Clients {
   const busy = new Set<string>();
   const underWay = new Set<Promise<void>>();
   const failing = new Map<string, { sinceMs: number; said: string }>();
+  /** The node that answered last, of each Service and address. */
+  const nodes = new Map<string, string>();
   const connections = makeConnections(world);
   const flows = makeFlows(world, (target, answer, sentMs) => judgeAnswer(target, answer, sentMs));
   const note = world.wrong;
@@ -85,10 +87,19 @@ export function makeClients(world: World): Clients {
     if (!/^s\d$/.test(by)) return;
     const lastMs = owned.get(textOf(target))?.get(by);
     if (lastMs === undefined) note(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
-    else if (sentMs - lastMs > (by === target.service ? releaseMs : graceMs))
-      note(
-        `${textOf(target)} of ${target.service} was answered by ${by}, ${sentMs - lastMs} ms after it had it`,
-      );
+    else if (world.isSighted() && sentMs - lastMs > (by === target.service ? releaseMs : graceMs))
+      note(`${textOf(target)} of ${target.service} was answered by ${by}, ${sentMs - lastMs} ms after it had it`);
+  };
+
+  const judgeAffinity = ({ service, ip }: Target, node: string): void => {
+    const { hasAffinity, dataplane } = cluster.wishes.get(service) ?? {};
+    const of = `${service} ${ip}`;
+    const before = nodes.get(of);
+    nodes.set(of, node);
+    if (before === undefined || before === node || hasAffinity !== true) return;
+    if (dataplane !== 'nat' && dataplane !== 'direct') return;
+    if (world.touchedWithin(service, 60_000, 'connection') === undefined)
+      note(`the client of ${of} moved from ${before} to ${node} in spite of its affinity`);
   };
 
   const askOnce = async (target: Target): Promise<void> => {
@@ -100,6 +111,7 @@ export function makeClients(world: World): Clients {
     busy.delete(text);
     judgeAnswer(target, answer, sentMs);
     if (answer.startsWith(`${target.service} `)) {
+      judgeAffinity(target, answer.split(' ')[1] ?? '');
       const before = failing.get(text);
       if (before !== undefined && performance.now() - before.sinceMs > 3_000)
         world.tell(`${text} answers again after ${Math.round(performance.now() - before.sinceMs)} ms (${before.said})`);
@@ -131,7 +143,7 @@ export function makeClients(world: World): Clients {
         const address = / inet6? ([^/ ]+)/.exec(line)?.[1] ?? '';
         const owner = targets().find(({ ip }) => ip === address)?.service;
         if (!line.startsWith('Deleted') || owner === undefined || !cluster.wishes.has(owner)) continue;
-        const cause = world.touchedWithin(owner, 5_000);
+        const cause = world.touchedWithin(owner, 5_000, 'address');
         world.tell(`${address} of ${owner} left ${box.name}; cause: ${cause ?? 'none'}`);
         if (cause === undefined) note(`${address} of ${owner} left ${box.name} although nothing touched it`);
       }

@@ -68,7 +68,7 @@ export function makeConnections(world: World): {
     const end = await talk(held);
     if (end === undefined) return;
     const now = performance.now();
-    const cause = world.touchedWithin(target.service, now - held.heardMs + lossMs);
+    const cause = world.touchedWithin(target.service, now - held.heardMs + lossMs, 'connection');
     world.tell(
       `connection of ${text} (${held.greeting.trim()}) ${end} after ${Math.round(now - held.sinceMs)} ms; cause: ${cause ?? 'none'}`,
     );

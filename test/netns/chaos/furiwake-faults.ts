@@ -45,7 +45,13 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
     if (names.length === 0) return;
     const path = `${furiwake.stateDir}/${random.pick(names)}`;
     const text = await readFile(path, 'utf8').catch(() => '');
-    const damaged = random.pick([text.slice(0, Math.floor(text.length / 2)), '\0\0\0', `${text}{"x":`, '', text.replaceAll(/\d/g, '9')]);
+    const damaged = random.pick([
+      text.slice(0, Math.floor(text.length / 2)),
+      '\0\0\0',
+      `${text}{"x":`,
+      '',
+      text.replaceAll(/\d/g, '9'),
+    ]);
     await quietly(writeFile(path, damaged));
   }),
   'furiwake killed': soft(4, async (world, random) =>

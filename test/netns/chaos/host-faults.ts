@@ -1,6 +1,6 @@
 import { readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import type { Machine } from '../net-lab.ts';
-import { box, type Fault, quietly } from './fault.ts';
+import { box, packets, type Fault, quietly } from './fault.ts';
 
 /** All processes with this name in the namespace of a machine. */
 export async function processesOf(machine: Machine, name: string): Promise<readonly number[]> {
@@ -59,21 +59,21 @@ export const hostFaults: Readonly<Record<string, Fault>> = {
   'haproxy signalled': box(1, async ({ box: machine }, random) => {
     for (const pid of await processesOf(machine, 'haproxy')) kill(pid, random.pick(['SIGTERM', 'SIGUSR1', 'SIGUSR2']));
   }),
-  'file of haproxy removed': box(2, async ({ box: machine }, random, world) => {
+  'file of haproxy removed': packets(2, async ({ box: machine }, random, world) => {
     const names = await readdir(`${machine.runFolder}/haproxy`).catch(() => []);
     if (names.length === 0) return;
     const name = random.pick(names);
     world.tell(`  ${name} of ${names.join()}`);
     await rm(`${machine.runFolder}/haproxy/${name}`, { recursive: true, force: true });
   }),
-  'run folder removed': box(2, async ({ box: machine }) => rm(machine.runFolder, { recursive: true, force: true })),
-  'nft table deleted': box(2, async ({ box: machine }, random) => {
+  'run folder removed': packets(2, async ({ box: machine }) => rm(machine.runFolder, { recursive: true, force: true })),
+  'nft table deleted': packets(2, async ({ box: machine }, random) => {
     const tables = (await deletions(machine)).filter((line) => line.startsWith('delete table'));
     if (tables.length > 0) await quietly(machine.nft(random.pick(tables)));
   }),
-  'nft changed': box(3, async ({ box: machine }, random) => {
+  'nft changed': packets(3, async ({ box: machine }, random) => {
     const all = (await deletions(machine)).filter((line) => !line.startsWith('delete table'));
     if (all.length > 0) await quietly(machine.nft(random.pick(all)));
   }),
-  'ruleset flushed': box(1, async ({ box: machine }) => machine.nft('flush ruleset')),
+  'ruleset flushed': packets(1, async ({ box: machine }) => machine.nft('flush ruleset')),
 };

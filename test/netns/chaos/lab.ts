@@ -115,7 +115,10 @@ export async function startChaosLab(
   }
 }
 
-const defaultRoutes: readonly string[] = [`route replace 0.0.0.0/0 via ${router4}`, `route replace ::/0 via ${router6}`];
+const defaultRoutes: readonly string[] = [
+  `route replace 0.0.0.0/0 via ${router4}`,
+  `route replace ::/0 via ${router6}`,
+];
 
 /** What the configuration of the operating system restores when the link of the host comes up: also those to Pods. */
 export const routesOf = ({ routesToPods }: Pick<Box, 'routesToPods'>): readonly string[] => [

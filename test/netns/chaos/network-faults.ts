@@ -1,5 +1,5 @@
 import { pause } from './cluster.ts';
-import { box, type Fault, type Host, never, quietly } from './fault.ts';
+import { box, packets, type Fault, type Host, never, quietly } from './fault.ts';
 import { lanPortOf, routesOf } from './lab.ts';
 import { setUp } from '../net-lab.ts';
 
@@ -14,22 +14,22 @@ const links = {
 
 /** Of the interfaces, addresses and routes of the load-balancer host. */
 export const networkFaults: Readonly<Record<string, Fault>> = {
-  'address removed': box(2, async ({ box: machine }, random) => {
+  'address removed': packets(2, async ({ box: machine }, random) => {
     const lines = (await machine.exec('ip', '-oneline', 'address', 'show', 'dev', 'furiwake0').catch(() => '')).split(
       '\n',
     );
     const found = lines.map((line) => / inet6? (\S+)/.exec(line)?.[1]).filter((each) => each !== undefined);
     if (found.length > 0) await quietly(machine.exec('ip', 'address', 'del', random.pick(found), 'dev', 'furiwake0'));
   }),
-  'dummy link deleted': box(1, async ({ box: machine }) => quietly(machine.exec('ip', 'link', 'del', 'furiwake0'))),
-  'dummy link down': box(1, async ({ box: machine }) =>
+  'dummy link deleted': packets(1, async ({ box: machine }) => quietly(machine.exec('ip', 'link', 'del', 'furiwake0'))),
+  'dummy link down': packets(1, async ({ box: machine }) =>
     quietly(machine.exec('ip', 'link', 'set', 'furiwake0', 'down')),
   ),
-  'link down': box(2, async (host) => {
+  'link down': packets(2, async (host) => {
     await links.down(host);
     return () => links.up(host);
   }),
-  'link renamed': box(1, async (host) => {
+  'link renamed': packets(1, async (host) => {
     const { box: machine } = host;
     const name = machine.link === 'eth0' ? 'lan9' : 'eth0';
     await links.down(host);
@@ -37,11 +37,11 @@ export const networkFaults: Readonly<Record<string, Fault>> = {
     machine.link = name;
     await links.up(host);
   }),
-  'default route removed': box(1, async (host) => {
+  'default route removed': packets(1, async (host) => {
     await quietly(host.box.exec('ip', 'route', 'del', 'default'));
     return () => links.up(host);
   }),
-  'routing rules removed': box(1, async ({ box: machine }) => {
+  'routing rules removed': packets(1, async ({ box: machine }) => {
     await quietly(machine.exec('ip', 'rule', 'flush'));
     await quietly(machine.exec('ip', '-6', 'rule', 'flush'));
     for (const family of ['-4', '-6']) {
@@ -61,8 +61,8 @@ export const networkFaults: Readonly<Record<string, Fault>> = {
     const blind = world.blind();
     void pause(15_000, never).then(() => blind[Symbol.dispose]());
   }),
-  'conntrack flushed': box(1, async ({ box: machine }) => quietly(machine.exec('conntrack', '-F'))),
-  'link deleted': box(1, async (host, random, world) => {
+  'conntrack flushed': packets(1, async ({ box: machine }) => quietly(machine.exec('conntrack', '-F'))),
+  'link deleted': packets(1, async (host, random, world) => {
     const { box: machine } = host;
     await quietly(machine.exec('ip', 'link', 'del', machine.link));
     await pause(random.pick([0, 1_000, 4_000]), never);
@@ -73,7 +73,7 @@ export const networkFaults: Readonly<Record<string, Fault>> = {
     await machine.ip(...setUp(machine.link, `${machine.ip4}/24`, `${machine.ip6}/64`));
     await links.up(host);
   }),
-  'IPv6 disabled': box(1, async (host) => {
+  'IPv6 disabled': packets(1, async (host) => {
     const setDisabled = (is: 0 | 1): Promise<void> =>
       quietly(host.box.exec('sysctl', '-qw', `net.ipv6.conf.${host.box.link}.disable_ipv6=${is}`));
     await setDisabled(1);
@@ -82,19 +82,21 @@ export const networkFaults: Readonly<Record<string, Fault>> = {
       await links.up(host);
     };
   }),
-  'MTU changed': box(1, async ({ box: machine }) => {
+  'MTU changed': packets(1, async ({ box: machine }) => {
     await quietly(machine.exec('ip', 'link', 'set', machine.link, 'mtu', '1400'));
     return () => quietly(machine.exec('ip', 'link', 'set', machine.link, 'mtu', '1500'));
   }),
-  'sysctls changed': box(1, async ({ box: machine }, random) => {
+  'sysctls changed': packets(1, async ({ box: machine }, random) => {
     const values = ['net.ipv4.ip_forward=0', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=0'];
     await quietly(machine.exec('sysctl', '-qw', random.pick(values)));
   }),
-  'routing table flushed': box(1, async ({ box: machine }, random) => {
+  'routing table flushed': packets(1, async ({ box: machine }, random) => {
     await quietly(machine.exec('ip', random.pick(['-4', '-6']), 'route', 'flush', 'table', '8192'));
   }),
-  'neighbours flushed': box(1, async ({ box: machine }) => quietly(machine.exec('ip', 'neighbour', 'flush', 'all'))),
-  'address of a Service configured': box(1, async ({ box: machine }, random, world) => {
+  'neighbours flushed': packets(1, async ({ box: machine }) =>
+    quietly(machine.exec('ip', 'neighbour', 'flush', 'all')),
+  ),
+  'address of a Service configured': packets(1, async ({ box: machine }, random, world) => {
     const shown = world.shownAddresses().filter((ip) => !ip.includes(':') && ip !== machine.ip4);
     if (shown.length === 0) return;
     const address = `${random.pick(shown)}/24`;

@@ -62,7 +62,12 @@ function uniquePorts(ports: readonly Port[]): readonly Port[] {
 }
 
 const randomPlane = (random: Random): Partial<Wish> =>
-  random.pick<Partial<Wish>>([{}, {}, { dataplane: 'nat', options: {} }, { dataplane: 'haproxy', isWithoutNodePorts: false }]);
+  random.pick<Partial<Wish>>([
+    {},
+    {},
+    { dataplane: 'nat', options: {} },
+    { dataplane: 'haproxy', isWithoutNodePorts: false },
+  ]);
 
 const change = (
   weight: number,
@@ -192,8 +197,13 @@ export const userActions: Readonly<Record<string, Fault>> = {
       const swap = (from: readonly Port[], name: string): readonly Port[] =>
         from.map((each, index) => ({ ...each, nodePort: nodePortOf(name, index) }));
       for (const name of sharing) world.touch(name, 'its ports were swapped');
-      world.cluster.set('s1', { ...one, ports: swap(two.ports, 's1'), dataplane: two.dataplane });
-      world.cluster.set('s2', { ...two, ports: swap(one.ports, 's2'), dataplane: one.dataplane });
+      const kindOf = ({ dataplane, options: of, isWithoutNodePorts }: Wish): Partial<Wish> =>
+        of === undefined
+          ? { dataplane, isWithoutNodePorts: isWithoutNodePorts === true }
+          : { dataplane, isWithoutNodePorts: false, options: of };
+      const without = ({ options: _, ...wish }: Wish): Wish => wish;
+      world.cluster.set('s1', { ...without(one), ...kindOf(two), ports: swap(two.ports, 's1') });
+      world.cluster.set('s2', { ...without(two), ...kindOf(one), ports: swap(one.ports, 's2') });
     },
   },
   'node silent': {
@@ -207,7 +217,7 @@ export const userActions: Readonly<Record<string, Fault>> = {
   },
   'node excluded': {
     weight: 1,
-    kind: 'box',
+    kind: 'packets',
     apply: async ({ lab, cluster }, random) => {
       const node = random.pick(lab.nodes);
       cluster.putNode(node, { 'node.kubernetes.io/exclude-from-external-load-balancers': '' });
@@ -216,7 +226,7 @@ export const userActions: Readonly<Record<string, Fault>> = {
   },
   'node deleted': {
     weight: 1,
-    kind: 'box',
+    kind: 'packets',
     apply: async ({ lab, cluster, server }, random) => {
       const node = random.pick(lab.nodes);
       if (server.get('Node', node.name) !== undefined) server.remove('Node', node.name);
@@ -225,7 +235,7 @@ export const userActions: Readonly<Record<string, Fault>> = {
   },
   'node drained': {
     weight: 1,
-    kind: 'box',
+    kind: 'packets',
     apply: async (world: World, random) => {
       const node = random.pick(world.lab.nodes).name;
       const ask = async (what: 'drain' | 'undrain'): Promise<void> => {
@@ -270,7 +280,7 @@ export const userActions: Readonly<Record<string, Fault>> = {
   },
   'node renumbered': {
     weight: 1,
-    kind: 'box',
+    kind: 'packets',
     apply: async ({ lab, cluster }, random) => {
       const node = random.pick(lab.nodes);
       const [ip4, ip6] = [node.ip4.replace(/1(\d)$/, '2$1'), node.ip6.replace(/1(\d)$/, '2$1')];

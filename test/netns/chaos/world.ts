@@ -12,10 +12,10 @@ export type World = {
   readonly hosts: readonly { readonly box: Box; readonly furiwake: FuriwakeProcess }[];
   /** Services get the address of the host, instead of those of a pool. */
   readonly isOwn: boolean;
-  /** An action that may break connections of a Service, or of `all`. */
+  /** An action that may break connections of a Service, of `all`, or of all that HAProxy does not certainly serve (`others`). */
   touch(whom: string, what: string): void;
-  /** The last action that may have broken connections of a Service, in this much sighted time. */
-  touchedWithin(service: string, withinMs: number): string | undefined;
+  /** The last action that may have taken the address of a Service, or broken its connections, in this much sighted time. */
+  touchedWithin(service: string, withinMs: number, what: 'address' | 'connection'): string | undefined;
   /** While furiwake cannot see the cluster this stands still. */
   sightedMs(): number;
   isSighted(): boolean;
@@ -64,10 +64,12 @@ export function makeWorld(
   return {
     ...parts,
     touch: (whom, what) => void touches.push({ atMs: sightedMs(), whom, what }),
-    touchedWithin: (service, withinMs) =>
-      touches.findLast(
-        ({ atMs, whom }) => atMs >= sightedMs() - withinMs && (whom === 'all' || whom === service),
-      )?.what,
+    touchedWithin: (service, withinMs, what) => {
+      const isProxied = what === 'connection' && parts.cluster.wishes.get(service)?.dataplane === 'haproxy';
+      const isOf = (whom: string): boolean => [service, 'all', ...(isProxied ? [] : ['others'])].includes(whom);
+      const sinceMs = sightedMs() - withinMs;
+      return touches.findLast(({ atMs, whom }) => atMs >= sinceMs && isOf(whom))?.what;
+    },
     sightedMs,
     isSighted: () => !isBlind() && performance.now() > sightedAgainMs,
     blind: () => {
@@ -101,7 +103,13 @@ export function makeWorld(
     expects: ({ service, ip }) => {
       const { cluster } = parts;
       const wish = cluster.wishes.get(service);
-      if (wish === undefined || wish.isClusterIp === true || wish.endpoints.length === 0 || cluster.drained.has(service)) return 'refused';
+      if (
+        wish === undefined ||
+        wish.isClusterIp === true ||
+        wish.endpoints.length === 0 ||
+        cluster.drained.has(service)
+      )
+        return 'refused';
       return isPermitted(wish, ip) ? 'served' : 'refused';
     },
     tell: (words) => tell(`${shownTime()} ${words}`),

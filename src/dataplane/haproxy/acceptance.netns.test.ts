@@ -1,0 +1,25 @@
+import { test } from 'vitest';
+import { listener } from '../../../test/make/table.ts';
+import { namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { applyTable } from '../../../test/netns/haproxy-tables.ts';
+import { patience } from '../../../test/netns/patience.ts';
+
+test.concurrent.for([
+  'set maxconn global 1',
+  'set maxconn frontend services 1',
+  'disable frontend services',
+  'shutdown frontend services',
+])('%s by another program: HAProxy accepts connections again', async (command, { expect: expectIn }) => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  await applyTable(driver, rig.table([listener('10.50.0.1', 80, namePort)]), rig);
+  expectIn(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+  await rig.command(command);
+  driver.watch();
+  const complaints = (): number => driver.complaints.filter((words) => words.includes('settings are restored')).length;
+  await expectIn.poll(complaints, patience).toBe(1);
+  const both = (): Promise<unknown> => Promise.all([rig.fetch('10.50.0.1'), rig.fetch('10.50.0.1')]);
+  await expectIn.poll(both, patience).toMatchObject([{ status: 200 }, { status: 200 }]);
+  await driver.rounds(2);
+  expectIn(complaints()).toBe(1);
+});
