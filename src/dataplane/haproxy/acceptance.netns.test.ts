@@ -23,3 +23,17 @@ test.concurrent.for([
   await driver.rounds(2);
   expectIn(complaints()).toBe(1);
 });
+
+test.concurrent('an audit sets back what another program has set of a server', async ({ expect: expectIn }) => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  const table = rig.table([listener('10.50.0.1', 80, namePort)]);
+  await applyTable(driver, table, rig);
+  const of = 'set server nodes4/n1';
+  await rig.command(`${of} addr 10.20.0.99 port 1`, `${of} weight 0`, `${of} check-addr 10.20.0.99 port 1`);
+  expectIn(await rig.fetch('10.50.0.1')).not.toHaveProperty('status');
+  expectIn(await driver.proxy.audit(table, rig.signal)).toBe(4);
+  expectIn(await driver.proxy.audit(table, rig.signal)).toBe(0);
+  driver.watch();
+  await expectIn.poll(() => rig.fetch('10.50.0.1'), patience).toMatchObject({ status: 200 });
+});

@@ -159,6 +159,10 @@ export type ServerLine = {
   readonly admin: 'ready' | 'drain' | 'maint';
   /** Its health check is enabled. */
   readonly isChecked: boolean;
+  /** 0: none of its own. */
+  readonly checkPort: number;
+  /** `undefined`: none of its own. */
+  readonly checkAddress: string | undefined;
   readonly weight: number;
 };
 
@@ -178,6 +182,8 @@ export function parseServersState(answer: string): readonly ServerLine[] {
       port: Number(cell('srv_port')),
       admin: flags & forcedMaint ? 'maint' : flags & forcedDrain ? 'drain' : 'ready',
       isChecked: (Number(cell('srv_check_state')) & checkEnabled) !== 0,
+      checkPort: Number(cell('srv_check_port')),
+      checkAddress: cell('srv_check_addr').replace(/^-$/, '') || undefined,
       weight: Number(cell('srv_uweight')),
     };
   });
