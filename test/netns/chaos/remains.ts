@@ -7,6 +7,9 @@ import type { World } from './world.ts';
 /** Texts of a program that has not met its own data. */
 const faulty = /\bundefined\b|\[object |\bNaN\b|TypeError|RangeError|ReferenceError|Cannot read prop|is not a function/;
 
+/** A start refuses a state directory or a kubeconfig that it cannot use. */
+const expected = /--state-dir: |kubeconfig/;
+
 /** What furiwake has logged and written that no one should read, and where it ended by itself. */
 export function wrongWords({ server, hosts }: World): readonly string[] {
   const texts = [
@@ -16,17 +19,14 @@ export function wrongWords({ server, hosts }: World): readonly string[] {
   ];
   return [
     ...texts.filter((text) => faulty.test(text)).slice(0, 3),
-    ...hosts.flatMap(({ furiwake }) => furiwake.ownEnds.slice(0, 3)),
+    ...hosts.flatMap(({ furiwake }) => furiwake.ownEnds.filter((text) => !expected.test(text)).slice(0, 3)),
   ];
 }
 
-/** Processes of an earlier furiwake, or more workers of HAProxy than have connections. */
+/** Programs of an earlier furiwake that still run. */
 export async function processesLeft(world: World): Promise<readonly string[]> {
   const left: string[] = [];
   for (const { box, furiwake } of world.hosts) {
-    const workers = 1 + ((await furiwake.status())?.haproxy?.oldWorkers ?? 0);
-    const haproxies = await processesOf(box, 'haproxy');
-    if (haproxies.length > workers + 1) left.push(`${haproxies.length} processes of HAProxy run on ${box.name}`);
     for (const name of ['ip', 'nft', 'ss', 'conntrack', 'perl'])
       for (const pid of await processesOf(box, name)) {
         const parent = await parentOf(pid);
