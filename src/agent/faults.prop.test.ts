@@ -138,7 +138,7 @@ const found: readonly (readonly ScheduledAction[])[] = [
 
 test(
   'faults that begin and end in any order lead no connection to another Service, and leave nothing behind',
-  { timeout: 1_200_000 },
+  { timeout: 600_000 },
   async () => {
     await fc.assert(
       fc.asyncProperty(schedule, async (steps) => {
