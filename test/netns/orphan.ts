@@ -5,7 +5,8 @@ import { promisify } from 'node:util';
 import { startNetLab } from './net-lab.ts';
 
 /*
- * Starts a lab with a daemon in it and a file system in its folder, prints the lab's folder and the namespace of the daemon, and waits to be killed.
+ * Starts a lab with a daemon in it and a file system in its folder, prints the lab's folder and the namespace of the daemon, and
+ * waits to be killed.
  */
 const { balancer, folder } = await startNetLab({ nodes: 1 });
 const file = path.join(folder, 'haproxy.cfg');

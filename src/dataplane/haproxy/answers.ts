@@ -81,7 +81,7 @@ export function parseStat(answer: string): readonly ServerStat[] {
 export function parseFrontend(
   answer: string,
 ): { readonly status: string; readonly maxConnections: number } | undefined {
-  const [row] = rowsOf(answer.split('\n'), splitCsv).filter((cell) => cell('svname') === 'FRONTEND');
+  const row = rowsOf(answer.split('\n'), splitCsv).find((cell) => cell('svname') === 'FRONTEND');
   return row && { status: row('status'), maxConnections: Number(row('slim')) };
 }
 

@@ -25,9 +25,9 @@ const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
 export const statCommands: readonly string[] = families.map((family) => `show stat ${nodesBackend(family)} 4 -1`);
 
 /**
- * The tasks of each second: restores what HAProxy accepts, passes the results of HAProxy's checks to the health module, executes its orders, sets the
- * metrics, counts old workers, reads the results of the checks that servers have of their own. False if no process must run. Throws
- * `RuntimeError` if HAProxy does not answer.
+ * The tasks of each second: restores what HAProxy accepts, passes the results of its checks to the health module, executes its
+ * orders, sets the metrics, counts old workers, reads the results of the checks that servers have of their own. False if no process
+ * must run. Throws `RuntimeError` if HAProxy does not answer.
  */
 export function makeHealthTick(deps: {
   readonly api: RuntimeApi;
@@ -53,8 +53,7 @@ export function makeHealthTick(deps: {
     const repairs = acceptanceRepairs(process, acceptance, program);
     const isClosed = isShut(acceptance);
     if (repairs.length > 0 || isClosed) {
-      const words = 'HAProxy was told to accept fewer connections, or none: its settings are restored';
-      log.warn({ commands: repairs }, words);
+      log.warn({ commands: repairs }, 'external change to what HAProxy accepts detected and reverted');
     }
     // Probing may take half a second, so it must not block changes.
     const orders = await Promise.all(

@@ -46,7 +46,6 @@ export function makeClients(world: World): Clients {
   const nodes = new Map<string, string>();
   const connections = makeConnections(world);
   const flows = makeFlows(world, (target, answer, sentMs) => judgeAnswer(target, answer, sentMs));
-  const note = world.wrong;
 
   const targets = (): readonly Target[] =>
     server.list('Service').flatMap(({ metadata: { name }, spec }) => {
@@ -64,7 +63,7 @@ export function makeClients(world: World): Clients {
       const text = textOf(target);
       const other = owners.get(text);
       if (other !== undefined && other !== target.service)
-        note(`two owners of ${text}: ${other} and ${target.service}`);
+        world.wrong(`two owners of ${text}: ${other} and ${target.service}`);
       owners.set(text, target.service);
       known.set(text, target);
       const of = owned.get(text) ?? new Map<string, number>();
@@ -86,9 +85,12 @@ export function makeClients(world: World): Clients {
     const [by = ''] = answer.split(' ');
     if (!/^s\d$/.test(by)) return;
     const lastMs = owned.get(textOf(target))?.get(by);
-    if (lastMs === undefined) note(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
+    if (lastMs === undefined)
+      world.wrong(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
     else if (world.isSighted() && sentMs - lastMs > (by === target.service ? releaseMs : graceMs))
-      note(`${textOf(target)} of ${target.service} was answered by ${by}, ${sentMs - lastMs} ms after it had it`);
+      world.wrong(
+        `${textOf(target)} of ${target.service} was answered by ${by}, ${sentMs - lastMs} ms after it had it`,
+      );
   };
 
   const judgeAffinity = ({ service, ip }: Target, node: string): void => {
@@ -99,7 +101,7 @@ export function makeClients(world: World): Clients {
     if (before === undefined || before === node || hasAffinity !== true) return;
     if (dataplane !== 'nat' && dataplane !== 'direct') return;
     if (world.touchedWithin(service, 60_000, 'connection') === undefined)
-      note(`the client of ${of} moved from ${before} to ${node} in spite of its affinity`);
+      world.wrong(`the client of ${of} moved from ${before} to ${node} in spite of its affinity`);
   };
 
   const askOnce = async (target: Target): Promise<void> => {
@@ -131,7 +133,7 @@ export function makeClients(world: World): Clients {
     const since = failing.get(text) ?? { sinceMs: performance.now(), said: answer };
     failing.set(text, since);
     if (performance.now() - since.sinceMs > lieMs) {
-      note(`${text} fails (${answer}) for ${lieMs} ms, and its status says Serving`);
+      world.wrong(`${text} fails (${answer}) for ${lieMs} ms, and its status says Serving`);
       failing.delete(text);
     }
   };
@@ -145,7 +147,7 @@ export function makeClients(world: World): Clients {
         if (!line.startsWith('Deleted') || owner === undefined || !cluster.wishes.has(owner)) continue;
         const cause = world.touchedWithin(owner, 5_000, 'address');
         world.tell(`${address} of ${owner} left ${box.name}; cause: ${cause ?? 'none'}`);
-        if (cause === undefined) note(`${address} of ${owner} left ${box.name} although nothing touched it`);
+        if (cause === undefined) world.wrong(`${address} of ${owner} left ${box.name} although nothing touched it`);
       }
     } catch {
       // it ends with the test
@@ -163,7 +165,7 @@ export function makeClients(world: World): Clients {
     while (!signal.aborted) {
       const [before, between, after] = [await read(one), await Promise.all(others.map(read)), await read(one)];
       const both = [...before].filter((each) => after.has(each) && between.some((set) => set.has(each)));
-      if (both.length > 0) note(`two hosts have ${both.join()}`);
+      if (both.length > 0) world.wrong(`two hosts have ${both.join()}`);
       await pause(300, signal);
     }
   };

@@ -49,7 +49,7 @@ export function makeConnections(world: World): {
     await client.ask({ do: 'hangUp', id });
   };
 
-  /** Says something, if what was said before has come back; resolves with why it is over. */
+  /** Says something, if the echo of before was heard; resolves with why it is over. */
   const talk = async (held: Connection): Promise<string | undefined> => {
     const now = performance.now();
     const heard = await client.ask({ do: 'heard', id: held.id });

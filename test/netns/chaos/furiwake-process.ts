@@ -19,7 +19,7 @@ export type FuriwakeProcess = AsyncDisposable & {
   readonly stateDir: string;
   readonly kubeconfig: string;
   readonly log: readonly Line[];
-  /** When it ended though no one had asked it to, and its last words. */
+  /** Its last words, each time that it ended by itself. */
   readonly ownEnds: readonly string[];
   readonly pid: number | undefined;
   start(): Promise<void>;
@@ -71,11 +71,8 @@ export function makeFuriwake(
     },
     start: async () => {
       await mkdir(box.folder, { recursive: true });
-      const started = spawnInside(
-        'run',
-        ...['--kubeconfig', kubeconfig, '--state-dir', stateDir, '--log-format', 'json'],
-        ...furiwake.flags,
-      );
+      const flagsOfEach = ['--kubeconfig', kubeconfig, '--state-dir', stateDir, '--log-format', 'json'];
+      const started = spawnInside('run', ...flagsOfEach, ...furiwake.flags);
       let rest = '';
       started.stderr?.setEncoding('utf8').on('data', (text: string) => {
         const lines = (rest + text).split('\n');

@@ -4,13 +4,12 @@ import { never } from './fault.ts';
 import { processesOf } from './host-faults.ts';
 import type { World } from './world.ts';
 
-/** Texts of a program that has not met its own data. */
 const faulty = /\bundefined\b|\[object |\bNaN\b|TypeError|RangeError|ReferenceError|Cannot read prop|is not a function/;
 
 /** A start refuses a state directory or a kubeconfig that it cannot use. */
 const expected = /--state-dir: |kubeconfig/;
 
-/** What furiwake has logged and written that no one should read, and where it ended by itself. */
+/** Logs, events and statuses of a program that has not met its own data, and where it ended by itself. */
 export function wrongWords({ server, hosts }: World): readonly string[] {
   const texts = [
     ...hosts.flatMap(({ furiwake }) => furiwake.log.map(({ text }) => text)),
@@ -43,14 +42,14 @@ async function parentOf(pid: number): Promise<number | undefined> {
 }
 
 /** What `cleanup` leaves on the hosts. */
-export async function leftByCleanup({ hosts, tell }: World): Promise<readonly string[]> {
+export async function leftByCleanup(world: World): Promise<readonly string[]> {
   const left: string[] = [];
-  for (const { box, furiwake } of hosts) {
+  for (const { box, furiwake } of world.hosts) {
     await furiwake.end('SIGTERM');
     const flags = ['--kubeconfig', furiwake.kubeconfig, '--state-dir', furiwake.stateDir];
     const { code, text } = await furiwake.command('cleanup', ...flags);
     if (code !== 0) left.push(`cleanup on ${box.name} ended with ${code}: ${text.trim()}`);
-    tell(`cleanup: ${text.trim()}`);
+    world.tell(`cleanup: ${text.trim()}`);
     await pause(200, never);
     const shown = {
       rules: await box.exec('ip', 'rule'),

@@ -99,6 +99,12 @@ const hostile: Readonly<Record<string, string>>[] = [
   { 'furiwake.dev/connection-rate-limit': '${HOME}' },
 ];
 
+/** Without the key: so a Service without options compares as such. */
+function withoutOptions(wish: Wish): Wish {
+  const { options: before, ...others } = wish;
+  return before === undefined ? wish : others;
+}
+
 /** What users do with Services and nodes. */
 export const userActions: Readonly<Record<string, Fault>> = {
   'Service created': {
@@ -122,16 +128,16 @@ export const userActions: Readonly<Record<string, Fault>> = {
     ...wish,
     ports: randomWish(name, random, isOwn).ports,
   })),
-  'dataplane changed': change(4, ({ options: _, ...wish }, random, __, isOwn) => ({
-    ...wish,
+  'dataplane changed': change(4, (wish, random, _, isOwn) => ({
+    ...withoutOptions(wish),
     isWithoutNodePorts: false,
     dataplane: random.pick(['haproxy', 'nat', isOwn ? undefined : 'direct', undefined] as const),
   })),
   'affinity changed': change(2, (wish) => ({ ...wish, hasAffinity: wish.hasAffinity !== true })),
-  'options changed': change(3, ({ options: before, ...wish }, random) =>
-    before === undefined
+  'options changed': change(3, (wish, random) =>
+    wish.options === undefined
       ? { ...wish, isWithoutNodePorts: false, dataplane: 'haproxy', options: random.pick(options) }
-      : wish,
+      : withoutOptions(wish),
   ),
   'address requested': change(2, (wish, random, name, isOwn) =>
     isOwn || sharing.includes(name) ? wish : { ...wish, request: random.pick([requestedOf(name), undefined]) },
@@ -180,7 +186,7 @@ export const userActions: Readonly<Record<string, Fault>> = {
       const [former, next] = [random.pick(names), random.pick(free)];
       if (sharing.includes(next)) return;
       const wish = cluster.wishes.get(former)!;
-      const [request] = shownIps(server, `default/${former}`).filter((ip) => !ip.includes(':'));
+      const request = shownIps(server, `default/${former}`).find((ip) => !ip.includes(':'));
       const ports = wish.ports.map((each, index) => ({ ...each, nodePort: nodePortOf(next, index) }));
       for (const name of [former, next]) world.touch(name, 'replaced');
       world.tell(`  ${former} by ${next}, ${request}`);
@@ -201,9 +207,8 @@ export const userActions: Readonly<Record<string, Fault>> = {
         of === undefined
           ? { dataplane, isWithoutNodePorts: isWithoutNodePorts === true }
           : { dataplane, isWithoutNodePorts: false, options: of };
-      const without = ({ options: _, ...wish }: Wish): Wish => wish;
-      world.cluster.set('s1', { ...without(one), ...kindOf(two), ports: swap(two.ports, 's1') });
-      world.cluster.set('s2', { ...without(two), ...kindOf(one), ports: swap(one.ports, 's2') });
+      world.cluster.set('s1', { ...withoutOptions(one), ...kindOf(two), ports: swap(two.ports, 's1') });
+      world.cluster.set('s2', { ...withoutOptions(two), ...kindOf(one), ports: swap(one.ports, 's2') });
     },
   },
   'node silent': {
