@@ -7,7 +7,7 @@ import type { World } from './world.ts';
 const faulty = /\bundefined\b|\[object |\bNaN\b|TypeError|RangeError|ReferenceError|Cannot read prop|is not a function/;
 
 /** A start refuses a state directory or a kubeconfig that it cannot use. */
-const expected = /--state-dir: |kubeconfig/;
+const expected = /--state-dir: |state directory|kubeconfig/;
 
 /** Logs, events and statuses of a program that has not met its own data, and where it ended by itself. */
 export function wrongWords({ server, hosts }: World): readonly string[] {
