@@ -160,6 +160,15 @@ const found: readonly (readonly ScheduledAction[])[] = [
     at(0, fault('nat.apply', 'hangs')),
     at(8_000, fault('placement.audit', 'fails')),
   ],
+  // Moved from nat to direct before its address was added, then deleted: another Service got the port, and direct still had it.
+  [
+    at(0, fault('placement.audit', 'hangs')),
+    at(0, publish({ ...web, index: 5, owner: 'y' })),
+    at(25_000, publish({ ...web, index: 5, owner: 'y', plane: 'direct' })),
+    at(0, fault('direct.apply', 'fails')),
+    at(0, publish()),
+    at(0, publish({ ...web, index: 5 })),
+  ],
 ];
 
 test(

@@ -41,7 +41,7 @@ export type ListenerState = {
   readonly lacksProxy: boolean;
   /** `undefined`: a pass is to program it. */
   readonly gap: Gap | undefined;
-  /** Dataplanes beside HAProxy that were asked to take the listener, and have acknowledged nothing since: they may have it. */
+  /** Dataplanes beside HAProxy that were asked to take the listener, be it in vain, and may have it beside the one of `held`. */
   readonly asked?: readonly OtherDataplane[];
 };
 

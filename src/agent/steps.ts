@@ -60,11 +60,10 @@ export async function programOthers({ ports, before, changed, gone, outcomes, st
 }> {
   const uses = (name: Dataplane, listener: Listener | undefined): boolean =>
     listener?.dataplane === name || listener?.standIn === name;
-  /** The dataplanes that have not acknowledged their table, each with the listeners that it was asked to take. */
-  const asked = new Map<OtherDataplane, ReadonlySet<ListenerKey>>();
+  const applied = new Map<OtherDataplane, { readonly given: ReadonlySet<ListenerKey>; readonly isDone: boolean }>();
   for (const name of ['direct', 'nat'] as const) {
     const given = new Set<ListenerKey>();
-    const isApplied = await step(
+    const isDone = await step(
       name,
       async () => {
         const table = outcomes.table();
@@ -77,14 +76,16 @@ export async function programOthers({ ports, before, changed, gone, outcomes, st
           return uses(name, listener) || uses(name, state?.held) || state?.asked?.includes(name) === true;
         }),
     );
-    if (!isApplied) asked.set(name, given);
+    applied.set(name, { given, isDone });
   }
   return {
-    isDone: asked.size === 0,
-    askedFor: (key) =>
-      Array.from(asked).flatMap(([name, given]) =>
-        given.has(key) || stateOf(before, key)?.asked?.includes(name) === true ? name : [],
-      ),
+    isDone: [...applied.values()].every((each) => each.isDone),
+    askedFor: (key) => {
+      const were = stateOf(before, key)?.asked ?? [];
+      return Array.from(applied).flatMap(([name, { given, isDone }]) =>
+        given.has(key) || (!isDone && were.includes(name)) ? name : [],
+      );
+    },
   };
 }
 
