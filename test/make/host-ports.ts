@@ -29,15 +29,20 @@ export type StepName =
   | 'proxy.upsert'
   | 'proxy.prune'
   | 'proxy.audit'
+  | 'proxy.check'
   | 'steering.apply'
   | 'steering.audit'
+  | 'steering.check'
   | 'direct.apply'
   | 'direct.audit'
+  | 'direct.check'
   | 'nat.apply'
   | 'nat.audit'
+  | 'nat.check'
   | 'placement.add'
   | 'placement.remove'
   | 'placement.audit'
+  | 'placement.check'
   | 'placement.keepUntil'
   | 'host.listening'
   | 'host.endConnections';
@@ -197,6 +202,7 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
     ...fakeNetwork.placement,
     add: (wanted, signal) => noted(fakeNetwork.placement.add(wanted, signal)),
     audit: (wanted, signal) => noted(fakeNetwork.placement.audit(wanted, signal)),
+    check: (wanted, signal) => noted(fakeNetwork.placement.check(wanted, signal)),
   };
 
   return Object.assign(ports, fakeNetwork, {
@@ -229,6 +235,13 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
         signal.throwIfAborted();
         const repairs = PersistentMap.changedKeys(held.proxy, served(listeners)).length;
         held.proxy = served(listeners);
+        return repairs;
+      },
+      check: async ({ listeners }, signal) => {
+        await step('proxy.check', undefined, signal);
+        signal.throwIfAborted();
+        const repairs = Math.abs(held.proxy.size - served(listeners).size);
+        if (repairs > 0) held.proxy = served(listeners);
         return repairs;
       },
       run: untilAborted,

@@ -189,6 +189,14 @@ export function makeDirect(deps: DirectDeps): Direct {
   };
   const repair = async (signal: AbortSignal): Promise<string | undefined> => counted(await kernel.repair(signal));
 
+  const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
+    inTurn(async () => {
+      await sort(standIns.holding(), signal);
+      const mayAllDiffer = how === 'audit' || (await source.haveMacsChanged(table.nodes, signal));
+      await program(signal, mayAllDiffer ? 'all' : 'table');
+      return counted(await kernel[how](signal)) === undefined ? 0 : 1;
+    });
+
   const follow = async (signal: AbortSignal): Promise<void> => {
     const news = isRefreshDue ? 'all' : 'openings';
     isRefreshDue = false;
@@ -240,12 +248,8 @@ export function makeDirect(deps: DirectDeps): Direct {
     obstacles: reported.obstacles,
     onForwarding: reported.onForwarding,
     counters: (signal, keys) => readDirectCounters(exec, ids, keys, signal),
-    audit: (signal) =>
-      inTurn(async () => {
-        await sort(standIns.holding(), signal);
-        await program(signal, 'all'); // links and MAC addresses may have changed
-        return counted(await kernel.audit(signal)) === undefined ? 0 : 1;
-      }),
+    audit: (signal) => look('audit', signal),
+    check: (signal) => look('check', signal),
     run: async (signal) => {
       const end = [
         health.subscribe(refresh),

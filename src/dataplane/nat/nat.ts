@@ -183,6 +183,13 @@ export function makeNat(deps: {
     return found;
   };
 
+  const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
+    inTurn(async () => {
+      const found = counted(await kernel[how](signal)); // first: the rest asks conntrack and the links, which may fail
+      await program(signal, true); // links and own addresses may have changed
+      return found === undefined ? 0 : 1;
+    });
+
   const watch = async (signal: AbortSignal): Promise<void> => {
     while (!kernel.isInPlace()) await inUse.wait(signal); // without a listener of nat, nothing is watched
     await watchTable(
@@ -213,12 +220,8 @@ export function makeNat(deps: {
         return accepted ?? new Map();
       }),
     counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
-    audit: (signal) =>
-      inTurn(async () => {
-        const found = counted(await kernel.audit(signal)); // first: the rest asks conntrack and the links, which may fail
-        await program(signal, true); // links and own addresses may have changed
-        return found === undefined ? 0 : 1;
-      }),
+    audit: (signal) => look('audit', signal),
+    check: (signal) => look('check', signal),
     run: async (signal) => {
       const end = health.subscribe(() => changed.set());
       try {

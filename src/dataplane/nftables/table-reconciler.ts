@@ -39,6 +39,8 @@ export type TableReconciler<T> = {
    * transaction proves: what happened before it was seen before it.
    */
   audit(signal: AbortSignal): Promise<string | undefined>;
+  /** Reads chains, rules and sets, and no elements; a `repair` if they differ, or if it is not known what the kernel has. */
+  check(signal: AbortSignal): Promise<string | undefined>;
   /** The watch has seen a transaction with this generation. Whether it was furiwake's own, and not seen before. */
   saw(generation: number): boolean;
   /** Any change is possible until the next `repair`: the watch has begun, has missed some, or (not `isWatched`) has ended. */
@@ -167,6 +169,8 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
         (await isProven(signal)) && (deps.table.deviceChain === undefined || (await table.hasSameRules(signal)));
       return isSame ? undefined : await repair(signal);
     },
+    check: async (signal) =>
+      !table.isInPlace() || (await table.hasSameRules(signal)) ? undefined : await repair(signal),
     saw: (generation) => {
       const isOwn = generation > seen && generation <= table.generation();
       if (isOwn) seen = generation;
