@@ -26,26 +26,10 @@ import type { ip } from './service.ts';
 
 /** A step of the ports, as `port.function`. */
 export type StepName =
-  | 'proxy.upsert'
-  | 'proxy.prune'
-  | 'proxy.audit'
-  | 'proxy.check'
-  | 'steering.apply'
-  | 'steering.audit'
-  | 'steering.check'
-  | 'direct.apply'
-  | 'direct.audit'
-  | 'direct.check'
-  | 'nat.apply'
-  | 'nat.audit'
-  | 'nat.check'
-  | 'placement.add'
-  | 'placement.remove'
-  | 'placement.audit'
-  | 'placement.check'
-  | 'placement.keepUntil'
-  | 'host.listening'
-  | 'host.endConnections';
+  | `proxy.${'upsert' | 'prune' | 'audit' | 'check'}`
+  | `${'steering' | 'direct' | 'nat'}.${'apply' | 'audit' | 'check'}`
+  | `placement.${'add' | 'remove' | 'audit' | 'check' | 'keepUntil'}`
+  | `host.${'listening' | 'endConnections'}`;
 
 /**
  * The ports of a host, in memory: they record their calls, keep accepted values, and fail as configured. Each conforms

@@ -95,7 +95,6 @@ export function makeDirect(deps: DirectDeps): Direct {
 
   /** The numbers of the listeners in the kernel. */
   let ids: DirectProgram['ids'] = PersistentMap.empty();
-
   let links: string | undefined;
   /** They differ from those of the last repair: the kernel removes the chain of a device with the device. */
   let haveFactsChanged = false;

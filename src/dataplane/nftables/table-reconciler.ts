@@ -39,7 +39,7 @@ export type TableReconciler<T> = {
    * transaction proves: what happened before it was seen before it.
    */
   audit(signal: AbortSignal): Promise<string | undefined>;
-  /** Reads chains, rules and sets, and no elements; a `repair` if they differ, or if it is not known what the kernel has. */
+  /** The same, but where an audit reads elements, it reads chains, rules and sets, and is a `repair` only if they differ. */
   check(signal: AbortSignal): Promise<string | undefined>;
   /** The watch has seen a transaction with this generation. Whether it was furiwake's own, and not seen before. */
   saw(generation: number): boolean;
@@ -158,19 +158,20 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     return isFollowed && seen === table.generation();
   };
 
+  const isSame = async (signal: AbortSignal): Promise<boolean> =>
+    (await isProven(signal)) && (deps.table.deviceChain === undefined || (await table.hasSameRules(signal)));
+
   return {
     apply: async (target, signal) => {
       const difference = differenceTo(layout, target, mirror);
       return new Map([...difference.refused, ...(await put(difference, signal))]);
     },
     repair,
-    audit: async (signal) => {
-      const isSame =
-        (await isProven(signal)) && (deps.table.deviceChain === undefined || (await table.hasSameRules(signal)));
-      return isSame ? undefined : await repair(signal);
-    },
+    audit: async (signal) => ((await isSame(signal)) ? undefined : await repair(signal)),
     check: async (signal) =>
-      !table.isInPlace() || (await table.hasSameRules(signal)) ? undefined : await repair(signal),
+      (await isSame(signal)) || !table.isInPlace() || (await table.hasSameRules(signal))
+        ? undefined
+        : await repair(signal),
     saw: (generation) => {
       const isOwn = generation > seen && generation <= table.generation();
       if (isOwn) seen = generation;
