@@ -176,7 +176,7 @@ function serialised(ports: FakeHostPorts): FakeHostPorts {
   for (const part of [ports.proxy, ports.steering, ports.direct, ports.nat, ports.placement]) {
     const inTurn = makeSerial();
     const calls = part as unknown as Record<string, ((...args: readonly unknown[]) => Promise<unknown>) | undefined>;
-    for (const name of ['upsert', 'prune', 'apply', 'add', 'remove', 'audit']) {
+    for (const name of ['upsert', 'prune', 'apply', 'add', 'remove', 'audit', 'check']) {
       const call = calls[name]?.bind(part);
       if (call !== undefined) calls[name] = (...args) => inTurn(() => call(...args));
     }
