@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
+import type { Files } from '../../ports/files.ts';
 
 const { signal } = new AbortController();
 const folder = '/run/furiwake/net-1/haproxy';
@@ -11,23 +13,24 @@ const table = tableOf(
 
 /** A HAProxy that serves the table, and the commands that it gets from now on. */
 async function start(): Promise<MachineRig & { readonly asked: string[]; readonly read: string[] }> {
-  const rig = makeMachineRig();
+  const [asked, read]: [string[], string[]] = [[], []];
+  const made = makeHaproxyMachine(folder);
+  const readFile: Files['read'] = async (path) => {
+    read.push(path);
+    return await made.files.read(path);
+  };
+  const rig = makeMachineRig({
+    machine: Object.defineProperty(made, 'files', { value: { ...made.files, read: readFile } }),
+  });
   const { machine, proxy } = rig;
   await proxy.upsert(table, signal);
   await proxy.prune(table, signal);
   expect(await proxy.audit(table, signal)).toBe(0);
-  const [asked, read]: [string[], string[]] = [[], []];
+  read.length = 0;
   machine.faults.command = (command) => {
     asked.push(command);
     return undefined;
   };
-  const { read: readFile } = machine.files;
-  Object.assign(machine.files, {
-    read: async (path: string) => {
-      read.push(path);
-      return await readFile(path);
-    },
-  });
   return { ...rig, asked, read };
 }
 
