@@ -7,9 +7,10 @@ import { emptyTable, type Listener, type TrafficTable } from './table.ts';
 type Backends = Pick<TrafficTable, 'backends' | 'pods'>;
 
 /**
- * The listeners whose backend is known and has no server at all, or whose Service has no endpoint; the same object while they are the same. Compares with the
- * table of the last call, so that one changed listener of ten thousand costs no walk over the others. Only a backend that
- * changes between empty and not empty, or a Service that gets or loses its endpoints, costs that walk.
+ * The listeners whose backend is known and has no server at all, or whose Service has no endpoint; the same object while
+ * they are the same. Compares with the table of the last call, so that one changed listener of ten thousand costs no walk over the
+ * others. Only a backend that changes between empty and not empty, or a Service that gets or loses its endpoints,
+ * costs that walk.
  */
 export function makeServerlessIndex(): (table: TrafficTable) => ReadonlySet<ListenerKey> {
   const empty = new Set<BackendId>();
