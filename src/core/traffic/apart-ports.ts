@@ -19,10 +19,9 @@ export function hasPort({ ports }: EndpointGroup, { name, protocol }: PortName):
  * renamed, and the EndpointSlices follow.
  */
 function isApart(family: Family, port: PortName, groups: readonly EndpointGroup[]): boolean {
-  const serving = groups
-    .filter((group) => group.family === family && group.nodes.length > 0)
-    .map((group) => hasPort(group, port));
-  return serving.includes(true) && serving.includes(false);
+  const used = groups.filter((group) => group.family === family && group.nodes.length > 0);
+  const serving = used.filter((group) => hasPort(group, port));
+  return serving.length > 0 && serving.length < used.length;
 }
 
 /** The backend of a port that is apart. */
