@@ -6,7 +6,8 @@ import type { Node } from '../model/node.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
-import { decideDataplane, hasPodServers, needsDirect, requestedDataplane } from './dataplane.ts';
+import { decideDataplane, hasPodServers, isLocal, needsDirect, requestedDataplane } from './dataplane.ts';
+import { changedApart, localBackendOf } from './apart-ports.ts';
 import { makeNodesPlanner } from './nodes.ts';
 import { optionsOfPort } from './port-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
@@ -20,7 +21,6 @@ import {
   type Listener,
   type Listeners,
   listenerKey,
-  localBackend,
   makeListener,
   nodesBackend,
   podBackend,
@@ -83,7 +83,12 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
       }),
     );
 
-  const carriersNow = (key: ServiceKey, input: TrafficInput, known: readonly Listener[]): Carriers => {
+  const carriersNow = (
+    key: ServiceKey,
+    input: TrafficInput,
+    known: readonly Listener[],
+    isApartChanged: boolean,
+  ): Carriers => {
     const service = input.services.get(key);
     const assignment = input.assignments.get(key);
     if (service === undefined || assignment === undefined || !hasHadFinalizer(service))
@@ -91,7 +96,9 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     const before = last.services.get(key);
     const isOverBudget = input.overBudget.has(key);
     const isSame =
-      before?.spec === service.spec &&
+      !isApartChanged &&
+      before?.uid === service.uid &&
+      before.spec === service.spec &&
       last.assignments.get(key) === assignment &&
       (!needsDirect(service.spec) || isSameSet(last.onLink, input.onLink)) &&
       last.overBudget.has(key) === isOverBudget &&
@@ -112,7 +119,9 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
 
   return (input) => {
     const { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace } = input;
+    const apart = changedApart(services, last.endpoints, endpoints);
     const changed = new Set([
+      ...apart,
       ...PersistentMap.changedKeys(last.services, services),
       ...PersistentMap.changedKeys(last.assignments, assignments),
       ...(isSameSet(last.onLink, onLink) ? [] : servicesOnLink(services)),
@@ -131,7 +140,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
         removed.push([key, undefined]);
         if (isPodBackend(backend)) podChanges.set(backend, undefined);
       }
-      const { listeners: now, pods: found } = carriersNow(service, input, before);
+      const { listeners: now, pods: found } = carriersNow(service, input, before, apart.has(service));
       for (const listener of now) present.push([listener.key, listener]);
       for (const [id, backend] of found) podChanges.set(id, share(pods.get(id), backend));
       if (now.length > 0 && services.get(service)?.spec.backends !== undefined) podUsers.add(service);
@@ -203,13 +212,15 @@ function planCarriers(
   const { isHostAddress } = assignment;
   const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
   const pods: [BackendId, PodBackend][] = [];
-  const nodes = (family: Family): BackendId => (isLocal(spec) ? localBackend(family, key) : nodesBackend(family));
+  const groups = endpoints?.get(key)?.groups ?? [];
+  const nodes = (family: Family, port: ServicePort): BackendId =>
+    isLocal(spec) ? localBackendOf(family, key, port, groups) : nodesBackend(family);
   const backendOf = (family: Family, port: ServicePort): BackendId => {
-    if (!hasPodServers(spec, port)) return nodes(family);
+    if (!hasPodServers(spec, port)) return nodes(family, port);
     const id = podBackend(family, key, port.port);
     if (endpoints === undefined) return id;
-    const chosen = choosePods(family, port, endpoints.get(key)?.groups ?? [], podPlace);
-    if (needsNodePorts(chosen, port)) return nodes(family);
+    const chosen = choosePods(family, port, groups, podPlace);
+    if (needsNodePorts(chosen, port)) return nodes(family, port);
     pods.push([id, { family, pods: chosen.pods }]);
     return id;
   };
@@ -248,11 +259,6 @@ function planCarriers(
     }),
   );
   return { listeners, pods };
-}
-
-/** Only nodes with endpoints of the Service take its connections. */
-export function isLocal({ externalTrafficPolicy }: Pick<Service['spec'], 'externalTrafficPolicy'>): boolean {
-  return externalTrafficPolicy === 'Local';
 }
 
 /**
