@@ -12,6 +12,7 @@ import { optionsOfPort } from './port-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
 import type { ProfileExcess } from './profile-budget.ts';
+import { makeWithoutEndpoints } from './serverless.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
@@ -56,6 +57,7 @@ export type TrafficInput = {
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
   const planLocal = makeLocalPlanner();
+  const withoutEndpointsOf = makeWithoutEndpoints();
   let last: Omit<TrafficInput, 'nodes' | 'drained'> = {
     services: PersistentMap.empty(),
     assignments: PersistentMap.empty(),
@@ -142,8 +144,8 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     last = { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace };
     const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
     const backends = planLocal({ services, endpoints, backendsOf, nodes, shared });
-    if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends || table.pods !== pods)
-      table = { listeners, backends, pods, nodes };
+    const next = { listeners, backends, pods, nodes, withoutEndpoints: withoutEndpointsOf(services, endpoints) };
+    if (!isSameParts(table, next)) table = next;
     return table;
   };
 }
@@ -153,6 +155,16 @@ type Carriers = {
   readonly listeners: readonly Listener[];
   readonly pods: readonly (readonly [BackendId, PodBackend])[];
 };
+
+function isSameParts(a: TrafficTable, b: TrafficTable): boolean {
+  return (
+    a.listeners === b.listeners &&
+    a.nodes === b.nodes &&
+    a.backends === b.backends &&
+    a.pods === b.pods &&
+    a.withoutEndpoints === b.withoutEndpoints
+  );
+}
 
 function isSameSet(a: ReadonlySet<Family>, b: ReadonlySet<Family>): boolean {
   return a.size === b.size && [...a].every((family) => b.has(family));
