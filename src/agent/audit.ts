@@ -58,9 +58,9 @@ const mostShare = 10;
 const retry = { firstMs: 1_000, mostMs: everyMs };
 
 /**
- * Compares what is programmed with what is there, and repairs it: every 30 s by an audit, which reads everything, or by a check while the next
- * audit is not due (`makeAuditPace`). Addresses are audited as soon as the kernel reports a change. Each part is independent: one
- * that fails, or does not end, does not keep the others from being repaired.
+ * Compares the state of each part with what is programmed, and repairs it: every 30 s by an audit, which reads everything, or by a check
+ * while the next audit is not due (`makeAuditPace`). Addresses are audited as soon as the kernel reports a change. Each part is
+ * independent: one that fails, or does not end, does not keep the others from being repaired.
  */
 export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
   const { proxy, steering, direct, nat, placement, clock, log } = deps;

@@ -8,7 +8,7 @@ import { beforeWrite, noConflict, type StatusConflict } from '../core/status/con
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
-import { isLocal } from '../core/traffic/plan.ts';
+import { isLocal } from '../core/traffic/dataplane.ts';
 import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';

@@ -204,7 +204,8 @@ test('a check reads the host after a change that failed, and when it has other D
   expect(await reads()).toBeGreaterThan(0);
   expect(await reads()).toBe(0);
   disk.resolvConf = 'nameserver 192.0.2.53\n';
-  expect([await reads(), await reads()]).toEqual([1, 0]);
+  expect(await reads()).toBeGreaterThan(0);
+  expect(await reads()).toBe(0);
   expect([...network.addresses().needs]).toEqual([['192.0.2.53', 'DNS server of this host']]);
 });
 

@@ -15,12 +15,13 @@ const table = tableOf(
 async function start(): Promise<MachineRig & { readonly asked: string[]; readonly read: string[] }> {
   const [asked, read]: [string[], string[]] = [[], []];
   const made = makeHaproxyMachine(folder);
+  const { files } = made;
   const readFile: Files['read'] = async (path) => {
     read.push(path);
-    return await made.files.read(path);
+    return await files.read(path);
   };
   const rig = makeMachineRig({
-    machine: Object.defineProperty(made, 'files', { value: { ...made.files, read: readFile } }),
+    machine: Object.defineProperty(made, 'files', { value: { ...files, read: readFile } }),
   });
   const { machine, proxy } = rig;
   await proxy.upsert(table, signal);

@@ -97,7 +97,7 @@ export function makeHeaderChecks(deps: {
   };
 }
 
-/** The listeners whose servers get the header: looks at those that changed since the last call. */
+/** The listeners whose servers get the header: reads only those that changed since the last call. */
 function makeHeaderIndex(): (listeners: Listeners) => ReadonlyMap<ListenerKey, Listener> {
   const found = new Map<ListenerKey, Listener>();
   let before = emptyTable.listeners;
