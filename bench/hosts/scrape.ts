@@ -1,6 +1,6 @@
 /*
- * Runs on furiwake's host: `node scrape.ts` scrapes all metrics, asks `/healthz` again and again meanwhile, and prints the ms that the slowest
- * answer took: furiwake did nothing else for so long.
+ * Runs on furiwake's host: `node scrape.ts` scrapes all metrics, asks `/healthz` again and again meanwhile, and prints the ms that the
+ * slowest answer took: furiwake did nothing else for so long.
  */
 import { execFile } from 'node:child_process';
 

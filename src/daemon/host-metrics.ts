@@ -1,8 +1,8 @@
 import type { ServiceKey } from '../core/model/names.ts';
-import type { Gauge, Labels, Metrics } from '../ports/metrics.ts';
+import type { Gauge, Metrics } from '../ports/metrics.ts';
 import type { MeasuredServers, ServerCounters } from '../ports/proxy.ts';
 import { type PoolStatus, type ServiceStatusWord, serviceStatusWords } from './host-status.ts';
-import { familiesOf, portionsOf } from './metric-families.ts';
+import { familiesOf, labelText, portionsOf } from './metric-families.ts';
 import type { Traffic } from './traffic.ts';
 
 /** What the metrics of a host show, at one moment; `undefined` without a plan. */
@@ -129,15 +129,15 @@ const queueFamily = familiesOf<number>().gauge(
   (queued) => queued,
 );
 
-function namesOf(key: ServiceKey): { readonly namespace: string; readonly service: string } {
-  const [namespace = '', service = ''] = key.split('/');
-  return { namespace, service };
+function serviceLabels(key: ServiceKey): string {
+  const slash = key.indexOf('/');
+  return `${labelText('namespace', key.slice(0, slash))},${labelText('service', key.slice(slash + 1))}`;
 }
 
-function* labelled<Row>(rows: Iterable<readonly [ServiceKey, Row]>): Generator<readonly [Labels, Row]> {
-  for (const [key, row] of rows) yield [namesOf(key), row];
+function* labelled<Row>(rows: Iterable<readonly [ServiceKey, Row]>): Generator<readonly [string, Row]> {
+  for (const [key, row] of rows) yield [serviceLabels(key), row];
 }
 
-function* labelledServers(servers: MeasuredServers['servers']): Generator<readonly [Labels, ServerCounters]> {
-  for (const each of servers) yield [{ ...namesOf(each.service), server: each.server }, each];
+function* labelledServers(servers: MeasuredServers['servers']): Generator<readonly [string, ServerCounters]> {
+  for (const each of servers) yield [`${serviceLabels(each.service)},${labelText('server', each.server)}`, each];
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { makeMetrics } from '../main/node/metrics.ts';
-import { familiesOf, portionsOf } from './metric-families.ts';
+import { familiesOf, labelText, portionsOf } from './metric-families.ts';
 
 const { counter, gauge } = familiesOf<number | undefined>();
 
@@ -20,13 +20,22 @@ test.each([
     if (kind === 'counter') metrics.counter(family.name, family.help, labelNames).add(value, labels);
     else metrics.gauge(family.name, family.help, labelNames).set(value, labels);
   }
-  expect([...portionsOf(family, rows)].join('')).toBe(await metrics.text([family.name]));
+  const written = rows.map(
+    ([labels, value]) =>
+      [
+        Object.entries(labels)
+          .map((each) => labelText(...each))
+          .join(),
+        value,
+      ] as const,
+  );
+  expect([...portionsOf(family, written)].join('')).toBe(await metrics.text([family.name]));
 });
 
 test('a portion has 250 rows, and is made when it is read', () => {
   let made = 0;
-  const rows = function* (): Generator<readonly [Readonly<Record<string, string>>, number]> {
-    for (; made < 600; made++) yield [{ row: String(made) }, made];
+  const rows = function* (): Generator<readonly [string, number]> {
+    for (; made < 600; made++) yield [labelText('row', String(made)), made];
   };
   const portions = portionsOf(
     gauge('furiwake_test', 'For this test', (value) => value),

@@ -1,5 +1,3 @@
-import type { Labels } from '../ports/metrics.ts';
-
 /**
  * A metric with a sample for each of many rows, such as Services. It is written as text at each scrape: a registry would hold a sample
  * for each row, and make all of their text at once.
@@ -23,16 +21,19 @@ export function familiesOf<Row>(): Readonly<Record<MetricFamily<Row>['kind'], Ma
 
 const rowsPerPortion = 250;
 
-/** The metric in the Prometheus text format, in portions that take about a millisecond each. */
+/**
+ * The metric in the Prometheus text format, in portions that take about a millisecond each. `rows`: each with its labels, as `labelText`
+ * writes them.
+ */
 export function* portionsOf<Row>(
   { name, kind, help, valueOf }: MetricFamily<Row>,
-  rows: Iterable<readonly [Labels, Row]>,
+  rows: Iterable<readonly [labels: string, Row]>,
 ): Generator<string> {
   let text = `# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n`;
   let count = 0;
   for (const [labels, row] of rows) {
     const value = valueOf(row);
-    if (value !== undefined) text += `${name}{${labelText(labels)}} ${value}\n`;
+    if (value !== undefined) text += `${name}{${labels}} ${value}\n`;
     if (++count % rowsPerPortion !== 0) continue;
     yield text;
     text = '';
@@ -40,12 +41,7 @@ export function* portionsOf<Row>(
   yield text;
 }
 
-function labelText(labels: Labels): string {
-  return Object.entries(labels)
-    .map(([name, value]) => `${name}="${escaped(value)}"`)
-    .join();
-}
-
-function escaped(value: string): string {
-  return /[\\"\n]/.test(value) ? value.replaceAll(/[\\"]/g, '\\$&').replaceAll('\n', '\\n') : value;
+/** `name="value"`. */
+export function labelText(name: string, value: string): string {
+  return `${name}="${/[\\"\n]/.test(value) ? value.replaceAll(/[\\"]/g, '\\$&').replaceAll('\n', '\\n') : value}"`;
 }
