@@ -75,7 +75,7 @@ function changedBackends(
   for (const id of texts.keys()) if (!members.has(id)) changed.add(id);
   for (const id of changed) texts.delete(id);
   for (const [id, { all, keeping }] of members) {
-    const text = [all, keeping].map((each) => each.map(({ text }) => text).join(',')).join(';');
+    const text = [all, keeping].map((each) => each.map((address) => address.text).join(',')).join(';');
     if (texts.get(id) === text) continue;
     texts.set(id, text);
     changed.add(id);
