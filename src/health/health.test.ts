@@ -58,8 +58,9 @@ function makeScene() {
       await clock.advance(seconds * 1000);
     },
     /** Until the test ends. */
-    run: () => {
+    run: ({ nodesAfterMs = 0 } = {}) => {
       const known = (): TrafficTable['nodes'] => {
+        if (clock.monotonic() < nodesAfterMs) return new Map();
         const both = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
         return new Map(
           both.map((each) => [each.name, { ...each, state: draining.has(each.name) ? 'drain' : 'active' }]),
@@ -290,6 +291,15 @@ test('before the first report of HAProxy nodes have verdicts, too; all silent on
   expect(scene.health.verdicts().get(nodeName('n2'))).toEqual({ 4: 'silent' });
   expect(scene.metrics.total('furiwake_silent_nodes_total')).toBe(0);
   expect(scene.messages().filter((line) => line.includes('it stays in use'))).toHaveLength(2);
+});
+
+test('the module waits for HAProxy as long after the first node as after a report', async () => {
+  const scene = makeScene();
+  scene.run({ nodesAfterMs: 10_000 });
+  await scene.away(11);
+  expect(scene.probes()).toBe(0);
+  await scene.away(1);
+  expect(scene.probes()).toBe(2);
 });
 
 test('while HAProxy reports each second the module checks no node itself', async () => {
