@@ -188,7 +188,7 @@ async function makeOnePass(
   const removed = new Set(isEnded ? ending.filter((each) => !outcomes.isStuck(each)) : []);
   const remaining = gone.filter((each) => !removed.has(each));
   const tried = new Set([...changed.map(({ key }) => key), ...refused.keys()]); // nft may refuse a listener whose nodes have changed
-  const open = openAfter(pass, { postponed, tried, remaining, isUncertain, mayHave });
+  const open = openAfter(pass, { postponed, tried, remaining, kept, isUncertain, mayHave });
   // Made from the target, not from the earlier map: maps that share their structure are compared in no time.
   const settled = target.listeners.with(Array.from(open.keys(), (key) => [key, undefined]));
   const hadProxied = before.programmed?.proxied.listeners ?? upserted.listeners;
@@ -211,11 +211,14 @@ function openAfter(
     postponed,
     tried,
     remaining,
+    kept,
     isUncertain,
     mayHave,
   }: Pick<PassOptions, 'postponed'> & {
     readonly tried: ReadonlySet<ListenerKey>;
     readonly remaining: readonly Listener[];
+    /** The addresses that stay on the host. */
+    readonly kept: Addresses;
     readonly isUncertain: boolean;
     /** What the kernel has, or may have. */
     readonly mayHave: (key: ListenerKey) => Listener | undefined;
@@ -235,7 +238,9 @@ function openAfter(
     const state = outcomes.after(held.key, { isUncertain, programmed: undefined });
     const known = state?.held === undefined ? unprogrammed(undefined, held) : state;
     const { wanted, gap } = open.get(held.key) ?? {};
-    open.set(held.key, { ...known, wanted, gap });
+    const isReachable = held.isHostAddress || kept.has(held.address.text);
+    const inForce = known.inForce === 'yes' && !isReachable ? 'perhaps' : known.inForce;
+    open.set(held.key, { ...known, wanted, inForce, gap });
   }
   return open;
 }

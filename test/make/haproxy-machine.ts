@@ -137,12 +137,13 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     if (command === 'show info')
       return `Pid: ${process.pid}\nVersion: 2.6.12\ndescription: ${process.description}\nMaxconn: 100\nCurrConns: 0`;
     if (command.startsWith('show servers state')) {
-      const header = '1\n# be_name srv_name srv_addr srv_admin_state srv_uweight srv_check_state srv_port';
+      const header =
+        '1\n# be_name srv_name srv_addr srv_admin_state srv_uweight srv_check_state srv_port srv_check_port srv_check_addr';
       const some = Array.from(process.servers).filter(([id]) => second === '' || id.startsWith(`${second}/`));
       const lines = some.map(([id, address]) => {
         const check = process.unchecked.has(id) ? 2 : 6;
         const admin = process.inMaintenance.has(id) ? 1 : 0;
-        return `${id.replace('/', ' ')} ${address} ${admin} ${process.weights.get(id) ?? 1} ${check} 0`;
+        return `${id.replace('/', ' ')} ${address} ${admin} ${process.weights.get(id) ?? 1} ${check} 0 10256 -`;
       });
       return [header, ...lines].join('\n');
     }

@@ -11,7 +11,7 @@ import { patience } from './patience.ts';
 
 const run = promisify(execFile);
 
-test('the remains of a killed test are removed: its daemons, its namespaces, its folder', async () => {
+test('the remains of a killed test are removed: its daemons, its namespaces, its folder with what is mounted in it', async () => {
   const child = spawn(process.execPath, [path.join(import.meta.dirname, 'orphan.ts')], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -56,8 +56,16 @@ export async function removeOrphans(): Promise<void> {
   const { namespaces, folders } = await findLabs();
   await removeNamespaces([...namespaces].flatMap(([namespace, owner]) => (isAlive(owner) ? [] : [namespace])));
   for (const [folder, owner] of folders) {
-    if (!isAlive(owner)) await rm(path.join(tmpdir(), folder), { recursive: true, force: true });
+    if (!isAlive(owner)) await removeFolder(path.join(tmpdir(), folder));
   }
+}
+
+/** With the file systems that a test has mounted in it. */
+async function removeFolder(folder: string): Promise<void> {
+  const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
+  for (const mount of mounts.filter((each) => each.startsWith(`${folder}/`)))
+    await systemExec.run('umount', ['--lazy', mount], { signal: never }).catch(() => undefined); // another run may do it, too
+  await rm(folder, { recursive: true, force: true });
 }
 
 /**

@@ -12,6 +12,7 @@ test('show info: process id, version, description, connections, age', () => {
     'Uptime: 0d 0h02m05s',
     'Uptime_sec: 125',
     'Maxconn: 4000',
+    'Hard_maxconn: 5000',
     'CurrConns: 3',
     'description: furiwake 88d2feb3dce57058',
   ].join('\n');
@@ -21,6 +22,7 @@ test('show info: process id, version, description, connections, age', () => {
     description: 'furiwake 88d2feb3dce57058',
     connections: 3,
     maxConnections: 4000,
+    hardMaxConnections: 5000,
     upSeconds: 125,
   });
   expect(() => parseInfo('Unknown command.')).toThrow('no process id');

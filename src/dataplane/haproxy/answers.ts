@@ -13,6 +13,8 @@ export type ProcessInfo = {
   readonly description: string;
   readonly connections: number;
   readonly maxConnections: number;
+  /** Of its configuration; `maxConnections` can be changed while it runs. */
+  readonly hardMaxConnections: number;
   /** Since the worker started. */
   readonly upSeconds: number;
 };
@@ -32,6 +34,7 @@ export function parseInfo(answer: string): ProcessInfo {
     description: fields.get('description') ?? '',
     connections: Number(fields.get('CurrConns') ?? 0),
     maxConnections: Number(fields.get('Maxconn') ?? 0),
+    hardMaxConnections: Number(fields.get('Hard_maxconn') ?? fields.get('Maxconn') ?? 0),
     upSeconds: Number(fields.get('Uptime_sec') ?? 0),
   };
 }
@@ -72,6 +75,14 @@ export function parseStat(answer: string): readonly ServerStat[] {
     queued: Number(cell('qcur')),
     errors: Number(cell('econ')) + Number(cell('eresp')),
   }));
+}
+
+/** Reads `show stat` of one frontend: `OPEN`, `PAUSED`, `STOP`. */
+export function parseFrontend(
+  answer: string,
+): { readonly status: string; readonly maxConnections: number } | undefined {
+  const row = rowsOf(answer.split('\n'), splitCsv).find((cell) => cell('svname') === 'FRONTEND');
+  return row && { status: row('status'), maxConnections: Number(row('slim')) };
 }
 
 /** The lines below a header `# name name …`, each as a function from the name of a column to its cell. */
@@ -148,6 +159,10 @@ export type ServerLine = {
   readonly admin: 'ready' | 'drain' | 'maint';
   /** Its health check is enabled. */
   readonly isChecked: boolean;
+  /** 0: none of its own. */
+  readonly checkPort: number;
+  /** `undefined`: none of its own. */
+  readonly checkAddress: string | undefined;
   readonly weight: number;
 };
 
@@ -167,6 +182,8 @@ export function parseServersState(answer: string): readonly ServerLine[] {
       port: Number(cell('srv_port')),
       admin: flags & forcedMaint ? 'maint' : flags & forcedDrain ? 'drain' : 'ready',
       isChecked: (Number(cell('srv_check_state')) & checkEnabled) !== 0,
+      checkPort: Number(cell('srv_check_port')),
+      checkAddress: cell('srv_check_addr').replace(/^-$/, '') || undefined,
       weight: Number(cell('srv_uweight')),
     };
   });

@@ -108,6 +108,11 @@ export function renderConfig(
   return render(settings, servers, spares, descriptionOf(id));
 }
 
+/** The rest is for `alive`, which must answer even if all connections are in use. */
+export function connectionsForServices(maxConnections: number): number {
+  return maxConnections - Math.min(8, Math.floor(maxConnections / 4));
+}
+
 function render(
   settings: Settings,
   servers: Servers | undefined,
@@ -116,8 +121,7 @@ function render(
 ): string {
   const paths = pathsIn(settings.folder);
   const { account, idleTimeoutSeconds: idle, maxConnections } = settings;
-  // The rest is for `alive`, which must answer even if all connections are in use.
-  const forServices = maxConnections - Math.min(8, Math.floor(maxConnections / 4));
+  const forServices = connectionsForServices(maxConnections);
   return [
     '# Written by furiwake, which overwrites changes. Listeners are entries of services.map, changed at run time.',
     'global',

@@ -67,7 +67,7 @@ test('a HAProxy that serves and never answers for its nodes is reported, once in
   const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
   let isSlow = false;
   const request: Sockets['request'] = async (path, text, signal) => {
-    if (isSlow && text.includes('show stat')) throw new RuntimeError('silent', 'no answer within 3 s');
+    if (isSlow && text.includes('show stat nodes')) throw new RuntimeError('silent', 'no answer within 3 s');
     return await machine.sockets.request(path, text, signal);
   };
   const { proxy, clock, log } = makeMachineRig({ machine: { ...machine, sockets: { ...machine.sockets, request } } });

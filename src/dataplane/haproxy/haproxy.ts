@@ -123,6 +123,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     drainLimits: makeDrainLimits({ clock }),
     oldWorkers,
     health,
+    log,
     metrics,
   });
   const tickTrouble = makeTrouble({ what: 'checking nodes', log, monotonic: () => clock.monotonic() });

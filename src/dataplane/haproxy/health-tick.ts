@@ -3,8 +3,10 @@ import { type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
 import type { CheckAnswer, CheckedNode, FamilyHealths, HealthOrders } from '../../ports/health.ts';
+import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
+import { acceptanceCommand, acceptanceRepairs, isShut } from './acceptance.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import { type NodeServer, serverId } from './node-servers.ts';
@@ -23,9 +25,9 @@ const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
 export const statCommands: readonly string[] = families.map((family) => `show stat ${nodesBackend(family)} 4 -1`);
 
 /**
- * The tasks of each second: passes the results of HAProxy's checks to the health module, executes its orders, sets the
- * metrics, counts old workers, reads the results of the checks that servers have of their own. False if no process must run. Throws
- * `RuntimeError` if HAProxy does not answer.
+ * The tasks of each second: restores what HAProxy accepts, passes the results of its checks to the health module, executes its
+ * orders, sets the metrics, counts old workers, reads the results of the checks that servers have of their own. False if no process
+ * must run. Throws `RuntimeError` if HAProxy does not answer.
  */
 export function makeHealthTick(deps: {
   readonly api: RuntimeApi;
@@ -34,17 +36,25 @@ export function makeHealthTick(deps: {
   readonly drainLimits: DrainLimits;
   readonly oldWorkers: Pick<OldWorkers, 'end' | 'watch'>;
   readonly health: FamilyHealths;
+  readonly log: Log;
   readonly metrics: Metrics;
 }): (inTurn: Serial, signal: AbortSignal) => Promise<boolean> {
-  const { api, reconciler, ownChecks, drainLimits, oldWorkers, health, metrics } = deps;
+  const { api, reconciler, ownChecks, drainLimits, oldWorkers, health, log, metrics } = deps;
   const serverGauge = metrics.gauge('furiwake_servers', 'Nodes, once per family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
 
   return async (inTurn, signal) => {
-    const servers = reconciler.desired()?.servers;
-    if (servers === undefined) return false;
-    const [info = '', ...answers] = await api.ask(['show info', ...statCommands], signal);
+    const wanted = reconciler.desired();
+    if (wanted === undefined) return false;
+    const { servers, program } = wanted;
+    const asked = ['show info', acceptanceCommand, ...statCommands];
+    const [info = '', acceptance = '', ...answers] = await api.ask(asked, signal);
     const process = parseInfo(info);
+    const repairs = acceptanceRepairs(process, acceptance, program);
+    const isClosed = isShut(acceptance);
+    if (repairs.length > 0 || isClosed) {
+      log.warn({ commands: repairs }, 'external change to what HAProxy accepts detected and reverted');
+    }
     // Probing may take half a second, so it must not block changes.
     const orders = await Promise.all(
       families.map((family, index) => {
@@ -61,6 +71,7 @@ export function makeHealthTick(deps: {
     const overdue = drainLimits.overdue(reconciler.drainsWithLimit());
     const ending = [...dead.flatMap(({ family, node }) => reconciler.serversOf(family, node)), ...overdue];
     const commands = [
+      ...repairs,
       ...families.flatMap((family, index) => orderCommands(orders[index], family)),
       ...ending.map((id) => `shutdown sessions server ${id}`),
     ];
@@ -70,7 +81,7 @@ export function makeHealthTick(deps: {
       ),
     );
     try {
-      await inTurn(() => reconciler.tend({ pid: process.pid, commands, silent }, signal));
+      await inTurn(() => reconciler.tend({ pid: process.pid, isShut: isClosed, commands, silent }, signal));
     } catch (error) {
       for (const family of families) health[family].forgetOrders();
       throw error;

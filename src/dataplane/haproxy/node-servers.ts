@@ -67,6 +67,16 @@ export function addNodeServer(server: NodeServer, isChecked: boolean): readonly 
   ];
 }
 
+/** The command that gives a server its address and port. Port 0: that of the connection counts. */
+export function setAddress(
+  id: string,
+  { address, port }: { readonly address: string; readonly port: number },
+  present: { readonly port: number },
+): string {
+  const words = port === present.port ? '' : ` port ${port === 0 ? '+0' : port}`;
+  return `set server ${id} addr ${address}${words}`;
+}
+
 /** Brackets, or HAProxy takes the last group of an IPv6 address for a port. */
 export function hostOf(address: Ip): string {
   return address.family === 4 ? address.text : `[${address.text}]`;

@@ -61,6 +61,8 @@ export type Reconciler = {
 export type Round = {
   /** The serving worker; an unknown one is the result of an external reload. */
   readonly pid: number;
+  /** It accepts no connections any more, and must be reloaded. */
+  readonly isShut: boolean;
   readonly commands: readonly string[];
   readonly silent: SilentNodes;
 };
@@ -202,9 +204,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       await process.clearPort(signal);
       return files + added.changes + removed.changes;
     },
-    tend: async ({ pid, commands, silent }, signal) => {
+    tend: async ({ pid, isShut, commands, silent }, signal) => {
       if (desired === undefined) return;
-      if (worker.held()?.pid !== pid) worker.hold(undefined);
+      if (worker.held()?.pid !== pid || isShut) worker.hold(undefined);
+      if (isShut) await worker.bring(signal);
       if (!isSameSet(silent, desired.silent)) desired = planDesired(settings, desired.table, desired, silent);
       const next = desired;
       if (!worker.isUsable(worker.held() ?? (await worker.read(signal)))) return; // the next change reloads it

@@ -2,7 +2,7 @@ import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { type ServerOptions, serverText } from '../../core/traffic/options.ts';
 import type { PodServer, Server, TrafficTable } from '../../core/traffic/table.ts';
-import { hostOf, type NodeServer, serverId } from './node-servers.ts';
+import { hostOf, type NodeServer, serverId, setAddress } from './node-servers.ts';
 import type { SpareName } from './pools.ts';
 
 /**
@@ -158,8 +158,7 @@ export function spareCommands(name: SpareName, present: SpareLine | undefined, s
   const state = `set server ${id} state ${admin}`;
   if (present === undefined) return [`add server ${id} ${targetOf(server)} ${wordsOf(server)}`, ...enable, state];
   const commands: string[] = [];
-  if (present.address !== address || present.port !== port)
-    commands.push(`set server ${id} addr ${address}${port === 0 ? '' : ` port ${port}`}`);
+  if (present.address !== address || present.port !== port) commands.push(setAddress(id, { address, port }, present));
   if (present.weight !== weight) commands.push(`set server ${id} weight ${weight}`);
   if (!present.isChecked) commands.push(...enable);
   if (present.admin !== admin) commands.push(state);

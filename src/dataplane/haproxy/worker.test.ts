@@ -18,6 +18,8 @@ function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'serve
       port: 0,
       admin: 'ready',
       isChecked: true,
+      checkPort: 10_256,
+      checkAddress: undefined,
       weight: 1,
     } as const;
     const full = { ...defaults, ...state };
@@ -74,6 +76,16 @@ test.each([
     'a node with another address gets it',
     commands(held({ server: 'n1', address: '10.0.0.9' }), wanted(n1), true),
     ['set server nodes4/n1 addr 10.0.0.1'],
+  ],
+  [
+    'what another program has set is set back',
+    commands(held({ server: 'n1', port: 7, weight: 0, checkPort: 1, checkAddress: '10.0.0.9' }), wanted(n1), true),
+    [
+      'set server nodes4/n1 addr 10.0.0.1 port +0',
+      'set server nodes4/n1 weight 1',
+      'set server nodes4/n1 check-port 10256',
+      'set server nodes4/n1 check-addr 10.0.0.1',
+    ],
   ],
   [
     "when furiwake's own probe takes over, the check is disabled and its last result cleared",

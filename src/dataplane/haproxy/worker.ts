@@ -1,5 +1,7 @@
 import type { Family } from '../../core/ip/ip.ts';
+import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
+import { acceptanceCommand, isShut } from './acceptance.ts';
 import {
   parseBackends,
   parseInfo,
@@ -11,7 +13,7 @@ import {
 } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import { type ProgramId, parseDescription } from './config.ts';
-import { addNodeServer, adminOf, type NodeServer, serverId, type Servers } from './node-servers.ts';
+import { addNodeServer, adminOf, type NodeServer, serverId, type Servers, setAddress } from './node-servers.ts';
 import { backendOfEntry, type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
 import { type HeldSpares, makeHeldSpares, type ServerCommand } from './held-spares.ts';
 import type { Spares } from './spares.ts';
@@ -19,7 +21,7 @@ import type { Spares } from './spares.ts';
 /** The contents of a worker: its program, its map, and the servers by backend and name. */
 export type WorkerContents = {
   readonly pid: number;
-  /** `undefined`: not a program that furiwake can use. */
+  /** `undefined`: not a program that furiwake can use, or one that accepts no connections any more. */
   readonly program: ProgramId | undefined;
   /** The file that its map was read from, which is the map's name in commands. */
   readonly map: string;
@@ -34,12 +36,12 @@ export type WorkerContents = {
 /** Reads the contents of the serving worker. */
 export async function readHeld(api: RuntimeApi, signal: AbortSignal): Promise<WorkerContents> {
   const map = parseMapName((await api.ask(['show map'], signal))[0] ?? '');
-  const commands = ['show info', 'show backend', `show map ${map}`, 'show servers state'];
-  const [info = '', backends = '', entries = '', servers = ''] = await api.ask(commands, signal);
+  const commands = ['show info', acceptanceCommand, 'show backend', `show map ${map}`, 'show servers state'];
+  const [info = '', acceptance = '', backends = '', entries = '', servers = ''] = await api.ask(commands, signal);
   const process = parseInfo(info);
   return {
     pid: process.pid,
-    program: parseDescription(process.description),
+    program: isShut(acceptance) ? undefined : parseDescription(process.description),
     map,
     backends: parseBackends(backends),
     entries: makeHeldEntries(parseMap(entries)),
@@ -231,7 +233,12 @@ function serverChanges(present: ServerLine | undefined, server: NodeServer, isCh
   if (present === undefined) return addNodeServer(server, isChecked);
   const id = serverId(server);
   const commands: string[] = [];
-  if (present.address !== server.address.text) commands.push(`set server ${id} addr ${server.address.text}`);
+  const address = server.address.text;
+  if (present.address !== address || present.port !== 0) commands.push(setAddress(id, { address, port: 0 }, present));
+  if (present.weight !== 1) commands.push(`set server ${id} weight 1`);
+  if (present.checkPort !== kubeProxyHealthPort) commands.push(`set server ${id} check-port ${kubeProxyHealthPort}`);
+  if (present.checkAddress !== undefined && present.checkAddress !== address)
+    commands.push(`set server ${id} check-addr ${address}`);
   if (present.admin !== adminOf(server)) commands.push(`set server ${id} state ${adminOf(server)}`);
   if (isChecked && !present.isChecked) commands.push(`enable health ${id}`);
   // No longer checked: the result of the last check must not stay.

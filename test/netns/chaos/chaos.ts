@@ -4,11 +4,15 @@ import { seededRandom } from '../../sim/virtual-clock.ts';
 import { makeClients } from './clients.ts';
 import { pause, serviceNames, startCluster } from './cluster.ts';
 import { type Fault, never, onMachine, type Random } from './fault.ts';
+import { changesByHand } from './by-hand.ts';
 import { hostFaults } from './host-faults.ts';
+import { networkFaults } from './network-faults.ts';
+import { installTools, toolFaults } from './tools.ts';
 import { furiwakeFaults, kubeconfigOf } from './furiwake-faults.ts';
 import { makeFuriwake } from './furiwake-process.ts';
 import { pool, startChaosLab } from './lab.ts';
 import { watchRates } from './rates.ts';
+import { leftByCleanup, processesLeft, wrongWords } from './remains.ts';
 import { untilSettled } from './settled.ts';
 import { randomWish, userActions } from './users.ts';
 import { makeWorld } from './world.ts';
@@ -26,7 +30,13 @@ export type ChaosOptions = {
   readonly tell: (words: string) => void;
 };
 
-const faults: Readonly<Record<string, Fault>> = { ...hostFaults, ...furiwakeFaults };
+const faults: Readonly<Record<string, Fault>> = {
+  ...hostFaults,
+  ...networkFaults,
+  ...changesByHand,
+  ...toolFaults,
+  ...furiwakeFaults,
+};
 
 export function makeRandom(seed: number): Random {
   const random = seededRandom(seed);
@@ -60,7 +70,10 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
   for (const box of lab.boxes) {
     const furiwake = makeFuriwake(
       box,
-      [...(options.isOwn ? [] : ['--addresses', pool]), '--metrics-address', '127.0.0.1:9470'],
+      {
+        flags: [...(options.isOwn ? [] : ['--addresses', pool]), '--metrics-address', '127.0.0.1:9470'],
+        path: await installTools(box),
+      },
       tell,
     );
     await mkdir(furiwake.stateDir, { recursive: true });
@@ -92,12 +105,17 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
   world.tell('settled at the start');
 
   const ends = new Set<{ readonly atMs: number; readonly end: () => Promise<void>; readonly name: string }>();
+  const touch = (name: string): void => {
+    const { kind } = { ...faults, ...userActions }[name]!;
+    if (kind === 'box' || (hostCount > 1 && name in faults)) world.touch('all', name);
+    else if (kind === 'packets') world.touch('others', name);
+  };
   const finish = async (isAll: boolean): Promise<void> => {
     for (const each of ends) {
       if (!isAll && each.atMs > performance.now()) continue;
       ends.delete(each);
       world.tell(`end of ${each.name}`);
-      if ({ ...faults, ...userActions }[each.name]?.kind === 'box' || hostCount > 1) world.touch('all', each.name);
+      touch(each.name);
       await each.end();
     }
   };
@@ -110,7 +128,7 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     }
     const fault: Fault = { ...faults, ...userActions }[name]!;
     world.tell(`${index}: ${name}`);
-    if (fault.kind === 'box' || (hostCount > 1 && name in faults)) world.touch('all', name);
+    touch(name);
     const end = await fault.apply(world, makeRandom(own));
     if (typeof end === 'function') ends.add({ atMs: performance.now() + lastsMs, end, name });
   }
@@ -129,5 +147,9 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     ...(await rates.restless(40_000)),
     ...(await untilSettled(world, clients, 10_000)),
   ];
-  return [...clients.wrong, ...rates.wrong, ...lacks];
+  const left = await processesLeft(world);
+  stop.abort();
+  await Promise.all(running);
+  const remains = await leftByCleanup(world);
+  return [...world.wrongs, ...rates.wrong, ...lacks, ...wrongWords(world), ...left, ...remains];
 }

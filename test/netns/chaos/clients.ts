@@ -1,4 +1,6 @@
 import { pause, type Protocol } from './cluster.ts';
+import { makeConnections } from './connections.ts';
+import { makeFlows } from './flows.ts';
 import type { Box } from './lab.ts';
 import { isOfPool } from './lab.ts';
 import type { World } from './world.ts';
@@ -6,12 +8,13 @@ import { shownCondition, shownStatus } from '../../sim/shown-status.ts';
 
 const everyMs = 500;
 /** An answer may come from the owner of a moment ago. */
-const graceMs = 8_000;
+const graceMs = 2_000;
+/** How long a target without a Service may answer. */
+const releaseMs = 8_000;
 /** After a fault, until a Service whose status says that it serves must be served. */
-const lieMs = 15_000;
-/** How long after an action a connection may be lost because of it. */
-const lossMs = 20_000;
+const lieMs = 10_000;
 
+/** A port of a Service, as its status shows it. */
 export type Target = {
   readonly service: string;
   readonly ip: string;
@@ -19,19 +22,8 @@ export type Target = {
   readonly protocol: Protocol;
 };
 
-type Connection = {
-  readonly target: Target;
-  readonly id: number;
-  readonly sinceMs: number;
-  readonly greeting: string;
-  said: string;
-  saidMs: number;
-  heardMs: number;
-};
-
 /** Clients that never stop, and what they find wrong. */
 export type Clients = {
-  readonly wrong: readonly string[];
   /** Targets that clients can ask now. */
   targets(): readonly Target[];
   ask(target: Target): Promise<string>;
@@ -40,24 +32,20 @@ export type Clients = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-const never = new AbortController().signal;
-
-const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${protocol}`;
+export const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${protocol}`;
 
 export function makeClients(world: World): Clients {
   const { lab, server, cluster } = world;
-  const wrong: string[] = [];
   /** Until when each Service was the owner of a target, in sighted time. */
   const owned = new Map<string, Map<string, number>>();
   const known = new Map<string, Target>();
   const busy = new Set<string>();
   const underWay = new Set<Promise<void>>();
   const failing = new Map<string, { sinceMs: number; said: string }>();
-  const connections = new Map<string, Connection>();
-  const note = (words: string): void => {
-    if (!wrong.some((other) => other.slice(0, 40) === words.slice(0, 40))) wrong.push(`${world.shownTime()} ${words}`);
-    world.tell(`WRONG ${words}`);
-  };
+  /** The node that answered last, of each Service and address. */
+  const nodes = new Map<string, string>();
+  const connections = makeConnections(world);
+  const flows = makeFlows(world, (target, answer, sentMs) => judgeAnswer(target, answer, sentMs));
 
   const targets = (): readonly Target[] =>
     server.list('Service').flatMap(({ metadata: { name }, spec }) => {
@@ -75,7 +63,7 @@ export function makeClients(world: World): Clients {
       const text = textOf(target);
       const other = owners.get(text);
       if (other !== undefined && other !== target.service)
-        note(`two owners of ${text}: ${other} and ${target.service}`);
+        world.wrong(`two owners of ${text}: ${other} and ${target.service}`);
       owners.set(text, target.service);
       known.set(text, target);
       const of = owned.get(text) ?? new Map<string, number>();
@@ -92,25 +80,40 @@ export function makeClients(world: World): Clients {
     return answer.text?.trim() ?? answer.error ?? 'nothing';
   };
 
-  const judgeAnswer = (target: Target, answer: string): void => {
+  /** `sentMs`: when it was asked for, in sighted time. */
+  const judgeAnswer = (target: Target, answer: string, sentMs: number): void => {
     const [by = ''] = answer.split(' ');
-    if (by === target.service || !/^s\d$/.test(by)) return;
+    if (!/^s\d$/.test(by)) return;
     const lastMs = owned.get(textOf(target))?.get(by);
-    if (lastMs === undefined) note(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
-    else if (world.sightedMs() - lastMs > graceMs)
-      note(
-        `${textOf(target)} of ${target.service} was answered by ${by}, ${world.sightedMs() - lastMs} ms after it had it`,
+    if (lastMs === undefined)
+      world.wrong(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
+    else if (world.isSighted() && sentMs - lastMs > (by === target.service ? releaseMs : graceMs))
+      world.wrong(
+        `${textOf(target)} of ${target.service} was answered by ${by}, ${sentMs - lastMs} ms after it had it`,
       );
+  };
+
+  const judgeAffinity = ({ service, ip }: Target, node: string): void => {
+    const { hasAffinity, dataplane } = cluster.wishes.get(service) ?? {};
+    const of = `${service} ${ip}`;
+    const before = nodes.get(of);
+    nodes.set(of, node);
+    if (before === undefined || before === node || hasAffinity !== true) return;
+    if (dataplane !== 'nat' && dataplane !== 'direct') return;
+    if (world.touchedWithin(service, 60_000, 'connection') === undefined)
+      world.wrong(`the client of ${of} moved from ${before} to ${node} in spite of its affinity`);
   };
 
   const askOnce = async (target: Target): Promise<void> => {
     const text = `${target.service} ${textOf(target)}`;
     if (busy.has(text)) return;
     busy.add(text);
+    const sentMs = world.sightedMs();
     const answer = await ask(target);
     busy.delete(text);
-    judgeAnswer(target, answer);
+    judgeAnswer(target, answer, sentMs);
     if (answer.startsWith(`${target.service} `)) {
+      judgeAffinity(target, answer.split(' ')[1] ?? '');
       const before = failing.get(text);
       if (before !== undefined && performance.now() - before.sinceMs > 3_000)
         world.tell(`${text} answers again after ${Math.round(performance.now() - before.sinceMs)} ms (${before.said})`);
@@ -123,14 +126,14 @@ export function makeClients(world: World): Clients {
       said.reason === 'Serving' &&
       world.expects(target) === 'served' &&
       (await world.isReady());
-    if (!isShownServed || !world.isSighted()) {
+    if (!isShownServed || !world.isSighted() || world.isAllowed()) {
       failing.delete(text);
       return;
     }
     const since = failing.get(text) ?? { sinceMs: performance.now(), said: answer };
     failing.set(text, since);
     if (performance.now() - since.sinceMs > lieMs) {
-      note(`${text} fails (${answer}) for ${lieMs} ms, and its status says Serving`);
+      world.wrong(`${text} fails (${answer}) for ${lieMs} ms, and its status says Serving`);
       failing.delete(text);
     }
   };
@@ -142,9 +145,9 @@ export function makeClients(world: World): Clients {
         const address = / inet6? ([^/ ]+)/.exec(line)?.[1] ?? '';
         const owner = targets().find(({ ip }) => ip === address)?.service;
         if (!line.startsWith('Deleted') || owner === undefined || !cluster.wishes.has(owner)) continue;
-        const cause = world.touchedSince(owner, performance.now() - 5_000);
+        const cause = world.touchedWithin(owner, 5_000, 'address');
         world.tell(`${address} of ${owner} left ${box.name}; cause: ${cause ?? 'none'}`);
-        if (cause === undefined) note(`${address} of ${owner} left ${box.name} although nothing touched it`);
+        if (cause === undefined) world.wrong(`${address} of ${owner} left ${box.name} although nothing touched it`);
       }
     } catch {
       // it ends with the test
@@ -162,59 +165,12 @@ export function makeClients(world: World): Clients {
     while (!signal.aborted) {
       const [before, between, after] = [await read(one), await Promise.all(others.map(read)), await read(one)];
       const both = [...before].filter((each) => after.has(each) && between.some((set) => set.has(each)));
-      if (both.length > 0) note(`two hosts have ${both.join()}`);
+      if (both.length > 0) world.wrong(`two hosts have ${both.join()}`);
       await pause(300, signal);
     }
   };
 
-  const keepConnection = async (target: Target): Promise<void> => {
-    const text = `${target.service} ${textOf(target)}`;
-    if (target.protocol !== 'TCP' || busy.has(`kept ${text}`)) return;
-    busy.add(`kept ${text}`);
-    await holdConnection(target, text).finally(() => busy.delete(`kept ${text}`));
-  };
-
-  const holdConnection = async (target: Target, text: string): Promise<void> => {
-    const { client } = lab;
-    const held = connections.get(text);
-    const now = performance.now();
-    if (held === undefined) {
-      const answer = await Promise.race([
-        client.ask({ do: 'dial', address: target.ip, port: target.port }),
-        pause(2_000, never),
-      ]);
-      if (answer?.id === undefined) return;
-      await pause(500, never);
-      const { text: greeting = '', end } = await client.ask({ do: 'heard', id: answer.id });
-      if (end !== 'open' || !greeting.startsWith(`${target.service} `)) {
-        await client.ask({ do: 'hangUp', id: answer.id });
-        return;
-      }
-      connections.set(text, { target, id: answer.id, sinceMs: now, greeting, said: '', saidMs: 0, heardMs: now });
-      return;
-    }
-    const heard = await client.ask({ do: 'heard', id: held.id });
-    const isHeard = heard.text?.endsWith(held.said) === true;
-    if (isHeard) held.heardMs = now;
-    const isOver = heard.end !== 'open' || now - held.heardMs > 12_000;
-    if (isOver) {
-      const cause = world.touchedSince(target.service, held.heardMs - lossMs);
-      const how = heard.end === 'open' ? 'is silent' : String(heard.end);
-      world.tell(
-        `connection of ${text} (${held.greeting.trim()}) ${how} after ${Math.round(now - held.sinceMs)} ms; cause: ${cause ?? 'none'}`,
-      );
-      if (cause === undefined) note(`the connection of ${text} (${how}) was lost although nothing touched it`);
-      await client.ask({ do: 'hangUp', id: held.id });
-      connections.delete(text);
-      return;
-    }
-    if (!isHeard) return;
-    held.said = `w${Math.round(now)}.`;
-    await client.ask({ do: 'say', id: held.id, text: held.said });
-  };
-
   return {
-    wrong,
     targets,
     ask,
     released: () => {
@@ -229,10 +185,14 @@ export function makeClients(world: World): Clients {
         if (performance.now() >= nextMs) {
           nextMs = performance.now() + everyMs;
           for (const target of targets()) {
-            for (const work of [askOnce(target), keepConnection(target)]) {
+            for (const work of [askOnce(target), connections.keep(target)]) {
               underWay.add(work);
               void work.finally(() => underWay.delete(work));
             }
+          }
+          for (const work of [connections.judge(targets()), flows.send([...known.values()])]) {
+            underWay.add(work);
+            void work.finally(() => underWay.delete(work));
           }
         }
         await pause(50, signal);

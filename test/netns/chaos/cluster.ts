@@ -1,4 +1,4 @@
-import type { ChaosLab } from './lab.ts';
+import { type ChaosLab, podOf } from './lab.ts';
 import type { Node } from '../net-lab.ts';
 import type { SimApiServer } from '../../sim/apiserver.ts';
 import type { Fields, SimObject } from '../../sim/kinds.ts';
@@ -16,6 +16,12 @@ export type Wish = {
   readonly families?: readonly ('IPv4' | 'IPv6')[];
   readonly request?: string | undefined;
   readonly isClusterIp?: boolean;
+  readonly hasAffinity?: boolean;
+  /** It has no NodePorts. */
+  readonly isWithoutNodePorts?: boolean;
+  /** Annotations with which it is served. */
+  readonly options?: Readonly<Record<string, string>>;
+  /** Annotations with which it may be served or not. */
   readonly annotations?: Readonly<Record<string, string>>;
   /** The nodes with endpoints. */
   readonly endpoints: readonly string[];
@@ -36,6 +42,8 @@ const keyOf = (name: string): string => `default/${name}`;
 export type ChaosCluster = AsyncDisposable & {
   /** What users want now. */
   readonly wishes: ReadonlyMap<string, Wish>;
+  /** Services that are drained on all hosts. */
+  readonly drained: Set<string>;
   set(name: string, wish: Wish): void;
   remove(name: string): void;
   putNode(node: Node, labels?: Readonly<Record<string, string>>): void;
@@ -70,12 +78,13 @@ export async function startCluster(lab: ChaosLab, server: SimApiServer): Promise
   const put = (name: string, wish: Wish): void => {
     const old = server.get('Service', keyOf(name));
     server.put('Service', serviceOf(name, wish, old));
-    for (const family of ['IPv4', 'IPv6']) server.put('EndpointSlice', sliceOf(name, wish, family, lab.nodes));
+    for (const family of ['IPv4', 'IPv6'] as const) server.put('EndpointSlice', sliceOf(name, wish, family, lab.nodes));
   };
   const stop = new AbortController();
   const proxies = lab.nodes.map((node) => keepKubeProxy(node, server, wishes, stop.signal));
   return {
     wishes,
+    drained: new Set(),
     set: (name, wish) => {
       wishes.set(name, wish);
       put(name, wish);
@@ -108,6 +117,7 @@ function serviceOf(name: string, wish: Wish, old: SimObject | undefined): SimObj
   const annotations = {
     ...(wish.dataplane === undefined ? {} : { 'furiwake.dev/dataplane': wish.dataplane }),
     ...(wish.request === undefined ? {} : { 'furiwake.dev/addresses': wish.request }),
+    ...wish.options,
     ...wish.annotations,
   };
   const { isLocal = false, ranges = [], families = ['IPv4'], isClusterIp = false } = wish;
@@ -115,7 +125,13 @@ function serviceOf(name: string, wish: Wish, old: SimObject | undefined): SimObj
     type: isClusterIp ? 'ClusterIP' : 'LoadBalancer',
     ipFamilies: families,
     ipFamilyPolicy: families.length > 1 ? 'RequireDualStack' : 'SingleStack',
-    ports: wish.ports.map((port) => ({ ...port, name: `${port.protocol.toLowerCase()}-${port.port}` })),
+    ...(wish.hasAffinity === true ? { sessionAffinity: 'ClientIP' } : {}),
+    ...(wish.isWithoutNodePorts === true ? { allocateLoadBalancerNodePorts: false } : {}),
+    ports: wish.ports.map(({ nodePort, ...port }) => ({
+      ...port,
+      ...(wish.isWithoutNodePorts === true ? {} : { nodePort }),
+      name: `${port.protocol.toLowerCase()}-${port.port}`,
+    })),
     externalTrafficPolicy: isLocal ? 'Local' : 'Cluster',
     ...(isLocal ? { healthCheckNodePort: healthCheckBase + serviceNames.indexOf(name as 's0') } : {}),
     ...(ranges.length > 0 ? { loadBalancerSourceRanges: ranges } : {}),
@@ -129,7 +145,7 @@ function serviceOf(name: string, wish: Wish, old: SimObject | undefined): SimObj
   };
 }
 
-function sliceOf(name: string, wish: Wish, family: string, nodes: readonly Node[]): SimObject {
+function sliceOf(name: string, wish: Wish, family: 'IPv4' | 'IPv6', nodes: readonly Node[]): SimObject {
   return {
     metadata: {
       name: `${name}-${family.toLowerCase()}`,
@@ -137,18 +153,17 @@ function sliceOf(name: string, wish: Wish, family: string, nodes: readonly Node[
       labels: { 'kubernetes.io/service-name': name },
     },
     addressType: family,
-    ports: wish.ports.map(({ port, protocol }) => ({
+    // The servers of a node listen on the address of its Pods, too.
+    ports: wish.ports.map(({ port, protocol, nodePort }) => ({
       name: `${protocol.toLowerCase()}-${port}`,
-      port: 8080,
+      port: nodePort,
       protocol,
     })),
-    endpoints: nodes
-      .filter((node) => wish.endpoints.includes(node.name))
-      .map((node, index) => ({
-        addresses: [family === 'IPv4' ? `10.244.${index}.9` : `fd44::${index}:9`],
-        nodeName: node.name,
-        conditions: { ready: true },
-      })),
+    endpoints: nodes.flatMap(({ name: nodeName }, index) =>
+      wish.endpoints.includes(nodeName)
+        ? [{ addresses: [podOf(index, family)], nodeName, conditions: { ready: true } }]
+        : [],
+    ),
   };
 }
 

@@ -11,11 +11,13 @@ export type Random = {
 
 export type Host = { readonly box: Box; readonly furiwake: FuriwakeProcess };
 
-/** An action of an operator or of fate. `apply` resolves with what ends it, if it lasts. */
+/**
+ * An action of an operator or of fate. `apply` resolves with what ends it, if it lasts. It may break connections: none (`soft`), those
+ * of `nat` and `direct` (`packets`), or all.
+ */
 export type Fault = {
   readonly weight: number;
-  /** `box`: it may break connections; `soft`: it must not. */
-  readonly kind: 'soft' | 'box';
+  readonly kind: 'soft' | 'packets' | 'box';
   apply(world: World, random: Random): Promise<(() => Promise<void>) | void>;
 };
 
@@ -31,3 +33,16 @@ export const quietly = (work: Promise<unknown>): Promise<void> =>
     () => undefined,
     () => undefined,
   );
+
+type ApplyToHost = (host: Host, random: Random, world: World) => Promise<(() => Promise<void>) | void>;
+
+const onHost =
+  (kind: Fault['kind']) =>
+  (weight: number, apply: ApplyToHost): Fault => ({
+    weight,
+    kind,
+    apply: (world, random) => apply(hostOf(world, random), random, world),
+  });
+
+export const box: (weight: number, apply: ApplyToHost) => Fault = onHost('box');
+export const packets: (weight: number, apply: ApplyToHost) => Fault = onHost('packets');

@@ -3,6 +3,15 @@ import { pause } from './cluster.ts';
 import { type Fault, type Host, hostOf, never, onMachine, quietly } from './fault.ts';
 import type { World } from './world.ts';
 
+const otherFlags: readonly (readonly string[])[] = [
+  ['--addresses', '192.0.2.100-192.0.2.103,2001:db8::100-2001:db8::101'],
+  ['--addresses', 'web=192.0.2.100-192.0.2.105,192.0.2.106-192.0.2.119,2001:db8::100-2001:db8::10f'],
+  ['--idle-timeout', '60'],
+  ['--node-silence-timeout', '5'],
+  ['--default-annotation', 'furiwake.dev/dataplane=haproxy'],
+  ['--default-annotation', 'furiwake.dev/balance=leastconn'],
+];
+
 const soft = (weight: number, apply: Fault['apply']): Fault => ({ weight, kind: 'soft', apply });
 
 async function restart({ furiwake }: Host, world: World, signal: 'SIGTERM' | 'SIGKILL', downMs: number): Promise<void> {
@@ -36,7 +45,13 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
     if (names.length === 0) return;
     const path = `${furiwake.stateDir}/${random.pick(names)}`;
     const text = await readFile(path, 'utf8').catch(() => '');
-    const damaged = random.pick([text.slice(0, Math.floor(text.length / 2)), '\0\0\0', `${text}{"x":`, '']);
+    const damaged = random.pick([
+      text.slice(0, Math.floor(text.length / 2)),
+      '\0\0\0',
+      `${text}{"x":`,
+      '',
+      text.replaceAll(/\d/g, '9'),
+    ]);
     await quietly(writeFile(path, damaged));
   }),
   'furiwake killed': soft(4, async (world, random) =>
@@ -45,6 +60,28 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
   'furiwake restarted': soft(2, async (world, random) =>
     restart(hostOf(world, random), world, 'SIGTERM', random.int(500)),
   ),
+  'furiwake restarted with other flags': soft(2, async (world, random) => {
+    const host = hostOf(world, random);
+    const { furiwake } = host;
+    const before = furiwake.flags;
+    const more = random.pick(otherFlags);
+    world.tell(`  ${more.join(' ')}`);
+    furiwake.flags = [...before, ...(world.isOwn && more[0] === '--addresses' ? [] : more)];
+    await restart(host, world, 'SIGTERM', random.int(500));
+    return async () => {
+      furiwake.flags = before;
+      await restart(host, world, random.pick(['SIGTERM', 'SIGKILL']), random.int(500));
+    };
+  }),
+  'another furiwake started': soft(1, async (world, random) => {
+    const { furiwake } = hostOf(world, random);
+    if (furiwake.pid === undefined) return;
+    const stateDir = random.pick([furiwake.stateDir, `${furiwake.stateDir}2`]);
+    const name = random.pick(['run', 'cleanup']);
+    const { code, text } = await furiwake.command(name, '--kubeconfig', furiwake.kubeconfig, '--state-dir', stateDir);
+    world.tell(`  ${name} ${stateDir}: ${code}, ${text.trim().split('\n').at(-1)}`);
+    if (code !== 1 && furiwake.pid !== undefined) world.wrong(`another furiwake (${name}) ended with ${code}`);
+  }),
   'furiwake hung up': soft(1, async (world, random) => hostOf(world, random).furiwake.signal('SIGHUP')),
   'furiwake stopped': soft(1, async (world, random) => {
     const { furiwake } = hostOf(world, random);
@@ -91,11 +128,15 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
     ]);
     server.faults.next({ mishap: { answer }, times: 1 + random.int(6), on: ({ verb }) => verbs.includes(verb) });
   }),
-  'API answers lost': soft(1, async ({ server }, random) => {
-    server.faults.next({
-      mishap: random.pick(['lost-answer', 'reset', 'hang', 'garbage', 'end-at-once']),
-      times: 1 + random.int(3),
-    });
+  'API answers lost': soft(1, async (world, random) => {
+    const [mishap, times] = [
+      random.pick(['lost-answer', 'reset', 'hang', 'garbage', 'end-at-once'] as const),
+      1 + random.int(3),
+    ];
+    world.server.faults.next({ mishap, times });
+    if (mishap !== 'hang') return;
+    const blind = world.blind();
+    void pause(times * 13_000, never).then(() => blind[Symbol.dispose]());
   }),
   'watches end': soft(2, async ({ server }, random) => {
     random.pick([

@@ -17,9 +17,16 @@ export type Line = { readonly atMs: number; readonly text: string };
 /** `furiwake run` on a host of the lab: a process that can be killed. */
 export type FuriwakeProcess = AsyncDisposable & {
   readonly stateDir: string;
+  readonly kubeconfig: string;
   readonly log: readonly Line[];
+  /** Its last words, each time that it ended by itself. */
+  readonly ownEnds: readonly string[];
   readonly pid: number | undefined;
   start(): Promise<void>;
+  /** Flags of the next start, in addition to those of each. */
+  flags: readonly string[];
+  /** Runs another command until it ends, at most for 20 s; resolves with its exit code and what it wrote. */
+  command(name: string, ...args: readonly string[]): Promise<{ readonly code: number | null; readonly text: string }>;
   signal(signal: NodeJS.Signals): void;
   /** Resolves when the process has ended. */
   end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>;
@@ -30,44 +37,44 @@ export type FuriwakeProcess = AsyncDisposable & {
   cpuMs(): Promise<number>;
 };
 
-export function makeFuriwake(box: Box, flags: readonly string[], tell: (words: string) => void): FuriwakeProcess {
+export function makeFuriwake(
+  box: Box,
+  { flags, path }: { readonly flags: readonly string[]; readonly path: string },
+  tell: (words: string) => void,
+): FuriwakeProcess {
   const stateDir = `${box.folder}/state`;
   const kubeconfig = `${box.folder}/kubeconfig`;
   const log: Line[] = [];
+  const ownEnds: string[] = [];
   let child: ChildProcess | undefined;
   let ended = Promise.resolve();
   let isToldToEnd = false;
   let cpuOfEnded = 0;
   let cpuOfThis = 0;
 
+  const spawnInside = (...args: readonly string[]): ChildProcess => {
+    const command = `hostname ${box.name} && exec "$@"`;
+    const inside = [`--net=/run/netns/${box.namespace}`, 'unshare', '--uts', 'sh', '-c', command, 'sh'];
+    return spawn('nsenter', [...inside, process.execPath, program, ...args], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { PATH: path, NODE_COMPILE_CACHE: compiled },
+    });
+  };
   const furiwake: FuriwakeProcess = {
+    flags,
     stateDir,
+    kubeconfig,
     log,
+    ownEnds,
     get pid() {
       return child?.pid;
     },
     start: async () => {
       await mkdir(box.folder, { recursive: true });
-      const args = ['run', '--kubeconfig', kubeconfig, '--state-dir', stateDir, '--log-format', 'json', ...flags];
-      const command = `hostname ${box.name} && exec "$@"`;
-      const started = spawn(
-        'nsenter',
-        [
-          `--net=/run/netns/${box.namespace}`,
-          'unshare',
-          '--uts',
-          'sh',
-          '-c',
-          command,
-          'sh',
-          process.execPath,
-          program,
-          ...args,
-        ],
-        { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: compiled } },
-      );
+      const flagsOfEach = ['--kubeconfig', kubeconfig, '--state-dir', stateDir, '--log-format', 'json'];
+      const started = spawnInside('run', ...flagsOfEach, ...furiwake.flags);
       let rest = '';
-      started.stderr.setEncoding('utf8').on('data', (text: string) => {
+      started.stderr?.setEncoding('utf8').on('data', (text: string) => {
         const lines = (rest + text).split('\n');
         rest = lines.pop() ?? '';
         for (const line of lines) {
@@ -84,10 +91,25 @@ export function makeFuriwake(box: Box, flags: readonly string[], tell: (words: s
           if (child === started) child = undefined;
           resolve();
           if (isToldToEnd) return;
+          ownEnds.push(`${box.name} ended by itself: ${log.at(-1)?.text}`);
           tell(`${box.name} furiwake ended by itself`);
           setTimeout(() => {
             if (!isToldToEnd && child === undefined) void furiwake.start();
           }, restartMs);
+        });
+      });
+    },
+    command: (name, ...args) => {
+      const run = spawnInside(name, ...args);
+      let text = '';
+      run.stderr?.setEncoding('utf8').on('data', (more: string) => {
+        text += more;
+      });
+      const deadline = setTimeout(() => run.kill('SIGKILL'), 20_000);
+      return new Promise((resolve) => {
+        run.once('close', (code) => {
+          clearTimeout(deadline);
+          resolve({ code, text });
         });
       });
     },

@@ -15,6 +15,8 @@ export type Box = Machine & {
   ip6: string;
   /** Name of its interface on the LAN. */
   link: string;
+  /** Lines of `ip`. */
+  readonly routesToPods: readonly string[];
   readonly folder: string;
   /** What furiwake and HAProxy keep below /run. */
   readonly runFolder: string;
@@ -58,6 +60,10 @@ export async function startChaosLab(
       const [ip4, ip6] = [`192.0.2.${11 + index}`, `2001:db8::${11 + index}`];
       return { ...machines.get(name), name, ip4, ip6 };
     });
+    const routesToPods = nodes.flatMap(({ ip4, ip6 }, index) => [
+      `route replace ${podOf(index, 'IPv4')}/32 via ${ip4}`,
+      `route replace ${podOf(index, 'IPv6')}/128 via ${ip6}`,
+    ]);
     const boxes = await Promise.all(
       boxNames.map(async (name, index): Promise<Box> => {
         const machine = machines.get(name);
@@ -65,7 +71,7 @@ export async function startChaosLab(
         const runFolder = `/run/furiwake/net-${ino}`;
         machines.defer(() => rm(runFolder, { recursive: true, force: true }));
         const [ip4, ip6] = [`192.0.2.${2 + index}`, `2001:db8::${2 + index}`];
-        return { ...machine, name, ip4, ip6, link: 'eth0', folder: `${folder}/${name}`, runFolder };
+        return { ...machine, name, ip4, ip6, link: 'eth0', routesToPods, folder: `${folder}/${name}`, runFolder };
       }),
     );
     const atOnce = 'net.ipv6.conf.default.accept_dad=0';
@@ -79,8 +85,8 @@ export async function startChaosLab(
       `link add wan type veth peer eth0 netns ${client.namespace}`,
       ...setUp('wan', '198.51.100.1/24', '2001:db8:1::1/64'),
       ...onLan.flatMap(({ name, namespace }) => [
-        `link add lan-${name} type veth peer eth0 netns ${namespace}`,
-        `link set lan-${name} master lan up`,
+        `link add ${lanPortOf({ name })} type veth peer eth0 netns ${namespace}`,
+        `link set ${lanPortOf({ name })} master lan up`,
       ]),
     );
     await client.ip(
@@ -90,6 +96,9 @@ export async function startChaosLab(
     );
     for (const { ip4, ip6, ...machine } of onLan)
       await machine.ip(...setUp('eth0', `${ip4}/24`, `${ip6}/64`), ...defaultRoutes);
+    for (const [index, node] of nodes.entries())
+      await node.ip(`address add ${podOf(index, 'IPv4')}/32 dev lo`, `address add ${podOf(index, 'IPv6')}/128 dev lo`);
+    for (const each of boxes) await each.ip(...each.routesToPods);
     machines.defer(await relay(server, router, `${folder}/api.sock`));
     return {
       client,
@@ -106,11 +115,23 @@ export async function startChaosLab(
   }
 }
 
-/** What the configuration of the operating system restores when a link comes up. */
-export const defaultRoutes: readonly string[] = [
+const defaultRoutes: readonly string[] = [
   `route replace 0.0.0.0/0 via ${router4}`,
   `route replace ::/0 via ${router6}`,
 ];
+
+/** What the configuration of the operating system restores when the link of the host comes up: also those to Pods. */
+export const routesOf = ({ routesToPods }: Pick<Box, 'routesToPods'>): readonly string[] => [
+  ...defaultRoutes,
+  ...routesToPods,
+];
+
+/** The other end of the link of a machine, on the router. */
+export const lanPortOf = ({ name }: { readonly name: string }): string => `lan-${name}`;
+
+/** The address of the Pods on the node with this index. */
+export const podOf = (node: number, family: 'IPv4' | 'IPv6'): string =>
+  family === 'IPv4' ? `10.244.${node}.9` : `fd44::${node}:9`;
 
 /** Connections to the API server's address in the lab reach the simulated one through a socket in the file system. */
 async function relay(
