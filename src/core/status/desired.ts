@@ -37,9 +37,10 @@ export function failuresOf(
 }
 
 /**
- * The status that the Service should have; `failures`: as `failuresOf` finds them. An address is published when all of its listeners
- * are ready; it does not wait for endpoints or nodes. Until the endpoints are known no condition says that the Service is served.
- * While packets are dropped briefly, the condition Serving does not become true: a restart of furiwake or of a node changes no status twice.
+ * The status that the Service should have; `failures`: as `failuresOf` finds them. An address is published when all of its
+ * listeners are ready; it does not wait for endpoints or nodes. Until the endpoints are known no condition says that the
+ * Service is served. While packets are dropped briefly, the condition Serving does not become true: a restart of furiwake
+ * or of a node changes no status twice.
  */
 export function desiredStatus(input: StatusInput, failures: readonly Failure[]): DesiredStatus {
   const { service, assignment } = input;
