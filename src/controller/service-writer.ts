@@ -9,7 +9,7 @@ import { type DesiredStatus, desiredStatus, failuresOf } from '../core/status/de
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
 import type { StatusInput } from '../core/status/status-input.ts';
-import { isLocal } from '../core/traffic/plan.ts';
+import { isLocal } from '../core/traffic/dataplane.ts';
 import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';

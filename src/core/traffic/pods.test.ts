@@ -29,6 +29,7 @@ function group(
     family: 4,
     ports: [{ name: 'p80', protocol: 'TCP', port }],
     endpoints: addresses.map((address) => ({ address, node: nodeName('n1'), isReady })),
+    nodes: [],
     ...rest,
   };
 }

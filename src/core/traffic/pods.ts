@@ -5,10 +5,13 @@ import type { NodeName } from '../model/names.ts';
 import { isSameMap } from '../persistent-map.ts';
 import type { Protocol, Service, ServicePort } from '../model/service.ts';
 import type { HostFacts } from '../model/host.ts';
+import type { NodeEndpoints } from './local.ts';
 import { podBackend, type PodServer, type TrafficTable } from './table.ts';
 
 /** The endpoints of one EndpointSlice that may take connections, and their ports. Texts are not validated. */
 export type EndpointGroup = {
+  /** Those that kube-proxy counts as local to a node. An endpoint that is in two slices for a moment counts twice. */
+  readonly nodes: readonly NodeEndpoints[];
   readonly family: Family | undefined;
   /** `name` is that of the port of the Service; a port without a number is not listed. */
   readonly ports: readonly { readonly name: string; readonly protocol: Protocol; readonly port: number }[];
