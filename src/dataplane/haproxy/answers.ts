@@ -132,6 +132,12 @@ export function parseMapName(answer: string): string {
   return /^\d+ \((\/.*\/services\.map)\) /m.exec(answer)?.[1] ?? '';
 }
 
+/** The number of entries of furiwake's map in the list of all maps; `undefined` if there is none. */
+export function parseMapSize(answer: string): number | undefined {
+  const [, count] = /^\d+ \(\/.*\/services\.map\) .* entry_cnt=(\d+)$/m.exec(answer) ?? [];
+  return count === undefined ? undefined : Number(count);
+}
+
 /** Reads `show map`: `address key value`. */
 export function parseMap(answer: string): Map<string, string> {
   const entries = new Map<string, string>();
