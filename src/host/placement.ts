@@ -87,11 +87,13 @@ export function makePlacement(deps: {
     const absent = used.filter((name) => !links.has(name));
     const down = used.filter((name) => links.get(name) === false);
     await kernel.setUp({ missing: absent, down }, signal);
+    // Read while it has few addresses.
+    const interfaces = absent.length + down.length > 0 ? await readInterfaces(exec, signal) : before.interfaces;
     const refused = await kernel.add(places, lifetime(), signal);
     const added = places.filter(({ address }) => !refused.has(address.text));
     const next = {
       ...state(),
-      interfaces: absent.length + down.length > 0 ? await readInterfaces(exec, signal) : before.interfaces,
+      interfaces,
       present: before.present.with(added.map(({ address, on }) => [address.text, on])),
     };
     settle(next, refusedAfter(missing, refused));

@@ -74,7 +74,7 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
 
   return {
     ensure: async (signal) => {
-      const [four, six] = [await put(4, signal), await put(6, signal)];
+      const [four, six] = await Promise.all([put(4, signal), put(6, signal)]);
       return [...(four ? [4 as const] : []), ...(six ? [6 as const] : [])];
     },
     remove: async (signal) => {
