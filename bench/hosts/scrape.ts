@@ -7,17 +7,17 @@ import { execFile } from 'node:child_process';
 const at = (path: string): string => `http://127.0.0.1:9470${path}`;
 const askHealth = async (): Promise<string> => await (await fetch(at('/healthz'))).text();
 await askHealth(); // the client is ready, and has a connection
-let isOver = false;
+const over = new AbortController();
 const scrape = new Promise<void>((resolve, reject) => {
   // Another program: this one shall not wait for its own reading.
   execFile('curl', ['-sfo', '/dev/null', at('/metrics')], (error) => {
-    isOver = true;
+    over.abort();
     if (error === null) resolve();
     else reject(error);
   });
 });
 let longestMs = 0;
-while (!isOver) {
+while (!over.signal.aborted) {
   const askedAt = performance.now();
   await askHealth();
   longestMs = Math.max(longestMs, performance.now() - askedAt);
