@@ -34,10 +34,10 @@ const loadLate: Plugin = {
 
 /**
  * Flags that Node takes only at its start. For memory: the optimising compiler on its own threads keeps 15 MB in their
- * arenas; `--optimize-for-size` makes the collector keep the heap small while nothing is due. For safety: SIGUSR1 would
- * open a debugger to which any local user can connect.
+ * arenas; more flags are set later (src/main/node/heap.ts). For safety: SIGUSR1 would open a debugger to which any local
+ * user can connect.
  */
-const nodeFlags = '--no-concurrent-recompilation --optimize-for-size --disable-sigusr1';
+const nodeFlags = '--no-concurrent-recompilation --max-semi-space-size=8 --disable-sigusr1';
 
 await rm('dist', { recursive: true, force: true });
 const { outputFiles, metafile } = await build({

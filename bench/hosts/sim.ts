@@ -45,6 +45,7 @@ const order = JSON.parse(process.argv[2] ?? '') as SimOrder;
 const features = order.features ?? {};
 await using server = await startSimApiServer({ seed: 1 });
 server.put('Namespace', { metadata: { name: 'furiwake-system' } });
+server.put('ServiceCIDR', { metadata: { name: 'kubernetes' }, spec: { cidrs: ['10.96.0.0/12'] } }); // as from 1.33 on
 const nodes = order.nodes.map((address, index) => server.put('Node', makeNode(`node-${index}`, address)));
 for (let index = 0; index < order.services; index++) {
   const nodePort = order.nodePort + index;

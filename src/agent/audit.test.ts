@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
+import { answer, listener, publish, type RunningAgent, startAgent } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
 const b = listener('192.0.2.51', 443, 'b');
@@ -84,6 +84,64 @@ describe('the audit', () => {
     };
     expect(await audits(12_000)).toBe(0);
     expect(await audits(8_000)).toBeGreaterThan(0);
+  });
+});
+
+describe('between two audits', () => {
+  const parts = ['proxy', 'steering', 'direct', 'nat', 'placement'] as const;
+  const count = (rig: RunningAgent, how: 'audit' | 'check'): readonly number[] =>
+    parts.map((part) => rig.ports.steps.filter((step) => step === `${part}.${how}`).length);
+
+  /** An agent whose audits use so much processor time. */
+  async function startBusy(auditMs: number): Promise<RunningAgent> {
+    const rig = startAgent();
+    await publish(rig, a, c);
+    await rig.clock.advance(1_000); // the first news of the kernel
+    rig.ports.hanging.get = (step) => {
+      if (step.endsWith('.audit')) rig.clock.work(auditMs);
+      return undefined;
+    };
+    await rig.clock.advance(31_000);
+    rig.ports.steps.length = 0;
+    return rig;
+  }
+
+  test('a small site is audited every 30 s', async () => {
+    const rig = await startBusy(20);
+    await rig.clock.advance(10 * 30_000);
+    expect([count(rig, 'audit'), count(rig, 'check')]).toEqual([parts.map(() => 10), parts.map(() => 0)]);
+  });
+
+  test('each part is checked every 30 s, and audited for a thousandth of the time', async () => {
+    const rig = await startBusy(300);
+    await rig.clock.advance(60 * 60_000);
+    for (const audits of count(rig, 'audit')) expect([audits, audits >= 11 && audits <= 12]).toEqual([audits, true]);
+    for (const checks of count(rig, 'check')) expect([checks, checks >= 106 && checks <= 109]).toEqual([checks, true]);
+  });
+
+  test('a change that the kernel reports is audited at once, and one that a check finds is reported', async () => {
+    const rig = await startBusy(3_000);
+    rig.ports.held.placed.delete('192.0.2.52');
+    rig.ports.tellNetwork('addresses');
+    await rig.clock.advance(500);
+    expect(rig.ports.held.placed.has('192.0.2.52')).toBe(true);
+    rig.ports.held.proxy = rig.ports.held.proxy.with([[a.key, undefined]]);
+    await rig.clock.advance(30_000);
+    expect(rig.ports.held.proxy.has(a.key)).toBe(true);
+    expect(rig.log.lines.at(-1)?.message).toBe('external change to HAProxy detected and reverted');
+    expect(count(rig, 'audit')).toEqual([0, 0, 0, 0, 1]);
+  });
+
+  test('news of the kernel is audited for when the part is settled again', async () => {
+    const rig = await startBusy(3_000);
+    rig.ports.failing.set('placement.audit', 'no');
+    rig.ports.held.placed.delete('192.0.2.52');
+    rig.ports.tellNetwork('addresses');
+    await rig.clock.advance(5_000);
+    expect(rig.ports.held.placed.has('192.0.2.52')).toBe(false);
+    rig.ports.failing.clear();
+    await rig.clock.advance(30_000);
+    expect(rig.ports.held.placed.has('192.0.2.52')).toBe(true);
   });
 });
 

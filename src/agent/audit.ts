@@ -1,3 +1,4 @@
+import { makeAuditPace } from '../async/audit-pace.ts';
 import { makeBackoff } from '../async/backoff.ts';
 import { type Latch, waitAtMost } from '../async/latch.ts';
 import type { Serial } from '../async/serial.ts';
@@ -20,7 +21,7 @@ export type AuditDeps = {
   readonly steering: Steering;
   readonly direct: Direct;
   readonly nat: Nat;
-  readonly placement: Pick<Placement, 'audit'>;
+  readonly placement: Pick<Placement, 'audit' | 'check'>;
   /** Announces again what is announced, without addresses that are the host's own by now. */
   readonly announceAgain: () => void;
   /** One change of the host at a time. */
@@ -37,6 +38,17 @@ export type AuditDeps = {
   readonly log: Log;
 };
 
+type Programmed = NonNullable<HostState['programmed']>;
+
+/** Both ways to look resolve with the number of repairs. */
+type Audit = {
+  readonly audit: (programmed: Programmed) => Promise<number>;
+  /** In place of an audit while none is due. */
+  readonly check: (programmed: Programmed) => Promise<number>;
+  /** Resolves with whether there is news to audit for. */
+  readonly wait: (ms: number, tookMs: number) => Promise<boolean>;
+};
+
 const everyMs = 30_000;
 /** The least time between two audits of addresses: each start of a container adds an interface, which the kernel reports. */
 const leastMs = 500;
@@ -46,9 +58,9 @@ const mostShare = 10;
 const retry = { firstMs: 1_000, mostMs: everyMs };
 
 /**
- * Reads back what is programmed, compares and repairs: HAProxy and nftables every 30 s, addresses also as soon as the
- * kernel reports a change. Each part is independent: one that fails, or
- * does not end, does not keep the others from being repaired.
+ * Compares the state of each part with what is programmed, and repairs it: every 30 s by an audit, which reads everything, or by a check
+ * while the next audit is not due (`makeAuditPace`). Addresses are audited as soon as the kernel reports a change. Each part is
+ * independent: one that fails, or does not end, does not keep the others from being repaired.
  */
 export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
   const { proxy, steering, direct, nat, placement, clock, log } = deps;
@@ -67,24 +79,27 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     return await begun?.repairs;
   };
 
-  const audit = async (
-    what: string,
-    of: readonly Stage[],
-    work: (programmed: NonNullable<HostState['programmed']>) => Promise<number>,
-    wait: (ms: number, tookMs: number) => Promise<void>,
-  ): Promise<never> => {
+  const repeat = async (what: string, of: readonly Stage[], { audit, check, wait }: Audit): Promise<never> => {
     const trouble = makeTrouble({ what: `auditing ${what}`, log, monotonic: () => clock.monotonic() });
     const backoff = makeBackoff(retry);
+    const pace = makeAuditPace(clock);
     let waitMs = everyMs;
     let tookMs = 0;
+    let isTold = false;
+    const run = async (programmed: Programmed): Promise<number> => {
+      if (!isTold && !pace.isDue()) return await check(programmed);
+      const repairs = await pace.run(() => audit(programmed));
+      isTold = false;
+      return repairs;
+    };
     for (;;) {
-      await wait(waitMs, tookMs);
+      isTold = (await wait(waitMs, tookMs)) || isTold;
       try {
         const repairs = await turn(of, async () => {
           const programmed = deps.programmed();
           const begunMs = clock.monotonic();
           try {
-            return programmed === undefined ? 0 : await work(programmed);
+            return programmed === undefined ? 0 : await run(programmed);
           } finally {
             tookMs = clock.monotonic() - begunMs;
           }
@@ -104,33 +119,48 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
       }
     }
   };
-  const sleep = (ms: number): Promise<void> => clock.sleep(ms, signal);
+  const sleep = async (ms: number): Promise<boolean> => {
+    await clock.sleep(ms, signal);
+    return false;
+  };
   let startedMs = -Infinity;
-  const untilTold = async (ms: number, tookMs: number): Promise<void> => {
+  const untilTold = async (ms: number, tookMs: number): Promise<boolean> => {
     const nowMs = clock.monotonic();
     const retryMs = ms < everyMs ? nowMs + ms : 0;
     const pacedMs = startedMs + Math.min(everyMs, Math.max(leastMs, tookMs * mostShare));
-    await waitAtMost(ms, deps.auditNow, clock, signal);
+    const isTold = await waitAtMost(ms, deps.auditNow, clock, signal);
     await clock.sleep(Math.max(0, Math.max(pacedMs, retryMs) - clock.monotonic()), signal);
     startedMs = clock.monotonic();
+    return isTold;
   };
+  const addresses =
+    (look: 'audit' | 'check') =>
+    async ({ addresses: all }: Programmed): Promise<number> => {
+      const wanted: Addresses = deps.mayAttract() ? all : PersistentMap.empty();
+      const restored = await placement[look](wanted, signal);
+      deps.announceAgain();
+      deps.onAddresses();
+      return restored.length;
+    };
+  const table = (part: Pick<Steering, 'audit' | 'check'>): Audit => ({
+    audit: () => part.audit(signal),
+    check: () => part.check(signal),
+    wait: sleep,
+  });
 
   await Promise.all([
-    audit('HAProxy', ['proxy', 'pruning'], ({ proxied }) => proxy.audit(proxied, signal), sleep),
-    audit('nftables', ['steering'], () => steering.audit(signal), sleep),
-    audit('the table of direct', ['direct'], () => direct.audit(signal), sleep),
-    audit('the table of nat', ['nat'], () => nat.audit(signal), sleep),
-    audit(
-      'the addresses of this host',
-      ['addresses', 'removal'],
-      async ({ addresses }) => {
-        const wanted: Addresses = deps.mayAttract() ? addresses : PersistentMap.empty();
-        const restored = await placement.audit(wanted, signal);
-        deps.announceAgain();
-        deps.onAddresses();
-        return restored.length;
-      },
-      untilTold,
-    ),
+    repeat('HAProxy', ['proxy', 'pruning'], {
+      audit: ({ proxied }) => proxy.audit(proxied, signal),
+      check: ({ proxied }) => proxy.check(proxied, signal),
+      wait: sleep,
+    }),
+    repeat('nftables', ['steering'], table(steering)),
+    repeat('the table of direct', ['direct'], table(direct)),
+    repeat('the table of nat', ['nat'], table(nat)),
+    repeat('the addresses of this host', ['addresses', 'removal'], {
+      audit: addresses('audit'),
+      check: addresses('check'),
+      wait: untilTold,
+    }),
   ]);
 }

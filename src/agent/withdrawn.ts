@@ -21,5 +21,6 @@ export function withdrawn(table: TrafficTable): TrafficTable {
     backends: table.backends,
     pods: table.pods,
     nodes: table.nodes,
+    withoutEndpoints: table.withoutEndpoints,
   };
 }

@@ -15,11 +15,6 @@ export type EndpointSlice = EndpointGroup & {
    * it terminates, because kube-proxy uses those if no other is ready (KEP-1672, KEP-1669).
    */
   readonly ready: number;
-  /**
-   * Those of them that are on a node and have an address that a Pod can have. An endpoint that is in two slices for a moment
-   * counts twice.
-   */
-  readonly nodes: readonly NodeEndpoints[];
 };
 
 const serviceLabel = 'kubernetes.io/service-name';

@@ -31,8 +31,14 @@ export function makeLatch(): Latch {
   };
 }
 
-/** Like `latch.wait`, but also resolves after `ms`. */
-export async function waitAtMost(ms: number, latch: Latch, clock: Clock, signal: AbortSignal): Promise<void> {
+/** Like `latch.wait`, but also resolves after `ms`. Resolves with whether the latch was set. */
+export async function waitAtMost(ms: number, latch: Latch, clock: Clock, signal: AbortSignal): Promise<boolean> {
   using deadline = clock.deadline(Math.max(0, ms), signal);
-  await latch.wait(deadline.signal).catch(() => signal.throwIfAborted());
+  return await latch.wait(deadline.signal).then(
+    () => true,
+    () => {
+      signal.throwIfAborted();
+      return false;
+    },
+  );
 }

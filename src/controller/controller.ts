@@ -13,9 +13,11 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from '../core/share.ts';
 import { makeNodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
 import { makePodPlace, type PodPlace } from '../core/traffic/pods.ts';
-import { isLocal, makeTrafficPlanner } from '../core/traffic/plan.ts';
+import { isLocal } from '../core/traffic/dataplane.ts';
+import { makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import { makeProfileBudget, type ProfileExcess } from '../core/traffic/profile-budget.ts';
+import { lacksEndpoints } from '../core/traffic/serverless.ts';
 import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
 import { isNodesBackend, serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
 import type { Store } from '../kube/store.ts';
@@ -199,8 +201,11 @@ export function makeController(deps: ControllerDeps): Controller {
       deps.enqueue(key);
   };
 
-  /** The table depends on its endpoints. */
-  const usesEndpoints = ({ spec }: Service): boolean => isLocal(spec) || spec.backends !== undefined;
+  /** The table depends on which endpoints it has, or, now, on whether it has some. */
+  const usesEndpoints = ({ key, spec }: Service): boolean =>
+    isLocal(spec) ||
+    spec.backends !== undefined ||
+    (plan?.table.withoutEndpoints.has(key) ?? false) !== lacksEndpoints(deps.endpoints.all()?.get(key));
 
   let lastHealth: HostReport['health'] | undefined;
   /** Services with nodes of their own whose status may differ: their nodes changed, or what is known of them. */

@@ -32,7 +32,12 @@ export function makeLocalEndpoints(slices: Store<EndpointSlice>): LocalEndpoints
       // Nearly all Services have one slice of each family: it is not copied.
       return more.length === 0 ? first.nodes : sumOfEndpoints([first, ...more].flatMap(({ nodes }) => nodes));
     };
-    const groups = all.map(({ family, ports, endpoints: found }) => ({ family, ports, endpoints: found }));
+    const groups = all.map(({ family, ports, endpoints: found, nodes }) => ({
+      family,
+      ports,
+      endpoints: found,
+      nodes,
+    }));
     return groups.length === 0 ? undefined : share(endpoints.get(service), { 4: of(4), 6: of(6), groups });
   };
 

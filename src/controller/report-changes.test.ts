@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { listener, nodeName, tableOf } from '../../test/make/table.ts';
 import { serviceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import type { Revision } from '../core/revision.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import { localBackend } from '../core/traffic/table.ts';
 import { concernsPlan, isSameHost, servicesConcerned } from './report-changes.ts';
@@ -28,7 +29,8 @@ function reportOf(...listeners: readonly (readonly [{ readonly key: typeof first
   };
 }
 
-const held = reportOf([first, { holder: web }], [second, { holder: other, isForwarding: false }]);
+const revision = 'r1' as Revision;
+const held = reportOf([first, { holder: web, revision }], [second, { holder: other, revision, isForwarding: false }]);
 
 test('a changed listener concerns the Services that have it, had it and will have it', () => {
   const next = reportOf([first, { holder: web, isForwarding: false }]);
@@ -52,6 +54,8 @@ test.each<[what: string, change: Partial<HostReport>]>([
   ['the health of nodes', { health: new Map() }],
 ])('%s concerns the Services whose packets are dropped, and no other', (_, change) => {
   expect([...servicesConcerned(held, { ...held, ...change }, undefined)]).toEqual([other]);
+  const begun = reportOf([first, { holder: web, isForwarding: false }]);
+  expect([...servicesConcerned(begun, { ...begun, ...change }, undefined)]).toEqual([]);
 });
 
 test('a backend whose nodes are not confirmed concerns its Service', () => {

@@ -18,8 +18,8 @@ export function servicesConcerned(
   }
   // The message of a Service whose packets are dropped says what each node lacks.
   if (before.directObstacles !== report.directObstacles || before.health !== report.health)
-    for (const { holder, isForwarding } of report.listeners.values())
-      if (!isForwarding && holder !== undefined) concerned.add(holder);
+    for (const each of report.listeners.values())
+      if (!each.isForwarding && each.holder !== undefined && !saysNothing(each)) concerned.add(each.holder);
   for (const id of PersistentMap.changedKeys(before.unconfirmed, report.unconfirmed))
     concerned.add(serviceOfBackend(id));
   return concerned;

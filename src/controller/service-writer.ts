@@ -5,10 +5,11 @@ import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
 import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
-import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
+import { type DesiredStatus, desiredStatus, failuresOf } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
-import { isLocal } from '../core/traffic/plan.ts';
+import type { StatusInput } from '../core/status/status-input.ts';
+import { isLocal } from '../core/traffic/dataplane.ts';
 import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
@@ -124,6 +125,47 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   const readyEndpoints = ({ key, spec }: Service, table: TrafficTable): number | undefined =>
     countPods({ key, spec }, table) ?? (isLocal(spec) ? countLocalNodes(key, table) : undefined) ?? deps.endpoints(key);
 
+  /**
+   * The status that the Service should have, and when that changes by time alone. Without `desired` the present status stays: the
+   * Service is not ours any more, or the host has not reported on all of its listeners.
+   */
+  const judge = (
+    service: Service,
+    plan: Plan,
+    mine: ServiceMemory,
+  ): { readonly desired?: DesiredStatus; readonly later?: Requeue } => {
+    const { key, status } = service;
+    const { table } = plan;
+    const assignment = plan.assignments.get(key);
+    if (assignment === undefined) {
+      mine.droppingSinceMs = undefined;
+      return {};
+    }
+    const report = host.report();
+    const known = { listeners: table.listeners, reports: report.listeners };
+    const failures = failuresOf(assignment, known);
+    if (failures === undefined) return {};
+    const atMs = clock.monotonic();
+    const endpoints = judgeEndpoints(readyEndpoints(service, table), status.conditions, mine.emptySinceMs, atMs);
+    const packets = judgeDropping(assignment, table, report, mine.droppingSinceMs, atMs);
+    mine.emptySinceMs = endpoints.sinceMs;
+    mine.droppingSinceMs = packets.sinceMs;
+    const input: StatusInput = {
+      service,
+      assignment,
+      ...known,
+      unconfirmed: report.unconfirmed,
+      nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, table, report.health),
+      isOverBudget: plan.overBudget.has(key),
+      nearestProfile: plan.overProfiles.get(key),
+      hasEndpoints: endpoints.hasEndpoints,
+      dropping: packets.dropping,
+      podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace },
+      nowMs: clock.now(),
+    };
+    return { desired: desiredStatus(input, failures), later: soonest(endpoints.later, packets.later) };
+  };
+
   const writeFinalizers = async (
     service: Service,
     finalizers: readonly string[],
@@ -213,32 +255,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const eligibility = plan.eligibility.get(key) ?? 'foreign';
     if (eligibility === 'foreign' || eligibility === 'occupied') return forget(key);
     const mine = memoryOf(service);
-    const assignment = plan.assignments.get(key); // only a Service that is ours has one
-    const atMs = clock.monotonic();
-    const { conditions } = service.status;
-    const endpoints =
-      assignment && judgeEndpoints(readyEndpoints(service, plan.table), conditions, mine.emptySinceMs, atMs);
-    if (endpoints !== undefined) mine.emptySinceMs = endpoints.sinceMs;
-    const report = host.report();
-    const packets = assignment && judgeDropping(assignment, plan.table, report, mine.droppingSinceMs, atMs);
-    mine.droppingSinceMs = packets?.sinceMs;
-    const later = soonest(endpoints?.later, packets?.later);
-    const desired =
-      endpoints &&
-      desiredStatus({
-        service,
-        assignment,
-        listeners: plan.table.listeners,
-        reports: report.listeners,
-        unconfirmed: report.unconfirmed,
-        nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, plan.table, report.health),
-        isOverBudget: plan.overBudget.has(key),
-        nearestProfile: plan.overProfiles.get(key),
-        hasEndpoints: endpoints.hasEndpoints,
-        dropping: packets?.dropping,
-        podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace },
-        nowMs: clock.now(),
-      });
+    const { desired, later } = judge(service, plan, mine);
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
       trouble.over(key);

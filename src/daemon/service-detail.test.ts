@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { localListener, localTable, node, podListener, podTable } from '../../test/make/table.ts';
+import { listener, localListener, localTable, node, podListener, podTable } from '../../test/make/table.ts';
+import { apartBackend } from '../core/traffic/apart-ports.ts';
 import { endpointLines, listenerLine } from './service-detail.ts';
 
 const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
@@ -33,4 +34,23 @@ test('with externalTrafficPolicy: Local they are the nodes with their weights', 
     { node: 'n2', family: 4, weight: 1, isTerminating: true },
   ]);
   expect(listenerLine(web, undefined, undefined).nodePort).toBe(30_080);
+});
+
+test('a node that several ports have in common is listed once', () => {
+  const web = localListener('192.0.2.51', 80, 30_080);
+  const dns = listener('192.0.2.51', 53, 30_053, {
+    service: web.service,
+    backend: apartBackend(4, web.service, { port: 53, protocol: 'TCP' }),
+  });
+  const table = localTable(
+    [
+      [web, { n1: 2 }],
+      [dns, { n1: 1, n2: 1 }],
+    ],
+    nodes,
+  );
+  expect(endpointLines({ table }, [web, dns])?.map(({ node: name, weight }) => `${name} ${weight}`)).toEqual([
+    'n1 2',
+    'n2 1',
+  ]);
 });

@@ -71,7 +71,11 @@ export function endpointLines(
   const lines = nodes.flatMap(({ family, servers }) =>
     servers.map(({ node, weight, isDraining }) => ({ node, family, weight, isTerminating: isDraining })),
   );
-  return [...lines, ...([4, 6] as const).flatMap((family) => podLines(family, pods))];
+  // Ports with nodes of their own may have some in common.
+  const once = [...Map.groupBy(lines, ({ node, family }) => `${node} ${family}`).values()].flatMap(
+    ([first]) => first ?? [],
+  );
+  return [...once, ...([4, 6] as const).flatMap((family) => podLines(family, pods))];
 }
 
 /** The Pods by their node; each counts once, on however many ports it serves. */

@@ -249,6 +249,7 @@ function makeFamilyHealth(deps: {
       return { dead: ending, silent, out };
     },
     replaceRound: async (nodes, signal) => {
+      if (nodes.size + known.size === 0) roundAtMs = clock.monotonic(); // there is nothing to report
       if (!isMissing()) return;
       const addresses = new Map<NodeName, Ip>();
       const draining = new Set<NodeName>();

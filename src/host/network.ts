@@ -11,7 +11,7 @@ import { watchNetwork } from './kernel-events.ts';
 import { makeLinks, type ReportedLinks } from './links.ts';
 import { makeNewsFilter } from './news.ts';
 import type { PlacementRecord, RecordFile } from './placement-record.ts';
-import { type NetworkView, settled, viewOf } from './view.ts';
+import { type NetworkView, readResolvConfs, settled, viewOf } from './view.ts';
 
 /** The state of the host; `record`: the interfaces of furiwake's addresses, now or soon. */
 export type NetworkState = NetworkView & { readonly record: PlacementRecord };
@@ -25,6 +25,8 @@ export type NetworkMemory = {
   readonly read: (signal: AbortSignal) => Promise<void>;
   /** Reads the host if it must be read before the state is used: at first, and after a failed change. Whether it has. */
   readonly ensureRead: (signal: AbortSignal) => Promise<boolean>;
+  /** Whether the host may differ from the state in what the kernel does not report: after a failed change, or other DNS servers. */
+  readonly isDoubtful: () => Promise<boolean>;
   /** Writes the record to the disk, unless it is there. */
   readonly write: (record: PlacementRecord) => Promise<void>;
   /**
@@ -44,6 +46,7 @@ const nothing: NetworkState = {
   primary: [],
   needs: new Map(),
   routed: [],
+  resolvConfs: '',
   present: PersistentMap.empty(),
   record: PersistentMap.empty(),
 };
@@ -116,6 +119,7 @@ export function makeNetwork(deps: {
       inTurn,
       state: () => state,
       read,
+      isDoubtful: async () => isStale || (await readResolvConfs(deps.files)) !== state.resolvConfs,
       ensureRead: async (signal) => {
         if (!isStale) return false;
         await read(signal);

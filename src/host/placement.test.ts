@@ -60,7 +60,7 @@ function makeRig(): {
   readonly done: string[];
   /** The next call with these words in one of its commands fails. */
   readonly failAt: (words: string) => void;
-  readonly disk: { isFull: boolean };
+  readonly disk: { isFull: boolean; resolvConf?: string };
 } {
   const clock = virtualClock();
   const done: string[] = [];
@@ -80,7 +80,7 @@ function makeRig(): {
     },
     spawn: () => ipSession(done, takeFailure),
   };
-  const disk = { isFull: false };
+  const disk: { isFull: boolean; resolvConf?: string } = { isFull: false };
   const record = {
     read: async () => kept,
     write: async (next: PlacementRecord) => {
@@ -89,7 +89,7 @@ function makeRig(): {
       kept = next;
     },
   };
-  const files = { read: async () => undefined };
+  const files = { read: async () => disk.resolvConf };
   const network = makeNetwork({ exec, files, record, clock, log: silent });
   const placement = makePlacement({ exec, network, clock, log: silent, lifetime: signal });
   return { network, placement, done, failAt: (words) => (failing = words), disk };
@@ -175,6 +175,38 @@ test('an address that the kernel refuses is reported with the cause, and the nex
   await placement.audit(addressesOf('192.0.2.50', '192.0.2.51'), signal);
   expect(done[0]).toBe('list');
   expect(changesIn(done).at(-1)).toContain('192.0.2.51/32');
+});
+
+test('a check does not read the host, and retries what the kernel refused', async () => {
+  const { network, placement, done, failAt } = makeRig();
+  const wanted = addressesOf('192.0.2.50', '192.0.2.51');
+  await placement.add(addressesOf('192.0.2.50'), signal);
+  failAt('address add');
+  await placement.add(wanted, signal);
+  done.length = 0;
+  expect((await placement.check(wanted, signal)).map(({ text }) => text)).toEqual(['192.0.2.51']);
+  expect([changesIn(done).length, done.includes('list'), network.addresses().refused.size]).toEqual([1, false, 0]);
+  done.length = 0;
+  expect([await placement.check(wanted, signal), done]).toEqual([[], []]);
+});
+
+test('a check reads the host after a change that failed, and when it has other DNS servers', async () => {
+  const { network, placement, done, failAt, disk } = makeRig();
+  const wanted = addressesOf('192.0.2.50');
+  await placement.add(wanted, signal);
+  failAt('address delete');
+  await expect(placement.remove(addressesOf(), signal)).rejects.toThrow('no');
+  const reads = async (): Promise<number> => {
+    done.length = 0;
+    await placement.check(wanted, signal);
+    return done.filter((what) => what === 'list').length;
+  };
+  expect(await reads()).toBeGreaterThan(0);
+  expect(await reads()).toBe(0);
+  disk.resolvConf = 'nameserver 192.0.2.53\n';
+  expect(await reads()).toBeGreaterThan(0);
+  expect(await reads()).toBe(0);
+  expect([...network.addresses().needs]).toEqual([['192.0.2.53', 'DNS server of this host']]);
 });
 
 test('a kernel without dummy interfaces gets a bridge', async () => {

@@ -45,7 +45,7 @@ export function makePlacement(deps: {
   readonly lifetime: AbortSignal;
 }): Placement {
   const { exec, network, clock, log } = deps;
-  const { state, read, ensureRead, write, begin, settle, inTurn } = network.memory;
+  const { state, read, ensureRead, isDoubtful, write, begin, settle, inTurn } = network.memory;
   const kernel = makeKernel(deps);
   const recordTrouble = makeTrouble({
     what: 'saving the record of addresses',
@@ -87,11 +87,13 @@ export function makePlacement(deps: {
     const absent = used.filter((name) => !links.has(name));
     const down = used.filter((name) => links.get(name) === false);
     await kernel.setUp({ missing: absent, down }, signal);
+    // Read while it has few addresses.
+    const interfaces = absent.length + down.length > 0 ? await readInterfaces(exec, signal) : before.interfaces;
     const refused = await kernel.add(places, lifetime(), signal);
     const added = places.filter(({ address }) => !refused.has(address.text));
     const next = {
       ...state(),
-      interfaces: absent.length + down.length > 0 ? await readInterfaces(exec, signal) : before.interfaces,
+      interfaces,
       present: before.present.with(added.map(({ address, on }) => [address.text, on])),
     };
     settle(next, refusedAfter(missing, refused));
@@ -150,6 +152,12 @@ export function makePlacement(deps: {
     return [...moved];
   };
 
+  const add = async (wanted: Addresses, candidates: Iterable<string>, signal: AbortSignal): Promise<readonly Ip[]> => {
+    const added = await put(missingFrom(state(), wanted, candidates), signal);
+    wantedBefore = wanted;
+    return added;
+  };
+
   const audit = async (wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]> => {
     await read(signal);
     const { own, record } = state();
@@ -162,8 +170,7 @@ export function makePlacement(deps: {
     await kernel.extend(placesIn(state().present, unmarkedIn(state())), lifetime(), signal);
     const down = state().interfaces.flatMap(({ name, isUp }) => (isOurInterface(name) && !isUp ? name : []));
     await kernel.setUp({ missing: [], down }, signal);
-    const added = await put(missingFrom(state(), wanted, wanted.keys()), signal);
-    wantedBefore = wanted;
+    const added = await add(wanted, wanted.keys(), signal);
     await saveRecord();
     return [...moved, ...added];
   };
@@ -172,10 +179,7 @@ export function makePlacement(deps: {
     add: (wanted, signal) =>
       inTurn(async () => {
         const wasRead = await ensureRead(signal);
-        const candidates = wasRead ? wanted.keys() : PersistentMap.changedKeys(wantedBefore, wanted);
-        const added = await put(missingFrom(state(), wanted, candidates), signal);
-        wantedBefore = wanted;
-        return added;
+        return await add(wanted, wasRead ? wanted.keys() : PersistentMap.changedKeys(wantedBefore, wanted), signal);
       }),
     remove: (wanted, signal) =>
       inTurn(async () => {
@@ -211,6 +215,14 @@ export function makePlacement(deps: {
         await kernel.extend(placesIn(now.present, addresses), lifetime(), signal);
       }),
     audit: (wanted, signal) => inTurn(() => network.links.audited(() => audit(wanted, signal))),
+    check: (wanted, signal) =>
+      inTurn(() =>
+        network.links.audited(async () => {
+          if (await isDoubtful()) return await audit(wanted, signal);
+          const changed = PersistentMap.changedKeys(wantedBefore, wanted);
+          return await add(wanted, new Set([...changed, ...network.addresses().refused.keys()]), signal);
+        }),
+      ),
   };
 }
 

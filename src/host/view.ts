@@ -14,12 +14,20 @@ export type NetworkView = {
   readonly primary: readonly Ip[];
   readonly needs: ReadonlyMap<string, string>;
   readonly routed: HostAddresses['routed'];
+  /** The files that name the DNS servers. */
+  readonly resolvConfs: string;
   /** Addresses of furiwake that the host has, with the interface. */
   readonly present: PlacementRecord;
 };
 
 /** With systemd-resolved the first names only its stub 127.0.0.53, the second the servers. A host may have neither. */
 const resolvConfPaths: readonly string[] = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
+
+/** The texts of these files; one that cannot be read is empty. */
+export async function readResolvConfs(files: Pick<Files, 'read'>): Promise<string> {
+  const texts = await Promise.all(resolvConfPaths.map((path) => files.read(path).catch(() => undefined)));
+  return texts.join('\n');
+}
 
 /** The state of the host from its interfaces and routes. Throws `ExecError` when `ip` fails. */
 export async function viewOf(
@@ -30,13 +38,14 @@ export async function viewOf(
 ): Promise<NetworkView> {
   const { own, present } = sortAddresses(interfaces, record);
   const routes = await readRoutes(exec, signal);
-  const resolvConfs = await Promise.all(resolvConfPaths.map((path) => files.read(path).catch(() => undefined)));
+  const resolvConfs = await readResolvConfs(files);
   return {
     interfaces,
     own,
     primary: primaryAddresses(routes, interfaces, present),
-    needs: neededAddresses(routes, interfaces, resolvConfs.join('\n')),
+    needs: neededAddresses(routes, interfaces, resolvConfs),
     routed: routedRanges(routes),
+    resolvConfs,
     present,
   };
 }

@@ -7,6 +7,8 @@ export type Clock = {
   now(): number;
   /** Never goes backwards, ms from an arbitrary start: for durations and deadlines. */
   monotonic(): number;
+  /** The processor time that this process has used, in ms; without the programs that it has started. */
+  processorMs(): number;
   /** Resolves after `ms`; rejects with the signal's reason as soon as `signal` aborts. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
   /** Aborts with a `TimeoutError` after `ms`, or with `outer`. Dispose of it when the work is done (`using`). */

@@ -41,6 +41,11 @@ export type Direct = {
   /** Reads back the kernel's state and repairs it; returns the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
   /**
+   * Less than an audit, for the time between two of them: its cost does not grow with the number of listeners. It reads chains and rules,
+   * and no elements; if those differ, it is an audit.
+   */
+  check(signal: AbortSignal): Promise<number>;
+  /**
    * Until `signal` aborts: follows the verdicts on nodes and the gate, and reverts external changes to the table at once.
    */
   run(signal: AbortSignal): Promise<void>;

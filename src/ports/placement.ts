@@ -20,6 +20,12 @@ export type Placement = {
    */
   audit(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
   /**
+   * Less than an audit, for the time between two of them: it costs the same with any number of addresses. Adds those of `wanted` that
+   * are missing as far as is known, and is an audit if a change has failed or the DNS servers of the host are others: the kernel reports
+   * the rest (`HostNetwork.watch`). Resolves with the restored and moved ones.
+   */
+  check(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
+  /**
    * Until when the kernel keeps the addresses that furiwake added, and those that it adds from now on: then it removes them
    * itself, even if furiwake is dead. Monotonic ms, exact to two seconds; `undefined`: without end, as at the start. Throws
    * `ExecError` if `ip` cannot be run.

@@ -111,6 +111,11 @@ export type Proxy = {
   /** Compares the state of the process with `table` and repairs it; returns the number of repairs. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
   /**
+   * Less than an audit, for the time between two of them: it costs the same with any number of listeners. Is an audit if the process is
+   * another one, answers differently, lacks a file, or has another number of listeners or other servers for the nodes.
+   */
+  check(table: TrafficTable, signal: AbortSignal): Promise<number>;
+  /**
    * Until `signal` aborts: restarts a dead process (at once, then with growing waits), reads the health checks, follows
    * the verdicts of the health module.
    */

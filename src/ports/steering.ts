@@ -34,6 +34,11 @@ export type Steering = {
   refused(signal: AbortSignal, keys?: Iterable<ListenerKey>): Promise<ReadonlyMap<ListenerKey, number>>;
   /** Reads back the kernel's state and repairs it; returns the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
+  /**
+   * Less than an audit, for the time between two of them: its cost does not grow with the number of listeners. It reads routing rules,
+   * chains and rules, and no elements; if chains or rules differ, it is an audit.
+   */
+  check(signal: AbortSignal): Promise<number>;
   /** Until `signal` aborts: watches for external changes to the table or the routing rule and reverts them at once. */
   run(signal: AbortSignal): Promise<void>;
   /** Removes table, routing rules and routes. Resolves with whether there were any. */

@@ -120,6 +120,7 @@ export function makeTableFile({
         pods: PersistentMap.from(
           backends.flatMap(([id, backend]) => ('pods' in backend ? [[id, backend] as const] : [])),
         ),
+        withoutEndpoints: PersistentMap.empty(),
       };
     },
   };

@@ -135,6 +135,20 @@ export function proxyContract(name: string, makeGiven: () => Promise<ProxyScene>
       expect(await proxy.audit(table, signal)).toBe(0);
     });
 
+    test('a check repairs a listener that another program has removed, and then finds no difference', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b] = listeners(scene);
+      const table = scene.table([a, b]);
+      await proxy.upsert(table, signal);
+      await proxy.prune(table, signal);
+      expect(await proxy.check(table, signal)).toBe(0);
+      await scene.remove(a);
+      expect(await proxy.check(table, signal)).toBe(1);
+      expect([await scene.serves(a), await scene.serves(b)]).toEqual([true, true]);
+      expect(await proxy.check(table, signal)).toBe(0);
+    });
+
     test('a change after a death restores everything', async () => {
       await using scene = await makeScene();
       const { proxy } = scene;

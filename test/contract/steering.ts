@@ -167,7 +167,7 @@ export function steeringContract(name: string, makeGiven: () => Promise<Steering
       await using scene = await makeScene();
       const { steering } = scene;
       await steering.apply(target(scene, a, b), signal);
-      expect(await steering.audit(signal)).toBe(0);
+      expect([await steering.audit(signal), await steering.check(signal)]).toEqual([0, 0]);
       await scene.remove(a);
       expect(await fates(scene)).toEqual(['refused', 'steered', 'refused']);
       expect(await steering.audit(signal)).toBe(1);
@@ -175,14 +175,14 @@ export function steeringContract(name: string, makeGiven: () => Promise<Steering
       expect(await steering.audit(signal)).toBe(0);
     });
 
-    test('before the first target and after a removal an audit repairs nothing; another removal succeeds', async () => {
+    test('before the first target and after a removal audits and checks repair nothing; another removal succeeds', async () => {
       await using scene = await makeScene();
       const { steering } = scene;
-      expect(await steering.audit(signal)).toBe(0);
+      expect([await steering.audit(signal), await steering.check(signal)]).toEqual([0, 0]);
       await steering.apply(target(scene, a), signal);
       expect(await steering.remove(signal)).toBe(true);
       expect(await steering.remove(signal)).toBe(false);
-      expect(await steering.audit(signal)).toBe(0);
+      expect([await steering.audit(signal), await steering.check(signal)]).toEqual([0, 0]);
       expect(await scene.fateOf(a)).toBe('refused');
       expect(await steering.apply(target(scene, a), signal)).toEqual(new Map());
       expect(await scene.fateOf(a)).toBe('steered');

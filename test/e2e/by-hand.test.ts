@@ -77,18 +77,18 @@ describe.skipIf(!isRoot)('furiwake does the work of an administrator', () => {
     expect(line?.traffic?.total).toBeGreaterThanOrEqual(40);
   });
 
-  test('without endpoints a connection is accepted and closed, the address stays, and the first endpoint is used', async () => {
+  test('without endpoints a connection is refused, the address stays, and the first endpoint is used', async () => {
     const { services, client } = stage();
     await services.create('empty', { spec: { selector: nobody } });
     const published = await services.published('empty');
     const url = urlOf(published[0] ?? '');
     await services.condition('empty', 'Serving', 'NoEndpoints');
-    await untilAnswer(client, url, 'closed');
+    await untilAnswer(client, url, 'refused');
     await services.change('empty', { spec: { selector: webOnN1 } });
     await untilAnswer(client, url, 'web-n1');
     await services.condition('empty', 'Serving', 'Serving');
     await services.change('empty', { spec: { selector: { ...web, ...nobody } } });
-    await untilAnswer(client, url, 'closed');
+    await untilAnswer(client, url, 'refused');
     expect(await services.published('empty')).toEqual(published);
   });
 

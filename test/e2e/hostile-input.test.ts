@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addressesAnnotation } from './harness/contract.ts';
-import { nobody, webPort } from './harness/backends.ts';
+import { webPort } from './harness/backends.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { haproxyFolder } from './harness/furiwake.ts';
@@ -90,7 +90,7 @@ describe.skipIf(!isRoot)('user input', () => {
       apiVersion: 'v1',
       kind: 'Service',
       metadata: { name: long },
-      spec: { type: 'LoadBalancer', selector: nobody, ports: [{ port: 8063, name: 'p'.repeat(63) }] },
+      spec: { type: 'LoadBalancer', ports: [{ port: 8063, name: 'p'.repeat(63) }] },
     });
     await untilAnswer(client, urlOf(lb1.ip4, 8063), 'closed');
     await services.create('conflicts', { spec: { ports: [{ port: 8063 }] } });

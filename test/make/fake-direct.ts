@@ -44,7 +44,7 @@ export function makeFakeDirect({
   step = async () => undefined,
 }: {
   readonly refuse?: (listener: Listener) => string | undefined;
-  readonly step?: (name: 'apply' | 'audit') => Promise<void>;
+  readonly step?: (name: 'apply' | 'audit' | 'check') => Promise<void>;
 } = {}): FakeDirect {
   let accepted = emptyTable;
   let isClosed = false;
@@ -131,6 +131,11 @@ export function makeFakeDirect({
         const repairs = fake.held === accepted.listeners ? 0 : 1;
         fake.held = accepted.listeners;
         return repairs;
+      },
+      check: async (signal) => {
+        await step('check');
+        signal.throwIfAborted();
+        return 0;
       },
       run: (signal) => unlessAborted(new Promise<never>(() => undefined), signal),
       remove: async () => {

@@ -20,7 +20,7 @@ export function makeFakeNat({
   sweep = () => undefined,
 }: {
   readonly refuse?: (listener: Listener) => string | undefined;
-  readonly step?: (name: 'apply' | 'audit') => Promise<void>;
+  readonly step?: (name: 'apply' | 'audit' | 'check') => Promise<void>;
   readonly sweep?: () => void;
 } = {}): FakeNat {
   let accepted = emptyTable;
@@ -73,6 +73,11 @@ export function makeFakeNat({
         const repairs = fake.held === accepted ? 0 : 1;
         fake.held = accepted;
         return repairs;
+      },
+      check: async (signal) => {
+        await step('check');
+        signal.throwIfAborted();
+        return 0;
       },
       run: (signal) => unlessAborted(new Promise<never>(() => undefined), signal),
       remove: async () => {

@@ -1,6 +1,7 @@
 import { untilAborted } from '../../src/async/abort.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
 import { parseCidr, rangeContains } from '../../src/core/ip/range.ts';
+import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Ip } from '../../src/core/ip/ip.ts';
 import type { Addresses, Refusals } from '../../src/ports/host.ts';
@@ -8,7 +9,7 @@ import type { HostAddresses, HostNetwork, Link, Links } from '../../src/ports/ne
 import type { Placement } from '../../src/ports/placement.ts';
 import { ip } from './service.ts';
 
-type Step = 'placement.keepUntil' | 'placement.add' | 'placement.remove' | 'placement.audit';
+type Step = 'placement.keepUntil' | 'placement.add' | 'placement.remove' | 'placement.audit' | 'placement.check';
 
 /** The network of a host in memory. Keeps to the contract of its ports (test/contract/placement.ts). */
 export type FakeNetwork = {
@@ -131,6 +132,11 @@ export function makeFakeNetwork({
         const told = new Set([...restored, ...onLink]);
         if (told.size > 0) stale.tell([...told]);
         return restored;
+      },
+      check: async (wanted, signal) => {
+        await step('placement.check');
+        signal.throwIfAborted();
+        return put(PersistentMap.from([...wanted].filter(([text]) => known.refused.has(text))));
       },
     },
     setOwn: (...texts) => {

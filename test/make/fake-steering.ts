@@ -30,7 +30,7 @@ export function makeFakeSteering({
 }: {
   readonly refuse?: (listener: Listener) => string | undefined;
   readonly refuseRemoval?: (listener: Listener) => string | undefined;
-  readonly step?: (name: 'apply' | 'audit') => Promise<void>;
+  readonly step?: (name: 'apply' | 'audit' | 'check') => Promise<void>;
 } = {}): FakeSteering {
   /** The accepted target; `undefined`: there is no table. */
   let accepted: SteeringTarget | undefined;
@@ -66,6 +66,11 @@ export function makeFakeSteering({
         if (accepted === undefined || fake.held === accepted) return 0;
         fake.held = accepted;
         return 1;
+      },
+      check: async (signal) => {
+        await step('check');
+        signal.throwIfAborted();
+        return 0;
       },
       run: (signal) => unlessAborted(new Promise<never>(() => undefined), signal),
       remove: async () => {

@@ -34,11 +34,14 @@ export const faultySteps: readonly StepName[] = [
   ...(['proxy.upsert', 'proxy.prune', 'proxy.audit', 'steering.apply', 'steering.audit'] as const),
   ...(['direct.apply', 'direct.audit', 'nat.apply', 'nat.audit'] as const),
   ...(['placement.add', 'placement.remove', 'placement.audit', 'host.endConnections'] as const),
+  ...(['proxy.check', 'steering.check', 'placement.check'] as const),
 ];
 
 export const breakable = ['HAProxy', 'steering', 'addresses'] as const;
 
 const slowMs = 3_000;
+/** The processor time of an audit: two checks follow it. */
+const auditMs = 90;
 
 /** Until the audit after next has ended. */
 const repairMs = 70_000;
@@ -68,7 +71,10 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
   const slow = new Set<StepName>();
   const { hanging } = ports;
   const hangOf = hanging.get.bind(hanging);
-  hanging.get = (step) => (slow.has(step) ? clock.sleep(slowMs, new AbortController().signal) : hangOf(step));
+  hanging.get = (step) => {
+    if (step.endsWith('.audit')) clock.work(auditMs);
+    return slow.has(step) ? clock.sleep(slowMs, new AbortController().signal) : hangOf(step);
+  };
 
   const clear = (step: StepName): void => {
     ports.failing.delete(step);
@@ -188,7 +194,7 @@ function serialised(ports: FakeHostPorts): FakeHostPorts {
   for (const part of [ports.proxy, ports.steering, ports.direct, ports.nat, ports.placement]) {
     const inTurn = makeSerial();
     const calls = part as unknown as Record<string, ((...args: readonly unknown[]) => Promise<unknown>) | undefined>;
-    for (const name of ['upsert', 'prune', 'apply', 'add', 'remove', 'audit']) {
+    for (const name of ['upsert', 'prune', 'apply', 'add', 'remove', 'audit', 'check']) {
       const call = calls[name]?.bind(part);
       if (call !== undefined) calls[name] = (...args) => inTurn(() => call(...args));
     }

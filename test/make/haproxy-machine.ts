@@ -147,7 +147,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       });
       return [header, ...lines].join('\n');
     }
-    if (command === 'show map') return `# id (file) description\n0 (${folder}/services.map) pattern loaded from file`;
+    if (command === 'show map')
+      return `# id (file) description\n0 (${folder}/services.map) pattern loaded from file. curr_ver=0 next_ver=0 entry_cnt=${process.map.size}`;
     if (verb === 'show' && what === 'map')
       return Array.from(process.map, (entry) => `0x1 ${entry.join(' ')}`).join('\n');
     if (command === 'show backend') return ['# name', ...process.backends].join('\n');

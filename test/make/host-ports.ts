@@ -26,21 +26,10 @@ import type { ip } from './service.ts';
 
 /** A step of the ports, as `port.function`. */
 export type StepName =
-  | 'proxy.upsert'
-  | 'proxy.prune'
-  | 'proxy.audit'
-  | 'steering.apply'
-  | 'steering.audit'
-  | 'direct.apply'
-  | 'direct.audit'
-  | 'nat.apply'
-  | 'nat.audit'
-  | 'placement.add'
-  | 'placement.remove'
-  | 'placement.audit'
-  | 'placement.keepUntil'
-  | 'host.listening'
-  | 'host.endConnections';
+  | `proxy.${'upsert' | 'prune' | 'audit' | 'check'}`
+  | `${'steering' | 'direct' | 'nat'}.${'apply' | 'audit' | 'check'}`
+  | `placement.${'add' | 'remove' | 'audit' | 'check' | 'keepUntil'}`
+  | `host.${'listening' | 'endConnections'}`;
 
 /**
  * The ports of a host, in memory: they record their calls, keep accepted values, and fail as configured. Each conforms
@@ -197,6 +186,7 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
     ...fakeNetwork.placement,
     add: (wanted, signal) => noted(fakeNetwork.placement.add(wanted, signal)),
     audit: (wanted, signal) => noted(fakeNetwork.placement.audit(wanted, signal)),
+    check: (wanted, signal) => noted(fakeNetwork.placement.check(wanted, signal)),
   };
 
   return Object.assign(ports, fakeNetwork, {
@@ -229,6 +219,13 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
         signal.throwIfAborted();
         const repairs = PersistentMap.changedKeys(held.proxy, served(listeners)).length;
         held.proxy = served(listeners);
+        return repairs;
+      },
+      check: async ({ listeners }, signal) => {
+        await step('proxy.check', undefined, signal);
+        signal.throwIfAborted();
+        const repairs = Math.abs(held.proxy.size - served(listeners).size);
+        if (repairs > 0) held.proxy = served(listeners);
         return repairs;
       },
       run: untilAborted,

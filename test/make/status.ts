@@ -3,7 +3,7 @@ import type { Ip } from '../../src/core/ip/ip.ts';
 import type { NodeName, ServiceKey } from '../../src/core/model/names.ts';
 import type { Service } from '../../src/core/model/service.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
-import { type DesiredStatus, desiredStatus } from '../../src/core/status/desired.ts';
+import { type DesiredStatus, desiredStatus, failuresOf } from '../../src/core/status/desired.ts';
 import { nodeTrouble } from '../../src/core/status/node-trouble.ts';
 import { makeTrafficPlanner } from '../../src/core/traffic/plan.ts';
 import type { ProfileExcess } from '../../src/core/traffic/profile-budget.ts';
@@ -99,12 +99,14 @@ export function statusOf(
   const assignment = assignments.get(service?.key ?? ('' as ServiceKey));
   if (service === undefined || assignment === undefined) throw new Error('the test has no Service');
   const byName = new Map(nodes.map((node) => [node.name, node]));
-  return desiredStatus({
+  const lists = { listeners: table.listeners, reports: reportsOf(table, answer) };
+  const failures = failuresOf(assignment, lists);
+  if (failures === undefined) return undefined;
+  const input = {
     service,
     assignment,
-    listeners: table.listeners,
+    ...lists,
     podFacts: { endpoints, place: podPlace },
-    reports: reportsOf(table, answer),
     unconfirmed,
     nodeTrouble: nodeTrouble({ nodes: byName, table, health }),
     isOverBudget: overBudget.has(service.key),
@@ -112,7 +114,8 @@ export function statusOf(
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,
     dropping,
     nowMs,
-  });
+  };
+  return desiredStatus(input, failures);
 }
 
 /** `type → status reason`. */

@@ -23,10 +23,10 @@ export async function applyTable(
 }
 
 /** How many of so many requests each server answers, by its body. */
-export async function shares(rig: Rig, vip: string, requests: number): Promise<Record<string, number>> {
+export async function shares(rig: Rig, vip: string, requests: number, port = 80): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (let request = 0; request < requests; request++) {
-    const { text = 'nothing' } = await rig.fetch(vip);
+    const { text = 'nothing' } = await rig.fetch(vip, port);
     counts[text] = (counts[text] ?? 0) + 1;
   }
   return counts;

@@ -10,6 +10,8 @@ export type VirtualClock = Clock & {
   advance(ms: number): Promise<void>;
   /** Advances time to the next sleeper until `promise` has settled. Not for promises that wait for a real socket. */
   drive<T>(promise: Promise<T>): Promise<T>;
+  /** The process uses so much processor time, at no time. */
+  work(ms: number): void;
   /** Moves only the wall clock, like a time server or an administrator. */
   setWallClock(byMs: number): void;
   /** Number of sleepers. */
@@ -28,6 +30,7 @@ const mostAtOnce = 10_000;
 export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClock {
   let elapsedMs = 0;
   let wallOffsetMs = 0;
+  let workedMs = 0;
   const timers = new Set<Timer>();
   const watchers = new Set<(sleepMs: number) => void>();
 
@@ -57,6 +60,10 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
   return {
     now: () => startMs + wallOffsetMs + elapsedMs,
     monotonic: () => elapsedMs,
+    processorMs: () => workedMs,
+    work: (ms) => {
+      workedMs += ms;
+    },
     setWallClock: (byMs) => {
       wallOffsetMs += byMs;
     },
@@ -140,6 +147,7 @@ export function fastClock(factor: number, startMs: number = Date.UTC(2026, 0, 1)
   return {
     now: () => startMs + monotonic(),
     monotonic,
+    processorMs: () => systemClock.processorMs(),
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal.aborted) return reject(signal.reason);

@@ -19,23 +19,31 @@ import type { ConditionContent, Failure, StatusInput } from './status-input.ts';
 /** The parts of a Service's status that furiwake writes, as they should be. */
 export type DesiredStatus = Pick<ServiceStatus, 'ingress' | 'conditions'>;
 
-/**
- * The status that the Service should have. `undefined` while the host has not reported on some listener: the present status
- * stays. An address is published when all of its listeners are ready; it does not wait for endpoints or nodes. Until the
- * endpoints are known no condition says that the Service is served. While packets are dropped briefly, the condition Serving
- * does not become true: a restart of furiwake or of a node changes no status twice.
- */
-export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
-  const { service, assignment } = input;
+/** Listeners of the Service that are not in force, and why; `undefined` while the host has not reported on each of them. */
+export function failuresOf(
+  { addresses }: Assignment,
+  known: Pick<StatusInput, 'listeners' | 'reports'>,
+): readonly Failure[] | undefined {
   const failures: Failure[] = [];
-  for (const { ip, served } of assignment.addresses) {
+  for (const { ip, served } of addresses) {
     for (const port of served) {
-      const answer = answerTo(listenerKey(ip, port.port, port.protocol), input);
+      const answer = answerTo(listenerKey(ip, port.port, port.protocol), known);
       if (answer === undefined) return undefined;
       if (answer === 'ready' || answer.reason === 'SettingsWaiting') continue; // it is served
       failures.push({ ip, verdict: answer });
     }
   }
+  return failures;
+}
+
+/**
+ * The status that the Service should have; `failures`: as `failuresOf` finds them. An address is published when all of its
+ * listeners are ready; it does not wait for endpoints or nodes. Until the endpoints are known no condition says that the
+ * Service is served. While packets are dropped briefly, the condition Serving does not become true: a restart of furiwake
+ * or of a node changes no status twice.
+ */
+export function desiredStatus(input: StatusInput, failures: readonly Failure[]): DesiredStatus {
+  const { service, assignment } = input;
   const failing = new Set(failures.map(({ ip }) => ip.text));
   const shown = new Map(service.status.ingress.map((entry) => [entry.ip, entry]));
   const ingress: Ingress[] = assignment.addresses

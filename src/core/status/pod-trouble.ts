@@ -5,7 +5,7 @@ import type { ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { backendsTrouble, hasPodServers } from '../traffic/dataplane.ts';
 import type { ServiceEndpoints } from '../traffic/local.ts';
-import { isLocal } from '../traffic/plan.ts';
+import { isLocal } from '../traffic/dataplane.ts';
 import { choosePods, localEndpoints, needsNodePorts, type PodChoice, type PodPlace } from '../traffic/pods.ts';
 import { portList } from './sentences.ts';
 

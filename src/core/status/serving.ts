@@ -4,7 +4,7 @@ import type { Family } from '../ip/ip.ts';
 import { dataplaneAnnotation } from '../model/contract.ts';
 import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/port-options.ts';
-import { isLocal } from '../traffic/plan.ts';
+import { isLocal } from '../traffic/dataplane.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { plainProfile } from '../traffic/options.ts';
 import { isPodBackend, type Listener, listenerKey, localBackend } from '../traffic/table.ts';

@@ -66,9 +66,14 @@ export function hasPodServers(request: DataplaneRequest, { protocol }: Pick<Serv
   return request.backends === 'pods' && choices[requestedDataplane(request) ?? 'none'][protocol] === 'haproxy';
 }
 
+/** Only nodes with endpoints of the Service take its connections. */
+export function isLocal({ externalTrafficPolicy }: Pick<ServiceSpec, 'externalTrafficPolicy'>): boolean {
+  return externalTrafficPolicy === 'Local';
+}
+
 /** Whether the Service asks, on all its ports, for what only `direct` does: to keep the address, or the Pod, of a client. */
 export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>): boolean {
-  return spec.externalTrafficPolicy === 'Local' || spec.sessionAffinity === 'ClientIP';
+  return isLocal(spec) || spec.sessionAffinity === 'ClientIP';
 }
 
 /** Whether only `direct` serves a port of the Service, unless HAProxy has Pods as servers. */

@@ -1,8 +1,9 @@
 import type { Family } from '../ip/ip.ts';
 import type { BackendId, NodeName, ServiceKey } from '../model/names.ts';
-import type { Service } from '../model/service.ts';
+import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
+import { apartBackend, hasPort } from './apart-ports.ts';
 import type { EndpointGroup } from './pods.ts';
 import { addressOfNode, type Backend, emptyTable, localBackend, type Server, type TrafficTable } from './table.ts';
 
@@ -78,8 +79,8 @@ export function makeLocalPlanner(): (input: LocalInput) => TrafficTable['backend
   let nodes: TrafficTable['nodes'] | undefined;
   let shared = emptyTable.backends;
   let backends = emptyTable.backends;
-  /** The Services whose listeners have backends of their own, and these. */
-  const owners = new Map<ServiceKey, ReadonlySet<BackendId>>();
+  /** The Services with backends of their own, these, and all that their listeners use. */
+  const owners = new Map<ServiceKey, { readonly used: ReadonlySet<BackendId>; readonly own: readonly BackendId[] }>();
   return (input) => {
     const known = input.endpoints;
     const concerned = new Set(input.backendsOf.keys());
@@ -91,21 +92,53 @@ export function makeLocalPlanner(): (input: LocalInput) => TrafficTable['backend
     if (shared !== input.shared)
       for (const [id, backend] of input.shared) changes.set(id, share(backends.get(id), backend));
     for (const key of concerned) {
-      const ids = input.backendsOf.get(key) ?? owners.get(key) ?? new Set();
-      const local = ([4, 6] as const).map((family) => [family, localBackend(family, key)] as const);
-      if (local.some(([, id]) => ids.has(id))) owners.set(key, ids);
+      const ids = input.backendsOf.get(key) ?? owners.get(key)?.used ?? new Set();
+      const service = input.services.get(key);
+      const own = localBackendsOf(key, service?.spec.ports ?? [], ids);
+      for (const id of owners.get(key)?.own ?? []) changes.set(id, undefined);
+      if (own.length > 0) owners.set(key, { used: ids, own: own.map(({ id }) => id) });
       else owners.delete(key);
-      const port = input.services.get(key)?.spec.healthCheckNodePort ?? 0;
-      for (const [family, id] of local) {
-        const isWanted = known !== undefined && ids.has(id);
-        const next = isWanted ? planLocalBackend(family, known.get(key)?.[family] ?? [], input.nodes, port) : undefined;
-        changes.set(id, next && share(backends.get(id), next));
+      for (const { id, family, port } of known === undefined ? [] : own) {
+        const found = endpointsOf(known?.get(key), family, port);
+        const next = planLocalBackend(family, found, input.nodes, service?.spec.healthCheckNodePort ?? 0);
+        changes.set(id, share(backends.get(id), next));
       }
     }
     ({ endpoints, nodes, shared } = input);
     backends = backends.with(changes);
     return backends;
   };
+}
+
+type LocalBackendId = { readonly id: BackendId; readonly family: Family; readonly port: ServicePort | undefined };
+
+/**
+ * The backends of the nodes with endpoints, of each family of which `used` has one: that of the whole Service, for its status, and those
+ * of its ports that are apart.
+ */
+function localBackendsOf(
+  service: ServiceKey,
+  ports: readonly ServicePort[],
+  used: ReadonlySet<BackendId>,
+): readonly LocalBackendId[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const whole = { id: localBackend(family, service), family, port: undefined };
+    const apart = ports
+      .map((port) => ({ id: apartBackend(family, service, port), family, port }))
+      .filter(({ id }) => used.has(id));
+    return used.has(whole.id) || apart.length > 0 ? [whole, ...apart] : [];
+  });
+}
+
+/** On the nodes of a family; of `port`, those of the EndpointSlices that have it. */
+function endpointsOf(
+  endpoints: ServiceEndpoints | undefined,
+  family: Family,
+  port: ServicePort | undefined,
+): readonly NodeEndpoints[] {
+  if (endpoints === undefined || port === undefined) return endpoints?.[family] ?? [];
+  const groups = endpoints.groups.filter((group) => group.family === family && hasPort(group, port));
+  return sumOfEndpoints(groups.flatMap((group) => group.nodes));
 }
 
 /** How many nodes with endpoints of the Service are in use; `undefined`: not known. */

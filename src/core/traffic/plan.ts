@@ -6,12 +6,14 @@ import type { Node } from '../model/node.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
-import { decideDataplane, hasPodServers, needsDirect, requestedDataplane } from './dataplane.ts';
+import { decideDataplane, hasPodServers, isLocal, needsDirect, requestedDataplane } from './dataplane.ts';
+import { changedApart, localBackendOf } from './apart-ports.ts';
 import { makeNodesPlanner } from './nodes.ts';
 import { optionsOfPort } from './port-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
 import type { ProfileExcess } from './profile-budget.ts';
+import { makeWithoutEndpoints } from './serverless.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
@@ -19,7 +21,6 @@ import {
   type Listener,
   type Listeners,
   listenerKey,
-  localBackend,
   makeListener,
   nodesBackend,
   podBackend,
@@ -56,6 +57,7 @@ export type TrafficInput = {
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
   const planLocal = makeLocalPlanner();
+  const withoutEndpointsOf = makeWithoutEndpoints();
   let last: Omit<TrafficInput, 'nodes' | 'drained'> = {
     services: PersistentMap.empty(),
     assignments: PersistentMap.empty(),
@@ -81,7 +83,12 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
       }),
     );
 
-  const carriersNow = (key: ServiceKey, input: TrafficInput, known: readonly Listener[]): Carriers => {
+  const carriersNow = (
+    key: ServiceKey,
+    input: TrafficInput,
+    known: readonly Listener[],
+    isApartChanged: boolean,
+  ): Carriers => {
     const service = input.services.get(key);
     const assignment = input.assignments.get(key);
     if (service === undefined || assignment === undefined || !hasHadFinalizer(service))
@@ -89,7 +96,9 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     const before = last.services.get(key);
     const isOverBudget = input.overBudget.has(key);
     const isSame =
-      before?.spec === service.spec &&
+      !isApartChanged &&
+      before?.uid === service.uid &&
+      before.spec === service.spec &&
       last.assignments.get(key) === assignment &&
       (!needsDirect(service.spec) || isSameSet(last.onLink, input.onLink)) &&
       last.overBudget.has(key) === isOverBudget &&
@@ -110,7 +119,9 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
 
   return (input) => {
     const { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace } = input;
+    const apart = changedApart(services, last.endpoints, endpoints);
     const changed = new Set([
+      ...apart,
       ...PersistentMap.changedKeys(last.services, services),
       ...PersistentMap.changedKeys(last.assignments, assignments),
       ...(isSameSet(last.onLink, onLink) ? [] : servicesOnLink(services)),
@@ -129,7 +140,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
         removed.push([key, undefined]);
         if (isPodBackend(backend)) podChanges.set(backend, undefined);
       }
-      const { listeners: now, pods: found } = carriersNow(service, input, before);
+      const { listeners: now, pods: found } = carriersNow(service, input, before, apart.has(service));
       for (const listener of now) present.push([listener.key, listener]);
       for (const [id, backend] of found) podChanges.set(id, share(pods.get(id), backend));
       if (now.length > 0 && services.get(service)?.spec.backends !== undefined) podUsers.add(service);
@@ -142,8 +153,8 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     last = { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace };
     const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
     const backends = planLocal({ services, endpoints, backendsOf, nodes, shared });
-    if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends || table.pods !== pods)
-      table = { listeners, backends, pods, nodes };
+    const next = { listeners, backends, pods, nodes, withoutEndpoints: withoutEndpointsOf(services, endpoints) };
+    if (!isSameParts(table, next)) table = next;
     return table;
   };
 }
@@ -153,6 +164,16 @@ type Carriers = {
   readonly listeners: readonly Listener[];
   readonly pods: readonly (readonly [BackendId, PodBackend])[];
 };
+
+function isSameParts(a: TrafficTable, b: TrafficTable): boolean {
+  return (
+    a.listeners === b.listeners &&
+    a.nodes === b.nodes &&
+    a.backends === b.backends &&
+    a.pods === b.pods &&
+    a.withoutEndpoints === b.withoutEndpoints
+  );
+}
 
 function isSameSet(a: ReadonlySet<Family>, b: ReadonlySet<Family>): boolean {
   return a.size === b.size && [...a].every((family) => b.has(family));
@@ -191,13 +212,15 @@ function planCarriers(
   const { isHostAddress } = assignment;
   const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
   const pods: [BackendId, PodBackend][] = [];
-  const nodes = (family: Family): BackendId => (isLocal(spec) ? localBackend(family, key) : nodesBackend(family));
+  const groups = endpoints?.get(key)?.groups ?? [];
+  const nodes = (family: Family, port: ServicePort): BackendId =>
+    isLocal(spec) ? localBackendOf(family, key, port, groups) : nodesBackend(family);
   const backendOf = (family: Family, port: ServicePort): BackendId => {
-    if (!hasPodServers(spec, port)) return nodes(family);
+    if (!hasPodServers(spec, port)) return nodes(family, port);
     const id = podBackend(family, key, port.port);
     if (endpoints === undefined) return id;
-    const chosen = choosePods(family, port, endpoints.get(key)?.groups ?? [], podPlace);
-    if (needsNodePorts(chosen, port)) return nodes(family);
+    const chosen = choosePods(family, port, groups, podPlace);
+    if (needsNodePorts(chosen, port)) return nodes(family, port);
     pods.push([id, { family, pods: chosen.pods }]);
     return id;
   };
@@ -236,11 +259,6 @@ function planCarriers(
     }),
   );
   return { listeners, pods };
-}
-
-/** Only nodes with endpoints of the Service take its connections. */
-export function isLocal({ externalTrafficPolicy }: Pick<Service['spec'], 'externalTrafficPolicy'>): boolean {
-  return externalTrafficPolicy === 'Local';
 }
 
 /**

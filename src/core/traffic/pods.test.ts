@@ -29,6 +29,7 @@ function group(
     family: 4,
     ports: [{ name: 'p80', protocol: 'TCP', port }],
     endpoints: addresses.map((address) => ({ address, node: nodeName('n1'), isReady })),
+    nodes: [],
     ...rest,
   };
 }
@@ -202,4 +203,22 @@ describe('the table of Services that ask for Pods', () => {
     expect(podsOf(plan(inputOf([group(['10.244.1.7'])])))).toEqual(['10.244.1.7']);
     expect([...plan(inputOf([group(['10.244.1.7'])], { services: byKey([plain]) })).pods]).toEqual([]);
   });
+});
+
+test('the endpoints of a Service are judged once for all of its ports, and again for another place', () => {
+  const read: string[] = [];
+  const counted = {
+    node: nodeName('n1'),
+    isReady: true,
+    get address(): string {
+      read.push('address');
+      return '10.244.1.7';
+    },
+  };
+  const ports = [80, 443].map((port) => ({ name: `p${port}`, protocol: 'TCP' as const, port: 8000 + port }));
+  const groups = [group([], { ports, endpoints: [counted] })];
+  expect([...chosen(groups, tcp(80)), ...chosen(groups, tcp(443))]).toEqual(['10.244.1.7:8080', '10.244.1.7:8443']);
+  expect(read).toHaveLength(1);
+  const elsewhere = choosePods(4, tcp(80), groups, { ...place, routed: [] });
+  expect([elsewhere.pods.length, elsewhere.unrouted]).toEqual([0, ['10.244.1.7']]);
 });

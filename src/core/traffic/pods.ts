@@ -1,14 +1,17 @@
-import { type Family, parseIp } from '../ip/ip.ts';
+import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { indexOfRange, type IpRange, rangeContains } from '../ip/range.ts';
 import { specialUse } from '../ip/special-use.ts';
 import type { NodeName } from '../model/names.ts';
 import { isSameMap } from '../persistent-map.ts';
 import type { Protocol, Service, ServicePort } from '../model/service.ts';
 import type { HostFacts } from '../model/host.ts';
+import type { NodeEndpoints } from './local.ts';
 import { podBackend, type PodServer, type TrafficTable } from './table.ts';
 
 /** The endpoints of one EndpointSlice that may take connections, and their ports. Texts are not validated. */
 export type EndpointGroup = {
+  /** Those that kube-proxy counts as local to a node. An endpoint that is in two slices for a moment counts twice. */
+  readonly nodes: readonly NodeEndpoints[];
   readonly family: Family | undefined;
   /** `name` is that of the port of the Service; a port without a number is not listed. */
   readonly ports: readonly { readonly name: string; readonly protocol: Protocol; readonly port: number }[];
@@ -67,6 +70,46 @@ export type PodChoice = {
   readonly unrouted: readonly string[];
 };
 
+/** `use`: of an address that no Pod has, or to which the host has no route, why. */
+type PlacedEndpoint = { readonly text: string; readonly node: NodeName | undefined; readonly isReady: boolean } & (
+  | { readonly address: Ip; readonly use: 'pod' | 'unrouted' }
+  | { readonly address: undefined; readonly use: string }
+);
+
+/** Of a group, and the place for which they are; all ports of a Service have the same ones. */
+const placed = new WeakMap<
+  EndpointGroup,
+  { readonly place: PodPlace; readonly endpoints: readonly PlacedEndpoint[] }
+>();
+
+/** The endpoints of a group, in the order of their addresses. */
+function placedEndpoints(family: Family, group: EndpointGroup, place: PodPlace): readonly PlacedEndpoint[] {
+  const known = placed.get(group);
+  if (known?.place === place) return known.endpoints;
+  const endpoints = group.endpoints
+    .map((endpoint) => placedEndpoint(family, endpoint, place))
+    .sort((a, b) => (a.text < b.text ? -1 : 1));
+  placed.set(group, { place, endpoints });
+  return endpoints;
+}
+
+function placedEndpoint(
+  family: Family,
+  { address: written, node, isReady }: Endpoint,
+  place: PodPlace,
+): PlacedEndpoint {
+  const rest = { node: node === '' ? undefined : node, isReady };
+  const address = parseIp(written);
+  if (address === undefined || address.family !== family)
+    return { ...rest, text: written, address: undefined, use: `not an IPv${family} address` };
+  const { text } = address;
+  const use = specialUse(address) ?? place.reserved.get(text);
+  if (use !== undefined) return { ...rest, text, address: undefined, use };
+  if (place.pool.some((range) => rangeContains(range, address)))
+    return { ...rest, text, address: undefined, use: 'address of the pool of Services' };
+  return { ...rest, text, address, use: indexOfRange(place.routed, address) < 0 ? 'unrouted' : 'pod' };
+}
+
 /**
  * Chooses the Pods that take the connections of a port. As kube-proxy does, those that terminate take new connections only
  * while none is ready (KEP-1669); otherwise they drain. An endpoint that several EndpointSlices have for a moment counts once.
@@ -83,22 +126,13 @@ export function choosePods(
   for (const group of groups) {
     const port = group.ports.find((each) => each.name === name && each.protocol === protocol)?.port;
     if (group.family !== family || port === undefined) continue;
-    for (const { address: text, node, isReady } of group.endpoints) {
-      const address = parseIp(text);
-      if (address === undefined || address.family !== family) {
-        refused.set(text, `not an IPv${family} address`);
-        continue;
-      }
-      const use = specialUse(address) ?? place.reserved.get(address.text);
-      if (use !== undefined) refused.set(address.text, use);
-      else if (place.pool.some((range) => rangeContains(range, address)))
-        refused.set(address.text, 'address of the pool of Services');
-      else if (indexOfRange(place.routed, address) < 0) unrouted.add(address.text);
+    for (const { text, address, use, node, isReady } of placedEndpoints(family, group, place)) {
+      if (address === undefined) refused.set(text, use);
+      else if (use === 'unrouted') unrouted.add(text);
       else {
-        const id = `${address.text} ${port}`;
+        const id = `${text} ${port}`;
         const known = found.get(id);
-        if (known === undefined)
-          found.set(id, { server: { address, port, node: node === '' ? undefined : node }, isReady });
+        if (known === undefined) found.set(id, { server: { address, port, node }, isReady });
         else known.isReady ||= isReady;
       }
     }

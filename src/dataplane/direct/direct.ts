@@ -13,6 +13,7 @@ import type { Direct } from '../../ports/direct.ts';
 import type { Host, Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
+import { makeLostNodes } from '../nftables/lost-nodes.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
 import { readDirectCounters } from './direct-counters.ts';
@@ -53,7 +54,7 @@ export type DirectDeps = ProgramSourceDeps & {
  * Without a listener there is no table. A change of a verdict or of the gate changes slots and groups, and no rule.
  */
 export function makeDirect(deps: DirectDeps): Direct {
-  const { exec, health, gate, answering, silenceMs, clock, log, metrics, lifetime } = deps;
+  const { exec, health, gate, answering, clock, log, metrics, lifetime } = deps;
   const source = makeProgramSource(deps);
   const reported = makeForwardingReport();
   const kernel = makeTableReconciler<DeviceProgram>({
@@ -95,18 +96,11 @@ export function makeDirect(deps: DirectDeps): Direct {
 
   /** The numbers of the listeners in the kernel. */
   let ids: DirectProgram['ids'] = PersistentMap.empty();
-
   let links: string | undefined;
   /** They differ from those of the last repair: the kernel removes the chain of a device with the device. */
   let haveFactsChanged = false;
 
-  const isLost = (node: NodeName, family: Family): boolean => {
-    const since = deps.silentSince(node, family);
-    if (since === undefined) return false;
-    const isOver = clock.monotonic() - since >= silenceMs;
-    if (!isOver) alarm.setAt(since + silenceMs);
-    return isOver;
-  };
+  const isLost = makeLostNodes({ ...deps, alarm });
 
   const sort = (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> =>
     sorting(
@@ -189,6 +183,14 @@ export function makeDirect(deps: DirectDeps): Direct {
   };
   const repair = async (signal: AbortSignal): Promise<string | undefined> => counted(await kernel.repair(signal));
 
+  const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
+    inTurn(async () => {
+      await sort(standIns.holding(), signal);
+      const isNews = how === 'audit' || (await source.haveMacsChanged(table.nodes, signal));
+      await program(signal, isNews ? 'all' : 'table');
+      return counted(await kernel[how](signal)) === undefined ? 0 : 1;
+    });
+
   const follow = async (signal: AbortSignal): Promise<void> => {
     const news = isRefreshDue ? 'all' : 'openings';
     isRefreshDue = false;
@@ -226,7 +228,9 @@ export function makeDirect(deps: DirectDeps): Direct {
         if (published !== undefined) passing.follow(before, next.listeners);
         published = next;
         const old = table;
-        table = { ...next, listeners: table.listeners.with(changes) };
+        // Where no node has an endpoint, kube-proxy refuses what a node gets.
+        const { withoutEndpoints } = emptyTable;
+        table = { ...next, withoutEndpoints, listeners: table.listeners.with(changes) };
         const isSame = old.listeners === table.listeners && old.nodes === next.nodes;
         // A listener that nft refused may be accepted now.
         if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
@@ -240,12 +244,8 @@ export function makeDirect(deps: DirectDeps): Direct {
     obstacles: reported.obstacles,
     onForwarding: reported.onForwarding,
     counters: (signal, keys) => readDirectCounters(exec, ids, keys, signal),
-    audit: (signal) =>
-      inTurn(async () => {
-        await sort(standIns.holding(), signal);
-        await program(signal, 'all'); // links and MAC addresses may have changed
-        return counted(await kernel.audit(signal)) === undefined ? 0 : 1;
-      }),
+    audit: (signal) => look('audit', signal),
+    check: (signal) => look('check', signal),
     run: async (signal) => {
       const end = [
         health.subscribe(refresh),

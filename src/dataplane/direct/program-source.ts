@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
@@ -55,6 +56,8 @@ export type ProgramSource = {
   follow(table: TrafficTable): void;
   /** The program of the table that they have, as far as they have shown what it needs. Throws `ExecError` if `ip` fails. */
   next(table: TrafficTable, more: ProgramOptions, signal: AbortSignal): Promise<DeviceProgram>;
+  /** Whether the kernel knows nodes under other MAC addresses than before. Throws `ExecError` if `ip` fails. */
+  haveMacsChanged(nodes: TrafficTable['nodes'], signal: AbortSignal): Promise<boolean>;
   /** Whether the node may take packets soon: neither an obstacle nor a probe in vain keeps it from being a next hop. */
   mayOpen(nodes: TrafficTable['nodes']): (node: NodeName, family: Family) => boolean;
   /** Which of the nodes could not be next hops at the last program, and why. */
@@ -178,6 +181,10 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
         impossibleOf({ nodes: table.nodes, own: own(), serviceCidrs: serviceCidrs() }),
       ];
       return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, impossible, isOpen, openings }), devices };
+    },
+    haveMacsChanged: async (nodes, signal) => {
+      const before = await macsOf(addressesOf(nodes), false, signal);
+      return !isDeepStrictEqual(await macsOf(addressesOf(nodes), true, signal), before);
     },
     mayOpen: (nodes) => {
       const found = obstaclesAmong(nodes, answering.silent());

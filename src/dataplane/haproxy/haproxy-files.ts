@@ -25,6 +25,8 @@ export type HaproxyFiles = {
    * `putConfig` and `save`.
    */
   areIntact(): Promise<boolean>;
+  /** Whether both files are there, and the folder of the workers: as `areIntact`, without a look into the files. */
+  areThere(): Promise<boolean>;
   /**
    * Reads the files again, and forgets the refusals of HAProxy; returns the number of files that were changed
    * externally.
@@ -122,6 +124,10 @@ export function makeHaproxyFiles(deps: {
       const areAsWritten = text !== undefined && text === config && (saved === undefined || map === mapText(saved));
       isLoaded = areAsWritten && (await files.exists(paths.emptyFolder));
       return isLoaded;
+    },
+    areThere: async () => {
+      const all = [paths.config, paths.map, paths.emptyFolder];
+      return (await Promise.all(all.map((path) => files.exists(path)))).every(Boolean);
     },
     program: () => parseDescription(/^ {4}description "(.*)"$/m.exec(config ?? '')?.[1] ?? ''),
     reread: async (wanted) => {

@@ -180,6 +180,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     upsert: (table, signal) => change(() => reconciler.upsert(table, signal)),
     prune: (table, signal) => change(() => reconciler.prune(table, signal)),
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),
+    check: (table, signal) => change(() => reconciler.check(table, signal)),
     run: async (signal) => {
       await superviseAll([(inner) => life.guard(inner), ticks, (inner) => headerChecks.run(inner)], signal);
       await inTurn(() => reconciler.save());

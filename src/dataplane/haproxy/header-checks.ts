@@ -1,6 +1,7 @@
 import { makeSubscribers } from '../../async/subscribers.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
-import type { Listener } from '../../core/traffic/table.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import { emptyTable, type Listener, type Listeners } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Proxy } from '../../ports/proxy.ts';
 import type { Desired } from './desired.ts';
@@ -62,10 +63,11 @@ export function makeHeaderChecks(deps: {
     return { revision: listener.revision, dueMs: clock.monotonic() + waitMs, isRefused: is };
   };
 
+  const listenersOf = makeHeaderIndex();
+
   const round = async (now: Desired, signal: AbortSignal): Promise<void> => {
-    const listeners = [...now.table.listeners.values()].filter(
-      ({ options }) => (options?.server.proxyProtocol ?? 0) > 0,
-    );
+    const listeners = [...listenersOf(now.table.listeners).values()];
+    if (listeners.length + checked.size === 0) return;
     const isDue = ({ key, revision }: Listener): boolean => {
       const known = checked.get(key);
       return known === undefined || known.revision !== revision || known.dueMs <= clock.monotonic();
@@ -92,5 +94,20 @@ export function makeHeaderChecks(deps: {
         if (now !== undefined) await round(now, signal);
       }
     },
+  };
+}
+
+/** The listeners whose servers get the header: reads only those that changed since the last call. */
+function makeHeaderIndex(): (listeners: Listeners) => ReadonlyMap<ListenerKey, Listener> {
+  const found = new Map<ListenerKey, Listener>();
+  let before = emptyTable.listeners;
+  return (listeners) => {
+    for (const key of PersistentMap.changedKeys(before, listeners)) {
+      const listener = listeners.get(key);
+      if (listener !== undefined && (listener.options?.server.proxyProtocol ?? 0) > 0) found.set(key, listener);
+      else found.delete(key);
+    }
+    before = listeners;
+    return found;
   };
 }

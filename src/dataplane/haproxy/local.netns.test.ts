@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
-import { localListener, localTable, type Weights } from '../../../test/make/table.ts';
+import { listener, localListener, localTable, type Weights } from '../../../test/make/table.ts';
 import { echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { applyTable, labNodes, shares } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
+import { apartBackend } from '../../core/traffic/apart-ports.ts';
+import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
 
 const web = localListener('10.50.0.1', 80, namePort, 'test/web');
 const web6 = localListener('fd50::1', 80, namePort, 'test/web');
@@ -65,6 +66,32 @@ test('only nodes with endpoints take connections, each as many as its weight say
   expect(await shares(rig, '10.50.0.1', 10)).toEqual({ n3: 10 });
   await applyTable(driver, tableOf(rig, {}), rig);
   expect(await shares(rig, '10.50.0.1', 1)).toEqual({ nothing: 1 });
+  expect(driver.metric('furiwake_reloads_total')).toBe(0);
+});
+
+test('a port that is apart has other nodes than the rest of its Service, from one change to the next without a lost request', async () => {
+  await using rig = await startRig({ nodes: 3 });
+  const driver = rig.newDriver();
+  const other = localListener('10.50.0.1', 81, namePort, 'test/web');
+  const apart = listener('10.50.0.1', 81, namePort, {
+    service: web.service,
+    backend: apartBackend(4, web.service, { port: 81, protocol: 'TCP' }),
+  });
+  const table = (port81: Listener, ofPort81: Weights): TrafficTable =>
+    localTable(
+      [
+        [web, { n1: 1, n2: 1 }],
+        [port81, ofPort81],
+      ],
+      labNodes(rig),
+    );
+  await applyTable(driver, table(other, { n1: 1, n2: 1 }), rig);
+  const clients = load(rig, 4);
+  await applyTable(driver, table(apart, { n2: 1 }), rig);
+  expect(await shares(rig, '10.50.0.1', 10, 81)).toEqual({ n2: 10 });
+  await applyTable(driver, table(other, { n1: 1, n2: 1 }), rig);
+  expect((await clients.end()).failed).toEqual([]);
+  expect(await shares(rig, '10.50.0.1', 10, 81)).toEqual({ n1: 5, n2: 5 });
   expect(driver.metric('furiwake_reloads_total')).toBe(0);
 });
 

@@ -7,7 +7,7 @@ import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { ProxyAbsentError, type Unprepared } from '../../ports/proxy.ts';
-import { type RuntimeApi, unlessGone } from './client.ts';
+import { type RuntimeApi, unlessGone, unlessUnreachable } from './client.ts';
 import { type Settings } from './config.ts';
 import { serverId } from './node-servers.ts';
 import { type Desired, nodesAmong, planDesired } from './desired.ts';
@@ -24,7 +24,14 @@ import { makeServingWorker } from './serving-worker.ts';
 import { podsOn, type SilentNodes } from './spare-servers.ts';
 import { adoptedSpares } from './spares.ts';
 import type { Undeclared, UndeclaredListener } from './undeclared.ts';
-import { type Applied, applyRemovals, applyUpserts, removeLeftovers, removeSpareLeftovers } from './worker.ts';
+import {
+  type Applied,
+  applyRemovals,
+  applyUpserts,
+  removeLeftovers,
+  removeSpareLeftovers,
+  seemsToHold,
+} from './worker.ts';
 
 /**
  * Keeps one HAProxy equal to one table; one call at a time.
@@ -48,6 +55,8 @@ export type Reconciler = {
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
+  /** See `Proxy.check`. */
+  check(table: TrafficTable, signal: AbortSignal): Promise<number>;
   /** One attempt to get a serving process with the complete last table. `idle`: no process must run. */
   revive(signal: AbortSignal): Promise<Recovery | 'idle'>;
   /** Between changes: sets the health checks as the health module decided, follows `round`, retries the deletion of servers. */
@@ -157,6 +166,19 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     return await apply(next, applyUpserts, signal);
   };
 
+  const audit: Reconciler['audit'] = async (table, signal) => {
+    const files = desired === undefined ? 0 : await haproxyFiles.reread(desired);
+    refused.clear();
+    worker.hold(undefined);
+    const next = await settle(table, signal);
+    const added = await upsertTo(next, signal);
+    noteNodes(next);
+    const removed = await apply(next, applyRemovals, signal);
+    await mapSaver.save(next);
+    await process.clearPort(signal);
+    return files + added.changes + removed.changes;
+  };
+
   return {
     desired: () => desired,
     serversOf: (family, node) => [
@@ -192,17 +214,17 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
         if (!(error instanceof ProxyAbsentError)) throw error;
       });
     },
-    audit: async (table, signal) => {
-      const files = desired === undefined ? 0 : await haproxyFiles.reread(desired);
-      refused.clear();
-      worker.hold(undefined);
-      const next = await settle(table, signal);
-      const added = await upsertTo(next, signal);
-      noteNodes(next);
-      const removed = await apply(next, applyRemovals, signal);
-      await mapSaver.save(next);
+    audit,
+    check: async (table, signal) => {
+      const held = worker.held();
+      const isSame =
+        desired?.table === table &&
+        held !== undefined &&
+        (await haproxyFiles.areThere()) &&
+        (await seemsToHold(api, held, signal).catch(unlessUnreachable));
+      if (isSame !== true) return await audit(table, signal);
       await process.clearPort(signal);
-      return files + added.changes + removed.changes;
+      return 0;
     },
     tend: async ({ pid, isShut, commands, silent }, signal) => {
       if (desired === undefined) return;

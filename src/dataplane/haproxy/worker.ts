@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Family } from '../../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
@@ -7,6 +8,7 @@ import {
   parseInfo,
   parseMap,
   parseMapName,
+  parseMapSize,
   parseServersState,
   parseStat,
   type ServerLine,
@@ -51,9 +53,23 @@ export async function readHeld(api: RuntimeApi, signal: AbortSignal): Promise<Wo
 }
 
 /** Those of the backends of all nodes: with many spare ones the list of all servers is long. */
+const serversCommands = ([4, 6] as const).map((family) => `show servers state ${nodesBackend(family)}`);
+
 async function readServers(api: RuntimeApi, signal: AbortSignal): Promise<WorkerContents['servers']> {
-  const commands = ([4, 6] as const).map((family) => `show servers state ${nodesBackend(family)}`);
-  return serversByBackend(await api.ask(commands, signal));
+  return serversByBackend(await api.ask(serversCommands, signal));
+}
+
+/** Whether the worker still has these contents, as far as that costs the same with any number of listeners. */
+export async function seemsToHold(api: RuntimeApi, held: WorkerContents, signal: AbortSignal): Promise<boolean> {
+  const [info = '', maps = '', ...servers] = await api.ask(['show info', 'show map', ...serversCommands], signal);
+  const { pid, description } = parseInfo(info);
+  return (
+    pid === held.pid &&
+    parseDescription(description) === held.program &&
+    parseMapName(maps) === held.map &&
+    parseMapSize(maps) === held.entries.values.size &&
+    isDeepStrictEqual(serversByBackend(servers), held.servers)
+  );
 }
 
 function serversByBackend(answers: readonly string[]): WorkerContents['servers'] {

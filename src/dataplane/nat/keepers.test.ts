@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { natListener } from '../../../test/make/table.ts';
+import type { Ip } from '../../core/ip/ip.ts';
 import { ip } from '../../../test/make/service.ts';
 import { type BackendId, type ListenerKey, serviceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
@@ -38,8 +39,9 @@ function listenersOf(ports: KeepersPorts): readonly Listener[] {
 function inputsOf({ ports, backends }: KeepersStep): Parameters<ReturnType<typeof makeKeepers>> {
   const listeners = PersistentMap.from(listenersOf(ports).map((each) => [each.key, each] as const));
   const members = Object.entries(backends).map(([name, nodes = []]): [BackendId, Members] => {
-    const all = nodes.map(([node, keeps]) => ({ node: `n${node}` as never, address: ip(`192.0.2.1${node}`), keeps }));
-    return [name as BackendId, { all, keeping: all.filter(({ keeps }) => keeps) }];
+    const addressOf = ([node]: readonly [number, boolean]): Ip => ip(`192.0.2.1${node}`);
+    const keeping = nodes.filter(([, keeps]) => keeps).map(addressOf);
+    return [name as BackendId, { all: nodes.map(addressOf), keeping }];
   });
   return [listeners, new Set(listeners.keys()), new Map(members)];
 }

@@ -1,5 +1,5 @@
 import type { Ip } from '../../core/ip/ip.ts';
-import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
+import type { BackendId, ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Listener, Listeners } from '../../core/traffic/table.ts';
 import { makeLastingIds } from '../nftables/ids.ts';
@@ -8,14 +8,12 @@ import { makeLastingIds } from '../nftables/ids.ts';
 export type Keeper = { readonly address: Ip; readonly number: number };
 export type Keepers = PersistentMap<ListenerKey, readonly Keeper[]>;
 
-/** A node of a backend. */
-export type Member = { readonly node: NodeName; readonly address: Ip };
-/** Those of a backend, and those that keep the clients that they have. */
-export type Members = { readonly all: readonly Member[]; readonly keeping: readonly Member[] };
+/** The addresses of the nodes of a backend, and of those that keep the clients that they have. */
+export type Members = { readonly all: readonly Ip[]; readonly keeping: readonly Ip[] };
 
 /**
- * The keepers of each listener with affinity, from the difference to the last call. A node keeps its number as long as the
- * listener belongs to the Service.
+ * The keepers of each listener with affinity, from the difference to the last call. An address keeps its number as long as the
+ * listener belongs to the Service; two nodes have the same one while a node that got another name is still there under the former.
  */
 export function makeKeepers(): (
   listeners: Listeners,
@@ -34,11 +32,12 @@ export function makeKeepers(): (
     named.delete(key);
   };
   const keepersOf = ({ key, uid }: Listener, { all, keeping }: Members): readonly Keeper[] => {
-    const nameOf = ({ node, address }: Member): string => `${key} ${uid} ${node} ${address.text}`;
+    const nameOf = ({ text }: Ip): string => `${key} ${uid} ${text}`;
     const names = new Set(all.map(nameOf));
     for (const name of named.get(key) ?? []) if (!names.has(name)) ids.release(name);
     named.set(key, [...names]);
-    return keeping.map((member) => ({ address: member.address, number: ids.of(nameOf(member)) }));
+    const once = new Map(keeping.map((address) => [nameOf(address), address]));
+    return Array.from(once, ([name, address]) => ({ address, number: ids.of(name) }));
   };
 
   return (listeners, affine, members) => {
@@ -76,9 +75,7 @@ function changedBackends(
   for (const id of texts.keys()) if (!members.has(id)) changed.add(id);
   for (const id of changed) texts.delete(id);
   for (const [id, { all, keeping }] of members) {
-    const text = [all, keeping]
-      .map((each) => each.map(({ node, address }) => `${node} ${address.text}`).join(','))
-      .join(';');
+    const text = [all, keeping].map((each) => each.map((address) => address.text).join(',')).join(';');
     if (texts.get(id) === text) continue;
     texts.set(id, text);
     changed.add(id);

@@ -26,6 +26,8 @@ const input = fc.record({
   ),
   verdicts: fc.dictionary(fc.constantFrom(...names), fc.constantFrom<NodeHealth>('up', 'silent')),
   drained: fc.subarray(names),
+  /** A node that was registered again under another name has its former Node beside it for some time. */
+  isTwice: fc.boolean(),
   own: fc.subarray(['10.1.1.1', '198.51.100.1', '2001:db8::1']),
   links: fc.subarray(['eth0', 'eth1']),
   hasIpv6: fc.boolean(),
@@ -34,9 +36,9 @@ const input = fc.record({
 /** Programs that follow each other in one process. */
 const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): readonly NatProgram[] => {
   const plan = makeNatPlanner();
-  return all.map(({ listeners, verdicts, drained, own, links, hasIpv6 }) => {
+  return all.map(({ listeners, verdicts, drained, isTwice, own, links, hasIpv6 }) => {
     const nodes = names.map((name, index) => ({
-      ...node(name, `192.0.2.${11 + index}`, `2001:db8::${11 + index}`),
+      ...node(name, ...['192.0.2.', '2001:db8::'].map((net) => `${net}${isTwice && index === 2 ? 12 : 11 + index}`)),
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
     }));
     const table = tableOf(
@@ -98,6 +100,19 @@ test('no program, whatever the names of its Services, renders anything but numbe
       for (const target of all)
         for (const { text } of differenceTo(natLayout, target, emptyMirror(natLayout)).parts.flatMap(({ add }) => add))
           expect(text).toMatch(/^(?:"eth[01]"|ipv6|[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*(?: : jump keep[46]for\d+)?)$/);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('no program has two elements of one map with the same key: nft would refuse the listener', () => {
+  fc.assert(
+    fc.property(programs, (all) => {
+      for (const target of all) {
+        const elements = differenceTo(natLayout, target, emptyMirror(natLayout)).parts.flatMap(({ add }) => add);
+        const keys = elements.map(({ set, text }) => `${set} ${text.split(' : ')[0]}`);
+        expect(keys).toEqual([...new Set(keys)]);
+      }
     }),
     { numRuns: 50 },
   );

@@ -17,6 +17,7 @@ import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Nat } from '../../ports/nat.ts';
 import { makeIds } from '../nftables/ids.ts';
+import { makeLostNodes } from '../nftables/lost-nodes.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
 import { readNatCounters } from './counters.ts';
@@ -53,7 +54,7 @@ export function makeNat(deps: {
   /** Ends the helper programs; the table stays, so that traffic continues. */
   readonly lifetime: AbortSignal;
 }): Nat {
-  const { exec, health, silenceMs, clock, log, metrics, lifetime } = deps;
+  const { exec, health, clock, log, metrics, lifetime } = deps;
   const plan = makeNatPlanner();
   const numbers = makeIds();
   const numberOf = (backend: BackendId): number => numbers.of(backend);
@@ -93,13 +94,7 @@ export function makeNat(deps: {
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
 
-  const isLost = (node: NodeName, family: Family): boolean => {
-    const since = deps.silentSince(node, family);
-    if (since === undefined) return false;
-    const isOver = clock.monotonic() - since >= silenceMs;
-    if (!isOver) alarm.setAt(since + silenceMs);
-    return isOver;
-  };
+  const isLost = makeLostNodes({ ...deps, alarm });
 
   const transact = async (listeners: Listeners, guard: Guard, signal: AbortSignal): ReturnType<Nat['apply']> => {
     const { groups, keepers, places } = plan({ table: { ...table, listeners }, verdicts: health.verdicts(), isLost });
@@ -183,6 +178,13 @@ export function makeNat(deps: {
     return found;
   };
 
+  const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
+    inTurn(async () => {
+      const found = counted(await kernel[how](signal)); // first: the rest asks conntrack and the links, which may fail
+      await program(signal, true); // links and own addresses may have changed
+      return found === undefined ? 0 : 1;
+    });
+
   const watch = async (signal: AbortSignal): Promise<void> => {
     while (!kernel.isInPlace()) await inUse.wait(signal); // without a listener of nat, nothing is watched
     await watchTable(
@@ -213,12 +215,8 @@ export function makeNat(deps: {
         return accepted ?? new Map();
       }),
     counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
-    audit: (signal) =>
-      inTurn(async () => {
-        const found = counted(await kernel.audit(signal)); // first: the rest asks conntrack and the links, which may fail
-        await program(signal, true); // links and own addresses may have changed
-        return found === undefined ? 0 : 1;
-      }),
+    audit: (signal) => look('audit', signal),
+    check: (signal) => look('check', signal),
     run: async (signal) => {
       const end = health.subscribe(() => changed.set());
       try {

@@ -13,7 +13,7 @@ import {
 } from '../../core/traffic/table.ts';
 import { makeIds } from '../nftables/ids.ts';
 import type { Guard } from './forwarding.ts';
-import { type Keepers, makeKeepers, type Member, type Members } from './keepers.ts';
+import { type Keepers, makeKeepers, type Members } from './keepers.ts';
 import { makeUses } from './uses.ts';
 import { natSlotCount } from './ruleset.ts';
 
@@ -82,10 +82,10 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
         kept.map(({ address }) => address),
       );
       const takers = kept.filter(({ node, server }) => !server.isDraining && takes(node, family));
-      const memberOf = ({ node, address }: Taker): Member => ({ node: node.name, address });
+      const addressOf = ({ address }: Taker): Ip => address;
       servers.set(backend, {
-        all: addressed.map(memberOf),
-        keeping: kept.filter(({ node }) => keeps(node.name, family)).map(memberOf),
+        all: addressed.map(addressOf),
+        keeping: kept.filter(({ node }) => keeps(node.name, family)).map(addressOf),
       });
       if (takers.length === 0) continue;
       const content = takers

@@ -106,3 +106,14 @@ test("an audit restores what a late transaction of furiwake's own has changed, a
   nft.change((elements) => elements.clear());
   expect(await kernel.audit(signal)).toBe('1 elements missing, 0 foreign ones');
 });
+
+test('a check reads no element; it restores a table whose rules differ, and one of which it is not known what it has', async () => {
+  const rig = await makeRig();
+  const { kernel, nft } = rig;
+  kernel.doubt(false);
+  const before = nft.transactions();
+  expect([await kernel.check(signal), nft.transactions(), nft.elements()?.size]).toEqual([undefined, before, 0]);
+  nft.flush();
+  expect(await kernel.check(signal)).toBe('the table is gone');
+  expect(nft.elements()?.size).toBe(1);
+});

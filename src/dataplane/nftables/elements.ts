@@ -11,7 +11,7 @@ import { addressText, type Element, ListenerError, portText } from './element.ts
  *                                         restricted4  192.0.2.52 . 443
  *                                         refused4     192.0.2.52 . 443               (counts)
  *                                         allowed4     192.0.2.52 . 443 . 10.0.0.0-10.255.255.255
- *   192.0.2.51|80|TCP, drained            closed4      192.0.2.51 . 80              (or without a server)
+ *   192.0.2.51|80|TCP, drained            closed4      192.0.2.51 . 80              (or without a server or an endpoint)
  *   192.0.2.51|53|UDP, nat                passed4      192.0.2.51 . udp . 53        (another table serves it)
  *   added 192.0.2.51, 192.0.2.52          vips4        192.0.2.51, 192.0.2.52       (everything else is rejected there)
  */

@@ -93,12 +93,10 @@ export function makeKernelTable(deps: {
     }
   };
 
-  const [family = ''] = table.name.split(' ');
-  const listing = table.learns ? ['list', 'ruleset', family] : ['list', 'table', ...table.name.split(' ')];
-
-  /** Chains, rules and sets; `undefined`: there is no table. */
+  /** Chains, rules and sets; `undefined`: there is no table. Of the whole family, for `list table` reads all elements to print none. */
   const listRules = async (signal: AbortSignal): Promise<string | undefined> => {
-    const json = await list(['--stateless', '--terse', ...listing], signal);
+    const [family = ''] = table.name.split(' ');
+    const json = await list(['--stateless', '--terse', 'list', 'ruleset', family], signal);
     const skeleton = json === undefined ? '[]' : decodeListing(json, table).skeleton;
     return skeleton === '[]' ? undefined : skeleton;
   };
@@ -107,14 +105,14 @@ export function makeKernelTable(deps: {
     signal: AbortSignal,
     names: readonly string[] = Object.keys(table.sets),
   ): Promise<Listing | undefined> => {
-    if (!table.learns) {
-      const json = await list(['--stateless', ...listing], signal);
-      return json === undefined ? undefined : decodeListing(json, table);
-    }
     const skeleton = await listRules(signal);
     if (skeleton === undefined) return undefined;
-    const sets = await listSets(exec, table, names, signal, ['--stateless']);
-    return { skeleton, elements: new Set(sets.flatMap((json) => [...decodeListing(json, table).elements])) };
+    if (table.learns) {
+      const sets = await listSets(exec, table, names, signal, ['--stateless']);
+      return { skeleton, elements: new Set(sets.flatMap((json) => [...decodeListing(json, table).elements])) };
+    }
+    const json = await list(['--stateless', 'list', 'table', ...table.name.split(' ')], signal);
+    return json === undefined ? undefined : { skeleton, elements: decodeListing(json, table).elements };
   };
 
   /** Sends a transaction. If it fails: nft's message, and `isCertain` says whether the table is certainly unchanged. */

@@ -114,6 +114,7 @@ function elementsOf<T extends TableTarget>(
 
 /** Those of `elements` that are not `present`. */
 export function absentFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {
+  if (present.length === 0) return elements;
   const texts = new Set(present.map(elementKey));
   return elements.filter((element) => !texts.has(elementKey(element)));
 }

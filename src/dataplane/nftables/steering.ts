@@ -78,6 +78,9 @@ export function makeSteering(deps: {
     return found;
   };
 
+  const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
+    inTurn(async () => (await repairRouting(signal)) + (counted(await table[how](signal)) === undefined ? 0 : 1));
+
   const watch = (signal: AbortSignal): Promise<void> =>
     watchTable(
       {
@@ -122,8 +125,8 @@ export function makeSteering(deps: {
         }),
       );
     },
-    audit: (signal) =>
-      inTurn(async () => (await repairRouting(signal)) + (counted(await table.audit(signal)) === undefined ? 0 : 1)),
+    audit: (signal) => look('audit', signal),
+    check: (signal) => look('check', signal),
     run: (signal) => superviseAll([watch, (inner) => excludedClients.run(inner)], signal),
     remove: (signal) =>
       inTurn(async () => {

@@ -39,6 +39,8 @@ export type TableReconciler<T> = {
    * transaction proves: what happened before it was seen before it.
    */
   audit(signal: AbortSignal): Promise<string | undefined>;
+  /** The same, but where an audit reads elements, it reads chains, rules and sets, and is a `repair` only if they differ. */
+  check(signal: AbortSignal): Promise<string | undefined>;
   /** The watch has seen a transaction with this generation. Whether it was furiwake's own, and not seen before. */
   saw(generation: number): boolean;
   /** Any change is possible until the next `repair`: the watch has begun, has missed some, or (not `isWatched`) has ended. */
@@ -156,17 +158,20 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     return isFollowed && seen === table.generation();
   };
 
+  const isSame = async (signal: AbortSignal): Promise<boolean> =>
+    (await isProven(signal)) && (deps.table.deviceChain === undefined || (await table.hasSameRules(signal)));
+
   return {
     apply: async (target, signal) => {
       const difference = differenceTo(layout, target, mirror);
       return new Map([...difference.refused, ...(await put(difference, signal))]);
     },
     repair,
-    audit: async (signal) => {
-      const isSame =
-        (await isProven(signal)) && (deps.table.deviceChain === undefined || (await table.hasSameRules(signal)));
-      return isSame ? undefined : await repair(signal);
-    },
+    audit: async (signal) => ((await isSame(signal)) ? undefined : await repair(signal)),
+    check: async (signal) =>
+      (await isSame(signal)) || !table.isInPlace() || (await table.hasSameRules(signal))
+        ? undefined
+        : await repair(signal),
     saw: (generation) => {
       const isOwn = generation > seen && generation <= table.generation();
       if (isOwn) seen = generation;

@@ -8,7 +8,7 @@ export type KernelEvent =
    * A transaction changed the table. `generation` is the one that it added; 0 means none, so another program made it.
    */
   | { readonly kind: 'table'; readonly generation: number }
-  /** A routing rule was added or deleted. */
+  /** A routing rule was deleted. */
   | { readonly kind: 'rules' }
   /** Any change is possible: before the watch started, or after messages were lost. */
   | { readonly kind: 'unsure' };
@@ -25,7 +25,8 @@ const script = (family: number, table: string): string => String.raw`
 my ($touched, $generation) = (0, 0);
 my $rules = hear(0, 1 << 7 | 1 << 18);                                # NETLINK_ROUTE, groups 8 and 19: rules
 my $tables = hear(12, 1 << 6);                                        # NETLINK_NETFILTER, group 7: nf_tables
-serve([$rules, sub { print "rules\n" }], [$tables, sub {
+my $gone = sub { print "rules\n" if $_[0] == 33 };                    # RTM_DELRULE
+serve([$rules, $gone], [$tables, sub {
   my ($type, $body) = @_;
   return unless $type >> 8 == 10;                                     # NFNL_SUBSYS_NFTABLES
   if (($type & 255) == 15) {                                          # NFT_MSG_NEWGEN

@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { makeAuditPace } from './audit-pace.ts';
+
+test('an audit takes at most a thousandth of the time, and is made every hour whatever it takes', async () => {
+  const clock = virtualClock();
+  const pace = makeAuditPace(clock);
+  for (const [tookMs, waitMs] of [
+    [0, 0],
+    [20, 20_000],
+    [300, 300_000],
+    [60_000, 3_600_000],
+  ] as const) {
+    expect(pace.isDue()).toBe(true);
+    await pace.run(async () => clock.work(tookMs));
+    await clock.advance(Math.max(0, waitMs - 1));
+    expect([tookMs, pace.isDue()]).toEqual([tookMs, waitMs === 0]);
+    await clock.advance(1);
+  }
+});
+
+test('an audit that fails is due again at once, and the time before it does not count', async () => {
+  const clock = virtualClock();
+  const pace = makeAuditPace(clock);
+  clock.work(1_000);
+  const failing = pace.run(async () => {
+    clock.work(1_000);
+    throw new Error('no');
+  });
+  await expect(failing).rejects.toThrow('no');
+  expect(pace.isDue()).toBe(true);
+  await pace.run(async () => undefined);
+  expect(pace.isDue()).toBe(true);
+});

@@ -1,0 +1,28 @@
+import type { Clock } from '../ports/clock.ts';
+
+/**
+ * When an audit that reads everything is due again: it takes at most a thousandth of the time, so that an idle second costs no more
+ * with ten thousand Services than with ten.
+ */
+export type AuditPace = {
+  isDue(): boolean;
+  /** Runs such an audit. One that fails is due at once: its caller waits. */
+  run<T>(audit: () => Promise<T>): Promise<T>;
+};
+
+/** The time between two audits, in processor times of the first one. */
+const share = 1_000;
+const mostMs = 3_600_000;
+
+export function makeAuditPace(clock: Pick<Clock, 'monotonic' | 'processorMs'>): AuditPace {
+  let dueMs = -Infinity;
+  return {
+    isDue: () => clock.monotonic() >= dueMs,
+    run: async (audit) => {
+      const before = clock.processorMs();
+      const result = await audit();
+      dueMs = clock.monotonic() + Math.min(mostMs, (clock.processorMs() - before) * share);
+      return result;
+    },
+  };
+}
