@@ -1,6 +1,6 @@
 import { makeSerial } from '../../src/async/serial.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
-import { emptyTable, type Listener, usesHaproxy } from '../../src/core/traffic/table.ts';
+import { emptyTable, type Listener, makeListener, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { VirtualClock } from '../sim/virtual-clock.ts';
 import { answer, type AgentRig, makeAgentRig, table } from './agent-rig.ts';
 import { type FakeHostPorts, makeHostPorts, type StepName } from './host-ports.ts';
@@ -224,10 +224,8 @@ function portsEnded(step: string): readonly string[] {
   return word === 'end' ? ports : [];
 }
 
-function notServed(
-  { held }: FakeHostPorts,
-  { key, revision, dataplane, service, targetPort, address, isHostAddress, sourceRanges }: Listener,
-): readonly string[] {
+function notServed({ held }: FakeHostPorts, wanted: Listener): readonly string[] {
+  const { key, revision, dataplane, service, targetPort, address, isHostAddress } = wanted;
   if (!isHostAddress && !held.placed.has(address.text)) return [`${key}: its address is missing`];
   const steered = held.steering.listeners.get(key);
   const proxied = held.proxy.get(key);
@@ -235,7 +233,7 @@ function notServed(
   if (dataplane === 'direct') {
     const direct = held.direct.get(key);
     // It is in force without its stand-in while HAProxy cannot be changed.
-    const isSame = direct?.service === service && String(direct.sourceRanges) === String(sourceRanges);
+    const isSame = direct !== undefined && makeListener({ ...direct, standIn: wanted.standIn }).revision === revision;
     return isSame ? [] : [`${key}: direct has another one`];
   }
   return [

@@ -29,7 +29,7 @@ export type ChaosOptions = {
   readonly only?: ReadonlySet<number> | undefined;
   /** The actions that there are; default: all. */
   readonly names?: ReadonlySet<string> | undefined;
-  /** Each action begins when all is as wanted after the one before: what each costs is told. */
+  /** Each action begins when all is as wanted after the one before: the log has the time that each one costs. */
   readonly isAlone?: boolean;
   readonly tell: (words: string) => void;
 };
