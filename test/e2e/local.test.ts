@@ -71,6 +71,8 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
     await eventually(async () => expect(await askMany(5)).toEqual(Array.from({ length: 5 }, () => 'web-n1')));
     for (const externalTrafficPolicy of ['Cluster', 'Local']) {
       const asking = askMany(100);
+      // kube-proxy syncs for this one, and does so again after a second only.
+      await services.create(`before-${externalTrafficPolicy.toLowerCase()}`, { spec: { ports: [{ port: 81 }] } });
       await services.change('widened', { spec: { externalTrafficPolicy } });
       expect(new Set(await asking)).toEqual(new Set(['web-n1']));
     }
