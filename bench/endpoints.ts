@@ -3,7 +3,7 @@ import type { Bench, Context, Figure } from './bench.ts';
 import { readChildrenCpuMs, readCpuMs } from './furiwake.ts';
 import { followServers } from './haproxy-servers.ts';
 import { nodeAddresses, standForNodes } from './simulated-nodes.ts';
-import { type Site, type SiteFuriwake, startSite } from './site.ts';
+import { type Site, startSite } from './site.ts';
 import { median, quantile } from './statistics.ts';
 import { type Elements, listenerAt, watchElements } from './watch-elements.ts';
 
@@ -12,7 +12,10 @@ const services = 10_000;
 const localServices = 500;
 const changes = 40;
 const firstPort = 1_000;
-const idleSeconds = 30;
+/** A part whose audit takes 300 ms of processor time is audited once in it, and checked ten times. */
+const idleSeconds = 300;
+/** After its start furiwake collects garbage; 30 s after it the first audits are made. */
+const [startMs, auditsMs] = [20_000, 25_000];
 
 /** How a Service of each dataplane changes, and the element that the kernel has then. */
 const ways = {
@@ -24,7 +27,7 @@ const ways = {
 
 /**
  *   1. one Service changed among 10,000, on each dataplane: from the API server's event until `nft monitor` prints the element
- *   2. 30 idle seconds after that: processor time of furiwake, and of the programs that it starts (one audit)
+ *   2. 300 idle seconds after a restart: processor time of furiwake, and of the programs that it starts
  *   3. one endpoint changed among 500 Services with nodes of their own (`externalTrafficPolicy: Local`) on HAProxy: from the API
  *      server's event until HAProxy sends the backend's connections to the nodes that are left
  */
@@ -47,16 +50,9 @@ async function measureServices(
   const features = { annotations: { 'furiwake.dev/dataplane': way } };
   await using site = await startSite({ services, features, nodes, nodePort: 20_000, machines: 1, bundle, signal });
   await using _nodes = await standForNodes(site, nodes, signal);
-  await using furiwake = site.startFuriwake();
-  await site.ask({ do: 'awaitAddresses' });
-  step.update('changing one after the other');
-  await using elements = watchElements(site.lab.balancer.execPort, signal);
-  const change = (index: number): Promise<number> => changeOne(site, elements, ways[way], index);
-  await startFollowing(elements, change);
-  const inForce: number[] = [];
-  for (let index = 1; index <= changes; index++) inForce.push(await change(index));
+  const inForce = await measureChanges(site, way, signal);
   step.update(`idle for ${idleSeconds} s`);
-  const idle = await measureIdleness(furiwake, signal);
+  const idle = await measureIdleness(site, signal);
   step.done();
   return [
     {
@@ -68,7 +64,20 @@ async function measureServices(
     { what: `${way}: the same, p90`, value: quantile(inForce, 0.9), unit: 'ms' },
     { what: `${way}: an idle second, furiwake`, value: idle.own, unit: 'ms', target: { atMost: 1 } },
     { what: `${way}: an idle second, programs that it starts`, value: idle.children, unit: 'ms' },
+    { what: `${way}: audits of all parts, once, furiwake`, value: idle.audits, unit: 'ms' },
   ];
+}
+
+/** The times from the event of one changed Service until it is in force. */
+async function measureChanges(site: Site, way: keyof typeof ways, signal: AbortSignal): Promise<readonly number[]> {
+  await using _furiwake = site.startFuriwake();
+  await site.ask({ do: 'awaitAddresses' });
+  await using elements = watchElements(site.lab.balancer.execPort, signal);
+  const change = (index: number): Promise<number> => changeOne(site, elements, ways[way], index);
+  await startFollowing(elements, change);
+  const inForce: number[] = [];
+  for (let index = 1; index <= changes; index++) inForce.push(await change(index));
+  return inForce;
 }
 
 /** The time (ms) from the change until the kernel has it. Each change is that of another Service. */
@@ -90,17 +99,26 @@ async function startFollowing(elements: Elements, change: (index: number) => Pro
   }
 }
 
-/** Milliseconds of processor time in a second. */
+/** Milliseconds of processor time: in a second, and of the audits of all parts. */
 async function measureIdleness(
-  { pid }: SiteFuriwake,
+  site: Site,
   signal: AbortSignal,
-): Promise<{ readonly own: number; readonly children: number }> {
-  await sleep(5_000, undefined, { signal }); // the last writes
-  const [own, children] = [await readCpuMs(pid), await readChildrenCpuMs(pid)];
+): Promise<{ readonly own: number; readonly children: number; readonly audits: number }> {
+  await using furiwake = site.startFuriwake(); // without the Events of all Services, of which one is sent each second
+  await site.measure('await-metric.ts', 'furiwake_ready', '1');
+  await sleep(startMs, undefined, { signal });
+  const atStart = await readCpuMs(furiwake.pid);
+  await sleep(auditsMs, undefined, { signal });
+  const read = (): Promise<readonly [number, number]> =>
+    Promise.all([readCpuMs(furiwake.pid), readChildrenCpuMs(furiwake.pid)]);
+  const before = await read();
   await sleep(idleSeconds * 1_000, undefined, { signal });
+  const after = await read();
+  const own = (after[0] - before[0]) / idleSeconds;
   return {
-    own: ((await readCpuMs(pid)) - own) / idleSeconds,
-    children: ((await readChildrenCpuMs(pid)) - children) / idleSeconds,
+    own,
+    children: (after[1] - before[1]) / idleSeconds,
+    audits: before[0] - atStart - (own * auditsMs) / 1_000,
   };
 }
 

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench, Figure } from './bench.ts';
 import { readCpuMs, type Furiwake } from './furiwake.ts';
 import { now } from './hosts/services.ts';
@@ -12,6 +13,8 @@ const nodes = 500;
 const changes = 50;
 /** Of scrapes, and of `status`. */
 const readings = 5;
+/** Within a second a scrape shows the figures of the one before. */
+const betweenScrapesMs = 1_500;
 const firstPort = 1_000;
 const firstNodePort = 20_000;
 
@@ -106,7 +109,7 @@ async function answerForNodes({
 
 /** What it costs to see the Services: a scrape of all over HTTP, and `status` of one. Medians. */
 async function measureReadings(
-  { lab }: Site,
+  { lab, measure }: Site,
   furiwake: Furiwake,
   bundle: string,
   signal: AbortSignal,
@@ -124,6 +127,11 @@ async function measureReadings(
     await lab.balancer.execPort.run(bundle, args, { signal });
     statusMs.push(now() - askedAt);
   }
+  const waits: number[] = [];
+  for (let index = 0; index < readings; index++) {
+    await sleep(betweenScrapesMs, undefined, { signal });
+    waits.push(await measure('scrape.ts'));
+  }
   const medianOf = (of: keyof (typeof times)[number]): number => median(times.map((each) => each[of]));
   return [
     { what: 'a scrape of all: until answered', value: medianOf('scrapeMs'), unit: 'ms' },
@@ -134,6 +142,7 @@ async function measureReadings(
       target: { atMost: 50 },
     },
     { what: 'a scrape of all: processor time of furiwake', value: medianOf('ownMs'), unit: 'ms' },
+    { what: 'a scrape of all: longest wait of another request', value: median(waits), unit: 'ms' },
     { what: 'status of one Service, the program included', value: median(statusMs), unit: 'ms' },
   ];
 }

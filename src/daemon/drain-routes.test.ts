@@ -61,7 +61,7 @@ async function tell(
   const said: string[] = [];
   for (const verb of verbs) {
     const reply = await routes[`POST /${verb}`]?.('shop/web', signal, new URLSearchParams());
-    said.push(`${reply?.status} ${reply?.body.trim()}`);
+    said.push(`${reply?.status} ${typeof reply?.body === 'string' ? reply.body.trim() : ''}`);
   }
   expect(drains.current().size).toBe(0);
   return { said, drained: [...serviceDrains.current()] };

@@ -1,24 +1,29 @@
 import { expect, test } from 'vitest';
 import { makeMetrics } from '../main/node/metrics.ts';
 import { serviceKey } from '../core/model/names.ts';
-import { type HostMetricsSource, makeHostMetrics } from './host-metrics.ts';
+import { type HostMetrics, type HostMetricsSource, makeHostMetrics } from './host-metrics.ts';
 
-/** The lines of furiwake's own metrics, without comments. */
-async function linesOf(metrics: ReturnType<typeof makeMetrics>): Promise<readonly string[]> {
-  return (await metrics.text([])).split('\n').filter((line) => line.startsWith('furiwake_'));
+/** Host metrics, and the lines of furiwake's own metrics, without comments. */
+function start(): { readonly set: HostMetrics['set']; readonly lines: () => Promise<readonly string[]> } {
+  const metrics = makeMetrics();
+  const { set, families } = makeHostMetrics(metrics, '0.2.0');
+  const lines = async (): Promise<readonly string[]> => {
+    const texts = [await metrics.text([]), ...families().flatMap(({ portions }) => [...portions])];
+    return texts.flatMap((text) => text.split('\n')).filter((line) => line.startsWith('furiwake_'));
+  };
+  return { set, lines };
 }
 
 test('readiness, version, pool and Services by status; pool and Services only while they are known', async () => {
-  const metrics = makeMetrics();
-  const { set } = makeHostMetrics(metrics, '0.2.0');
+  const { set, lines } = start();
   const unknown = { isReady: false, pool: undefined, services: undefined, traffic: new Map(), measured: undefined };
   const unknownLines = ['furiwake_build_info{version="0.2.0"} 1', 'furiwake_ready 0'];
   set(unknown);
-  expect((await linesOf(metrics)).toSorted()).toEqual(unknownLines);
+  expect((await lines()).toSorted()).toEqual(unknownLines);
 
   const pool = { ranges: [], size: '11', used: 4, leftOut: [] };
   set({ isReady: true, pool, services: new Map([['Serving', 2]]), traffic: new Map(), measured: undefined });
-  expect(await linesOf(metrics)).toEqual(
+  expect(await lines()).toEqual(
     expect.arrayContaining([
       'furiwake_ready 1',
       'furiwake_services{state="Pending"} 0',
@@ -29,12 +34,11 @@ test('readiness, version, pool and Services by status; pool and Services only wh
   );
 
   set(unknown);
-  expect((await linesOf(metrics)).toSorted()).toEqual(unknownLines);
+  expect((await lines()).toSorted()).toEqual(unknownLines);
 });
 
 test('the traffic of each Service; a Service that is gone, and what its dataplane does not count, have no sample', async () => {
-  const metrics = makeMetrics();
-  const { set } = makeHostMetrics(metrics, '0.2.0');
+  const { set, lines } = start();
   const show = (traffic: HostMetricsSource['traffic']): void =>
     set({ isReady: true, pool: undefined, services: undefined, measured: undefined, traffic });
   const web = {
@@ -51,7 +55,7 @@ test('the traffic of each Service; a Service that is gone, and what its dataplan
   show(new Map([[serviceKey('shop', 'web'), web]]));
   show(new Map([[serviceKey('shop', 'web'), { ...web, total: 7 }]]));
   const samples = async (): Promise<readonly string[]> =>
-    (await linesOf(metrics)).filter((line) => line.startsWith('furiwake_service_'));
+    (await lines()).filter((line) => line.startsWith('furiwake_service_'));
   const labels = '{namespace="shop",service="web"}';
   expect(await samples()).toEqual([
     `furiwake_service_connections${labels} 2`,
@@ -72,19 +76,18 @@ test('the traffic of each Service; a Service that is gone, and what its dataplan
 });
 
 test('the servers that are measured; one that is gone has no sample', async () => {
-  const metrics = makeMetrics();
-  const { set } = makeHostMetrics(metrics, '0.2.0');
+  const { set, lines } = start();
   const known = { isReady: true, pool: undefined, services: undefined, traffic: new Map() };
   const n1 = { service: serviceKey('shop', 'web'), server: 'n1', connections: 2, total: 9, errors: 3 };
   const queued = new Map([[n1.service, 1]]);
   set({ ...known, measured: { servers: [n1, { ...n1, server: 'n2' }], queued, omitted: 0 } });
   set({ ...known, measured: { servers: [{ ...n1, total: 10 }], queued, omitted: 4 } });
   const labels = '{namespace="shop",service="web",server="n1"}';
-  expect((await linesOf(metrics)).filter((line) => line.startsWith('furiwake_server'))).toEqual([
+  expect((await lines()).filter((line) => line.startsWith('furiwake_server'))).toEqual([
+    'furiwake_servers_omitted 4',
     `furiwake_server_connections${labels} 2`,
-    'furiwake_server_queue{namespace="shop",service="web"} 1',
     `furiwake_server_connections_total${labels} 10`,
     `furiwake_server_errors_total${labels} 3`,
-    'furiwake_servers_omitted 4',
+    'furiwake_server_queue{namespace="shop",service="web"} 1',
   ]);
 });

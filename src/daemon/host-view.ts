@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Agent } from '../agent/agent.ts';
 import type { ControllerParts } from '../controller/assemble.ts';
 import type { Plan } from '../controller/controller.ts';
@@ -130,11 +131,17 @@ export function makeHostView({
       const measured = proxy.serverCounters(signal).catch(() => undefined);
       const traffic = await trafficOf(signal);
       const now = planned();
+      // Each of these reads all Services: other work goes between them.
+      await setImmediate();
+      const pool = now && poolStatus(now.plan);
+      await setImmediate();
+      const services = now && countServices(now);
+      await setImmediate();
       return {
         measured: await measured,
         isReady: notReady().length === 0,
-        pool: now && poolStatus(now.plan),
-        services: now && countServices(now),
+        pool,
+        services,
         traffic: now === undefined ? new Map() : trafficOfServices(now.plan.table, traffic),
       };
     },

@@ -1,8 +1,8 @@
 import { type Routes, textReply } from './server.ts';
 
 export type HealthSource = {
-  /** The metrics of these names, or all if there are none, in the Prometheus text format. */
-  readonly metrics: (names: readonly string[], signal: AbortSignal) => Promise<string>;
+  /** The metrics of these names, or all if there are none, in the Prometheus text format, in parts. */
+  readonly metrics: (names: readonly string[], signal: AbortSignal) => Promise<Iterable<string>>;
   readonly metricsContentType: string;
   /** The reasons why this host is not ready, one per line; empty: it is ready. */
   readonly notReady: () => readonly string[];

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { expect, test } from 'vitest';
-import { type Routes, serveHttp, textReply } from './server.ts';
+import { describe, expect, test } from 'vitest';
+import { type HttpReply, type Routes, serveHttp, textReply } from './server.ts';
 
 const routes: Routes = {
   'GET /healthz': async () => textReply(200, 'ok\n'),
@@ -36,4 +36,63 @@ test.each([
   ['GET http://[', '400 Bad Request'],
 ])('%s is answered with %s, and the server continues', async (request, status) => {
   expect(await answersTo(request, 'GET /healthz')).toEqual([`HTTP/1.1 ${status}`, 'HTTP/1.1 200 OK']);
+});
+
+describe('an answer in parts', () => {
+  const inParts = (body: Iterable<string>): HttpReply => ({ status: 200, contentType: 'text/plain', body });
+
+  test('lets others be answered between its parts', async () => {
+    const order: string[] = [];
+    const parts = function* (): Generator<string> {
+      for (let part = 0; part < 1_000; part++) {
+        order.push('part');
+        yield `${part}\n`;
+      }
+    };
+    const other = async (): Promise<HttpReply> => {
+      order.push('other');
+      return textReply(200, 'ok\n');
+    };
+    await using server = await serveHttp(
+      { host: '127.0.0.1', port: 0 },
+      { 'GET /parts': async () => inParts(parts()), 'GET /other': other },
+      new AbortController().signal,
+    );
+    const ask = async (path: string): Promise<string> =>
+      await (await fetch(`http://127.0.0.1:${server.port}${path}`)).text();
+    await ask('/other'); // the client is ready
+    order.length = 0;
+    const [text] = await Promise.all([ask('/parts'), ask('/other')]);
+    expect(text.split('\n').slice(-2)).toEqual(['999', '']);
+    expect(order.lastIndexOf('part')).toBeGreaterThan(order.indexOf('other'));
+  });
+
+  test('ends the connection when a part fails, and is not made to the end for a client that has left', async () => {
+    let made = 0;
+    const hasEnded = Promise.withResolvers<void>();
+    const endless = function* (): Generator<string> {
+      try {
+        for (; ; made++) yield 'x'.repeat(1_000);
+      } finally {
+        hasEnded.resolve();
+      }
+    };
+    const failing = function* (): Generator<string> {
+      yield 'begun\n';
+      throw new Error('no luck');
+    };
+    await using server = await serveHttp(
+      { host: '127.0.0.1', port: 0 },
+      { 'GET /endless': async () => inParts(endless()), 'GET /failing': async () => inParts(failing()) },
+      new AbortController().signal,
+    );
+    const at = (path: string): string => `http://127.0.0.1:${server.port}${path}`;
+    await expect(fetch(at('/failing')).then((answer) => answer.text())).rejects.toThrow('terminated');
+    const stop = new AbortController();
+    const answer = await fetch(at('/endless'), { signal: stop.signal });
+    expect(answer.status).toBe(200);
+    stop.abort();
+    await hasEnded.promise;
+    expect(made).toBeGreaterThan(0);
+  });
 });

@@ -1,7 +1,15 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setImmediate } from 'node:timers/promises';
 
-export type HttpReply = { readonly status: number; readonly contentType: string; readonly body: string };
+export type HttpReply = {
+  readonly status: number;
+  readonly contentType: string;
+  /** In parts: a part is made when the one before is written and other work that was due is done. */
+  readonly body: string | Iterable<string>;
+};
 export type HttpHandler = (body: string, signal: AbortSignal, query: URLSearchParams) => Promise<HttpReply>;
 
 /** `METHOD /path` → handler. */
@@ -26,7 +34,11 @@ export async function serveHttp(
     { requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs, keepAliveTimeout: 5_000 },
     (request, response) => {
       reply(request, routes, signal)
-        .then(({ status, contentType, body }) => {
+        .then(async ({ status, contentType, body }) => {
+          if (typeof body !== 'string') {
+            response.writeHead(status, { 'content-type': contentType });
+            return await pipeline(Readable.from(inTurns(body)), response);
+          }
           response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) });
           response.end(body);
         })
@@ -45,6 +57,13 @@ export async function serveHttp(
   signal.addEventListener('abort', () => void close(), { once: true });
   const bound = server.address();
   return { port: typeof bound === 'object' && bound !== null ? bound.port : 0, [Symbol.asyncDispose]: close };
+}
+
+async function* inTurns(parts: Iterable<string>): AsyncGenerator<string> {
+  for (const part of parts) {
+    yield part;
+    await setImmediate();
+  }
 }
 
 async function reply(request: IncomingMessage, routes: Routes, signal: AbortSignal): Promise<HttpReply> {

@@ -123,7 +123,7 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
   };
   await using _metrics = await serveMetrics(
     options.metricsAddress,
-    { metrics, exec: machine.exec, notReady, refresh },
+    { metrics, exec: machine.exec, notReady, refresh, families: hostMetrics.families },
     signal,
   );
 

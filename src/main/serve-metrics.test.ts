@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest';
 import { execOf } from '../../test/make/exec.ts';
+import type { HostMetrics } from '../daemon/host-metrics.ts';
 import { serveHttp } from '../http/server.ts';
 import { makeMetrics } from './node/metrics.ts';
 import { serveMetrics } from './serve-metrics.ts';
 
 const { signal } = new AbortController();
-const deps = { metrics: makeMetrics(), notReady: () => [], refresh: async () => undefined };
+const deps = { metrics: makeMetrics(), notReady: () => [], refresh: async () => undefined, families: () => [] };
 
 test('metrics are refreshed before each scrape', async () => {
   const metrics = makeMetrics();
@@ -39,6 +40,24 @@ test('a scrape of some metrics gets those that exist, and only what they need is
   const answer = await fetch(`http://127.0.0.1:${server.port}/metrics?name[]=two&name[]=none`);
   expect(await answer.text()).toBe('# HELP two for this test\n# TYPE two counter\ntwo 2\n');
   expect(asked).toEqual(['two', 'none']);
+});
+
+test('metrics in portions follow the others; a scrape of some has only theirs', async () => {
+  const metrics = makeMetrics();
+  metrics.gauge('one', 'for this test').set(1);
+  const families = (): ReturnType<HostMetrics['families']> => [
+    { name: 'many', portions: ['many 1\n', 'many 2\n'] },
+    { name: 'others', portions: ['others 3\n'] },
+  ];
+  await using server = await serveMetrics(
+    { host: '127.0.0.1', port: 0 },
+    { ...deps, metrics, families, exec: execOf(() => '') },
+    signal,
+  );
+  const read = async (query: string): Promise<string> =>
+    await (await fetch(`http://127.0.0.1:${server.port}/metrics${query}`)).text();
+  expect(await read('')).toMatch(/\none 1\n[^]*many 1\nmany 2\nothers 3\n$/);
+  expect(await read('?name[]=others')).toBe('others 3\n');
 });
 
 test('an address that the host does not have is named', async () => {

@@ -1,6 +1,7 @@
 import type { RunOptions } from '../cli/options.ts';
 import type { CommandDeps } from '../daemon/platform.ts';
 import { StartError } from '../daemon/errors.ts';
+import type { FamilyText, HostMetrics } from '../daemon/host-metrics.ts';
 import { findPortHolders, holderWords } from '../daemon/port-holders.ts';
 import { healthRoutes } from '../http/health-routes.ts';
 import { serveHttp } from '../http/server.ts';
@@ -12,20 +13,21 @@ type ServeMetricsDeps = Pick<CommandDeps, 'metrics'> & {
   readonly notReady: () => readonly string[];
   /** Called before each scrape of these metrics, or of all if there are none; the scrape waits for it. */
   readonly refresh: (names: readonly string[], signal: AbortSignal) => Promise<void>;
-};
+} & Pick<HostMetrics, 'families'>;
 
 /** Serves `/metrics`, `/healthz` and `/readyz`. Throws {@link StartError} if it cannot listen. */
 export async function serveMetrics(
   address: RunOptions['metricsAddress'],
-  { metrics, exec, notReady, refresh }: ServeMetricsDeps,
+  { metrics, exec, notReady, refresh, families }: ServeMetricsDeps,
   signal: AbortSignal,
 ): Promise<AsyncDisposable & { readonly port?: number }> {
   if (address === undefined) return { [Symbol.asyncDispose]: async () => undefined };
-  const text = async (names: readonly string[], inner: AbortSignal): Promise<string> => {
+  const parts = async (names: readonly string[], inner: AbortSignal): Promise<Iterable<string>> => {
     await refresh(names, inner);
-    return await metrics.text(names);
+    const wanted = families().filter(({ name }) => names.length === 0 || names.includes(name));
+    return joined(await metrics.text(names), wanted);
   };
-  const routes = healthRoutes({ metrics: text, metricsContentType: metrics.contentType, notReady });
+  const routes = healthRoutes({ metrics: parts, metricsContentType: metrics.contentType, notReady });
   try {
     return await serveHttp(address, routes, signal);
   } catch (error) {
@@ -33,6 +35,11 @@ export async function serveMetrics(
     const why = await listenTrouble(address, error, exec, signal);
     throw new StartError(`--metrics-address: ${why}; choose another, or none`, { cause: error });
   }
+}
+
+function* joined(first: string, families: Iterable<FamilyText>): Generator<string> {
+  yield first;
+  for (const { portions } of families) yield* portions;
 }
 
 async function listenTrouble(

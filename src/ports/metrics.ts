@@ -1,10 +1,6 @@
 export type Labels = Readonly<Record<string, string>>;
 
-export type Counter = {
-  add(value: number, labels?: Labels): void;
-  /** Removes all samples: before each scrape, of a metric whose values another program counts. */
-  reset(): void;
-};
+export type Counter = { add(value: number, labels?: Labels): void };
 export type Gauge = { set(value: number, labels?: Labels): void; remove(labels: Labels): void; reset(): void };
 export type Histogram = { observe(value: number, labels?: Labels): void };
 

@@ -68,7 +68,7 @@ export function makeFakeNft({
     run: async (file, args, { stdin = '', signal }) => {
       signal.throwIfAborted();
       if (file === 'ip') {
-        if (stdin !== '') isRouted = stdin.includes('rule add');
+        if (!stdin.includes(' list ')) isRouted = stdin.includes('rule add');
         return { stdout: isRouted ? routing : '', stderr: '' };
       }
       if (!args.includes('--file')) return { stdout: list(args), stderr: '' };

@@ -30,7 +30,6 @@ export function recordMetrics(): RecordedMetrics {
           if (value < 0) throw new Error(`${name} is a counter: it cannot decrease`);
           added.push({ name, value, labels });
         },
-        reset: () => void added.splice(0, Infinity, ...added.filter((entry) => entry.name !== name)),
       };
     },
     gauge: (name, _, labelNames) => {

@@ -108,22 +108,27 @@ function splitCsv(line: string): readonly string[] {
 /** One row of the stick-table of listeners; its key is `VIP|port`. */
 export type CounterRow = ListenerCounters & { readonly key: string };
 
+/** The field of a row, after its name and `=`; empty if it has none. */
+function fieldOf(line: string, name: string): string {
+  const at = line.indexOf(` ${name}=`);
+  if (at < 0) return '';
+  const begin = at + name.length + 2;
+  const end = line.indexOf(' ', begin);
+  return line.slice(begin, end < 0 ? undefined : end);
+}
+
 /** Reads `show table`: after its header, `address: key=… conn_cnt=…` in no fixed order. */
 export function parseTable(answer: string): readonly CounterRow[] {
   return answer.split('\n').flatMap((line) => {
     if (!line.startsWith('0x')) return [];
-    const fields = new Map(line.split(' ').map((part) => part.split('=', 2) as [string, string | undefined]));
-    const count = (name: string): number => Number(fields.get(name) ?? 0);
-    return [
-      {
-        key: fields.get('key') ?? '',
-        connections: count('conn_cur'),
-        total: count('conn_cnt'),
-        bytesIn: count('bytes_in_cnt'),
-        bytesOut: count('bytes_out_cnt'),
-        refused: count('gpc0'),
-      },
-    ];
+    return {
+      key: fieldOf(line, 'key'),
+      connections: Number(fieldOf(line, 'conn_cur')),
+      total: Number(fieldOf(line, 'conn_cnt')),
+      bytesIn: Number(fieldOf(line, 'bytes_in_cnt')),
+      bytesOut: Number(fieldOf(line, 'bytes_out_cnt')),
+      refused: Number(fieldOf(line, 'gpc0')),
+    };
   });
 }
 

@@ -11,12 +11,15 @@ function makeIp(refuse: ExecError): { readonly exec: Exec; readonly changes: str
   const rule = { fwmark: '0x2000', fwmask: '0x2000', table: '8192' };
   const route = { type: 'local', dst: 'default', dev: 'lo' };
   const exec: Exec = {
-    run: (_, args, { stdin }) => {
-      if (stdin !== undefined) changes.push(`${args[0]} ${stdin}`);
+    run: (_, args, { stdin = '' }) => {
+      const isChange = !stdin.includes(' list ');
+      if (isChange) changes.push(`${args[0]} ${stdin}`);
       if (args[0] === '-6') return Promise.reject(refuse);
-      if (stdin !== undefined) isThere = true;
-      const listed = args.includes('rule') ? rule : route;
-      return Promise.resolve({ stdout: isThere ? JSON.stringify([listed]) : '', stderr: '' });
+      if (isChange) isThere = true;
+      if (!isThere && stdin.includes('route list')) return Promise.reject(new ExecError('ip', 2, 'no such table'));
+      const listed = [rule, ...(stdin.includes('route list') ? [route] : [])];
+      const lines = listed.map((each) => `${JSON.stringify(isThere ? [each] : [])}\n`);
+      return Promise.resolve({ stdout: isChange ? '' : lines.join(''), stderr: '' });
     },
     spawn: () => expect.unreachable(),
   };

@@ -22,14 +22,17 @@ export type Routing = {
 };
 
 export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
+  /** The rules and routes that these commands list; `undefined`: one of them was refused. One process, for its start costs more. */
   const list = async (
     family: Family,
-    what: readonly string[],
+    commands: readonly string[],
     signal: AbortSignal,
   ): Promise<readonly RuleOrRoute[] | undefined> => {
-    const answer = await exec.run('ip', [`-${family}`, '-json', ...what], { signal }).catch(refusalOf);
+    const stdin = commands.map((command) => `${command}\n`).join('');
+    const answer = await exec.run('ip', [`-${family}`, '-json', '-batch', '-'], { stdin, signal }).catch(refusalOf);
     if (answer instanceof ExecError) return undefined;
-    return JSON.parse(answer.stdout.trim() || '[]') as readonly RuleOrRoute[];
+    const answers = answer.stdout.split('\n').filter((line) => line.trim() !== ''); // a line for each command
+    return answers.flatMap((line) => JSON.parse(line) as readonly RuleOrRoute[]);
   };
 
   /**
@@ -37,18 +40,15 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
    * `undefined` if the kernel has no rules of this family.
    */
   const isInForce = async (family: Family, signal: AbortSignal): Promise<boolean | undefined> => {
-    const [rules, routes] = await Promise.all([
-      list(family, ['rule', 'list', 'priority', rulePriority], signal),
-      list(family, ['route', 'list', 'table', routeTable], signal), // refused if there is no such table
-    ]);
-    if (rules === undefined) return undefined;
-    const isMarked = rules.some(
+    const rules = `rule list priority ${rulePriority}`;
+    const all = await list(family, [rules, `route list table ${routeTable}`], signal);
+    // Routes are refused if there is no such table.
+    if (all === undefined) return (await list(family, [rules], signal)) === undefined ? undefined : false;
+    const isMarked = all.some(
       ({ fwmark, fwmask, table }) =>
         Number(fwmark) === markBit && Number(fwmask ?? fwmark) === markBit && table === routeTable,
     );
-    return (
-      isMarked && routes?.some(({ type, dst, dev }) => type === 'local' && dst === 'default' && dev === 'lo') === true
-    );
+    return isMarked && all.some(({ type, dst, dev }) => type === 'local' && dst === 'default' && dev === 'lo');
   };
 
   /** Runs every line, also after one that failed. */

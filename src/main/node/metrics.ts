@@ -17,10 +17,7 @@ export function makeMetrics(): CommandDeps['metrics'] {
   return {
     counter: (name, help, labelNames = []) => {
       const counter = once(name, () => new Counter({ name, help, labelNames: [...labelNames], registers: [registry] }));
-      return {
-        add: (value, labels) => (labels === undefined ? counter.inc(value) : counter.inc(labels, value)),
-        reset: () => counter.reset(),
-      };
+      return { add: (value, labels) => (labels === undefined ? counter.inc(value) : counter.inc(labels, value)) };
     },
     gauge: (name, help, labelNames = []) => {
       const gauge = once(name, () => new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] }));
