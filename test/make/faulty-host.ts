@@ -36,8 +36,8 @@ export const faultySteps: readonly StepName[] = [
 ];
 
 const slowMs = 3_000;
-/** The processor time of an audit: two checks follow it. */
-const auditMs = 90;
+/** The processor time of an audit: three checks follow it. */
+const auditMs = 120;
 
 /** How long a host that is withdrawn may keep its addresses. */
 const withdrawalMs = 20_000;
