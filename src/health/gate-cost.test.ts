@@ -22,6 +22,7 @@ async function countingScene() {
         return publishedMs;
       },
       isFoundPublished: false,
+      widened: undefined,
     };
     listeners = listeners.with([[key, listener]]);
     gate.setListeners(listeners);

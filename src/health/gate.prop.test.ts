@@ -109,12 +109,12 @@ async function firstEarlyPacket(
     if (wanted.has(key)) return;
     const mine = {};
     wanted.set(key, mine);
-    published.set(key, { family: 4, publishedMs: undefined, isFoundPublished: false });
+    published.set(key, { family: 4, publishedMs: undefined, isFoundPublished: false, widened: undefined });
     setListeners();
     for (const kubeProxy of kubeProxies) kubeProxy.change(key);
     await clock.sleep(lagMs, forever);
     if (wanted.get(key) !== mine) return; // withdrawn meanwhile
-    published.set(key, { family: 4, publishedMs: clock.monotonic(), isFoundPublished: false });
+    published.set(key, { family: 4, publishedMs: clock.monotonic(), isFoundPublished: false, widened: undefined });
     setListeners();
   };
   const withdraw = (key: ListenerKey): void => {
@@ -147,7 +147,7 @@ async function firstEarlyPacket(
     await clock.sleep(forMs, forever);
     for (const [key, { publishedMs }] of published)
       if (publishedMs !== undefined)
-        published.set(key, { family: 4, publishedMs: clock.monotonic(), isFoundPublished: true });
+        published.set(key, { family: 4, publishedMs: clock.monotonic(), isFoundPublished: true, widened: undefined });
     start();
   };
   const take = async (step: GateStep): Promise<void> => {

@@ -16,7 +16,7 @@ import {
   type ShownServed,
 } from './kube-proxy-proof.ts';
 import type { KubeProxy } from './kube-proxy-sync.ts';
-import { isServed, makePublicationTimes } from './publication-times.ts';
+import { isServed, isServedWidely, makePublicationTimes } from './publication-times.ts';
 
 /** One family of a node. */
 type Path = {
@@ -93,7 +93,8 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
   const isOpenOn = (key: ListenerKey, listener: GatedListener, name: NodeName, node: GatedNode): boolean => {
     const { upMs, served } = node.paths[listener.family];
     if (upMs === undefined || !served.hasRules || listener.publishedMs === undefined) return false;
-    return isServed(listener, served) || resumed.get(key)?.has(name) === true;
+    const isShown = isServed(listener, served) || resumed.get(key)?.has(name) === true;
+    return isShown && isServedWidely(listener, served, name);
   };
 
   const hasOpen = (node: GatedNode, family: Family): boolean => {
@@ -215,10 +216,11 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
         const [before, now] = [listeners.get(key), next.get(key)];
         if (before !== undefined) publications[before.family].remove(before);
         if (now !== undefined) publications[now.family].add(now);
-        if (before !== undefined && now?.publishedMs === before.publishedMs) continue;
+        const isSame = before !== undefined && now?.publishedMs === before.publishedMs;
+        if (isSame && now?.widened === before.widened) continue;
         if (before !== undefined && now !== undefined)
           hasClosed ||= [...nodes].some(([name, node]) => isOpenOn(key, before, name, node));
-        if (before !== undefined || !isStart) resumed.delete(key);
+        if (!isSame && (before !== undefined || !isStart)) resumed.delete(key);
         hasChanged ||= now !== undefined;
       }
       listeners = next;

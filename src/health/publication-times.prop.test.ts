@@ -9,6 +9,10 @@ const anyListener: fc.Arbitrary<GatedListener> = fc.record({
   family: fc.constant(4 as const),
   publishedMs: fc.option(timeMs, { nil: undefined }),
   isFoundPublished: fc.boolean(),
+  widened: fc.option(
+    timeMs.map((atMs) => ({ atMs, before: new Set<never>() })),
+    { nil: undefined },
+  ),
 });
 const anyServed: fc.Arbitrary<ShownServed> = fc.record({
   hasRules: fc.boolean(),
@@ -21,6 +25,13 @@ const later = (a: ShownServed, b: ShownServed): ShownServed => ({
   foundUntilMs: Math.max(a.foundUntilMs, b.foundUntilMs),
 });
 
+/** A listener that all nodes serve since it was widened is like one that was found published then. */
+function timesOf(listener: GatedListener): readonly GatedListener[] {
+  const { widened } = listener;
+  if (widened === undefined) return [listener];
+  return [listener, { ...listener, publishedMs: widened.atMs, isFoundPublished: true }];
+}
+
 test('the times say what each listener says, whatever was added and removed', () => {
   fc.assert(
     fc.property(
@@ -31,7 +42,7 @@ test('the times say what each listener says, whatever was added and removed', ()
         const times = makePublicationTimes();
         for (const { listener } of entries) times.add(listener);
         for (const { listener, isRemoved } of entries) if (isRemoved) times.remove(listener);
-        const left = entries.filter(({ isRemoved }) => !isRemoved).map(({ listener }) => listener);
+        const left = entries.filter(({ isRemoved }) => !isRemoved).flatMap(({ listener }) => timesOf(listener));
         const now = later(before, other);
         const isIn = (listener: GatedListener): boolean => isServed(listener, before);
         expect({

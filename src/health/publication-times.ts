@@ -1,3 +1,4 @@
+import type { NodeName } from '../core/model/names.ts';
 import type { GatedListener } from '../ports/gate.ts';
 import type { ShownServed } from './kube-proxy-proof.ts';
 
@@ -31,19 +32,15 @@ export function makePublicationTimes(): PublicationTimes {
   const served = ({ hasRules, untilMs, foundUntilMs }: ShownServed): number =>
     hasRules ? indexAfter(others, untilMs) + indexAfter(found, foundUntilMs) : 0;
   return {
-    add: ({ publishedMs, isFoundPublished }) => {
+    add: ({ publishedMs, isFoundPublished, widened }) => {
       if (publishedMs === undefined) unpublished++;
-      else {
-        const times = isFoundPublished ? found : others;
-        times.splice(indexAfter(times, publishedMs), 0, publishedMs);
-      }
+      else insert(isFoundPublished ? found : others, publishedMs);
+      if (widened !== undefined) insert(found, widened.atMs);
     },
-    remove: ({ publishedMs, isFoundPublished }) => {
+    remove: ({ publishedMs, isFoundPublished, widened }) => {
       if (publishedMs === undefined) unpublished--;
-      else {
-        const times = isFoundPublished ? found : others;
-        times.splice(indexAfter(times, publishedMs) - 1, 1);
-      }
+      else removeOne(isFoundPublished ? found : others, publishedMs);
+      if (widened !== undefined) removeOne(found, widened.atMs);
     },
     hasUnpublished: () => unpublished > 0,
     hasServed: (by) => served(by) > 0,
@@ -56,6 +53,19 @@ export function makePublicationTimes(): PublicationTimes {
 export function isServed({ publishedMs, isFoundPublished }: GatedListener, by: ShownServed): boolean {
   if (publishedMs === undefined || !by.hasRules) return false;
   return publishedMs <= (isFoundPublished ? by.foundUntilMs : by.untilMs);
+}
+
+/** Whether the node serves the listener though it may have no endpoints of the Service. */
+export function isServedWidely({ widened }: GatedListener, by: ShownServed, node: NodeName): boolean {
+  return widened === undefined || widened.before.has(node) || widened.atMs <= by.foundUntilMs;
+}
+
+function insert(times: number[], atMs: number): void {
+  times.splice(indexAfter(times, atMs), 0, atMs);
+}
+
+function removeOne(times: number[], atMs: number): void {
+  times.splice(indexAfter(times, atMs) - 1, 1);
 }
 
 /** The index of the first time that is later. */

@@ -9,7 +9,14 @@ export type GatedListener = {
   readonly publishedMs: number | undefined;
   /** It was published when this host saw it first, and perhaps long before. */
   readonly isFoundPublished: boolean;
+  readonly widened: Widened | undefined;
 };
+
+/**
+ * A listener of a Service that was changed to `externalTrafficPolicy: Cluster` at `atMs`, as this host saw it (monotonic): until the next
+ * sync of its kube-proxy, a node drops the packets of the listener, unless it is one of `before`, which have endpoints.
+ */
+export type Widened = { readonly atMs: number; readonly before: ReadonlySet<NodeName> };
 
 /** The nodes to which the packets of a listener are sent. */
 export type OpenNodes = ReadonlyMap<ListenerKey, ReadonlySet<NodeName>>;

@@ -62,6 +62,22 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
     expect((await services.condition('udp', 'Serving', 'Serving')).message).toBe('all ports are served');
   });
 
+  test('direct serves a Service that is changed to Cluster, and back, without losing a datagram of a new flow', async () => {
+    const { services, client } = stage();
+    await services.create('widened', { annotations, spec: { ...local, ports: [dns], selector: webOnN1 } });
+    const [address = ''] = await services.published('widened');
+    const askMany = (count: number): Promise<readonly string[]> =>
+      askByUdp(client, { address, port: 53, text: 'hostname', count, pauseMs: 40 });
+    await eventually(async () => expect(await askMany(5)).toEqual(Array.from({ length: 5 }, () => 'web-n1')));
+    for (const externalTrafficPolicy of ['Cluster', 'Local']) {
+      const asking = askMany(100);
+      // kube-proxy syncs for this one, and does so again after a second only.
+      await services.create(`before-${externalTrafficPolicy.toLowerCase()}`, { spec: { ports: [{ port: 81 }] } });
+      await services.change('widened', { spec: { externalTrafficPolicy } });
+      expect(new Set(await asking)).toEqual(new Set(['web-n1']));
+    }
+  });
+
   test('the first connection of a new Service is one with the address of the client', async () => {
     const { services, client } = stage();
     for (const name of ['first', 'second', 'third']) {

@@ -40,8 +40,8 @@ export const faultySteps: readonly StepName[] = [
 export const breakable = ['HAProxy', 'steering', 'addresses'] as const;
 
 const slowMs = 3_000;
-/** The processor time of an audit: two checks follow it. */
-const auditMs = 90;
+/** The processor time of an audit: three checks follow it. */
+const auditMs = 120;
 
 /** Until the audit after next has ended. */
 const repairMs = 70_000;

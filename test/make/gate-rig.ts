@@ -35,7 +35,7 @@ export function gated(listeners: readonly GatedEntry[]): PersistentMap<ListenerK
   return PersistentMap.empty<ListenerKey, GatedListener>().with(
     listeners.map(([key, publishedMs, how]) => [
       key,
-      { family: key === dns6 ? 6 : 4, publishedMs, isFoundPublished: how === 'found' },
+      { family: key === dns6 ? 6 : 4, publishedMs, isFoundPublished: how === 'found', widened: undefined },
     ]),
   );
 }

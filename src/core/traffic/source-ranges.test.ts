@@ -14,7 +14,7 @@ describe('loadBalancerSourceRanges', () => {
     ['with only entries that are not CIDRs are closed', ['all', '10.0.0.0/33'], [], ['all', '10.0.0.0/33']],
     ['permit the others beside one that is not a CIDR', ['x', '10.0.0.0/8'], ranges('10.0.0.0/8'), ['x']],
   ])('%s', (_, texts, expected, malformed) => {
-    expect(planSourceRanges(texts, 1)).toEqual({ ranges: expected, malformed, excess: undefined });
+    expect(planSourceRanges(texts, { 4: 1, 6: 1 })).toEqual({ ranges: expected, malformed, excess: undefined });
   });
 
   test.each<[string, readonly string[], readonly number[]]>([
@@ -29,12 +29,20 @@ describe('loadBalancerSourceRanges', () => {
 
   test('of one Service are limited over all its listeners', () => {
     const texts = Array.from({ length: mostRanges / 2 }, (_, index) => `10.${index >> 7}.${(index & 127) * 2}.0/24`);
-    expect(planSourceRanges(texts, 2).excess).toBeUndefined();
-    expect(planSourceRanges(texts, 3)).toMatchObject({
+    expect(planSourceRanges(texts, { 4: 2, 6: 2 }).excess).toBeUndefined();
+    expect(planSourceRanges(texts, { 4: 3, 6: 0 })).toMatchObject({
       ranges: [],
       excess: expect.stringContaining('of at most 10000'),
     });
   });
+});
+
+test('ranges count for the listeners of their family only: 250 ports of both families, open to the 22 ranges of a CDN', () => {
+  const of = (length: number, text: (index: number) => string): readonly string[] =>
+    Array.from({ length }, (_, index) => text(index));
+  const texts = [...of(15, (index) => `10.${2 * index}.0.0/16`), ...of(7, (index) => `2001:db8:${2 * index}::/48`)];
+  expect(planSourceRanges(texts, { 4: 250, 6: 250 }).excess).toBeUndefined();
+  expect(planSourceRanges(texts, { 4: 700, 6: 0 }).excess).toMatch('make 10500 ranges');
 });
 
 describe('the budget of a host', () => {

@@ -16,6 +16,9 @@ export const mostRanges = 10_000;
  */
 export const mostRangesOfHost = 30_000;
 
+/** The listeners of a Service by family. */
+type ListenerCounts = { readonly [F in Family]: number };
+
 export type SourceRanges = {
   /** Merged. `undefined`: open to all; empty: closed to all. */
   readonly ranges: readonly IpRange[] | undefined;
@@ -31,11 +34,11 @@ export type SourceRanges = {
  */
 export function planSourceRanges(
   texts: readonly string[],
-  listeners: number,
+  listeners: ListenerCounts,
   isOverBudget: boolean = false,
 ): SourceRanges {
   const { ranges, malformed } = decode(texts);
-  const count = (ranges?.length ?? 0) * listeners;
+  const count = countOf(ranges, listeners);
   const made = `loadBalancerSourceRanges make ${count} range${count === 1 ? '' : 's'} over all ports and families`;
   if (count > mostRanges) return { ranges: [], malformed, excess: `${made}, of at most ${mostRanges}` };
   if (isOverBudget)
@@ -47,8 +50,15 @@ export function planSourceRanges(
   return { ranges, malformed, excess: undefined };
 }
 
-export function listenersOf({ addresses }: Assignment): number {
-  return addresses.reduce((sum, { served }) => sum + served.length, 0);
+export function listenersOf({ addresses }: Assignment): ListenerCounts {
+  const of = (family: Family): number =>
+    addresses.reduce((sum, { ip, served }) => sum + (ip.family === family ? served.length : 0), 0);
+  return { 4: of(4), 6: of(6) };
+}
+
+/** How many elements the kernel's sets have for ranges: each listener has those of its family. */
+function countOf(ranges: SourceRanges['ranges'] = [], listeners: ListenerCounts): number {
+  return ranges.reduce((sum, { family }) => sum + listeners[family], 0);
 }
 
 type RangeBudgetInput = {
@@ -95,7 +105,7 @@ export function makeRangeBudget(most: number = mostRangesOfHost): (input: RangeB
 function claimOf(service: Pick<Service, 'spec'> | undefined, assignment: Assignment | undefined): number {
   if (service === undefined || assignment === undefined) return 0;
   const listeners = listenersOf(assignment);
-  return (planSourceRanges(service.spec.sourceRanges, listeners).ranges?.length ?? 0) * listeners;
+  return countOf(planSourceRanges(service.spec.sourceRanges, listeners).ranges, listeners);
 }
 
 function exceedingOf(

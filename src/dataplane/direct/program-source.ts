@@ -127,8 +127,9 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
     });
 
   return {
-    follow: ({ listeners, nodes }) => {
-      gate.setListeners(publicationsOf(listeners));
+    follow: (table) => {
+      const { nodes } = table;
+      gate.setListeners(publicationsOf(table));
       if (nodes.size > 0)
         answering.keep(
           new Map(

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { directListener, tableOf } from '../../../test/make/table.ts';
+import { directListener, localTable, node, tableOf } from '../../../test/make/table.ts';
 import { serviceKey } from '../../core/model/names.ts';
+import { localBackend } from '../../core/traffic/table.ts';
 import { makePublications } from './publications.ts';
 
 const a = directListener('192.0.2.1', 53, { isPublished: true });
@@ -13,7 +14,7 @@ function makeScene(): { readonly since: (...listeners: readonly (typeof a)[]) =>
   const publicationsOf = makePublications(() => scene.nowMs);
   return Object.assign(scene, {
     since: (...listeners: readonly (typeof a)[]) =>
-      Array.from(publicationsOf(tableOf(listeners).listeners).values(), ({ publishedMs, isFoundPublished }) =>
+      Array.from(publicationsOf(tableOf(listeners)).values(), ({ publishedMs, isFoundPublished }) =>
         isFoundPublished ? `found ${publishedMs}` : publishedMs,
       ),
   });
@@ -41,4 +42,32 @@ test('a listener counts from its last publication, and again for another Service
   scene.nowMs = 4_000;
   expect(scene.since()).toEqual([]);
   expect(scene.since(other)).toEqual(['found 4000']);
+});
+
+test('a Service that is changed to Cluster is widened since then, from the nodes with endpoints; and no longer when it is Local again', () => {
+  const scene = { nowMs: 1_000 };
+  const publicationsOf = makePublications(() => scene.nowMs);
+  const local = directListener('192.0.2.1', 53, { isPublished: true, backend: localBackend(4, a.service) });
+  const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
+  const localOn = (name: string) => localTable([[local, { [name]: 1 }]], nodes);
+  const cluster = tableOf([a], nodes);
+  const widened = (table: typeof cluster): unknown => publicationsOf(table).get(a.key)?.widened;
+  expect(widened(localOn('n1'))).toBeUndefined();
+  scene.nowMs = 2_000;
+  expect(widened(cluster)).toEqual({ atMs: 2_000, before: new Set(['n1']) });
+  scene.nowMs = 3_000;
+  const otherwise = tableOf([directListener('192.0.2.1', 53, { isPublished: true, isAffine: true })], nodes);
+  expect(widened(otherwise)).toEqual({ atMs: 2_000, before: new Set(['n1']) });
+  expect(publicationsOf(cluster).get(a.key)?.publishedMs).toBe(1_000);
+  expect(widened(localOn('n2'))).toBeUndefined();
+  expect(widened(cluster)).toEqual({ atMs: 3_000, before: new Set(['n2']) });
+});
+
+test('a Service that is changed to Cluster before it is published, or while its nodes are not known, is not widened', () => {
+  const publicationsOf = makePublications(() => 1_000);
+  const local = { backend: localBackend(4, a.service) };
+  for (const isPublished of [false, true]) {
+    publicationsOf(tableOf([directListener('192.0.2.1', 53, { isPublished, ...local })]));
+    expect(publicationsOf(tableOf([a])).get(a.key)?.widened).toBeUndefined();
+  }
 });
