@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { listener } from '../../test/make/agent-rig.ts';
-import { type FaultyHost, faultySteps, startFaultyHost } from '../../test/make/faulty-host.ts';
+import { breakable, type FaultyHost, faultySteps, startFaultyHost } from '../../test/make/faulty-host.ts';
 import { ranges } from '../../test/make/service.ts';
 import { directListener } from '../../test/make/table.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
@@ -18,7 +18,7 @@ const wish = fc.record({
   owner: fc.constantFrom('x', 'y'),
   range: fc.constantFrom(undefined, '10.0.0.0/8', '172.16.0.0/12'),
   targetPort: fc.constantFrom(31_000, 32_000),
-  isDirect: fc.boolean(),
+  plane: fc.constantFrom(undefined, undefined, 'nat' as const, 'direct' as const, 'standIn' as const),
 });
 
 const action = fc.oneof(
@@ -48,6 +48,7 @@ const action = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('serve' as const), isServing: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('restart' as const, 'network' as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('break' as const), part: fc.constantFrom(...breakable) }) },
 );
 
 type Wish = typeof wish extends fc.Arbitrary<infer W> ? W : never;
@@ -58,18 +59,31 @@ const schedule = fc.array(fc.record({ action, ms: fc.constantFrom(0, 1, 300, 1_1
   maxLength: 40,
 });
 
-function listenerOf({ index, owner, range, targetPort, isDirect }: Wish): Listener {
+/** Those of `direct` without a stand-in may have no NodePort. */
+const planes = {
+  nat: { dataplane: 'nat' },
+  direct: { dataplane: 'direct' },
+  standIn: { dataplane: 'direct', standIn: 'haproxy' },
+} as const;
+
+function listenerOf({ index, owner, range, targetPort, plane }: Wish): Listener {
   const address = `192.0.2.${50 + (index % 4)}`;
-  const more = { sourceRanges: range === undefined ? undefined : ranges(range), targetPort };
+  const of: Partial<Listener> = plane === undefined ? {} : planes[plane];
+  const more = { sourceRanges: range === undefined ? undefined : ranges(range), targetPort, ...of };
   if (index < 4) return listener(address, 80 + index, `t${index}${owner}`, more);
-  if (index < 6)
-    return listener(address, 80 + index, `n${index}${owner}`, { ...more, protocol: 'UDP', dataplane: 'nat' });
+  if (index < 6) {
+    const udp =
+      of.dataplane === 'direct'
+        ? { ...of, standIn: of.standIn !== undefined ? ('nat' as const) : undefined }
+        : planes.nat;
+    return listener(address, 80 + index, `n${index}${owner}`, { ...more, protocol: 'UDP', ...udp });
+  }
   if (index === 6)
     return directListener(address, 90, {
       service: serviceKey('default', `d${owner}`),
       sourceRanges: more.sourceRanges,
     });
-  return listener(address, 91, `s${owner}`, isDirect ? { ...more, dataplane: 'direct', standIn: 'haproxy' } : more);
+  return listener(address, 91, `s${owner}`, more);
 }
 
 async function perform(host: FaultyHost, act: FaultAction): Promise<void> {
@@ -79,11 +93,12 @@ async function perform(host: FaultyHost, act: FaultAction): Promise<void> {
   else if (act.do === 'refuse') host.refuse(act.tool, act.port);
   else if (act.do === 'serve') host.setServing(act.isServing);
   else if (act.do === 'restart') await host.restart();
+  else if (act.do === 'break') host.breakPart(act.part);
   else host.rig.ports.tellNetwork('addresses');
 }
 
 type ScheduledAction = { readonly action: FaultAction; readonly ms: number };
-const web = { index: 0, owner: 'x', range: undefined, targetPort: 31_000, isDirect: false } as const;
+const web = { index: 0, owner: 'x', range: undefined, targetPort: 31_000, plane: undefined } as const;
 const at = (ms: number, of: FaultAction): ScheduledAction => ({ action: of, ms });
 const publish = (...wishes: Wish[]): FaultAction => ({ do: 'publish', wishes });
 const fault = (step: (typeof faultySteps)[number], kind: 'fails' | 'flaps' | 'hangs' | 'slow'): FaultAction => ({
@@ -133,6 +148,26 @@ const found: readonly (readonly ScheduledAction[])[] = [
     at(0, publish()),
     at(2_500, { do: 'clear', step: 'proxy.upsert' }),
     at(0, publish({ ...web, index: 3 })),
+  ],
+  // Deleted while nat was slow to take it from HAProxy: it counted as removed, and nat had it.
+  [
+    at(0, publish(web)),
+    at(0, fault('nat.apply', 'fails')),
+    at(0, publish({ ...web, plane: 'nat' })),
+    at(1_100, fault('nat.apply', 'slow')),
+    at(0, publish()),
+    at(0, fault('proxy.upsert', 'slow')),
+    at(0, fault('nat.apply', 'hangs')),
+    at(8_000, fault('placement.audit', 'fails')),
+  ],
+  // Moved from nat to direct before its address was added, then deleted: another Service got the port, and direct still had it.
+  [
+    at(0, fault('placement.audit', 'hangs')),
+    at(0, publish({ ...web, index: 5, owner: 'y' })),
+    at(25_000, publish({ ...web, index: 5, owner: 'y', plane: 'direct' })),
+    at(0, fault('direct.apply', 'fails')),
+    at(0, publish()),
+    at(0, publish({ ...web, index: 5 })),
   ],
 ];
 

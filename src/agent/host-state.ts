@@ -41,7 +41,11 @@ export type ListenerState = {
   readonly lacksProxy: boolean;
   /** `undefined`: a pass is to program it. */
   readonly gap: Gap | undefined;
+  /** Dataplanes beside HAProxy that were asked to take the listener, be it in vain, and may have it beside the one of `held`. */
+  readonly asked?: readonly OtherDataplane[];
 };
+
+export type OtherDataplane = 'direct' | 'nat';
 
 /** Why a listener is not in force as wanted. */
 export type Gap = {

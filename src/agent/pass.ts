@@ -142,7 +142,8 @@ async function makeOnePass(
     });
     return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle, mustWait };
   }
-  const isProgrammed = (await programOthers(pass)) && isSteered;
+  const { isDone, askedFor } = await programOthers(pass);
+  const isProgrammed = isDone && isSteered;
   /** What the kernel has, be the addresses there or not. */
   const table = outcomes.table();
   const mayHave = (key: ListenerKey): Listener | undefined => {
@@ -188,7 +189,7 @@ async function makeOnePass(
   const removed = new Set(isEnded ? ending.filter((each) => !outcomes.isStuck(each)) : []);
   const remaining = gone.filter((each) => !removed.has(each));
   const tried = new Set([...changed.map(({ key }) => key), ...refused.keys()]); // nft may refuse a listener whose nodes have changed
-  const open = openAfter(pass, { postponed, tried, remaining, kept, isUncertain, mayHave });
+  const open = openAfter(pass, { postponed, tried, remaining, kept, isUncertain, mayHave, askedFor });
   // Made from the target, not from the earlier map: maps that share their structure are compared in no time.
   const settled = target.listeners.with(Array.from(open.keys(), (key) => [key, undefined]));
   const hadProxied = before.programmed?.proxied.listeners ?? upserted.listeners;
@@ -214,6 +215,7 @@ function openAfter(
     kept,
     isUncertain,
     mayHave,
+    askedFor,
   }: Pick<PassOptions, 'postponed'> & {
     readonly tried: ReadonlySet<ListenerKey>;
     readonly remaining: readonly Listener[];
@@ -222,6 +224,7 @@ function openAfter(
     readonly isUncertain: boolean;
     /** What the kernel has, or may have. */
     readonly mayHave: (key: ListenerKey) => Listener | undefined;
+    readonly askedFor: (key: ListenerKey) => NonNullable<ListenerState['asked']>;
   },
 ): HostState['open'] {
   const open = new Map<ListenerKey, ListenerState>();
@@ -242,6 +245,7 @@ function openAfter(
     const inForce = known.inForce === 'yes' && !isReachable ? 'perhaps' : known.inForce;
     open.set(held.key, { ...known, wanted, inForce, gap });
   }
+  for (const [key, state] of open) if (!postponed.has(key)) open.set(key, { ...state, asked: askedFor(key) });
   return open;
 }
 

@@ -3,7 +3,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
 import type { Listener, Listeners, TrafficTable } from '../core/traffic/table.ts';
-import { type HostState, stateOf } from './host-state.ts';
+import { type HostState, type OtherDataplane, stateOf } from './host-state.ts';
 import type { Addresses, Host } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Steering, SteeringTarget } from '../ports/steering.ts';
@@ -52,20 +52,41 @@ export type Pass = {
   readonly signal: AbortSignal;
 };
 
-/** Programs the dataplanes beside HAProxy; resolves with whether all is done. */
-export async function programOthers({ ports, before, changed, gone, outcomes, step, signal }: Pass): Promise<boolean> {
-  const isOf = (name: Dataplane, listener: Listener): boolean =>
-    [listener, stateOf(before, listener.key)?.held].some((each) => each?.dataplane === name || each?.standIn === name);
-  let isDone = true;
+/** Programs the dataplanes beside HAProxy. */
+export async function programOthers({ ports, before, changed, gone, outcomes, step, signal }: Pass): Promise<{
+  readonly isDone: boolean;
+  /** The dataplanes that may have the listener, whatever is in force. */
+  readonly askedFor: (key: ListenerKey) => readonly OtherDataplane[];
+}> {
+  const uses = (name: Dataplane, listener: Listener | undefined): boolean =>
+    listener?.dataplane === name || listener?.standIn === name;
+  const applied = new Map<OtherDataplane, { readonly given: ReadonlySet<ListenerKey>; readonly isDone: boolean }>();
   for (const name of ['direct', 'nat'] as const) {
-    const isApplied = await step(
+    const given = new Set<ListenerKey>();
+    const isDone = await step(
       name,
-      async () => outcomes.refuse(await ports[name].apply(outcomes.table(), signal)),
-      () => [...changed, ...gone].filter((listener) => isOf(name, listener)),
+      async () => {
+        const table = outcomes.table();
+        for (const { key } of changed) if (uses(name, table.listeners.get(key))) given.add(key);
+        outcomes.refuse(await ports[name].apply(table, signal));
+      },
+      () =>
+        [...changed, ...gone].filter((listener) => {
+          const state = stateOf(before, listener.key);
+          return uses(name, listener) || uses(name, state?.held) || state?.asked?.includes(name) === true;
+        }),
     );
-    isDone &&= isApplied;
+    applied.set(name, { given, isDone });
   }
-  return isDone;
+  return {
+    isDone: [...applied.values()].every((each) => each.isDone),
+    askedFor: (key) => {
+      const were = stateOf(before, key)?.asked ?? [];
+      return Array.from(applied).flatMap(([name, { given, isDone }]) =>
+        given.has(key) || (!isDone && were.includes(name)) ? name : [],
+      );
+    },
+  };
 }
 
 /** Adds the addresses that the listeners of `table` need, and announces those that are there. */

@@ -1,6 +1,6 @@
 import { makeSerial } from '../../src/async/serial.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
-import { type Listener, usesHaproxy } from '../../src/core/traffic/table.ts';
+import { emptyTable, type Listener, makeListener, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { VirtualClock } from '../sim/virtual-clock.ts';
 import { answer, type AgentRig, makeAgentRig, table } from './agent-rig.ts';
 import { type FakeHostPorts, makeHostPorts, type StepName } from './host-ports.ts';
@@ -19,6 +19,8 @@ export type FaultyHost = {
   refuse(tool: 'proxy' | 'steering', port: number | undefined): void;
   /** The process ends, and another one starts with its files. What it had asked of the host ends first. */
   restart(): Promise<void>;
+  /** HAProxy exits, or another program removes what the agent has made. The next audit repairs it, at the latest. */
+  breakPart(part: (typeof breakable)[number]): void;
   /** Ends all faults. */
   recover(): void;
   /** What must be true at any time, and is not. */
@@ -35,9 +37,14 @@ export const faultySteps: readonly StepName[] = [
   ...(['proxy.check', 'steering.check', 'placement.check'] as const),
 ];
 
+export const breakable = ['HAProxy', 'steering', 'addresses'] as const;
+
 const slowMs = 3_000;
 /** The processor time of an audit: three checks follow it. */
 const auditMs = 120;
+
+/** Until the audit after next has ended. */
+const repairMs = 70_000;
 
 /** How long a host that is withdrawn may keep its addresses. */
 const withdrawalMs = 20_000;
@@ -55,6 +62,11 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
   let isServing = true;
   /** Since when the host has been withdrawn while its addresses could be removed. */
   let withdrawnAt = 0;
+  /** Something was removed that no audit has restored yet. */
+  let brokenAt = -Infinity;
+  const isBroken = (): boolean =>
+    clock.monotonic() - brokenAt < repairMs ||
+    [...ports.failing.keys(), ...hanging.keys(), ...slow].some((step) => step.endsWith('audit'));
   const ends = new Map<StepName, () => void>();
   const slow = new Set<StepName>();
   const { hanging } = ports;
@@ -116,6 +128,12 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
       rig.agent.publish(table(...wanted));
       withdrawnAt = clock.monotonic();
     },
+    breakPart: (part) => {
+      brokenAt = clock.monotonic();
+      if (part === 'HAProxy') ports.dieProxy();
+      else if (part === 'steering') ports.changeSteering((held) => ({ ...held, listeners: emptyTable.listeners }));
+      else ports.held.placed.clear();
+    },
     recover: () => {
       for (const step of faultySteps) clear(step);
       ports.refuses.proxy = () => undefined;
@@ -135,14 +153,14 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
       return [
         ...(!isServing && held.advertised.size > 0 ? ['a withdrawn host announces addresses'] : []),
         ...[...held.advertised.keys()]
-          .filter((text) => !held.placed.has(text))
+          .filter((text) => !isBroken() && !held.placed.has(text))
           .map((text) => `${text} is announced and not there`),
         ...(isLate && held.placed.size > 0 ? ['a withdrawn host has addresses'] : []),
-        ...crossings(ports),
+        ...crossings(ports).filter((words) => !isBroken() || !words.endsWith('nothing')),
         ...[...connectable]
           .filter((key) => !wanted.some((each) => each.key === key) && !rig.agent.report().listeners.has(key))
           .map((key) => `${key} counts as removed, and may have connections`),
-        ...(isServing
+        ...(isServing && !isBroken()
           ? wanted.filter((each) => answer(rig, each) === 'ready').flatMap((each) => notServed(ports, each))
           : []),
       ];
@@ -186,12 +204,18 @@ function serialised(ports: FakeHostPorts): FakeHostPorts {
 
 /** nftables steers to HAProxy what that serves for another Service, or not at all. */
 function crossings({ held }: FakeHostPorts): readonly string[] {
-  return [...held.steering.listeners.values()].filter(usesHaproxy).flatMap((steered) => {
+  const between = [...held.direct.values()].flatMap(({ key, service }) => {
+    const others = [held.nat.get(key), held.steering.listeners.get(key)].filter((each) => each !== undefined);
+    const other = others.find((each) => each.service !== service);
+    return other === undefined ? [] : [`${key} of ${service} also leads to ${other.service}`];
+  });
+  const steerings = [...held.steering.listeners.values()].filter(usesHaproxy).flatMap((steered) => {
     const proxied = held.proxy.get(steered.key);
     if (proxied !== undefined && proxied.service !== steered.service)
       return [`${steered.key} of ${steered.service} leads to ${proxied.service}`];
     return proxied === undefined && steered.dataplane === 'haproxy' ? [`${steered.key} is steered to nothing`] : [];
   });
+  return [...between, ...steerings];
 }
 
 /** The ports of `end 80 81`. */
@@ -200,15 +224,18 @@ function portsEnded(step: string): readonly string[] {
   return word === 'end' ? ports : [];
 }
 
-function notServed(
-  { held }: FakeHostPorts,
-  { key, revision, dataplane, service, targetPort, address, isHostAddress }: Listener,
-): readonly string[] {
+function notServed({ held }: FakeHostPorts, wanted: Listener): readonly string[] {
+  const { key, revision, dataplane, service, targetPort, address, isHostAddress } = wanted;
   if (!isHostAddress && !held.placed.has(address.text)) return [`${key}: its address is missing`];
   const steered = held.steering.listeners.get(key);
   const proxied = held.proxy.get(key);
   if (dataplane === 'nat') return held.nat.get(key)?.revision === revision ? [] : [`${key}: nat has another one`];
-  if (dataplane !== 'haproxy') return [];
+  if (dataplane === 'direct') {
+    const direct = held.direct.get(key);
+    // It is in force without its stand-in while HAProxy cannot be changed.
+    const isSame = direct !== undefined && makeListener({ ...direct, standIn: wanted.standIn }).revision === revision;
+    return isSame ? [] : [`${key}: direct has another one`];
+  }
   return [
     ...(steered?.revision === revision ? [] : [`${key}: nftables has another one`]),
     ...(proxied?.service === service && proxied.targetPort === targetPort ? [] : [`${key}: HAProxy has another one`]),

@@ -32,6 +32,8 @@ export type PortOwner = {
  */
 export type PortOwners = {
   find(signal: AbortSignal): Promise<readonly PortOwner[]>;
+  /** The masters of all HAProxies with files in one of the folders: also of those that have left the port, and keep their connections. */
+  mastersOf(folders: readonly string[], signal: AbortSignal): Promise<readonly number[]>;
   /**
    * Ensures that only the HAProxy of one of the folders `except` listens on the port: with SO_REUSEPORT the kernel would
    * distribute connections to both. Any other HAProxy of furiwake closes its listeners and keeps its connections until
@@ -103,6 +105,14 @@ export function makePortOwners(deps: {
 
   return {
     find,
+    mastersOf: async (folders, signal) => {
+      // The master keeps the socket for its commands, whether or not the file is there.
+      const { stdout } = await exec.run('ss', ['-Hxlp'], { signal });
+      const pids = Array.from(stdout.matchAll(/,pid=(\d+),/g), ([, digits]) => Number(digits));
+      const found = await Promise.all([...new Set(pids)].map(haproxyOf));
+      const ours = found.filter((haproxy) => haproxy !== undefined && folders.includes(haproxy.folder));
+      return [...new Set(ours.flatMap((haproxy) => haproxy?.master ?? []))];
+    },
     evict: async (except, signal) => {
       const startedMs = clock.monotonic();
       const backoff = makeBackoff(poll);

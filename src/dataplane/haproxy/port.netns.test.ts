@@ -92,6 +92,19 @@ test('a stop ends also a process of another state directory, with its connection
   expect(await proxy.stop(rig.signal)).toBe(false);
 });
 
+test('a stop ends also a process that has left the port and keeps its connections', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  await applyTable(driver, rig.table(withEcho), rig);
+  await rig.connect();
+  await rm(`${rig.lab.folder}/haproxy`, { recursive: true });
+  await applyTable(driver, rig.table(listeners), rig);
+  expect(await rig.masters()).toBe(2);
+  expect(await driver.proxy.stop(rig.signal)).toBe(true);
+  await expect.poll(() => rig.masters(), patience).toBe(0);
+  expect(await driver.proxy.stop(rig.signal)).toBe(false);
+});
+
 test('a frozen process is replaced after 30 s of silence, its worker killed with its master', async () => {
   await using rig = await startRig({ nodes: 1 });
   const clock = fastClock(10);

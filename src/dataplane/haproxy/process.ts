@@ -209,7 +209,9 @@ export function makeHaproxyProcess(deps: {
       const others = (await portOwners.find(signal)).flatMap(({ haproxy }) => haproxy ?? []);
       for (const { master } of others) kill(master, 'SIGTERM');
       if (others.length > 0) await portOwners.evict([], signal);
-      return isRunning || others.length > 0;
+      const retired = await portOwners.mastersOf(folders, signal);
+      for (const master of retired) kill(master, 'SIGTERM');
+      return isRunning || others.length + retired.length > 0;
     },
   };
 }

@@ -27,6 +27,10 @@ export type ChaosOptions = {
   readonly isOwn: boolean;
   /** The steps that are made; default: all. */
   readonly only?: ReadonlySet<number> | undefined;
+  /** The actions that there are; default: all. */
+  readonly names?: ReadonlySet<string> | undefined;
+  /** Each action begins when all is as wanted after the one before: the log has the time that each one costs. */
+  readonly isAlone?: boolean;
   readonly tell: (words: string) => void;
 };
 
@@ -47,9 +51,11 @@ export function makeRandom(seed: number): Random {
 
 type Step = { readonly name: string; readonly afterMs: number; readonly lastsMs: number; readonly seed: number };
 
-function scheduleOf({ seed, steps, hosts, isSoft }: ChaosOptions): readonly Step[] {
+function scheduleOf({ seed, steps, hosts, isSoft, names: wanted }: ChaosOptions): readonly Step[] {
   const random = makeRandom(seed);
-  const all = Object.entries<Fault>({ ...faults, ...userActions }).filter(([, { kind }]) => !isSoft || kind === 'soft');
+  const all = Object.entries<Fault>({ ...faults, ...userActions }).filter(
+    ([name, { kind }]) => wanted?.has(name) ?? (!isSoft || kind === 'soft'),
+  );
   const names = all.flatMap(([name, { weight }]) => Array.from({ length: weight }, () => name));
   return Array.from({ length: steps }, () => ({
     name: random.pick(names),
@@ -131,6 +137,13 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     touch(name);
     const end = await fault.apply(world, makeRandom(own));
     if (typeof end === 'function') ends.add({ atMs: performance.now() + lastsMs, end, name });
+    if (options.isAlone !== true) continue;
+    while (ends.size > 0) {
+      await pause(50, never);
+      await finish(false);
+    }
+    for (const words of await untilSettled(world, clients, 45_000)) world.wrong(`after ${name}: ${words}`);
+    world.tell(`cost of ${name}: ${clients.takeLongestFailure()}`);
   }
   // What needs longer than that is another fault: a Lease that ends.
   const endMs = performance.now() + (hostCount > 1 && seed % 2 === 0 ? 25_000 : 0);

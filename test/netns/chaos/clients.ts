@@ -27,6 +27,8 @@ export type Clients = {
   /** Targets that clients can ask now. */
   targets(): readonly Target[];
   ask(target: Target): Promise<string>;
+  /** The longest time without an answer of a target that should be served, since the last call. */
+  takeLongestFailure(): string;
   /** Former targets that belong to no Service now. */
   released(): readonly Target[];
   run(signal: AbortSignal): Promise<void>;
@@ -41,6 +43,9 @@ export function makeClients(world: World): Clients {
   const known = new Map<string, Target>();
   const busy = new Set<string>();
   const underWay = new Set<Promise<void>>();
+  /** Since when those that should be served have no answer. */
+  const down = new Map<string, number>();
+  let longest = { ms: 0, text: '' };
   const failing = new Map<string, { sinceMs: number; said: string }>();
   /** The node that answered last, of each Service and address. */
   const nodes = new Map<string, string>();
@@ -114,12 +119,17 @@ export function makeClients(world: World): Clients {
     judgeAnswer(target, answer, sentMs);
     if (answer.startsWith(`${target.service} `)) {
       judgeAffinity(target, answer.split(' ')[1] ?? '');
+      const ms = Math.round(performance.now() - (down.get(text) ?? Infinity));
+      down.delete(text);
+      if (ms > longest.ms) longest = { ms, text };
       const before = failing.get(text);
       if (before !== undefined && performance.now() - before.sinceMs > 3_000)
         world.tell(`${text} answers again after ${Math.round(performance.now() - before.sinceMs)} ms (${before.said})`);
       failing.delete(text);
       return;
     }
+    if (world.expects(target) === 'served') down.set(text, down.get(text) ?? performance.now());
+    else down.delete(text);
     const said = shownCondition(server, `default/${target.service}`, 'Serving');
     const isShownServed =
       said?.status === 'True' &&
@@ -171,6 +181,11 @@ export function makeClients(world: World): Clients {
   };
 
   return {
+    takeLongestFailure: () => {
+      const { ms, text } = longest;
+      longest = { ms: 0, text: '' };
+      return `${ms} ms ${text}`;
+    },
     targets,
     ask,
     released: () => {

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { pause } from './cluster.ts';
 import { type Fault, type Host, hostOf, never, onMachine, quietly } from './fault.ts';
+import { skewFileOf } from './furiwake-process.ts';
 import type { World } from './world.ts';
 
 const otherFlags: readonly (readonly string[])[] = [
@@ -81,6 +82,13 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
     const { code, text } = await furiwake.command(name, '--kubeconfig', furiwake.kubeconfig, '--state-dir', stateDir);
     world.tell(`  ${name} ${stateDir}: ${code}, ${text.trim().split('\n').at(-1)}`);
     if (code !== 1 && furiwake.pid !== undefined) world.wrong(`another furiwake (${name}) ended with ${code}`);
+  }),
+  'clock jumps': soft(2, async (world, random) => {
+    const { box: machine } = hostOf(world, random);
+    const byMs = random.pick([3_600_000, -3_600_000, 90_000, -90_000, 86_400_000 * 400]);
+    world.tell(`  ${byMs} ms`);
+    await writeFile(skewFileOf(machine), String(byMs));
+    return () => rm(skewFileOf(machine), { force: true });
   }),
   'furiwake hung up': soft(1, async (world, random) => hostOf(world, random).furiwake.signal('SIGHUP')),
   'furiwake stopped': soft(1, async (world, random) => {

@@ -6,7 +6,11 @@ import type { HostStatus } from '../../../src/daemon/host-status.ts';
 import type { Box } from './lab.ts';
 
 const program = fileURLToPath(new URL('../../../src/main/furiwake.ts', import.meta.url));
+const skewedClock = new URL('skewed-clock.ts', import.meta.url).href;
 const compiled = fileURLToPath(new URL('../../../node_modules/.cache/furiwake', import.meta.url));
+
+/** By how many milliseconds the wall clock of furiwake is wrong. */
+export const skewFileOf = (box: Pick<Box, 'folder'>): string => `${box.folder}/skew`;
 
 /** As its unit of systemd does. */
 const restartMs = 2_000;
@@ -55,9 +59,9 @@ export function makeFuriwake(
   const spawnInside = (...args: readonly string[]): ChildProcess => {
     const command = `hostname ${box.name} && exec "$@"`;
     const inside = [`--net=/run/netns/${box.namespace}`, 'unshare', '--uts', 'sh', '-c', command, 'sh'];
-    return spawn('nsenter', [...inside, process.execPath, program, ...args], {
+    return spawn('nsenter', [...inside, process.execPath, '--import', skewedClock, program, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: { PATH: path, NODE_COMPILE_CACHE: compiled },
+      env: { PATH: path, NODE_COMPILE_CACHE: compiled, CHAOS_SKEW_FILE: skewFileOf(box) },
     });
   };
   const furiwake: FuriwakeProcess = {

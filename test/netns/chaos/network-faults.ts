@@ -1,6 +1,6 @@
 import { pause } from './cluster.ts';
 import { box, packets, type Fault, type Host, never, quietly } from './fault.ts';
-import { lanPortOf, routesOf } from './lab.ts';
+import { isOfPool, lanPortOf, routesOf } from './lab.ts';
 import { setUp } from '../net-lab.ts';
 
 const links = {
@@ -96,6 +96,19 @@ export const networkFaults: Readonly<Record<string, Fault>> = {
   'neighbours flushed': packets(1, async ({ box: machine }) =>
     quietly(machine.exec('ip', 'neighbour', 'flush', 'all')),
   ),
+  'another machine has an address': box(1, async (_, random, world) => {
+    const shown = world.shownAddresses().filter((ip) => !ip.includes(':') && isOfPool(ip));
+    if (shown.length === 0) return;
+    const [node, address] = [random.pick(world.lab.nodes), `${random.pick(shown)}/32`];
+    world.tell(`  ${node.name}: ${address}`);
+    world.allow(15_000);
+    await quietly(node.exec('ip', 'address', 'add', address, 'dev', 'eth0'));
+    return async () => {
+      await quietly(node.exec('ip', 'address', 'del', address, 'dev', 'eth0'));
+      await quietly(world.lab.router.exec('ip', 'neighbour', 'flush', 'all'));
+      world.allow(15_000);
+    };
+  }),
   'address of a Service configured': packets(1, async ({ box: machine }, random, world) => {
     const shown = world.shownAddresses().filter((ip) => !ip.includes(':') && ip !== machine.ip4);
     if (shown.length === 0) return;
