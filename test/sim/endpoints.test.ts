@@ -33,7 +33,7 @@ test('a Service of which all nodes are servers is in the table without endpoints
   for (const name of ['web', 'unsliced']) putService(name);
   putEndpoints('web', '10.244.0.7');
   stack.push(await startController(server, host));
-  await until(() => expect(host.tables.at(-1)?.listeners.size).toBe(1));
+  await until(() => expect(host.tables.at(-1)?.listeners.size).toBe(2));
   expect(without()).toEqual([]);
   putEndpoints('web');
   await until(() => expect(without()).toEqual(['default/web']));
