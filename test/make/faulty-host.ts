@@ -43,8 +43,8 @@ const slowMs = 3_000;
 /** The processor time of an audit: three checks follow it. */
 const auditMs = 120;
 
-/** Until the audit after next has ended. */
-const repairMs = 70_000;
+/** Until an audit has ended: at the next but three, and the kernel reports changes of addresses before. */
+const repairMs = 200_000;
 
 /** How long a host that is withdrawn may keep its addresses. */
 const withdrawalMs = 20_000;
@@ -132,7 +132,10 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
       brokenAt = clock.monotonic();
       if (part === 'HAProxy') ports.dieProxy();
       else if (part === 'steering') ports.changeSteering((held) => ({ ...held, listeners: emptyTable.listeners }));
-      else ports.held.placed.clear();
+      else {
+        ports.held.placed.clear();
+        ports.tellNetwork('addresses'); // as the kernel does
+      }
     },
     recover: () => {
       for (const step of faultySteps) clear(step);
