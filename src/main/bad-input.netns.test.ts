@@ -1,5 +1,5 @@
 import { chmod, writeFile } from 'node:fs/promises';
-import { test } from 'vitest';
+import { test, vi } from 'vitest';
 import { listener } from '../../test/make/table.ts';
 import { startHostRig, webPort } from '../../test/netns/host-rig.ts';
 import { startSimApiServer } from '../../test/sim/apiserver.ts';
@@ -32,7 +32,8 @@ test.concurrent('a state directory that becomes read-only: served Services answe
   rig.publish(served);
   await rig.untilAnswers(first);
 
-  await onMachine('mount', '-o', 'remount,ro', rig.stateDir);
+  // Refused while a file is being written.
+  await vi.waitFor(() => onMachine('mount', '-o', 'remount,ro', rig.stateDir), patience);
   rig.publish(served, added);
   await expect.poll(() => rig.agent.troubles().join(), patience).toContain('read-only file system');
   for (let request = 0; request < 10; request++) await rig.answers(first);
