@@ -12,7 +12,13 @@ import { killQuietly } from '../lab/machine/run.ts';
  *
  * Without root the last two are skipped and reported; with CI=true a skipped test counts as failed.
  */
-type Sum = { readonly passed: number; readonly failed: number; readonly skipped: number };
+type Sum = {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  /** Each failed test with the first line of its error; repeated at the end, where a log that was cut still has them. */
+  readonly failures?: readonly string[];
+};
 type Step = { readonly title: string; readonly run: () => Promise<Sum> };
 
 const isRoot = process.getuid?.() === 0;
@@ -39,6 +45,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 const times: string[] = [];
+const failures: string[] = [];
 for (const step of steps) {
   const stepStartedAt = performance.now();
   say(`▶ ${step.title}`);
@@ -47,6 +54,7 @@ for (const step of steps) {
   total.passed += sum.passed;
   total.failed += sum.failed;
   total.skipped += sum.skipped;
+  if (sum.failed > 0) failures.push(...(sum.failures?.length ? sum.failures : [step.title]));
   times.push(`${step.title} ${seconds(stepStartedAt)}`);
   say(`${sum.failed > 0 ? '✗' : '✓'} ${step.title}: ${show(sum)} (${seconds(stepStartedAt)})`);
 }
@@ -55,6 +63,7 @@ if (isInterrupted) {
   process.exit(130);
 }
 say(`The whole took ${seconds(startedAt)}: ${times.join('; ')}.`);
+for (const failure of failures) say(`✗ ${failure}`);
 process.stdout.write(`${show(total)}\n`);
 process.exit(total.failed > 0 ? 1 : 0);
 
@@ -117,14 +126,38 @@ type Report = {
   readonly numFailedTests: number;
   readonly numPendingTests: number;
   readonly numTodoTests: number;
-  readonly numFailedTestSuites: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages: readonly string[] | null;
+    }[];
+  }[];
 };
 
 async function sumOf(report: string): Promise<Sum | undefined> {
   const text = await readFile(report, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
-  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(text) as Report;
-  return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests };
+  const parsed = JSON.parse(text) as Report;
+  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = parsed;
+  const skipped = numPendingTests + numTodoTests;
+  return { passed: numPassedTests, failed: numFailedTests, skipped, failures: failuresOf(parsed) };
+}
+
+function failuresOf({ testResults }: Report): readonly string[] {
+  return testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const file = path.relative('.', name);
+    const failed = assertionResults.filter((test) => test.status === 'failed');
+    if (failed.length === 0) return status === 'failed' ? [`${file}: ${firstLine(message)}`] : [];
+    return failed.map((test) => `${file}: ${test.fullName}: ${firstLine(test.failureMessages?.[0] ?? '')}`);
+  });
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? '';
 }
 
 /** Runs a program of node_modules in a new process group, so that an interrupt reaches all of its children. */
