@@ -29,6 +29,24 @@ test('a program that does not exist is said to be not found', async () => {
   });
 });
 
+test('without a free file descriptor a program fails to start, and this process goes on', async () => {
+  const script = `
+    import { openSync } from 'node:fs';
+    import { setImmediate } from 'node:timers/promises';
+    import { systemExec } from ${JSON.stringify(new URL('exec.ts', import.meta.url).href)};
+    const { signal } = new AbortController();
+    try { for (;;) openSync('/dev/null'); } catch {}
+    const words = (error) => error.message;
+    const ran = await systemExec.run('true', [], { signal }).catch(words);
+    let spawned;
+    try { systemExec.spawn('true', [], signal); } catch (error) { spawned = words(error); }
+    await setImmediate(); // the error of the child is emitted meanwhile
+    process.stdout.write(JSON.stringify([ran, spawned]));`;
+  const limited = 'ulimit -n 40; exec "$0" --input-type=module -e "$1"';
+  const { stdout } = await systemExec.run('sh', ['-c', limited, process.execPath, script], { signal });
+  expect(JSON.parse(stdout)).toEqual(['true: too many open files', 'true: too many open files']);
+});
+
 test.each([
   [undefined, '/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin'],
   ['', '/usr/local/sbin:/usr/sbin:/sbin'],

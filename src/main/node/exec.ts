@@ -1,8 +1,9 @@
-import { execFile, type ExecFileException, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, type ExecFileException, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { type RunningProgram, type Exec, ExecError } from '../../ports/exec.ts';
 
 const maxOutputBytes = 64 * 1024 * 1024;
+const noDescriptor = 'too many open files';
 
 /** Programs of this machine, found through `PATH` and in the `sbin` folders, which the PATH of a service may lack. */
 export const systemExec: Exec = {
@@ -29,15 +30,17 @@ export const systemExec: Exec = {
 };
 
 function startProgram(file: string, args: readonly string[], signal: AbortSignal): RunningProgram {
-  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment(), signal });
+  const child: ChildProcess = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment(), signal });
   let errors = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors = (errors + text).slice(-64 * 1024);
-  });
   child.on('error', (error) => {
     errors += error.message;
   });
-  child.stdin.on('error', () => undefined); // `write` reports it
+  const { stdin, stdout, stderr } = child;
+  if (!stdin || !stdout || !stderr) throw new ExecError(file, undefined, noDescriptor); // Node has made no pipes
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors = (errors + text).slice(-64 * 1024);
+  });
+  stdin.on('error', () => undefined); // `write` reports it
   const exited = new Promise<number | undefined>((resolve) => {
     child.once('close', (code) => resolve(code ?? undefined));
   });
@@ -45,11 +48,11 @@ function startProgram(file: string, args: readonly string[], signal: AbortSignal
     pid: child.pid ?? 0,
     write: (text) =>
       new Promise((resolve, reject) => {
-        child.stdin.write(text, (error) =>
+        stdin.write(text, (error) =>
           error ? reject(new ExecError(file, undefined, errors || error.message, { cause: error })) : resolve(),
         );
       }),
-    lines: createInterface({ input: child.stdout, crlfDelay: Number.POSITIVE_INFINITY }),
+    lines: createInterface({ input: stdout, crlfDelay: Number.POSITIVE_INFINITY }),
     takeErrors: () => {
       const taken = errors;
       errors = '';
@@ -85,6 +88,7 @@ function reasonOf({ killed, signal, code, message }: ExecFileException, timeoutM
   if (killed === true) return `no end within ${timeoutMs} ms`;
   if (code === 'ENOENT') return 'not found';
   if (code === 'EACCES') return 'permission denied';
+  if (code === 'EMFILE' || code === 'ENFILE') return noDescriptor;
   if (signal) return `ended by ${signal}`;
   return typeof code === 'number' ? '' : message;
 }
