@@ -8,6 +8,7 @@ test.each([
   ['exits with a code', 'exit 3', 'sh: exit code 3'],
   ['prints the cause', 'echo "no luck" >&2; exit 3', 'sh: no luck'],
   ['is killed', 'kill -9 $$', 'sh: ended by SIGKILL'],
+  ['is killed after a notice', 'echo "starting" >&2; kill -9 $$', 'sh: ended by SIGKILL\nstarting'],
 ])('the error of a program that %s has no arguments, which may be secrets', async (_, script, message) => {
   const args = ['-c', script, '--token=secret'];
   const error = await systemExec.run('sh', args, { signal }).catch((cause: unknown) => cause);

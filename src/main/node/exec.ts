@@ -20,7 +20,9 @@ export const systemExec: Exec = {
           const exitCode = typeof error.code === 'number' ? error.code : undefined;
           // Without the arguments: those of a credential plugin may hold secrets.
           const isMissing = error.code === 'ENOENT';
-          reject(new ExecError(file, exitCode, stderr || reasonOf(error, timeoutMs), { isMissing }));
+          const reason = reasonOf(error, timeoutMs);
+          const words = exitCode === undefined ? `${reason}\n${stderr}` : stderr || reason;
+          reject(new ExecError(file, exitCode, words, { isMissing }));
         },
       );
       child.stdin?.on('error', () => undefined); // the exit of the program is more informative than a closed pipe
