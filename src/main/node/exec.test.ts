@@ -30,7 +30,7 @@ test('a program that does not exist is said to be not found', async () => {
   });
 });
 
-test('without a free file descriptor a program fails to start, and this process goes on', async () => {
+test('without a free file descriptor a program fails to start, and this process continues', async () => {
   const script = `
     import { openSync } from 'node:fs';
     import { setImmediate } from 'node:timers/promises';
