@@ -17,9 +17,9 @@ import { isLocal } from '../core/traffic/dataplane.ts';
 import { makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import { makeProfileBudget, type ProfileExcess } from '../core/traffic/profile-budget.ts';
-import { lacksEndpoints } from '../core/traffic/serverless.ts';
 import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
 import { isNodesBackend, serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
+import { isPlannedWith } from '../core/traffic/without-endpoints.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -201,11 +201,18 @@ export function makeController(deps: ControllerDeps): Controller {
       deps.enqueue(key);
   };
 
-  /** The table depends on which endpoints it has, or, now, on whether it has some. */
-  const usesEndpoints = ({ key, spec }: Service): boolean =>
-    isLocal(spec) ||
-    spec.backends !== undefined ||
-    (plan?.table.withoutEndpoints.has(key) ?? false) !== lacksEndpoints(deps.endpoints.all()?.get(key));
+  /** The table depends on which endpoints it has, or, now, on which of its ports have some. */
+  const usesEndpoints = (service: Service): boolean => {
+    const { key, spec } = service;
+    if (isLocal(spec) || spec.backends !== undefined) return true;
+    const assignment = plan?.assignments.get(key);
+    // Without one the next turn looks at all of it.
+    return (
+      plan !== undefined &&
+      assignment !== undefined &&
+      !isPlannedWith(plan.table, service, assignment, deps.endpoints.all()?.get(key))
+    );
+  };
 
   let lastHealth: HostReport['health'] | undefined;
   /** Services with nodes of their own whose status may differ: their nodes changed, or what is known of them. */

@@ -21,6 +21,7 @@ function open(texts: Map<string, string>): { readonly file: TableFile; readonly 
     listenersPath: '/state/listeners.jsonl',
     nodesPath: '/state/nodes.jsonl',
     backendsPath: '/state/backends.jsonl',
+    withoutEndpointsPath: '/state/without-endpoints.jsonl',
     earlier: { rowsPath: '/state/rows.jsonl', nodesPath: '/state/nodes.json', placed: async () => new Map() },
     files: filesOf(texts),
     log,

@@ -13,8 +13,8 @@ import { optionsOfPort } from './port-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
 import type { ProfileExcess } from './profile-budget.ts';
-import { makeWithoutEndpoints } from './serverless.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
+import { makeWithoutEndpoints } from './without-endpoints.ts';
 import {
   emptyTable,
   isPodBackend,
@@ -153,7 +153,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     last = { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace };
     const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
     const backends = planLocal({ services, endpoints, backendsOf, nodes, shared });
-    const next = { listeners, backends, pods, nodes, withoutEndpoints: withoutEndpointsOf(services, endpoints) };
+    const next = { listeners, backends, pods, nodes, withoutEndpoints: withoutEndpointsOf(input) };
     if (!isSameParts(table, next)) table = next;
     return table;
   };

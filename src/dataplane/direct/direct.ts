@@ -229,8 +229,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         published = next;
         const old = table;
         // Where no node has an endpoint, kube-proxy refuses what a node gets.
-        const { withoutEndpoints } = emptyTable;
-        table = { ...next, withoutEndpoints, listeners: table.listeners.with(changes) };
+        table = { ...next, withoutEndpoints: undefined, listeners: table.listeners.with(changes) };
         const isSame = old.listeners === table.listeners && old.nodes === next.nodes;
         // A listener that nft refused may be accepted now.
         if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
