@@ -143,7 +143,7 @@ export const reasons = {
   NoEndpoints: {
     where: 'Serving',
     means:
-      'The Service has an address and no ready endpoint: connections are refused, by the load-balancer host or, with the dataplanes direct and nat, by kube-proxy. Without an EndpointSlice (a Service without a selector), HAProxy accepts connections and then closes them.',
+      'The Service has an address and no ready endpoint: connections are refused, by the load-balancer host or, with the dataplanes direct and nat, by kube-proxy.',
     do: 'Check the Pods that the selector of the Service matches, and their readiness probes.',
   },
   AddressNotOnHost: {

@@ -136,7 +136,7 @@ export function makeTableFile({
         pods: PersistentMap.from(
           backends.flatMap(([id, backend]) => ('pods' in backend ? [[id, backend] as const] : [])),
         ),
-        withoutEndpoints: await withoutEndpointsFile.read(),
+        withoutEndpoints: (await withoutEndpointsFile.read()) ?? PersistentMap.empty(),
       };
     },
   };
