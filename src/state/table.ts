@@ -136,6 +136,7 @@ export function makeTableFile({
         pods: PersistentMap.from(
           backends.flatMap(([id, backend]) => ('pods' in backend ? [[id, backend] as const] : [])),
         ),
+        excludedNodes: [], // known when the API server answers
         withoutEndpoints: (await withoutEndpointsFile.read()) ?? PersistentMap.empty(),
       };
     },

@@ -48,3 +48,14 @@ test('an excluded node does not get connections under its former name', () => {
 test('equal Nodes are decided by name', () => {
   expect(addressesOf(makeNode('b', ...both), makeNode('a', ...both))).toEqual({ a: both });
 });
+
+test('excluded nodes are listed with their addresses, the same list while they are the same', () => {
+  const plan = makeNodesPlanner();
+  const excludedIn = (...nodes: readonly Node[]): ReturnType<typeof plan>['excludedNodes'] =>
+    plan(new Map(nodes.map((node) => [node.name, node])), none).excludedNodes;
+  const [first, second] = [makeNode('n1', '192.0.2.11'), { ...makeNode('n2', ...both), excluded: 'label' as const }];
+  const found = excludedIn(first, second);
+  expect(found).toEqual([{ addresses: second.addresses, podCidrs: [] }]);
+  expect(excludedIn(second, { ...first, bootId: 'another' })).toBe(found);
+  expect(excludedIn(first, { ...second, excluded: undefined })).toEqual([]);
+});

@@ -1,9 +1,9 @@
 import { formatRange } from '../ip/range.ts';
 import type { NodeName } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
-import { emptyTable, nodesBackends, type TrafficNode, type TrafficTable } from './table.ts';
+import { emptyTable, type ExcludedNode, nodesBackends, type TrafficNode, type TrafficTable } from './table.ts';
 
-type PlannedNodes = Pick<TrafficTable, 'nodes' | 'backends'>;
+type PlannedNodes = Pick<TrafficTable, 'nodes' | 'excludedNodes' | 'backends'>;
 
 /**
  * Plans the nodes of a table and the backends of all of them. Omits excluded nodes: the dataplane drains a server before it removes
@@ -30,9 +30,15 @@ export function makeNodesPlanner(): (
       }))
       .filter(({ addresses }) => addresses.length > 0)
       .sort((a, b) => (a.name < b.name ? -1 : 1));
-    const next = { nodes: new Map(usable.map((node) => [node.name, node])), backends: nodesBackends(usable) };
+    const next = {
+      nodes: new Map(usable.map((node) => [node.name, node])),
+      excludedNodes: [...nodes.values()].filter(({ excluded }) => excluded !== undefined).map(addressesOf),
+      backends: nodesBackends(usable),
+    };
     planned = {
       nodes: contentOf(planned.nodes) === contentOf(next.nodes) ? planned.nodes : next.nodes,
+      excludedNodes:
+        contentOfExcluded(planned) === contentOfExcluded(next) ? planned.excludedNodes : next.excludedNodes,
       backends: contentOfBackends(planned) === contentOfBackends(next) ? planned.backends : next.backends,
     };
     return planned;
@@ -62,12 +68,24 @@ function compareClaims(a: Node, b: Node): number {
   );
 }
 
+function addressesOf({ addresses, podCidrs }: Node): ExcludedNode {
+  return { addresses, podCidrs };
+}
+
+function contentOfExcluded({ excludedNodes }: PlannedNodes): string {
+  return excludedNodes.map(textOfAddresses).sort().join('\n');
+}
+
+function textOfAddresses({ addresses, podCidrs }: ExcludedNode): string {
+  return [...addresses.map(({ text }) => text), ...podCidrs.map(formatRange)].join(' ');
+}
+
 function contentOfBackends({ backends }: PlannedNodes): string {
   return JSON.stringify([...backends]);
 }
 
 function contentOf(nodes: TrafficTable['nodes']): string {
-  return Array.from(nodes.values(), ({ name, addresses, podCidrs, bootId, state }) =>
-    [name, ...addresses.map(({ text }) => text), ...podCidrs.map(formatRange), bootId, state].join(' '),
+  return Array.from(nodes.values(), (node) =>
+    [node.name, textOfAddresses(node), node.bootId, node.state].join(' '),
   ).join('\n');
 }

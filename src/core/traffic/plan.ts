@@ -151,9 +151,10 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
     pods = pods.with(podChanges);
     last = { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace };
-    const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
+    const { nodes, excludedNodes, backends: shared } = planNodes(input.nodes, input.drained);
     const backends = planLocal({ services, endpoints, backendsOf, nodes, shared });
-    const next = { listeners, backends, pods, nodes, withoutEndpoints: withoutEndpointsOf(input) };
+    const withoutEndpoints = withoutEndpointsOf(input);
+    const next = { listeners, backends, pods, nodes, excludedNodes, withoutEndpoints };
     if (!isSameParts(table, next)) table = next;
     return table;
   };
@@ -169,6 +170,7 @@ function isSameParts(a: TrafficTable, b: TrafficTable): boolean {
   return (
     a.listeners === b.listeners &&
     a.nodes === b.nodes &&
+    a.excludedNodes === b.excludedNodes &&
     a.backends === b.backends &&
     a.pods === b.pods &&
     a.withoutEndpoints === b.withoutEndpoints

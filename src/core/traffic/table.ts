@@ -27,6 +27,8 @@ export type TrafficTable = {
   /** The backends of Pods; one that a listener names and that is missing is not known either. */
   readonly pods: PersistentMap<BackendId, PodBackend>;
   readonly nodes: ReadonlyMap<NodeName, TrafficNode>;
+  /** Those that are not among `nodes`: no client has their addresses. */
+  readonly excludedNodes: readonly ExcludedNode[];
   /**
    * The listeners for which their Services have no endpoint that takes connections, whatever their servers are; each with the Service,
    * for another one may have the listener meanwhile. `undefined`: not known; a host keeps those that it has.
@@ -140,6 +142,8 @@ export type TrafficNode = {
   readonly state: 'active' | 'drain';
 };
 
+export type ExcludedNode = Pick<TrafficNode, 'addresses' | 'podCidrs'>;
+
 const nodesBackendIds = { 4: 'nodes4' as BackendId, 6: 'nodes6' as BackendId };
 
 /** The backend of all cluster nodes with an address of the family. */
@@ -176,6 +180,7 @@ export const emptyTable: TrafficTable = {
   backends: PersistentMap.empty(),
   pods: PersistentMap.empty(),
   nodes: new Map(),
+  excludedNodes: [],
   withoutEndpoints: undefined,
 };
 
@@ -256,6 +261,7 @@ export function makeTable(listeners: Iterable<Listener>, nodes: readonly Traffic
     backends: nodesBackends(nodes),
     pods: PersistentMap.empty(),
     nodes: new Map(nodes.map((node) => [node.name, node])),
+    excludedNodes: emptyTable.excludedNodes,
     withoutEndpoints: undefined,
   };
 }
@@ -294,6 +300,7 @@ const none: NonNullable<TrafficTable['withoutEndpoints']> = PersistentMap.empty(
 export function isSameTable(a: TrafficTable, b: TrafficTable): boolean {
   return (
     a.nodes === b.nodes &&
+    a.excludedNodes === b.excludedNodes &&
     PersistentMap.changedKeys(a.withoutEndpoints ?? none, b.withoutEndpoints ?? none).length === 0 &&
     PersistentMap.changedKeys(a.backends, b.backends).length === 0 &&
     PersistentMap.changedKeys(a.pods, b.pods).length === 0 &&

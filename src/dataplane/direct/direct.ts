@@ -230,7 +230,8 @@ export function makeDirect(deps: DirectDeps): Direct {
         const old = table;
         // Where no node has an endpoint, kube-proxy refuses what a node gets.
         table = { ...next, withoutEndpoints: undefined, listeners: table.listeners.with(changes) };
-        const isSame = old.listeners === table.listeners && old.nodes === next.nodes;
+        const isSame =
+          old.listeners === table.listeners && old.nodes === next.nodes && old.excludedNodes === next.excludedNodes;
         // A listener that nft refused may be accepted now.
         if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
           accepted = undefined;
