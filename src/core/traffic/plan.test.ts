@@ -34,6 +34,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     ),
     overBudget: new Set(),
     overProfiles: new Map(),
+    overServers: new Map(),
     onLink: emptyReport.onLink,
     nodes,
     drained: new Set(),
