@@ -4,7 +4,7 @@ import { type ChaosOptions, runChaos } from './chaos.ts';
 /*
  * Operators and fate do what they can to the whole furiwake, with the real HAProxy, nft and ip, while clients never stop: in a
  * random order, which the seed decides. SEED=N repeats one, RUNS=N makes as many, STEPS=N as many actions in each, ONLY=3,7 these alone,
- * DO='link down,ruleset flushed' actions with these names alone; with ALONE=1 each waits until all is as wanted after the one before.
+ * DO='link down,ruleset flushed' actions with these names alone; with ALONE=1 each waits until all is as wanted after the one before; LOG_LEVEL=debug.
  */
 const first = Number(process.env['SEED'] ?? 13);
 const runs = Number(process.env['RUNS'] ?? 1);
