@@ -3,7 +3,13 @@ import { assertUnserved } from '../daemon/admin.ts';
 import { assertAccess } from '../daemon/cluster.ts';
 import { newIdentity } from '../daemon/identity.ts';
 import { leaseName } from '../daemon/lease-name.ts';
-import { type CommandDeps, earlierStatePaths, haproxyFolder, statePaths, unsavedTablePath } from '../daemon/platform.ts';
+import {
+  type CommandDeps,
+  earlierStatePaths,
+  haproxyFolder,
+  statePaths,
+  unsavedTablePath,
+} from '../daemon/platform.ts';
 import { StartError } from '../daemon/errors.ts';
 import { lockHost } from '../daemon/host-lock.ts';
 import { assertDeletable, deleteState } from '../daemon/state-dir.ts';
