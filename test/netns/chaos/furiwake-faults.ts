@@ -47,7 +47,13 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
   'state full': soft(2, async (world, random) => {
     const { furiwake } = hostOf(world, random);
     await quietly(onMachine('dd', 'if=/dev/zero', `of=${furiwake.stateDir}/filler`, 'bs=4k', 'status=none'));
-    return () => quietly(rm(`${furiwake.stateDir}/filler`, { force: true }));
+    // In vain while the file system is read-only.
+    const free = (attempts: number): Promise<void> =>
+      rm(`${furiwake.stateDir}/filler`, { force: true }).catch(async () => {
+        await pause(300, never);
+        if (attempts > 1) await free(attempts - 1);
+      });
+    return async () => void free(100);
   }),
   'state damaged': soft(2, async (world, random) => {
     const { furiwake } = hostOf(world, random);
