@@ -201,7 +201,7 @@ export function makeController(deps: ControllerDeps): Controller {
     const { key, spec } = service;
     if (isLocal(spec) || spec.backends !== undefined) return true;
     const assignment = plan?.assignments.get(key);
-    // Without one the next turn looks at all of it.
+    // Without one the next turn plans all of it.
     return (
       plan !== undefined &&
       assignment !== undefined &&

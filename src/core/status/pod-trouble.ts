@@ -10,7 +10,10 @@ import { mostServers, mostServersOfHost, needsFewerServers, type ServerExcess } 
 import { choosePods, localEndpoints, needsNodePorts, type PodChoice, type PodPlace } from '../traffic/pods.ts';
 import { portList } from './sentences.ts';
 
-/** The endpoints of a Service, the place of this host, and what is too much. `endpoints`: `undefined` while there are none, or they are not known. */
+/**
+ * The endpoints of a Service, the place of this host, and what is too much. `endpoints`: `undefined` while there are none, or they are not
+ * known.
+ */
 export type PodFacts = {
   readonly endpoints: ServiceEndpoints | undefined;
   readonly place: PodPlace;

@@ -60,7 +60,7 @@ describe('with 20 servers for a Service and 50 for the host', () => {
     ['a Service without the annotation', [[makeService('a'), 500]], {}],
     ['one with an invalid annotation', [[asking('a', 1, [tcp(80)], 'no'), 500]], {}],
     [
-      'of three that fit alone the youngest is left out',
+      'of three that fit alone the youngest does not fit',
       [
         [asking('b', 2, [tcp(80)]), 20],
         [asking('c', 3, [tcp(80)]), 20],

@@ -8,8 +8,8 @@ import { hashOf } from './slots.ts';
 import type { PodServer } from './table.ts';
 
 /**
- * The most Pods as servers for one Service: each of its ports and families has its own. HAProxy's round robin takes 4,095 in one backend, and
- * the descriptors in reserve are enough for the checks of 4,400 Pods that are silent at once.
+ * The most Pods as servers for one Service: each of its ports and families has its own. HAProxy's round robin takes 4,095 in one
+ * backend, and the descriptors in reserve are enough for the checks of 4,400 Pods that are silent at once.
  */
 export const mostServers = 4_000;
 
@@ -31,13 +31,13 @@ export type ServerExcess = {
 /** By Service. */
 export type ServerExcesses = ReadonlyMap<ServiceKey, ServerExcess>;
 
-type Input = {
+type ServersInput = {
   readonly services: PersistentMap<ServiceKey, Service>;
   readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
 };
 
 /** How many servers a Service asks for, over all ports and families. `unported`: for ports without a NodePort. */
-type Claim = { readonly all: number; readonly unported: number };
+type ServerClaim = { readonly all: number; readonly unported: number };
 
 const none: ServerExcesses = new Map();
 
@@ -48,10 +48,10 @@ const none: ServerExcesses = new Map();
 export function makeServerBudget(
   mostOfService: number = mostServers,
   mostOfHost: number = mostServersOfHost,
-): (input: Input) => ServerExcesses {
-  let services: Input['services'] = PersistentMap.empty();
-  let endpoints: NonNullable<Input['endpoints']> = PersistentMap.empty();
-  const claims = new Map<ServiceKey, Claim>();
+): (input: ServersInput) => ServerExcesses {
+  let services: ServersInput['services'] = PersistentMap.empty();
+  let endpoints: NonNullable<ServersInput['endpoints']> = PersistentMap.empty();
+  const claims = new Map<ServiceKey, ServerClaim>();
   let excesses = none;
   return (next) => {
     const changed = new Set([
@@ -74,7 +74,7 @@ export function makeServerBudget(
   };
 }
 
-function claimOf(service: Service | undefined, endpoints: ServiceEndpoints | undefined): Claim | undefined {
+function claimOf(service: Service | undefined, endpoints: ServiceEndpoints | undefined): ServerClaim | undefined {
   if (service?.spec.backends === undefined || endpoints === undefined) return undefined;
   const { spec } = service;
   let [all, unported] = [0, 0];
@@ -91,8 +91,8 @@ function claimOf(service: Service | undefined, endpoints: ServiceEndpoints | und
 }
 
 function excessesOf(
-  claims: ReadonlyMap<ServiceKey, Claim>,
-  services: Input['services'],
+  claims: ReadonlyMap<ServiceKey, ServerClaim>,
+  services: ServersInput['services'],
   mostOfService: number,
   mostOfHost: number,
 ): ServerExcesses {

@@ -8,7 +8,7 @@ import type { ServiceEndpoints } from './local.ts';
 import type { EndpointGroup } from './pods.ts';
 import { listenerKey, type TrafficTable } from './table.ts';
 
-type Groups = Pick<ServiceEndpoints, 'groups'>;
+type KnownSlices = Pick<ServiceEndpoints, 'groups'>;
 
 /**
  * The listeners of a Service that no endpoint serves, so that kube-proxy refuses their connections on every node: the Service has no
@@ -17,7 +17,7 @@ type Groups = Pick<ServiceEndpoints, 'groups'>;
 export function listenersWithoutEndpoints(
   { spec }: { readonly spec: Pick<Service['spec'], 'ports'> },
   { addresses }: Pick<Assignment, 'addresses'>,
-  endpoints: Groups | undefined,
+  endpoints: KnownSlices | undefined,
 ): readonly ListenerKey[] {
   const groups = endpoints?.groups ?? [];
   if (isOutdated(groups, spec.ports)) return [];
@@ -44,7 +44,7 @@ export function isPlannedWith(
   { withoutEndpoints }: Pick<TrafficTable, 'withoutEndpoints'>,
   service: Service,
   assignment: Assignment,
-  endpoints: Groups | undefined,
+  endpoints: KnownSlices | undefined,
 ): boolean {
   const now = new Set(listenersWithoutEndpoints(service, assignment, endpoints));
   return assignment.addresses.every(({ ip, served }) =>
@@ -55,7 +55,7 @@ export function isPlannedWith(
   );
 }
 
-type Input = {
+type EndpointsInput = {
   readonly services: PersistentMap<ServiceKey, Service>;
   readonly assignments: PersistentMap<ServiceKey, Assignment>;
   readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
@@ -65,7 +65,7 @@ type Input = {
  * The listeners without endpoints, with their Services; the same object while they are the same, and `undefined` while the endpoints are
  * not known. Compares with the last call: a changed Service costs as much as it has ports.
  */
-export function makeWithoutEndpoints(): (input: Input) => TrafficTable['withoutEndpoints'] {
+export function makeWithoutEndpoints(): (input: EndpointsInput) => TrafficTable['withoutEndpoints'] {
   const found = new Map<ServiceKey, readonly ListenerKey[]>();
   let without = PersistentMap.empty<ListenerKey, ServiceUid>();
   let last = {

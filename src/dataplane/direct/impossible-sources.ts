@@ -12,9 +12,9 @@ export type SourceFacts = {
 };
 
 /**
- * Addresses that no client of `direct` has: those of the nodes and of their Pods, also of excluded ones, for which kube-proxy serves an address with
- * `ipMode: VIP` on the node itself, and those of Services. A Pod or Service CIDR with an address of a node or of this host in it is
- * not of the cluster only, and excluded. The ranges do not overlap. The same object for the same facts.
+ * Addresses that no client of `direct` has: those of the nodes and of their Pods, also of excluded ones, for which kube-proxy serves an
+ * address with `ipMode: VIP` on the node itself, and those of Services. A Pod or Service CIDR with an address of a node or of this host
+ * in it is not of the cluster only, and excluded. The ranges do not overlap. The same object for the same facts.
  */
 export function makeImpossibleSources(): (facts: SourceFacts) => readonly IpRange[] {
   let last: SourceFacts | undefined;
