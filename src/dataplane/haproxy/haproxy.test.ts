@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { connectionsBy } from '../../../test/make/connections.ts';
 import { type HaproxyMachine, makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { makeMachineRig, serve } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
@@ -70,7 +71,9 @@ test('a HAProxy that serves and never answers for its nodes is reported, once in
     if (isSlow && text.includes('show stat nodes')) throw new RuntimeError('silent', 'no answer within 3 s');
     return await machine.sockets.request(path, text, signal);
   };
-  const { proxy, clock, log } = makeMachineRig({ machine: { ...machine, sockets: { ...machine.sockets, request } } });
+  const { proxy, clock, log } = makeMachineRig({
+    machine: { ...machine, sockets: { ...machine.sockets, request, connect: connectionsBy(request) } },
+  });
   const stop = new AbortController();
   const running = Promise.allSettled([proxy.run(stop.signal)]);
   await proxy.upsert(table, stop.signal);

@@ -25,6 +25,7 @@ import { makeOwnChecks } from './own-checks.ts';
 import { makeProgram } from './program.ts';
 import { type Dial, makeDial } from './proxy-header.ts';
 import { makeReconciler } from './reconciler.ts';
+import { makeRuntimeSession } from './session.ts';
 
 export type HaproxyOptions = {
   /** Absolute; contains all files of this HAProxy. It need not outlive a boot. */
@@ -117,7 +118,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   const ownChecks = makeOwnChecks({ api });
   const headerChecks = makeHeaderChecks({ dial, desired: () => reconciler.desired(), clock });
   const tick = makeHealthTick({
-    api,
+    session: makeRuntimeSession({ sockets, path: paths.workerSocket, clock }),
     reconciler,
     ownChecks,
     drainLimits: makeDrainLimits({ clock }),
