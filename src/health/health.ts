@@ -64,6 +64,8 @@ const families = [4, 6] as const;
 const roundMs = 1000;
 /** The dataplane reports each second, if it can. */
 const missingMs = 3 * roundMs;
+/** Nodes that a survey asks first. */
+const sampleSize = 20;
 
 /** Monotonic ms, of the last change of its health and of the begin of its drain; `undefined`: not since the start. */
 type KnownNode = {
@@ -164,6 +166,16 @@ function makeFamilyHealth(deps: {
     signal: AbortSignal,
   ): Promise<CheckRound> => ({ from: 'probe', answers: await probe(nodes, signal), leaving });
 
+  /** One healthy node decides, so the others are asked only if none of a few is healthy. */
+  const surveyNodes: typeof probeNodes = async (nodes, leaving, signal) => {
+    const sample = new Map([...nodes].slice(0, sampleSize));
+    const found = await probe(sample, signal);
+    const isHealthy = Array.from(found).some(([node, answer]) => answer === 'ok' && !leaving.has(node));
+    const others = isHealthy ? [] : [...nodes].slice(sampleSize);
+    const rest = others.length === 0 ? [] : await probe(new Map(others), signal);
+    return { from: 'probe', answers: new Map([...found, ...rest]), leaving };
+  };
+
   const detailOf = (node: NodeName, check: CheckedNode | undefined): DetailedHealth => {
     const health = state.nodes.get(node);
     const before = known.get(node)?.detail ?? 'up';
@@ -231,7 +243,10 @@ function makeFamilyHealth(deps: {
     states: () => new Map(Array.from(known, ([node, { detail }]) => [node, healthOf[detail]])),
     isChecked: () => state.mode === 'checks',
     survey: async ({ nodes, draining }, signal) => {
-      if (nodes.size > 0 && !isSurveyed && state.mode === 'checks') take(await probeNodes(nodes, draining, signal));
+      if (nodes.size > 0 && !isSurveyed && state.mode === 'checks') {
+        take(await surveyNodes(nodes, draining, signal));
+        roundAtMs = clock.monotonic(); // the dataplane, which begins now, has its time to report
+      }
       isSurveyed = nodes.size > 0;
     },
     adopt: (isChecked) => {

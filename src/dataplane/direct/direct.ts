@@ -171,7 +171,10 @@ export function makeDirect(deps: DirectDeps): Direct {
 
   const resume = async (first: TrafficTable, signal: AbortSignal): Promise<void> => {
     const elements = await kernel.elements(signal, resumedSets);
-    if (elements === undefined) return;
+    if (elements === undefined) {
+      isFirst = false;
+      return;
+    }
     const { listeners, open } = readEarlierTable(elements, first);
     standIns.resume(listeners);
     gate.resume(open);
