@@ -36,11 +36,11 @@ export type Sockets = {
   /** Resolves when the peer closes a connection, normally by exiting; at once if no process listens. */
   untilClosed(path: string, signal: AbortSignal): Promise<void>;
   /** A connection for several questions, opened by the first. */
-  connect(path: string): Connection;
+  connect(path: string): RuntimeConnection;
 };
 
 /** One question at a time. */
-export type Connection = {
+export type RuntimeConnection = {
   /**
    * Sends `text` and resolves with the answer, which ends with prompt number `prompts`. After an error, which is as of `request`, the
    * connection is closed.
@@ -91,7 +91,7 @@ function failureOf(path: string, error: NodeJS.ErrnoException, isLate: boolean):
 
 export const promptText = '\n> ';
 
-function makeConnection(path: string, clock: Clock): Connection {
+function makeConnection(path: string, clock: Clock): RuntimeConnection {
   let socket: Socket | undefined;
   let pending:
     | { readonly prompts: number; readonly resolve: (text: string) => void; readonly reject: (error: Error) => void }

@@ -55,7 +55,7 @@ test('the sockets on a port are those that listen, known if their list is comple
   expect(socketsOn(292, many.slice(0, 65_536))).toBeUndefined();
 });
 
-test('a port with the same sockets as before is looked at without a program, and with one when a socket is new', async () => {
+test('a port with the same sockets as before is checked without a program, and with one when a socket is new', async () => {
   const { signal } = new AbortController();
   const texts = new Map([['/proc/70/cmdline', cmdline]]);
   const list = (...inodes: readonly number[]): void => {

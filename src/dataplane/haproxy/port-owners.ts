@@ -117,9 +117,10 @@ export function makePortOwners(deps: {
   const socketsOf = async (pid: number): Promise<string | undefined> => {
     const read = (file: string): Promise<string | undefined> =>
       files.readStart(`/proc/${pid}/net/${file}`, listedBytes);
-    const texts = await Promise.all([read('tcp'), read('tcp6')]).catch(() => []); // it has just exited
-    const found = texts.map((text = '') => socketsOn(listenPort, text));
-    return found.length === 0 || found.includes(undefined) ? undefined : found.join('; ');
+    const [four, six] = await Promise.all([read('tcp'), read('tcp6')]).catch(() => [undefined]); // it has just exited
+    if (four === undefined) return undefined;
+    const found = [four, six ?? ''].map((text) => socketsOn(listenPort, text)); // not every kernel has IPv6
+    return found.includes(undefined) ? undefined : found.join('; ');
   };
 
   /** Resolves with the processes that are left. */

@@ -1,5 +1,12 @@
 import type { Clock } from '../../ports/clock.ts';
-import { type Connection, promptText, type RuntimeApi, RuntimeError, type Sockets, splitAnswers } from './client.ts';
+import {
+  type RuntimeConnection,
+  promptText,
+  type RuntimeApi,
+  RuntimeError,
+  type Sockets,
+  splitAnswers,
+} from './client.ts';
 
 /**
  * {@link RuntimeApi.ask} for the questions of each second, over a connection that stays open: a new one costs more than the answers. It
@@ -17,7 +24,7 @@ export function makeRuntimeSession(deps: {
   readonly clock: Clock;
 }): RuntimeSession {
   const { sockets, path, clock } = deps;
-  let open: { readonly connection: Connection; readonly untilMs: number } | undefined;
+  let open: { readonly connection: RuntimeConnection; readonly untilMs: number } | undefined;
   const close = (): void => {
     open?.connection.close();
     open = undefined;

@@ -7,10 +7,10 @@ import { makeRouting, type Routing } from './routing.ts';
 
 const { signal } = new AbortController();
 
-type Ip = { readonly exec: Exec; readonly changes: string[]; readonly starts: string[]; isThere: boolean };
+type IpProgram = { readonly exec: Exec; readonly changes: string[]; readonly starts: string[]; isThere: boolean };
 
 /** `ip` with a record of its changes and of the starts of processes that stay open; `refuse`: its answer to commands of IPv6. */
-function makeIp(refuse: ExecError): Ip {
+function makeIp(refuse: ExecError): IpProgram {
   const rule = { fwmark: '0x2000', fwmask: '0x2000', table: '8192' };
   const route = { type: 'local', dst: 'default', dev: 'lo' };
   const answerTo = (commands: string): string =>
@@ -39,12 +39,12 @@ function makeIp(refuse: ExecError): Ip {
       };
     },
   };
-  const ip: Ip = { exec, changes: [], starts: [], isThere: false };
+  const ip: IpProgram = { exec, changes: [], starts: [], isThere: false };
   return ip;
 }
 
 const noIpv6 = new ExecError('ip', 1, 'RTNETLINK answers: Address family not supported by protocol');
-const routingOf = ({ exec }: Ip): Routing => makeRouting({ exec, clock: systemClock, lifetime: signal });
+const routingOf = ({ exec }: IpProgram): Routing => makeRouting({ exec, clock: systemClock, lifetime: signal });
 
 test('a kernel without IPv6 gets only the rule of IPv4', async () => {
   const ip = makeIp(noIpv6);
