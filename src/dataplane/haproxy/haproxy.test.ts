@@ -246,3 +246,22 @@ test('without an account the workers run as root, with a warning', () => {
   expect(log.lines).toMatchObject([{ level: 'warn', message: expect.stringContaining('run as root') }]);
   expect(makeMachineRig().log.lines).toEqual([]);
 });
+
+test('when it ends no connection is open, which would keep the process from its end', async () => {
+  const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
+  const open = new Set<unknown>();
+  const connect: Sockets['connect'] = (path) => {
+    const connection = machine.sockets.connect(path);
+    open.add(connection);
+    return { ...connection, close: () => void open.delete(connection) };
+  };
+  const { proxy, clock } = makeMachineRig({ machine: { ...machine, sockets: { ...machine.sockets, connect } } });
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(25_000);
+  expect(open.size).toBe(1);
+  stop.abort();
+  await running;
+  expect(open.size).toBe(0);
+});

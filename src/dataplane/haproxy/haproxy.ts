@@ -117,8 +117,9 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   });
   const ownChecks = makeOwnChecks({ api });
   const headerChecks = makeHeaderChecks({ dial, desired: () => reconciler.desired(), clock });
+  const session = makeRuntimeSession({ sockets, path: paths.workerSocket, clock });
   const tick = makeHealthTick({
-    session: makeRuntimeSession({ sockets, path: paths.workerSocket, clock }),
+    session,
     reconciler,
     ownChecks,
     drainLimits: makeDrainLimits({ clock }),
@@ -183,7 +184,11 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),
     check: (table, signal) => change(() => reconciler.check(table, signal)),
     run: async (signal) => {
-      await superviseAll([(inner) => life.guard(inner), ticks, (inner) => headerChecks.run(inner)], signal);
+      try {
+        await superviseAll([(inner) => life.guard(inner), ticks, (inner) => headerChecks.run(inner)], signal);
+      } finally {
+        session.close(); // an open connection would keep the process from its end
+      }
       await inTurn(() => reconciler.save());
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, oldWorkers, signal),
