@@ -22,6 +22,7 @@ const config: ViteUserConfig = defineConfig({
             'test/conformance/**/*.test.ts',
           ],
           exclude: ['**/*.netns.test.ts'],
+          setupFiles: ['test/unit/seed.ts'],
           deps: { interopDefault: false }, // a CommonJS package is imported as Node imports it
           // The machines may be shared: the deadline must catch tests that hang, not slow ones.
           testTimeout: 120_000,

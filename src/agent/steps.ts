@@ -1,4 +1,4 @@
-import { commonOf, unionOf, withoutOwn } from './addresses.ts';
+import { commonOf, makeAddressIndex, unionOf, withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
@@ -102,7 +102,7 @@ export async function attract(
   // An address that no listener of the target needs is removed, even if its listener cannot be removed. The address of a
   // refused listener is not added.
   const addresses = commonOf(ports.addressesOf(table.listeners), wanted);
-  const there = before.programmed?.placed ?? ports.addressesOf(outcomes.inForce());
+  const there = before.programmed?.placed ?? makeAddressIndex()(outcomes.inForce());
   const added: Addresses = ports.mayAttract() ? addresses : PersistentMap.empty();
   const isAdded = await step(
     'addresses',

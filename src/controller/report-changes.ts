@@ -28,8 +28,11 @@ export function servicesConcerned(
 /** The host has begun to program the listener, at most: there is nothing to say of it yet. */
 function saysNothing(report: ListenerReport | undefined): boolean {
   if (report === undefined) return true;
-  const { holder: _, ...rest } = report;
-  return Object.values(rest).every((value) => value === undefined || value === false);
+  for (const name in report) {
+    const value = report[name as keyof ListenerReport];
+    if (name !== 'holder' && value !== undefined && value !== false) return false;
+  }
+  return true;
 }
 
 /** Whether a plan may differ after a report: it depends on health, duplicates, links, routes and the host's addresses. */

@@ -31,6 +31,11 @@ export function haproxyFolder(runFolder: string): string {
   return `${runFolder}/haproxy`;
 }
 
+/** Says that the disk lacks changes of the last table. */
+export function unsavedTablePath(runFolder: string): string {
+  return `${runFolder}/unsaved-table`;
+}
+
 /** Paths inside the state directory. */
 export function statePaths(
   stateDir: string,
@@ -40,6 +45,7 @@ export function statePaths(
     | 'listeners'
     | 'nodes'
     | 'backends'
+    | 'withoutEndpoints'
     | 'placement'
     | 'identity'
     | 'adminSocket'
@@ -56,6 +62,7 @@ export function statePaths(
     listeners: `${stateDir}/listeners.jsonl`,
     nodes: `${stateDir}/nodes.jsonl`,
     backends: `${stateDir}/backends.jsonl`,
+    withoutEndpoints: `${stateDir}/without-endpoints.jsonl`,
     placement: `${stateDir}/placement.jsonl`,
     drains: `${stateDir}/drains.jsonl`,
     drainedServices: `${stateDir}/drained-services.jsonl`,

@@ -43,8 +43,8 @@ async function sayOnce(
   { plan, report, nodeStates, notReady, changed, clock, log }: SayWhenReadyDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  /** Those that were pending at the last look over all: a start has thousands of changes, each settles a few. */
-  let pending: ServiceKey[] = [];
+  /** Those that may be pending since the last look over all: a start has thousands of changes, each settles a few. */
+  let pending: ServiceKey[] | undefined;
   const until = async <T>(find: () => T | undefined, within: AbortSignal): Promise<T> => {
     for (;;) {
       const found = find();
@@ -57,6 +57,7 @@ async function sayOnce(
     const found = ready();
     if (found === undefined) return undefined;
     const isPending = pendingIn(found, report());
+    pending ??= [...found.assignments.keys()];
     while (pending.length > 0 && !isPending(pending.at(-1))) pending.pop();
     if (pending.length === 0) pending = [...found.assignments.keys()].filter(isPending);
     return pending.length === 0 ? found : undefined;

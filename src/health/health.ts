@@ -52,7 +52,9 @@ export function makeHealth(deps: {
         const startMs = deps.clock.monotonic();
         const nodes = known() ?? new Map();
         await Promise.all(families.map((family) => trackers[family].replaceRound(nodes, signal)));
-        waitMs = restOfPeriod(roundMs, deps.clock.monotonic() - startMs);
+        const missingInMs = Math.min(...families.map((family) => trackers[family].missingInMs()));
+        const restMs = restOfPeriod(roundMs, deps.clock.monotonic() - startMs);
+        waitMs = nodes.size === 0 ? restMs : Math.max(missingInMs, restMs); // after the first node HAProxy has as long as after a report
       }
     },
   };
@@ -62,6 +64,8 @@ const families = [4, 6] as const;
 const roundMs = 1000;
 /** The dataplane reports each second, if it can. */
 const missingMs = 3 * roundMs;
+/** Nodes that a survey asks first. */
+const sampleSize = 20;
 
 /** Monotonic ms, of the last change of its health and of the begin of its drain; `undefined`: not since the start. */
 type KnownNode = {
@@ -96,6 +100,8 @@ const words: Readonly<Record<DetailedHealth, string>> = {
 
 type FamilyTracker = FamilyHealth & {
   states(): ReadonlyMap<NodeName, NodeHealth>;
+  /** When the results of the dataplane are missing unless it reports before; not positive: they are. */
+  missingInMs(): number;
   /** One round with the results of the own probe, if those of the dataplane are missing. */
   replaceRound(nodes: TrafficTable['nodes'], signal: AbortSignal): Promise<void>;
 };
@@ -128,7 +134,8 @@ function makeFamilyHealth(deps: {
   let dead: ReadonlyMap<NodeName, string> = new Map();
   let checks: ReadonlyMap<NodeName, CheckedNode> = new Map();
   let roundAtMs = clock.monotonic();
-  const isMissing = (): boolean => clock.monotonic() - roundAtMs >= missingMs;
+  const missingInMs = (): number => roundAtMs + missingMs - clock.monotonic();
+  const isMissing = (): boolean => missingInMs() <= 0;
 
   const become = (next: HealthState): void => {
     if (next.mode !== state.mode) {
@@ -158,6 +165,16 @@ function makeFamilyHealth(deps: {
     leaving: ReadonlySet<NodeName>,
     signal: AbortSignal,
   ): Promise<CheckRound> => ({ from: 'probe', answers: await probe(nodes, signal), leaving });
+
+  /** One healthy node decides, so the others are asked only if none of a few is healthy. */
+  const surveyNodes: typeof probeNodes = async (nodes, leaving, signal) => {
+    const sample = new Map([...nodes].slice(0, sampleSize));
+    const found = await probe(sample, signal);
+    const isHealthy = Array.from(found).some(([node, answer]) => answer === 'ok' && !leaving.has(node));
+    const others = isHealthy ? [] : [...nodes].slice(sampleSize);
+    const rest = others.length === 0 ? [] : await probe(new Map(others), signal);
+    return { from: 'probe', answers: new Map([...found, ...rest]), leaving };
+  };
 
   const detailOf = (node: NodeName, check: CheckedNode | undefined): DetailedHealth => {
     const health = state.nodes.get(node);
@@ -226,7 +243,10 @@ function makeFamilyHealth(deps: {
     states: () => new Map(Array.from(known, ([node, { detail }]) => [node, healthOf[detail]])),
     isChecked: () => state.mode === 'checks',
     survey: async ({ nodes, draining }, signal) => {
-      if (nodes.size > 0 && !isSurveyed && state.mode === 'checks') take(await probeNodes(nodes, draining, signal));
+      if (nodes.size > 0 && !isSurveyed && state.mode === 'checks') {
+        take(await surveyNodes(nodes, draining, signal));
+        roundAtMs = clock.monotonic(); // the dataplane, which begins now, has its time to report
+      }
       isSurveyed = nodes.size > 0;
     },
     adopt: (isChecked) => {
@@ -248,6 +268,7 @@ function makeFamilyHealth(deps: {
       const silent = new Set(Array.from(known).flatMap(([node, { detail }]) => (detail === 'silent' ? node : [])));
       return { dead: ending, silent, out };
     },
+    missingInMs,
     replaceRound: async (nodes, signal) => {
       if (nodes.size + known.size === 0) roundAtMs = clock.monotonic(); // there is nothing to report
       if (!isMissing()) return;

@@ -1,8 +1,10 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { probeBy } from '../../test/make/probe-by.ts';
-import { node } from '../../test/make/table.ts';
+import { makeHealthScene } from '../../test/make/health-scene.ts';
+import { addressOf, node, nodeName } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import type { NodeName } from '../core/model/names.ts';
 import { makeHealth } from './health.ts';
 
 /** The health of 100 nodes that answer and 400 that are silent from `fromMs` on, without HAProxy. A round lasts as given. */
@@ -55,4 +57,41 @@ test.each([500, 2000])('their connections end after 15 s, if a round lasts %i ms
   expect(ended()).toBe(0);
   await clock.advance(3 * roundMs + 1000);
   expect(ended()).toBe(800); // both families
+});
+
+test.each([
+  ['one of the first nodes', 3, 20],
+  ['the last node', 499, 500],
+  ['no node', undefined, 500],
+])('a survey finds that %s of 500 is healthy', async (_, healthy, asked) => {
+  const clock = virtualClock();
+  let probes = 0;
+  const probe = probeBy((address) => {
+    probes++;
+    return address === addressOfNode(healthy) ? 'ok' : 'alive';
+  });
+  const health = makeHealth({ probe, silenceMs: 15_000, clock, log: recordLog(), metrics: recordMetrics() });
+  const nodes = new Map(
+    Array.from({ length: 500 }, (__, index) => [nodeName(`n${index}`), addressOf(addressOfNode(index))]),
+  );
+  await health.families[4].survey({ nodes, draining: new Set() }, new AbortController().signal);
+  expect(probes).toBe(asked);
+  expect(health.families[4].isChecked()).toBe(healthy !== undefined);
+});
+
+function addressOfNode(index: number | undefined): string {
+  return index === undefined ? '' : `192.0.${2 + (index >> 8)}.${index & 255}`;
+}
+
+test('HAProxy has three seconds after a survey for its first report', async () => {
+  const scene = makeHealthScene();
+  scene.run();
+  await scene.away(2.5);
+  const found = { nodes: new Map([[nodeName('n1'), addressOf('192.0.2.11')]]), draining: new Set<NodeName>() };
+  await scene.health.families[4].survey(found, new AbortController().signal);
+  const surveyed = scene.probes();
+  await scene.away(2.5);
+  expect(scene.probes()).toBe(surveyed);
+  await scene.away(2);
+  expect(scene.probes()).toBeGreaterThan(surveyed);
 });
