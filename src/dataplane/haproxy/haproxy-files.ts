@@ -25,10 +25,6 @@ export type HaproxyFiles = {
    * `putConfig` and `save`.
    */
   areIntact(): Promise<boolean>;
-  /** HAProxy may have loaded a configuration whose program another hand has changed: it was found on the disk since `noteLoaded`. */
-  isEdited(): boolean;
-  /** HAProxy has been started or reloaded with the files as they were written. */
-  noteLoaded(): void;
   /** Whether both files are there, and the folder of the workers: as `areIntact`, without a look into the files. */
   areThere(): Promise<boolean>;
   /**
@@ -53,15 +49,8 @@ export function makeHaproxyFiles(deps: {
   let hasMap = false;
   /** The contents of the map on the disk, if known. */
   let saved: Entries | undefined;
-  let isEdited = false;
-  let lastWanted: Pick<WantedFiles, 'program' | 'bareConfig'> | undefined;
   /** The configuration that HAProxy refused last. */
   let refused: { readonly config: string; readonly words: string } | undefined;
-
-  const lookForEdits = (text: string | undefined): void => {
-    if (text === undefined || lastWanted === undefined || programOf(text) !== lastWanted.program) return;
-    isEdited ||= withoutServers(text) !== withoutServers(lastWanted.bareConfig);
-  };
 
   const load = async (wanted: WantedFiles): Promise<{ readonly isMapAsWanted: boolean }> => {
     written = undefined;
@@ -70,7 +59,6 @@ export function makeHaproxyFiles(deps: {
     await files.makeFolder(paths.emptyFolder);
     // A file that cannot be read counts as missing: both are written again.
     config = await files.read(paths.config).catch(() => undefined);
-    lookForEdits(config);
     const map = await files.read(paths.map).catch(() => undefined);
     hasMap = map !== undefined;
     isLoaded = true;
@@ -97,7 +85,6 @@ export function makeHaproxyFiles(deps: {
 
   return {
     putConfig: async (wanted, signal) => {
-      lastWanted = wanted;
       if (!isLoaded) saved = (await load(wanted)).isMapAsWanted ? wanted.entries : undefined;
       if (written?.config === wanted.config) return undefined;
       if (wanted.config !== refused?.config) {
@@ -134,7 +121,6 @@ export function makeHaproxyFiles(deps: {
         await files.read(paths.config).catch(unreadable),
         await files.read(paths.map).catch(unreadable),
       ];
-      if (text !== config) lookForEdits(text);
       const areAsWritten = text !== undefined && text === config && (saved === undefined || map === mapText(saved));
       isLoaded = areAsWritten && (await files.exists(paths.emptyFolder));
       return isLoaded;
@@ -143,11 +129,7 @@ export function makeHaproxyFiles(deps: {
       const all = [paths.config, paths.map, paths.emptyFolder];
       return (await Promise.all(all.map((path) => files.exists(path)))).every(Boolean);
     },
-    isEdited: () => isEdited,
-    noteLoaded: () => {
-      isEdited = false;
-    },
-    program: () => programOf(config ?? ''),
+    program: () => parseDescription(/^ {4}description "(.*)"$/m.exec(config ?? '')?.[1] ?? ''),
     reread: async (wanted) => {
       const before = { config, saved };
       const { isMapAsWanted } = await load(wanted);
@@ -157,13 +139,4 @@ export function makeHaproxyFiles(deps: {
       return Number(before.config !== undefined && config !== before.config) + Number(isMapChanged);
     },
   };
-}
-
-function programOf(config: string): ProgramId | undefined {
-  return parseDescription(/^ {4}description "(.*)"$/m.exec(config)?.[1] ?? '');
-}
-
-/** Servers are compared in the worker. */
-function withoutServers(config: string): string {
-  return config.replaceAll(/^ {4}server .*\n/gm, '');
 }

@@ -186,27 +186,6 @@ test('after an external reload the new worker gets the same state', async () => 
   expect(await outage(driver, next.pid, rig)).toBeLessThan(10_000);
 });
 
-test.each([false, true])(
-  'a configuration that was edited and loaded is replaced, after a restart of furiwake: %j',
-  async (isRestarted) => {
-    await using rig = await startRig({ nodes: 1 });
-    const first = rig.newDriver();
-    const table = rig.table(listeners);
-    await first.proxy.upsert(table, rig.signal);
-    const watch = first.watch();
-    await first.rounds(2); // a master that has just started would lose the signal
-    const { pid } = await first.proxy.observe(rig.signal);
-    if (isRestarted) await watch.end();
-    const file = `${rig.lab.folder}/haproxy/haproxy.cfg`;
-    await writeFile(file, (await readFile(file, 'utf8')).replace('bind 127.0.0.1:292', 'bind 127.0.0.1:293'));
-    process.kill(await masterOf(rig), 'SIGUSR2');
-    await expect.poll(async () => (await first.proxy.observe(rig.signal)).pid, patience).not.toBe(pid);
-    if (isRestarted) await rig.newDriver().proxy.upsert(table, rig.signal);
-    await expect.poll(() => rig.fetch('10.50.0.1'), patience).toMatchObject({ status: 200 });
-    expect(await readFile(file, 'utf8')).toContain('bind 127.0.0.1:292');
-  },
-);
-
 test('stale sockets and a pid file with the number of another process do no harm', async () => {
   await using rig = await startRig({ nodes: 1 });
   const first = rig.newDriver();

@@ -229,7 +229,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     tend: async ({ pid, isShut, commands, silent }, signal) => {
       if (desired === undefined) return;
       if (worker.held()?.pid !== pid || isShut) worker.hold(undefined);
-      if (isShut || haproxyFiles.isEdited()) await worker.bring(signal);
+      if (isShut) await worker.bring(signal);
       if (!isSameSet(silent, desired.silent)) desired = planDesired(settings, desired.table, desired, silent);
       const next = desired;
       if (!worker.isUsable(worker.held() ?? (await worker.read(signal)))) return; // the next change reloads it

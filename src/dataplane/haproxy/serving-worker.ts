@@ -20,8 +20,7 @@ import { readHeld, type WorkerContents } from './worker.ts';
  *   runs the program                      stays
  *   runs another one of furiwake          reload, if a listener needs it, or an earlier furiwake made it; meanwhile, and if the reload
  *                                         fails, it stays
- *   runs none of furiwake, or one         reload
- *   that may have been edited
+ *   runs none of furiwake                 reload
  *   died, hangs, or was never started     `Life.recover`, with the files as they are wanted, or as they were accepted last
  *
  * Each call makes one attempt; a caller that repeats it must wait longer each time.
@@ -115,7 +114,6 @@ export function makeServingWorker(deps: {
     if (!hasMet) adopt(present);
     hasMet = true;
     if (present.pid !== pid) {
-      await haproxyFiles.areIntact(); // an external reload may have loaded edits
       for (const family of families) health[family].forgetOrders();
       life.noteWorker();
     }
@@ -137,8 +135,6 @@ export function makeServingWorker(deps: {
     return isWanted ? program : (written ?? program);
   };
 
-  const isOfFuriwake = ({ program: its }: WorkerContents): boolean => its !== undefined && !haproxyFiles.isEdited();
-
   /** Another furiwake made the program: what it declares beside its backends is not known. */
   const needOf = (present: WorkerContents, { need }: Undeclared): Need =>
     present.program === own ? need : { isForAll: true, namespaces: new Set() };
@@ -148,8 +144,7 @@ export function makeServingWorker(deps: {
    * listener needs the new one, as after the end of a profile.
    */
   const reload = async (present: WorkerContents, desired: Desired, signal: AbortSignal): Promise<WorkerContents> => {
-    const isUsable = isOfFuriwake(present);
-    const isEdited = haproxyFiles.isEdited();
+    const isUsable = present.program !== undefined;
     const undeclared = undeclaredIn(desired, present.backends);
     const need = needOf(present, undeclared);
     if (isUsable) {
@@ -160,8 +155,6 @@ export function makeServingWorker(deps: {
     try {
       if ((await prepareFiles(signal)) !== program) throw fileProblem;
       await reloads.reload(program, need, present.pid, signal);
-      haproxyFiles.noteLoaded();
-      if (isEdited) log.warn({}, 'external change to haproxy.cfg detected and reverted; HAProxy was reloaded');
     } catch (error) {
       signal.throwIfAborted();
       if (!isUsable) throw error;
@@ -177,10 +170,7 @@ export function makeServingWorker(deps: {
     held = undefined;
     const prepared = await prepareFiles(signal);
     const outcome = await life.recover(prepared, signal);
-    if (outcome === 'new') {
-      hasMet = true; // there is nothing of an earlier furiwake to adopt
-      haproxyFiles.noteLoaded();
-    }
+    if (outcome === 'new') hasMet = true; // there is nothing of an earlier furiwake to adopt
     if (outcome !== 'busy') await read(signal);
     return outcome;
   };
@@ -206,8 +196,7 @@ export function makeServingWorker(deps: {
           throw new RuntimeError('silent', 'HAProxy serves, but its command socket does not answer');
         present = held ?? (await read(signal));
       }
-      const isAsWanted = present.program === program && isOfFuriwake(present);
-      if (!isAsWanted && wanted !== undefined) present = await reload(present, wanted, signal);
+      if (present.program !== program && wanted !== undefined) present = await reload(present, wanted, signal);
       if (present.program === program) own = program;
       return present;
     },
@@ -217,7 +206,7 @@ export function makeServingWorker(deps: {
     hold: (contents) => {
       held = contents;
     },
-    isUsable: isOfFuriwake,
+    isUsable: (contents) => contents.program !== undefined,
     undeclared: (contents, desired) =>
       contents.program === program ? undefined : undeclaredIn(desired, contents.backends),
   };

@@ -61,6 +61,7 @@ function profileLines(profile: Profile, family: Family): readonly string[] {
   // Where a client is not remembered, as after a restart, the hash of its address nearly always chooses the same server.
   const algorithm = affinitySeconds > 0 && balance === plainProfile.balance ? 'source' : balance;
   return [
+    ...(mode === 'http' ? [...httpLines[family], 'http-request set-header X-Forwarded-For %[src]'] : []),
     ...algorithms[algorithm],
     ...(affinitySeconds > 0
       ? [
@@ -68,8 +69,6 @@ function profileLines(profile: Profile, family: Family): readonly string[] {
           `stick on var(txn.client) table ${affinityTable(family, affinitySeconds)}`,
         ]
       : []),
-    // HAProxy warns of `tcp-request` behind `http-request`.
-    ...(mode === 'http' ? [...httpLines[family], 'http-request set-header X-Forwarded-For %[src]'] : []),
     ...(connectTimeoutMs > 0 ? [`timeout connect ${connectTimeoutMs}ms`] : []),
     // For TCP, the timeout of the tunnel applies to both sides.
     ...(idleTimeoutMs > 0 ? [`timeout tunnel ${idleTimeoutMs}ms`] : []),
