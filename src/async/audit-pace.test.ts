@@ -1,23 +1,38 @@
 import { expect, test } from 'vitest';
-import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { makeAuditPace } from './audit-pace.ts';
+import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
+import { type AuditPace, makeAuditPace } from './audit-pace.ts';
 
-test('an audit that takes long is made for a thousandth of the time, and every hour whatever it takes', async () => {
+async function take(pace: AuditPace, clock: VirtualClock, ...times: readonly number[]): Promise<void> {
+  for (const tookMs of times) await pace.run(async () => clock.work(tookMs));
+}
+
+test.each([
+  [0, 0],
+  [100, 0],
+  [101, 101_000],
+  [300, 300_000],
+  [60_000, 3_600_000],
+])('audits that take %d ms are %d ms apart', async (tookMs, waitMs) => {
   const clock = virtualClock();
   const pace = makeAuditPace(clock);
-  for (const [tookMs, waitMs] of [
-    [0, 0],
-    [100, 0],
-    [101, 101_000],
-    [300, 300_000],
-    [60_000, 3_600_000],
-  ] as const) {
+  await take(pace, clock, tookMs, tookMs, tookMs);
+  await clock.advance(Math.max(0, waitMs - 1));
+  expect(pace.isDue()).toBe(waitMs === 0);
+  await clock.advance(1);
+  expect(pace.isDue()).toBe(true);
+});
+
+test('an audit beside other work of the process delays none', async () => {
+  const clock = virtualClock();
+  const pace = makeAuditPace(clock);
+  for (const tookMs of [500, 500, 20, 400, 400, 20, 400]) {
+    await take(pace, clock, tookMs);
     expect(pace.isDue()).toBe(true);
-    await pace.run(async () => clock.work(tookMs));
-    await clock.advance(Math.max(0, waitMs - 1));
-    expect([tookMs, pace.isDue()]).toEqual([tookMs, waitMs === 0]);
-    await clock.advance(1);
   }
+  await take(pace, clock, 400, 300);
+  expect(pace.isDue()).toBe(false);
+  await clock.advance(300_000);
+  expect(pace.isDue()).toBe(true);
 });
 
 test('an audit that fails is due again at once, and the time before it does not count', async () => {

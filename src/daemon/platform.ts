@@ -31,6 +31,11 @@ export function haproxyFolder(runFolder: string): string {
   return `${runFolder}/haproxy`;
 }
 
+/** Says that the disk lacks changes of the last table. */
+export function unsavedTablePath(runFolder: string): string {
+  return `${runFolder}/unsaved-table`;
+}
+
 /** Paths inside the state directory. */
 export function statePaths(
   stateDir: string,

@@ -3,7 +3,13 @@ import { assertUnserved } from '../daemon/admin.ts';
 import { assertAccess } from '../daemon/cluster.ts';
 import { newIdentity } from '../daemon/identity.ts';
 import { leaseName } from '../daemon/lease-name.ts';
-import { type CommandDeps, earlierStatePaths, haproxyFolder, statePaths } from '../daemon/platform.ts';
+import {
+  type CommandDeps,
+  earlierStatePaths,
+  haproxyFolder,
+  statePaths,
+  unsavedTablePath,
+} from '../daemon/platform.ts';
 import { StartError } from '../daemon/errors.ts';
 import { lockHost } from '../daemon/host-lock.ts';
 import { assertDeletable, deleteState } from '../daemon/state-dir.ts';
@@ -54,7 +60,8 @@ async function cleanHost(options: RunOptions, deps: CommandDeps): Promise<void> 
   const probe = makeProbe({ clock: deps.machine.clock });
   const parts = await makeHostParts({ ...deps, probe, options, isServing: false, lifetime: lifetime.signal });
   await removeFromHost(parts, { clock: deps.machine.clock, log: deps.log }).finally(() => lifetime.abort());
-  await deps.machine.files.remove(haproxyFolder(deps.machine.runFolder));
+  const { files, runFolder } = deps.machine;
+  for (const each of [haproxyFolder(runFolder), unsavedTablePath(runFolder)]) await files.remove(each);
   await deleteState(deps.machine, options.stateDir);
 }
 

@@ -6,7 +6,7 @@ import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { descriptorLimit, haproxyAccount } from '../daemon/host-tools.ts';
-import { earlierStatePaths, haproxyFolder, type Platform, statePaths } from '../daemon/platform.ts';
+import { earlierStatePaths, haproxyFolder, type Platform, statePaths, unsavedTablePath } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
 import { makeNat } from '../dataplane/nat/nat.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
@@ -36,6 +36,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { HostNetwork } from '../ports/network.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
+import { makeNotedTableFile } from '../state/noted-table.ts';
 import { makePlacementRecord } from '../state/placement-record.ts';
 import { makeTableFile } from '../state/table.ts';
 
@@ -156,7 +157,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     metrics,
     lifetime,
   });
-  const tableFile = makeTableFile({
+  const savedTable = makeTableFile({
     listenersPath: paths.listeners,
     nodesPath: paths.nodes,
     backendsPath: paths.backends,
@@ -164,6 +165,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     files,
     log,
   });
+  const notePath = unsavedTablePath(machine.runFolder);
   const agent = makeAgent({
     proxy,
     steering,
@@ -175,7 +177,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     host,
     health,
     confirmations: makeConfirmations({ ask: makeAskHealthCheckPort({ clock }), health, clock }),
-    tableFile,
+    tableFile: makeNotedTableFile(savedTable, { notePath, files, log }),
     isServing: deps.isServing,
     clock,
     log: log.child({ part: 'agent' }),

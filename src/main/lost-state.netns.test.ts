@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { listener } from '../../test/make/table.ts';
 import { type HostRig, startHostRig, webPort } from '../../test/netns/host-rig.ts';
 import { patience } from '../../test/netns/patience.ts';
+import { unsavedTablePath } from '../daemon/platform.ts';
 import { keepStateDir, openStateDir } from '../daemon/state-dir.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
@@ -81,7 +82,10 @@ test('a HAProxy that dies while the state directory is read-only is started at o
   const answer = (): Promise<{ text?: string }> =>
     rig.lab.client.ask({ do: 'fetch', address, port: 81, timeoutMs: 3_000 });
   await expect.poll(answer, patience).toMatchObject({ text: 'n1' });
+  const isNoted = (): Promise<boolean> => systemFiles.exists(unsavedTablePath(`${rig.lab.folder}/run`));
+  await expect.poll(isNoted, patience).toBe(true);
   await remount(rig.stateDir, 'rw');
+  await expect.poll(isNoted, patience).toBe(false);
 });
 
 test.each(['haproxy.cfg', 'services.map', 'empty'])(

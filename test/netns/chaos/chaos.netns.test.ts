@@ -5,6 +5,7 @@ import { type ChaosOptions, runChaos } from './chaos.ts';
  * Operators and fate do what they can to the whole furiwake, with the real HAProxy, nft and ip, while clients never stop: in a
  * random order, which the seed decides. SEED=N repeats one, RUNS=N makes as many, STEPS=N as many actions in each, ONLY=3,7 these alone,
  * DO='link down,ruleset flushed' actions with these names alone; with ALONE=1 each waits until all is as wanted after the one before.
+ * LOG_LEVEL=debug prints all at once.
  */
 const first = Number(process.env['SEED'] ?? 13);
 const runs = Number(process.env['RUNS'] ?? 1);
@@ -21,7 +22,10 @@ const modes: readonly Pick<ChaosOptions, 'hosts' | 'isSoft' | 'isOwn'>[] = [
 
 test.each(Array.from({ length: runs }, (_, index) => first + index))('nothing is wrong with seed %d', async (seed) => {
   const tale: string[] = [];
-  const tell = (words: string): void => void tale.push(words);
+  const tell = (words: string): void => {
+    tale.push(words);
+    if (process.env['LOG_LEVEL'] !== undefined) process.stderr.write(`${words}\n`);
+  };
   const mode = modes[seed % modes.length]!;
   const wrong = await runChaos({
     ...mode,

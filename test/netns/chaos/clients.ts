@@ -11,6 +11,8 @@ const everyMs = 500;
 const graceMs = 2_000;
 /** How long a target without a Service may answer. */
 const releaseMs = 8_000;
+/** A Service is served before its status shows the address: how long it may answer until then. */
+const publishMs = 20_000;
 /** After a fault, until a Service whose status says that it serves must be served. */
 const lieMs = 10_000;
 
@@ -41,6 +43,8 @@ export function makeClients(world: World): Clients {
   /** Until when each Service was the owner of a target, in sighted time. */
   const owned = new Map<string, Map<string, number>>();
   const known = new Map<string, Target>();
+  /** Answers of Services that have not shown the target yet. */
+  const early = new Set<{ readonly target: Target; readonly by: string; readonly sentMs: number }>();
   const busy = new Set<string>();
   const underWay = new Set<Promise<void>>();
   /** Since when those that should be served have no answer. */
@@ -90,12 +94,22 @@ export function makeClients(world: World): Clients {
     const [by = ''] = answer.split(' ');
     if (!/^s\d$/.test(by)) return;
     const lastMs = owned.get(textOf(target))?.get(by);
-    if (lastMs === undefined)
-      world.wrong(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
+    if (lastMs === undefined) early.add({ target, by, sentMs });
     else if (world.isSighted() && sentMs - lastMs > (by === target.service ? releaseMs : graceMs))
       world.wrong(
         `${textOf(target)} of ${target.service} was answered by ${by}, ${sentMs - lastMs} ms after it had it`,
       );
+  };
+
+  const judgeEarlyAnswers = (untilMs: number): void => {
+    for (const answer of early) {
+      const { target, by, sentMs } = answer;
+      if (sentMs > untilMs) continue;
+      early.delete(answer);
+      const isDeleted = !cluster.wishes.has(by); // perhaps before its status was written
+      if (!isDeleted && owned.get(textOf(target))?.has(by) !== true)
+        world.wrong(`${textOf(target)} of ${target.service} was answered by ${by}, which never had it`);
+    }
   };
 
   const judgeAffinity = ({ service, ip }: Target, node: string): void => {
@@ -197,6 +211,7 @@ export function makeClients(world: World): Clients {
       let nextMs = 0;
       while (!signal.aborted) {
         recordOwners();
+        judgeEarlyAnswers(world.sightedMs() - publishMs);
         if (performance.now() >= nextMs) {
           nextMs = performance.now() + everyMs;
           for (const target of targets()) {
@@ -213,6 +228,7 @@ export function makeClients(world: World): Clients {
         await pause(50, signal);
       }
       await Promise.all([...watches, ...underWay]);
+      judgeEarlyAnswers(Infinity);
     },
   };
 }

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { pause } from './cluster.ts';
 import { type Fault, type Host, hostOf, never, onMachine, quietly } from './fault.ts';
-import { skewFileOf } from './furiwake-process.ts';
+import { type FuriwakeProcess, skewFileOf } from './furiwake-process.ts';
 import type { World } from './world.ts';
 
 const otherFlags: readonly (readonly string[])[] = [
@@ -20,7 +20,16 @@ async function restart({ furiwake }: Host, world: World, signal: 'SIGTERM' | 'SI
   await furiwake.end(signal);
   await pause(downMs, never);
   if (furiwake.pid === undefined) await furiwake.start();
-  void pause(5_000, never).then(() => blind[Symbol.dispose]());
+  void untilReady(furiwake).then(async () => {
+    await pause(5_000, never);
+    blind[Symbol.dispose]();
+  });
+}
+
+/** On a busy machine a start takes seconds. */
+async function untilReady(furiwake: FuriwakeProcess): Promise<void> {
+  const endMs = performance.now() + 60_000;
+  while (performance.now() < endMs && (await furiwake.status())?.notReady.length !== 0) await pause(500, never);
 }
 
 /** Of furiwake, its disk and the API server: they break no connection. */
@@ -38,7 +47,13 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
   'state full': soft(2, async (world, random) => {
     const { furiwake } = hostOf(world, random);
     await quietly(onMachine('dd', 'if=/dev/zero', `of=${furiwake.stateDir}/filler`, 'bs=4k', 'status=none'));
-    return () => quietly(rm(`${furiwake.stateDir}/filler`, { force: true }));
+    // In vain while the file system is read-only.
+    const free = (attempts: number): Promise<void> =>
+      rm(`${furiwake.stateDir}/filler`, { force: true }).catch(async () => {
+        await pause(300, never);
+        if (attempts > 1) await free(attempts - 1);
+      });
+    return async () => void free(100);
   }),
   'state damaged': soft(2, async (world, random) => {
     const { furiwake } = hostOf(world, random);
@@ -125,7 +140,7 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
       blind[Symbol.dispose]();
     };
   }),
-  'API refuses': soft(3, async ({ server }, random) => {
+  'API refuses': soft(3, async (world, random) => {
     const answer = random.pick([401, 403, 404, 409, 422, 429, 500, 503]);
     const verbs = random.pick([
       ['apply'],
@@ -134,7 +149,12 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
       ['apply', 'patch', 'update', 'create'],
       ['list', 'watch'],
     ]);
-    server.faults.next({ mishap: { answer }, times: 1 + random.int(6), on: ({ verb }) => verbs.includes(verb) });
+    const times = 1 + random.int(6);
+    world.tell(`  ${verbs.join()} with ${answer}, ${times} times`);
+    world.server.faults.next({ mishap: { answer }, times, on: ({ verb }) => verbs.includes(verb) });
+    // One that starts now sees nothing until it can take its Lease.
+    const blind = world.blind();
+    void pause(times * 3_000, never).then(() => blind[Symbol.dispose]());
   }),
   'API answers lost': soft(1, async (world, random) => {
     const [mishap, times] = [

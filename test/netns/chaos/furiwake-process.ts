@@ -75,7 +75,8 @@ export function makeFuriwake(
     },
     start: async () => {
       await mkdir(box.folder, { recursive: true });
-      const flagsOfEach = ['--kubeconfig', kubeconfig, '--state-dir', stateDir, '--log-format', 'json'];
+      const logged = ['--log-format', 'json', '--log-level', process.env['LOG_LEVEL'] ?? 'info'];
+      const flagsOfEach = ['--kubeconfig', kubeconfig, '--state-dir', stateDir, ...logged];
       const started = spawnInside('run', ...flagsOfEach, ...furiwake.flags);
       let rest = '';
       started.stderr?.setEncoding('utf8').on('data', (text: string) => {
