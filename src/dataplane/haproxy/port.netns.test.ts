@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { connectionsBy } from '../../../test/make/connections.ts';
 import { listener } from '../../../test/make/table.ts';
 import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { applyTable } from '../../../test/netns/haproxy-tables.ts';
@@ -132,14 +133,12 @@ test('a process of which only the command socket is silent keeps running, and is
   const clock = fastClock(10);
   const real = unixSockets({ clock });
   let isSlow = false;
-  const sockets: Sockets = {
-    ...real,
-    request: (path, text, signal) => {
-      if (isSlow && path.endsWith('/worker.sock'))
-        return Promise.reject(new RuntimeError('silent', `${path}: no answer within 3 s`));
-      return real.request(path, text, signal);
-    },
+  const request: Sockets['request'] = (path, text, signal) => {
+    if (isSlow && path.endsWith('/worker.sock'))
+      return Promise.reject(new RuntimeError('silent', `${path}: no answer within 3 s`));
+    return real.request(path, text, signal);
   };
+  const sockets: Sockets = { ...real, request, connect: connectionsBy(request) };
   const driver = rig.newDriver({ clock, sockets });
   await driver.proxy.upsert(rig.table(withEcho), rig.signal);
   driver.watch();

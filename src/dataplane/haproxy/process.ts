@@ -206,7 +206,7 @@ export function makeHaproxyProcess(deps: {
       if (owners === undefined || owners.some(({ haproxy }) => isOurs(haproxy))) return false;
       return (await find(signal)) === undefined;
     },
-    clearPort: (signal) => portOwners.evict(folders, signal),
+    clearPort: (signal) => portOwners.keepClear(folders, signal),
     stop: async (signal) => {
       const isRunning = await signalMaster('SIGTERM', signal);
       if (isRunning && (await untilGone(signal)) === undefined) await killAll(signal);
