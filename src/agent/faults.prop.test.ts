@@ -171,9 +171,11 @@ const found: readonly (readonly ScheduledAction[])[] = [
   ],
 ];
 
+const runs = Number(process.env['RUNS'] ?? 60);
+
 test(
   'faults that begin and end in any order lead no connection to another Service, and leave nothing behind',
-  { timeout: 600_000 },
+  { timeout: Math.max(600_000, runs * 1_000) },
   async () => {
     await fc.assert(
       fc.asyncProperty(schedule, async (steps) => {
@@ -195,7 +197,7 @@ test(
         expect(calls.slice(before).filter((call) => !/\.(?:audit|check)$/.test(call))).toEqual([]);
         await host.stop();
       }),
-      { numRuns: Number(process.env['RUNS'] ?? 60), examples: found.map((steps) => [[...steps]]) },
+      { numRuns: runs, examples: found.map((steps) => [[...steps]]) },
     );
   },
 );

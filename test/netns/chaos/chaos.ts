@@ -51,14 +51,22 @@ export function makeRandom(seed: number): Random {
 
 type Step = { readonly name: string; readonly afterMs: number; readonly lastsMs: number; readonly seed: number };
 
-function scheduleOf({ seed, steps, hosts, isSoft, names: wanted }: ChaosOptions): readonly Step[] {
+function scheduleOf({ seed, steps, hosts, isSoft, names: wanted, isAlone }: ChaosOptions): readonly Step[] {
   const random = makeRandom(seed);
   const all = Object.entries<Fault>({ ...faults, ...userActions }).filter(
     ([name, { kind }]) => wanted?.has(name) ?? (!isSoft || kind === 'soft'),
   );
   const names = all.flatMap(([name, { weight }]) => Array.from({ length: weight }, () => name));
+  const rest = new Set<string>();
+  /** Each of them once before any of them again. */
+  const pickNext = (): string => {
+    if (rest.size === 0) for (const [name] of all) rest.add(name);
+    const name = random.pick([...rest]);
+    rest.delete(name);
+    return name;
+  };
   return Array.from({ length: steps }, () => ({
-    name: random.pick(names),
+    name: isAlone === true ? pickNext() : random.pick(names),
     afterMs: random.pick([0, 0, 100, 500, 1_500, 3_000]),
     lastsMs: random.pick(hosts > 1 ? [1_000, 3_000, 25_000] : [200, 1_000, 3_000, 6_000]),
     seed: random.int(1e9),
