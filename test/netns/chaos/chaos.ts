@@ -11,6 +11,7 @@ import { installTools, toolFaults } from './tools.ts';
 import { furiwakeFaults, kubeconfigOf } from './furiwake-faults.ts';
 import { makeFuriwake } from './furiwake-process.ts';
 import { pool, startChaosLab } from './lab.ts';
+import { reboots } from './reboot.ts';
 import { watchRates } from './rates.ts';
 import { leftByCleanup, processesLeft, wrongWords } from './remains.ts';
 import { untilSettled } from './settled.ts';
@@ -40,6 +41,7 @@ const faults: Readonly<Record<string, Fault>> = {
   ...changesByHand,
   ...toolFaults,
   ...furiwakeFaults,
+  ...reboots,
 };
 
 export function makeRandom(seed: number): Random {
