@@ -3,7 +3,7 @@ import { box, packets, type Fault, type Host, never, quietly } from './fault.ts'
 import { isOfPool, lanPortOf, routesOf } from './lab.ts';
 import { type Machine, setUp } from '../net-lab.ts';
 
-const links = {
+export const links = {
   down: async ({ box: machine }: Host): Promise<void> => machine.ip(`link set ${machine.link} down`),
   up: async ({ box: machine }: Host): Promise<void> => {
     await quietly(machine.exec('ip', 'link', 'set', machine.link, 'up'));

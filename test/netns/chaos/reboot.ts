@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
-import { setUp } from '../net-lab.ts';
 import { pause } from './cluster.ts';
-import { box, type Fault, never, quietly } from './fault.ts';
+import { box, type Fault, type Host, never, quietly } from './fault.ts';
 import { restart } from './furiwake-faults.ts';
 import { bootIdFileOf } from './furiwake-process.ts';
 import { kill, processesOf } from './host-faults.ts';
-import { type Box, isOfPool, routesOf } from './lab.ts';
-import { resetRules } from './network-faults.ts';
+import { isOfPool } from './lab.ts';
+import { links, resetRules } from './network-faults.ts';
 
 /** Nothing is left of what programs have configured; the network configures the host again. */
-async function boot(machine: Box, downMs: number): Promise<void> {
-  await quietly(machine.exec('ip', 'link', 'set', machine.link, 'down'));
+async function boot(host: Host, downMs: number): Promise<void> {
+  const { box: machine } = host;
+  await links.down(host);
   for (const pid of await processesOf(machine, 'haproxy')) kill(pid, 'SIGKILL');
   await machine.nft('flush ruleset');
   await resetRules(machine);
@@ -27,15 +27,13 @@ async function boot(machine: Box, downMs: number): Promise<void> {
   await rm(machine.runFolder, { recursive: true, force: true });
   await writeFile(bootIdFileOf(machine), `${randomUUID()}\n`);
   await pause(downMs, never);
-  await quietly(machine.ip(...setUp(machine.link, `${machine.ip4}/24`, `${machine.ip6}/64`)));
-  await quietly(machine.exec('ip', 'address', 'add', `${machine.ip6}/64`, 'dev', machine.link, 'nodad'));
-  for (const line of routesOf(machine)) await quietly(machine.ip(line));
+  await links.up(host);
 }
 
 export const reboots: Readonly<Record<string, Fault>> = {
   'host rebooted': box(2, async (host, random, world) => {
     const downMs = random.pick([0, 1_000, 5_000]);
-    await restart(host, world, 'SIGKILL', () => boot(host.box, downMs));
+    await restart(host, world, 'SIGKILL', () => boot(host, downMs));
     world.touch('all', 'host rebooted');
   }),
 };
