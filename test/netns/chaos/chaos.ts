@@ -118,6 +118,7 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
   for (const { furiwake } of hosts) await furiwake.start();
   const atStart = await untilSettled(world, clients, 40_000);
   if (atStart.length > 0) return atStart.map((words) => `at the start: ${words}`);
+  clients.noteStarted();
   world.tell('settled at the start');
 
   const ends = new Set<{ readonly atMs: number; readonly end: () => Promise<void>; readonly name: string }>();

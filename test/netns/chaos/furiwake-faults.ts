@@ -110,7 +110,10 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
     await writeFile(skewFileOf(machine), String(byMs));
     return () => rm(skewFileOf(machine), { force: true });
   }),
-  'furiwake hung up': soft(1, async (world, random) => hostOf(world, random).furiwake.signal('SIGHUP')),
+  'furiwake hung up': soft(1, async (world, random) => {
+    const { furiwake } = hostOf(world, random);
+    if ((await furiwake.status()) !== undefined) furiwake.signal('SIGHUP'); // ends a process that has just begun
+  }),
   'furiwake stopped': soft(1, async (world, random) => {
     const { furiwake } = hostOf(world, random);
     const blind = world.blind();
