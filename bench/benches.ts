@@ -7,6 +7,7 @@ import { direct } from './direct.ts';
 import { endpoints } from './endpoints.ts';
 import { features } from './features.ts';
 import { firstByte } from './first-byte.ts';
+import { idle } from './idle.ts';
 import { localScale } from './local-scale.ts';
 import { nat } from './nat.ts';
 import { pods } from './pods.ts';
@@ -31,6 +32,7 @@ export const benches: readonly Bench[] = [
   direct,
   nat,
   endpoints,
+  idle,
   localScale,
   attack,
 ];

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench, Context, Figure } from './bench.ts';
-import { readChildrenCpuMs, readCpuMs } from './furiwake.ts';
 import { followServers } from './haproxy-servers.ts';
 import { nodeAddresses, standForNodes } from './simulated-nodes.ts';
 import { type Site, startSite } from './site.ts';
@@ -12,11 +11,6 @@ const services = 10_000;
 const localServices = 500;
 const changes = 40;
 const firstPort = 1_000;
-/** A part whose audit takes 300 ms of processor time is audited once in it, and checked ten times. */
-const idleSeconds = 300;
-/** After its start furiwake collects garbage; 30 s after it the first audits are made. */
-const [startMs, auditsMs] = [20_000, 25_000];
-
 /** How a Service of each dataplane changes, and the element that the kernel has then. */
 const ways = {
   haproxy: 'port',
@@ -27,13 +21,12 @@ const ways = {
 
 /**
  *   1. one Service changed among 10,000, on each dataplane: from the API server's event until `nft monitor` prints the element
- *   2. 300 idle seconds after a restart: processor time of furiwake, and of the programs that it starts
- *   3. one endpoint changed among 500 Services with nodes of their own (`externalTrafficPolicy: Local`) on HAProxy: from the API
+ *   2. one endpoint changed among 500 Services with nodes of their own (`externalTrafficPolicy: Local`) on HAProxy: from the API
  *      server's event until HAProxy sends the backend's connections to the nodes that are left
  */
 export const endpoints: Bench = {
   name: 'endpoints',
-  title: `one Service changed among ${services} on each dataplane; one endpoint among ${localServices} backends; idleness`,
+  title: `one Service changed among ${services} on each dataplane; one endpoint among ${localServices} backends`,
   run: async (context) => {
     const figures: Figure[] = [];
     for (const way of ['haproxy', 'nat', 'direct'] as const) figures.push(...(await measureServices(context, way)));
@@ -51,9 +44,8 @@ async function measureServices(
   await using site = await startSite({ services, features, nodes, nodePort: 20_000, machines: 1, bundle, signal });
   await using _nodes = await standForNodes(site, nodes, signal);
   const inForce = await measureChanges(site, way, signal);
-  step.update(`idle for ${idleSeconds} s`);
-  const idle = await measureIdleness(site, signal);
   step.done();
+  progress.say(`  in force after ${median(inForce).toFixed(1)} ms`);
   return [
     {
       what: `${way}: one Service changed (${ways[way]}) → in force, median`,
@@ -62,9 +54,6 @@ async function measureServices(
       target: { atMost: 10 },
     },
     { what: `${way}: the same, p90`, value: quantile(inForce, 0.9), unit: 'ms' },
-    { what: `${way}: an idle second, furiwake`, value: idle.own, unit: 'ms', target: { atMost: 1 } },
-    { what: `${way}: an idle second, programs that it starts`, value: idle.children, unit: 'ms' },
-    { what: `${way}: audits of all parts, once, furiwake`, value: idle.audits, unit: 'ms' },
   ];
 }
 
@@ -97,29 +86,6 @@ async function startFollowing(elements: Elements, change: (index: number) => Pro
     made.catch(() => undefined); // not followed yet
     await Promise.race([made, sleep(1_000)]);
   }
-}
-
-/** Milliseconds of processor time: in a second, and of the audits of all parts. */
-async function measureIdleness(
-  site: Site,
-  signal: AbortSignal,
-): Promise<{ readonly own: number; readonly children: number; readonly audits: number }> {
-  await using furiwake = site.startFuriwake(); // without the Events of all Services, of which one is sent each second
-  await site.measure('await-metric.ts', 'furiwake_ready', '1');
-  await sleep(startMs, undefined, { signal });
-  const atStart = await readCpuMs(furiwake.pid);
-  await sleep(auditsMs, undefined, { signal });
-  const read = (): Promise<readonly [number, number]> =>
-    Promise.all([readCpuMs(furiwake.pid), readChildrenCpuMs(furiwake.pid)]);
-  const before = await read();
-  await sleep(idleSeconds * 1_000, undefined, { signal });
-  const after = await read();
-  const own = (after[0] - before[0]) / idleSeconds;
-  return {
-    own,
-    children: (after[1] - before[1]) / idleSeconds,
-    audits: before[0] - atStart - (own * auditsMs) / 1_000,
-  };
 }
 
 async function measureEndpoints({ bundle, progress, signal }: Context): Promise<readonly Figure[]> {

@@ -3,6 +3,8 @@ import type { SimObject } from '../../test/sim/kinds.ts';
 /** What each of the Services has beside the usual fields. */
 export type Features = {
   readonly annotations?: Readonly<Record<string, string>>;
+  /** The Services request these in turns. */
+  readonly dataplanes?: readonly string[];
   readonly spec?: Readonly<Record<string, unknown>>;
   /** How many of the nodes have an endpoint of each Service, at first. */
   readonly endpoints?: number;

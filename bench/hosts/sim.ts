@@ -49,13 +49,19 @@ server.put('ServiceCIDR', { metadata: { name: 'kubernetes' }, spec: { cidrs: ['1
 const nodes = order.nodes.map((address, index) => server.put('Node', makeNode(`node-${index}`, address)));
 for (let index = 0; index < order.services; index++) {
   const nodePort = order.nodePort + index;
-  server.put('Service', makeService(`service-${index}`, 80, nodePort, features));
+  server.put('Service', makeService(`service-${index}`, 80, nodePort, featuresOf(index)));
   if (features.endpoints !== undefined) setEndpoints(`service-${index}`, nodePort, features.endpoints);
 }
 await writeFile(order.kubeconfig, server.kubeconfig());
 process.stdout.write('serving\n');
 for await (const line of createInterface({ input: process.stdin }))
   process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line) as Question))}\n`);
+
+function featuresOf(index: number): Features {
+  const dataplane = features.dataplanes?.[index % features.dataplanes.length];
+  if (dataplane === undefined) return features;
+  return { ...features, annotations: { ...features.annotations, 'furiwake.dev/dataplane': dataplane } };
+}
 
 async function answer(question: Question): Promise<Answer> {
   const changedAt = now();

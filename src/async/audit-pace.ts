@@ -2,7 +2,7 @@ import type { Clock } from '../ports/clock.ts';
 
 /**
  * When an audit that reads everything is due again: at once on a small site, where it takes little; otherwise it takes at most a
- * thousandth of the time, so that an idle second costs no more with ten thousand Services than with ten.
+ * five-thousandth of the time, so that an idle second costs no more with ten thousand Services than with ten.
  */
 export type AuditPace = {
   isDue(): boolean;
@@ -15,7 +15,7 @@ const littleMs = 100;
 /** The least of so many counts: what the process does beside an audit is measured with it. */
 const measured = 3;
 /** The time between two audits, in processor times of the first one. */
-const share = 1_000;
+const share = 5_000;
 const mostMs = 3_600_000;
 
 export function makeAuditPace(clock: Pick<Clock, 'monotonic' | 'processorMs'>): AuditPace {

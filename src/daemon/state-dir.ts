@@ -26,7 +26,7 @@ const advice = {
 };
 
 /** How often a running furiwake looks for its marker. */
-const lookMs = 1_000;
+const lookMs = 5_000;
 /** How often it looks for its other files. */
 const restoreMs = 30_000;
 

@@ -52,7 +52,9 @@ export function makeHealth(deps: {
         const startMs = deps.clock.monotonic();
         const nodes = known() ?? new Map();
         await Promise.all(families.map((family) => trackers[family].replaceRound(nodes, signal)));
-        waitMs = restOfPeriod(roundMs, deps.clock.monotonic() - startMs);
+        const missingInMs = Math.min(...families.map((family) => trackers[family].missingInMs()));
+        const restMs = restOfPeriod(roundMs, deps.clock.monotonic() - startMs);
+        waitMs = nodes.size === 0 ? restMs : Math.max(missingInMs, restMs); // after the first node HAProxy has as long as after a report
       }
     },
   };
@@ -98,6 +100,8 @@ const words: Readonly<Record<DetailedHealth, string>> = {
 
 type FamilyTracker = FamilyHealth & {
   states(): ReadonlyMap<NodeName, NodeHealth>;
+  /** When the results of the dataplane are missing unless it reports before; not positive: they are. */
+  missingInMs(): number;
   /** One round with the results of the own probe, if those of the dataplane are missing. */
   replaceRound(nodes: TrafficTable['nodes'], signal: AbortSignal): Promise<void>;
 };
@@ -130,7 +134,8 @@ function makeFamilyHealth(deps: {
   let dead: ReadonlyMap<NodeName, string> = new Map();
   let checks: ReadonlyMap<NodeName, CheckedNode> = new Map();
   let roundAtMs = clock.monotonic();
-  const isMissing = (): boolean => clock.monotonic() - roundAtMs >= missingMs;
+  const missingInMs = (): number => roundAtMs + missingMs - clock.monotonic();
+  const isMissing = (): boolean => missingInMs() <= 0;
 
   const become = (next: HealthState): void => {
     if (next.mode !== state.mode) {
@@ -263,6 +268,7 @@ function makeFamilyHealth(deps: {
       const silent = new Set(Array.from(known).flatMap(([node, { detail }]) => (detail === 'silent' ? node : [])));
       return { dead: ending, silent, out };
     },
+    missingInMs,
     replaceRound: async (nodes, signal) => {
       if (nodes.size + known.size === 0) roundAtMs = clock.monotonic(); // there is nothing to report
       if (!isMissing()) return;

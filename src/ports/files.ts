@@ -4,6 +4,8 @@ export type FileStat = { readonly isFolder: boolean; readonly uid: number; reado
 export type Files = {
   /** The whole text, or `undefined` if there is no such file. */
   read(path: string): Promise<string | undefined>;
+  /** At most so many bytes from the start of the file, or `undefined` if there is no such file. */
+  readStart(path: string, bytes: number): Promise<string | undefined>;
   /** Replaces the file as a whole (temporary file beside it, rename): a crash leaves the old text or the new one. */
   write(path: string, text: string, mode?: number): Promise<void>;
   /** Waits until the file's data and its name are on the disk (`fdatasync`); throws if there is no such file. */

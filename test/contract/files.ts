@@ -12,11 +12,14 @@ export function filesContract(name: string, makeScene: () => Promise<FilesScene>
       const { files } = scene;
       const path = `${scene.folder}/file`;
       expect(await files.read(path)).toBeUndefined();
+      expect(await files.readStart(path, 5)).toBeUndefined();
       await files.write(path, 'one\n');
       await files.write(path, 'two\n');
       await files.append(path, 'three\n');
       await files.sync(path);
       expect(await files.read(path)).toBe('two\nthree\n');
+      expect(await files.readStart(path, 5)).toBe('two\nt');
+      expect(await files.readStart(path, 100)).toBe('two\nthree\n');
       expect(await files.list(scene.folder)).toEqual(['file']);
     });
 

@@ -75,7 +75,7 @@ export function makeFakeNft({
       transact(stdin.trimEnd());
       return { stdout: '', stderr: '' };
     },
-    spawn: (_file, _args, signal) => {
+    spawn: (file, _args, signal) => {
       const output = new PassThrough();
       const exited = Promise.withResolvers<number>();
       const end = (): void => {
@@ -88,6 +88,7 @@ export function makeFakeNft({
         pid: 1,
         write: async (text) => {
           if (!hasSession) throw new ExecError('nft', undefined, 'EPIPE');
+          if (file === 'ip') return void output.write(`${isRouted ? routing : '[]'}\n[]\n`);
           try {
             transact(text.split('\n')[0] ?? '');
           } catch (error) {

@@ -4,6 +4,7 @@ import type { Kill } from '../../src/dataplane/haproxy/port-owners.ts';
 import { type Exec, ExecError } from '../../src/ports/exec.ts';
 import type { Files } from '../../src/ports/files.ts';
 import { filesOf } from '../sim/harness.ts';
+import { connectionsBy } from './connections.ts';
 
 /**
  * A machine with a HAProxy in memory, as far as furiwake sees it: programs, files, sockets, signals. `faults` sets its
@@ -191,6 +192,30 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     return '';
   };
 
+  const request: Sockets['request'] = async (path, text, signal) => {
+    signal.throwIfAborted();
+    if (running === undefined || faults.hasLostSockets || !path.startsWith(`${folder}/`))
+      throw new RuntimeError('absent', `${path}: connect ENOENT`);
+    if (faults.hang !== undefined) await unlessAborted(faults.hang, signal);
+    if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
+    if (text.startsWith('show proc')) return ['# old workers', ...oldWorkers.map((pid) => `${pid} worker `)].join('\n');
+    if (!path.endsWith('/worker.sock')) return 'HTTP/1.0 200 OK\r\n\r\n';
+    const commands = text
+      .replace(/^prompt\n/, '')
+      .replace(/quit\n$/, '')
+      .trim()
+      .split(/[;\n]/);
+    const isMore = commands.some((command) => command !== 'show info');
+    if (isMore && (faults.diesAtCommand || faults.breaksAtCommand)) {
+      if (faults.diesAtCommand) die();
+      throw new RuntimeError('broken', `${path}: closed within an answer`);
+    }
+    const process = running;
+    const dialogue = `\n> ${commands.map((command) => answer(process, command)).join('\n> ')}\n> `;
+    if (faults.diesAfterStart) die();
+    return dialogue;
+  };
+
   return {
     texts,
     faults,
@@ -240,30 +265,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       },
     },
     sockets: {
-      request: async (path, text, signal) => {
-        signal.throwIfAborted();
-        if (running === undefined || faults.hasLostSockets || !path.startsWith(`${folder}/`))
-          throw new RuntimeError('absent', `${path}: connect ENOENT`);
-        if (faults.hang !== undefined) await unlessAborted(faults.hang, signal);
-        if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
-        if (text.startsWith('show proc'))
-          return ['# old workers', ...oldWorkers.map((pid) => `${pid} worker `)].join('\n');
-        if (!path.endsWith('/worker.sock')) return 'HTTP/1.0 200 OK\r\n\r\n';
-        const commands = text
-          .replace(/^prompt\n/, '')
-          .replace(/quit\n$/, '')
-          .trim()
-          .split(/[;\n]/);
-        const isMore = commands.some((command) => command !== 'show info');
-        if (isMore && (faults.diesAtCommand || faults.breaksAtCommand)) {
-          if (faults.diesAtCommand) die();
-          throw new RuntimeError('broken', `${path}: closed within an answer`);
-        }
-        const process = running;
-        const dialogue = `\n> ${commands.map((command) => answer(process, command)).join('\n> ')}\n> `;
-        if (faults.diesAfterStart) die();
-        return dialogue;
-      },
+      request,
+      connect: connectionsBy(request),
       untilClosed: async (path, signal) => {
         if (running === undefined || !path.startsWith(`${folder}/`) || faults.breaksAtCommand) return;
         await Promise.race([

@@ -58,6 +58,10 @@ export function filesOf(texts: Map<string, string>): Files {
       failIf(isFolder(path), 'EISDIR', path);
       return texts.get(path);
     },
+    readStart: async (path, bytes) => {
+      failIf(isFolder(path), 'EISDIR', path);
+      return texts.get(path)?.slice(0, bytes);
+    },
     write: async (path, text, mode = 0o600) => {
       failIf(isFolder(path), 'EISDIR', path);
       failIf(!isFolder(parentOf(path)), 'ENOENT', path);

@@ -4,7 +4,7 @@ import { answerOf } from './health-tick.ts';
 
 // Shortened answers of HAProxy 2.6.12.
 
-test('show info: process id, version, description, connections, age', () => {
+test('show info: process id, version, description, connections, age, whether it is ending', () => {
   const answer = [
     'Name: HAProxy',
     'Version: 2.6.12-1+deb12u4',
@@ -14,6 +14,7 @@ test('show info: process id, version, description, connections, age', () => {
     'Maxconn: 4000',
     'Hard_maxconn: 5000',
     'CurrConns: 3',
+    'Stopping: 1',
     'description: furiwake 88d2feb3dce57058',
   ].join('\n');
   expect(parseInfo(answer)).toEqual({
@@ -24,6 +25,7 @@ test('show info: process id, version, description, connections, age', () => {
     maxConnections: 4000,
     hardMaxConnections: 5000,
     upSeconds: 125,
+    isStopping: true,
   });
   expect(() => parseInfo('Unknown command.')).toThrow('no process id');
 });

@@ -17,25 +17,30 @@ export type ProcessInfo = {
   readonly hardMaxConnections: number;
   /** Since the worker started. */
   readonly upSeconds: number;
+  /** It was replaced, or is to end with its last connection. */
+  readonly isStopping: boolean;
 };
 
 /** Reads `show info`; throws {@link RuntimeError} if the answer has another form. */
 export function parseInfo(answer: string): ProcessInfo {
-  const fields = new Map<string, string>();
-  for (const line of answer.split('\n')) {
-    const colon = line.indexOf(': ');
-    if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 2));
-  }
-  const pid = Number(fields.get('Pid'));
+  // Read each second, when few of its eighty fields are needed.
+  const field = (name: string): string | undefined => {
+    const start = answer.startsWith(`${name}: `) ? 0 : answer.indexOf(`\n${name}: `) + 1;
+    if (start === 0 && !answer.startsWith(`${name}: `)) return undefined;
+    const end = answer.indexOf('\n', start);
+    return answer.slice(start + name.length + 2, end < 0 ? undefined : end);
+  };
+  const pid = Number(field('Pid'));
   if (!Number.isInteger(pid)) throw new RuntimeError('broken', 'no process id in "show info"');
   return {
     pid,
-    version: fields.get('Version') ?? '',
-    description: fields.get('description') ?? '',
-    connections: Number(fields.get('CurrConns') ?? 0),
-    maxConnections: Number(fields.get('Maxconn') ?? 0),
-    hardMaxConnections: Number(fields.get('Hard_maxconn') ?? fields.get('Maxconn') ?? 0),
-    upSeconds: Number(fields.get('Uptime_sec') ?? 0),
+    version: field('Version') ?? '',
+    description: field('description') ?? '',
+    connections: Number(field('CurrConns') ?? 0),
+    maxConnections: Number(field('Maxconn') ?? 0),
+    hardMaxConnections: Number(field('Hard_maxconn') ?? field('Maxconn') ?? 0),
+    upSeconds: Number(field('Uptime_sec') ?? 0),
+    isStopping: field('Stopping') === '1',
   };
 }
 
@@ -90,19 +95,31 @@ function rowsOf(
   [header = '', ...lines]: readonly string[],
   split: (line: string) => readonly string[],
 ): readonly ((name: string) => string)[] {
-  const columns = new Map(split(header.replace(/^# /, '')).map((name, index) => [name, index]));
+  const names = split(header.replace(/^# /, ''));
+  const columns = new Map<string, number>(); // of those that are read
   return lines.map((line) => {
     const cells = split(line);
-    return (name) => cells[columns.get(name) ?? -1] ?? '';
+    return (name) => {
+      const column = columns.get(name) ?? names.indexOf(name);
+      columns.set(name, column);
+      return cells[column] ?? '';
+    };
   });
 }
 
 /** RFC 4180: a cell with a comma or a quote is quoted, with its quotes doubled. */
 function splitCsv(line: string): readonly string[] {
-  if (!line.includes('"')) return line.split(',');
-  return [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(
-    ([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '',
-  );
+  const parts = line.split(',');
+  if (!line.includes('"')) return parts;
+  const cells: string[] = [];
+  let open: string | undefined;
+  for (const part of parts) {
+    const cell = open === undefined ? part : `${open},${part}`;
+    const isQuoted = cell.startsWith('"');
+    open = isQuoted && cell.split('"').length % 2 === 0 ? cell : undefined;
+    if (open === undefined) cells.push(isQuoted ? cell.slice(1, -1).replaceAll('""', '"') : cell);
+  }
+  return cells;
 }
 
 /** One row of the stick-table of listeners; its key is `VIP|port`. */

@@ -1,4 +1,4 @@
-import { createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import type { Clock } from '../../ports/clock.ts';
 import { entryLine } from './entries.ts';
 
@@ -35,6 +35,18 @@ export type Sockets = {
   request(path: string, text: string, signal: AbortSignal): Promise<string>;
   /** Resolves when the peer closes a connection, normally by exiting; at once if no process listens. */
   untilClosed(path: string, signal: AbortSignal): Promise<void>;
+  /** A connection for several questions, opened by the first. */
+  connect(path: string): RuntimeConnection;
+};
+
+/** One question at a time. */
+export type RuntimeConnection = {
+  /**
+   * Sends `text` and resolves with the answer, which ends with prompt number `prompts`. After an error, which is as of `request`, the
+   * connection is closed.
+   */
+  exchange(text: string, prompts: number, signal: AbortSignal): Promise<string>;
+  close(): void;
 };
 
 const answerMs = 3000;
@@ -53,14 +65,9 @@ export function unixSockets({ clock }: { readonly clock: Clock }): Sockets {
         socket.on('close', () => deadline[Symbol.dispose]());
         socket.on('connect', () => socket.write(text));
         socket.on('data', (chunk) => chunks.push(chunk));
-        socket.on('error', (error: NodeJS.ErrnoException) => {
-          if (signal.aborted) return reject(signal.reason);
-          // EAGAIN: the queue of connections that are not accepted is full.
-          const isSilent = deadline.signal.aborted || error.code === 'EAGAIN';
-          const how = isSilent ? 'silent' : absent.has(error.code ?? '') ? 'absent' : 'broken';
-          const words = isSilent ? `no answer within ${answerMs / 1000} s` : error.message;
-          reject(new RuntimeError(how, `${path}: ${words}`, { cause: error }));
-        });
+        socket.on('error', (error) =>
+          reject(signal.aborted ? signal.reason : failureOf(path, error, deadline.signal.aborted)),
+        );
         socket.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
       }),
     untilClosed: (path, signal) =>
@@ -69,6 +76,64 @@ export function unixSockets({ clock }: { readonly clock: Clock }): Sockets {
         socket.on('error', () => undefined); // `close` follows
         socket.on('close', () => resolve());
       }),
+    connect: (path) => makeConnection(path, clock),
+  };
+}
+
+/** The error of a request that the socket has ended, or that was ended after the time for an answer. */
+function failureOf(path: string, error: NodeJS.ErrnoException, isLate: boolean): RuntimeError {
+  // EAGAIN: the queue of connections that are not accepted is full.
+  const isSilent = isLate || error.code === 'EAGAIN';
+  const how = isSilent ? 'silent' : absent.has(error.code ?? '') ? 'absent' : 'broken';
+  const words = isSilent ? `no answer within ${answerMs / 1000} s` : error.message;
+  return new RuntimeError(how, `${path}: ${words}`, { cause: error });
+}
+
+export const promptText = '\n> ';
+
+function makeConnection(path: string, clock: Clock): RuntimeConnection {
+  let socket: Socket | undefined;
+  let pending:
+    | { readonly prompts: number; readonly resolve: (text: string) => void; readonly reject: (error: Error) => void }
+    | undefined;
+  let text = '';
+  const closed = new Error('closed within an answer');
+  const open = (): Socket => {
+    const opened = createConnection({ path });
+    opened.setEncoding('utf8');
+    opened.on('data', (part) => {
+      text += String(part);
+      if (pending === undefined || !text.endsWith(promptText) || text.split(promptText).length <= pending.prompts)
+        return;
+      pending.resolve(text);
+    });
+    opened.on('error', (error) => pending?.reject(error));
+    opened.on('close', () => pending?.reject(closed));
+    return opened;
+  };
+  return {
+    exchange: async (question, prompts, signal) => {
+      signal.throwIfAborted();
+      using deadline = clock.deadline(answerMs, signal);
+      const { promise, resolve, reject } = Promise.withResolvers<string>();
+      const stop = (): void => reject(deadline.signal.reason as Error);
+      deadline.signal.addEventListener('abort', stop, { once: true });
+      if (deadline.signal.aborted) stop();
+      text = '';
+      pending = { prompts, resolve, reject };
+      try {
+        socket ??= open();
+        if (socket.destroyed) reject(closed);
+        else socket.write(question);
+        return await promise;
+      } catch (error) {
+        socket?.destroy();
+        throw signal.aborted ? signal.reason : failureOf(path, error as NodeJS.ErrnoException, deadline.signal.aborted);
+      } finally {
+        pending = undefined;
+      }
+    },
+    close: () => void socket?.destroy(),
   };
 }
 
@@ -89,6 +154,23 @@ export function inEither(folder: string, earlier: string, sockets: Sockets): Soc
     untilClosed: async (path, signal) => {
       await sockets.untilClosed(path, signal);
       if (!signal.aborted) await sockets.untilClosed(earlierOf(path), signal);
+    },
+    connect: (path) => {
+      let open = sockets.connect(path);
+      return {
+        exchange: async (text, prompts, signal) => {
+          try {
+            return await open.exchange(text, prompts, signal);
+          } catch (error) {
+            if (!(error instanceof RuntimeError) || error.how !== 'absent') throw error;
+            open = sockets.connect(earlierOf(path));
+            return await open.exchange(text, prompts, signal).catch((second: unknown) => {
+              throw second instanceof RuntimeError && second.how === 'absent' ? error : second;
+            });
+          }
+        },
+        close: () => open.close(),
+      };
     },
   };
 }
@@ -185,7 +267,7 @@ export function* packLines(parts: Iterable<string>, maxLength: number): Generato
  * each line of a payload prints a `+ `. `undefined` if the dialogue was interrupted.
  */
 export function splitAnswers(dialogue: string): readonly string[] | undefined {
-  const parts = dialogue.split('\n> ');
+  const parts = dialogue.split(promptText);
   if (parts.length < 2 || parts.at(0) !== '' || parts.at(-1) !== '') return undefined;
   return parts.slice(1, -1).map((part) => copyOf(part.replace(/^(?:\+ )+/, '').replace(/\n$/, '')));
 }

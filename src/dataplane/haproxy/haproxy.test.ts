@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { connectionsBy } from '../../../test/make/connections.ts';
 import { type HaproxyMachine, makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { makeMachineRig, serve } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
@@ -70,7 +71,9 @@ test('a HAProxy that serves and never answers for its nodes is reported, once in
     if (isSlow && text.includes('show stat nodes')) throw new RuntimeError('silent', 'no answer within 3 s');
     return await machine.sockets.request(path, text, signal);
   };
-  const { proxy, clock, log } = makeMachineRig({ machine: { ...machine, sockets: { ...machine.sockets, request } } });
+  const { proxy, clock, log } = makeMachineRig({
+    machine: { ...machine, sockets: { ...machine.sockets, request, connect: connectionsBy(request) } },
+  });
   const stop = new AbortController();
   const running = Promise.allSettled([proxy.run(stop.signal)]);
   await proxy.upsert(table, stop.signal);
@@ -242,4 +245,23 @@ test('without an account the workers run as root, with a warning', () => {
   const { log } = makeMachineRig({ hasAccount: false });
   expect(log.lines).toMatchObject([{ level: 'warn', message: expect.stringContaining('run as root') }]);
   expect(makeMachineRig().log.lines).toEqual([]);
+});
+
+test('when it ends no connection is open, which would keep the process from its end', async () => {
+  const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
+  const open = new Set<unknown>();
+  const connect: Sockets['connect'] = (path) => {
+    const connection = machine.sockets.connect(path);
+    open.add(connection);
+    return { ...connection, close: () => void open.delete(connection) };
+  };
+  const { proxy, clock } = makeMachineRig({ machine: { ...machine, sockets: { ...machine.sockets, connect } } });
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(25_000);
+  expect(open.size).toBe(1);
+  stop.abort();
+  await running;
+  expect(open.size).toBe(0);
 });

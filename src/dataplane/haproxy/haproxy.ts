@@ -25,6 +25,7 @@ import { makeOwnChecks } from './own-checks.ts';
 import { makeProgram } from './program.ts';
 import { type Dial, makeDial } from './proxy-header.ts';
 import { makeReconciler } from './reconciler.ts';
+import { makeRuntimeSession } from './session.ts';
 
 export type HaproxyOptions = {
   /** Absolute; contains all files of this HAProxy. It need not outlive a boot. */
@@ -116,8 +117,9 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   });
   const ownChecks = makeOwnChecks({ api });
   const headerChecks = makeHeaderChecks({ dial, desired: () => reconciler.desired(), clock });
+  const session = makeRuntimeSession({ sockets, path: paths.workerSocket, clock });
   const tick = makeHealthTick({
-    api,
+    session,
     reconciler,
     ownChecks,
     drainLimits: makeDrainLimits({ clock }),
@@ -182,7 +184,11 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),
     check: (table, signal) => change(() => reconciler.check(table, signal)),
     run: async (signal) => {
-      await superviseAll([(inner) => life.guard(inner), ticks, (inner) => headerChecks.run(inner)], signal);
+      try {
+        await superviseAll([(inner) => life.guard(inner), ticks, (inner) => headerChecks.run(inner)], signal);
+      } finally {
+        session.close(); // an open connection would keep the process from its end
+      }
       await inTurn(() => reconciler.save());
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, oldWorkers, signal),

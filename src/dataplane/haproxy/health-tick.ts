@@ -7,8 +7,8 @@ import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
 import { acceptanceCommand, acceptanceRepairs, isShut } from './acceptance.ts';
-import { parseInfo, parseStat, type ServerStat } from './answers.ts';
-import type { RuntimeApi } from './client.ts';
+import { parseInfo, parseStat, type ProcessInfo, type ServerStat } from './answers.ts';
+import type { RuntimeSession } from './session.ts';
 import { type NodeServer, serverId } from './node-servers.ts';
 import { nodesAmong } from './desired.ts';
 import type { DrainLimits } from './drain-limits.ts';
@@ -30,7 +30,7 @@ export const statCommands: readonly string[] = families.map((family) => `show st
  * must run. Throws `RuntimeError` if HAProxy does not answer.
  */
 export function makeHealthTick(deps: {
-  readonly api: RuntimeApi;
+  readonly session: RuntimeSession;
   readonly reconciler: Reconciler;
   readonly ownChecks: Pick<OwnChecks, 'look'>;
   readonly drainLimits: DrainLimits;
@@ -39,17 +39,28 @@ export function makeHealthTick(deps: {
   readonly log: Log;
   readonly metrics: Metrics;
 }): (inTurn: Serial, signal: AbortSignal) => Promise<boolean> {
-  const { api, reconciler, ownChecks, drainLimits, oldWorkers, health, log, metrics } = deps;
+  const { session, reconciler, ownChecks, drainLimits, oldWorkers, health, log, metrics } = deps;
   const serverGauge = metrics.gauge('furiwake_servers', 'Nodes, once per family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
+
+  const look = async (signal: AbortSignal): Promise<{ process: ProcessInfo; acceptance: string; stats: string[] }> => {
+    const [info = '', acceptance = '', ...stats] = await session.ask(
+      ['show info', acceptanceCommand, ...statCommands],
+      signal,
+    );
+    return { process: parseInfo(info), acceptance, stats };
+  };
 
   return async (inTurn, signal) => {
     const wanted = reconciler.desired();
     if (wanted === undefined) return false;
     const { servers, program } = wanted;
-    const asked = ['show info', acceptanceCommand, ...statCommands];
-    const [info = '', acceptance = '', ...answers] = await api.ask(asked, signal);
-    const process = parseInfo(info);
+    let found = await look(signal);
+    if (found.process.isStopping) {
+      session.close();
+      found = await look(signal);
+    }
+    const { process, acceptance, stats: answers } = found;
     const repairs = acceptanceRepairs(process, acceptance, program);
     const isClosed = isShut(acceptance);
     if (repairs.length > 0 || isClosed) {

@@ -32,6 +32,10 @@ export type PortOwner = {
  */
 export type PortOwners = {
   find(signal: AbortSignal): Promise<readonly PortOwner[]>;
+  /**
+   * `evict`, but asks no program while the port has the same sockets as after the last one that found only the HAProxy of these folders.
+   */
+  keepClear(except: readonly string[], signal: AbortSignal): Promise<void>;
   /** The masters of all HAProxies with files in one of the folders: also of those that have left the port, and keep their connections. */
   mastersOf(folders: readonly string[], signal: AbortSignal): Promise<readonly number[]>;
   /**
@@ -55,6 +59,10 @@ export const systemKill: Kill = (pid, name) => {
   }
 };
 
+/** Of 400 sockets that listen. On a busy host the whole file has megabytes. */
+const listedBytes = 65_536;
+/** TCP_LISTEN */
+const listening = '0A';
 /** A worker that is to close its listeners does so within milliseconds. */
 const poll = { firstMs: 20, mostMs: 500 };
 /** A worker closes its listeners within milliseconds, unless it is frozen; then it is killed. */
@@ -103,8 +111,55 @@ export function makePortOwners(deps: {
     return [...owners.values()];
   };
 
+  /** `isProven`: the port had these sockets before and after `ss` found only HAProxies that may have it. */
+  let clear: { readonly pid: number; readonly sockets: string; readonly isProven: boolean } | undefined;
+  /** The sockets on the port, as the process sees them; `undefined`: not known. */
+  const socketsOf = async (pid: number): Promise<string | undefined> => {
+    const read = (file: string): Promise<string | undefined> =>
+      files.readStart(`/proc/${pid}/net/${file}`, listedBytes);
+    const [four, six] = await Promise.all([read('tcp'), read('tcp6')]).catch(() => [undefined]); // it has just exited
+    if (four === undefined) return undefined;
+    const found = [four, six ?? ''].map((text) => socketsOn(listenPort, text)); // not every kernel has IPv6
+    return found.includes(undefined) ? undefined : found.join('; ');
+  };
+
+  /** Resolves with the processes that are left. */
+  const evict = async (except: readonly string[], signal: AbortSignal): Promise<readonly PortOwner[]> => {
+    const startedMs = clock.monotonic();
+    const backoff = makeBackoff(poll);
+    const asked = new Set<number>();
+    for (;;) {
+      const found = await find(signal);
+      const others = found.filter(({ haproxy }) => haproxy === undefined || !except.includes(haproxy.folder));
+      for (const pid of unkillable) if (!others.some((other) => other.pid === pid)) unkillable.delete(pid);
+      if (others.length === 0) return found;
+      const waitedMs = clock.monotonic() - startedMs;
+      for (const owner of others) {
+        const { pid, haproxy } = owner;
+        if (haproxy === undefined || pid === undefined) throw new PortHeldError(owner, 'stop it');
+        if (waitedMs > evictMs + killMs) unkillable.add(pid);
+        if (unkillable.has(pid)) throw new PortHeldError(owner, 'it survives SIGKILL, so restart this host');
+        // A soft stop closes the listeners at once (management guide, section 4); a frozen process cannot.
+        if (waitedMs > evictMs) kill(pid, 'SIGKILL');
+        else if (!asked.has(haproxy.master)) kill(haproxy.master, 'SIGUSR1');
+        asked.add(haproxy.master);
+      }
+      await clock.sleep(backoff.next(), signal);
+    }
+  };
+
   return {
     find,
+    evict: async (except, signal) => void (await evict(except, signal)),
+    keepClear: async (except, signal) => {
+      if (clear?.isProven === true && (await socketsOf(clear.pid)) === clear.sockets) return;
+      const before = clear;
+      clear = undefined;
+      const [owner] = await evict(except, signal);
+      const sockets = owner?.pid === undefined ? undefined : await socketsOf(owner.pid);
+      if (owner?.pid === undefined || sockets === undefined) return;
+      clear = { pid: owner.pid, sockets, isProven: before?.pid === owner.pid && before.sockets === sockets };
+    },
     mastersOf: async (folders, signal) => {
       // The master keeps the socket for its commands, whether or not the file is there.
       const { stdout } = await exec.run('ss', ['-Hxlp'], { signal });
@@ -113,31 +168,23 @@ export function makePortOwners(deps: {
       const ours = found.filter((haproxy) => haproxy !== undefined && folders.includes(haproxy.folder));
       return [...new Set(ours.flatMap((haproxy) => haproxy?.master ?? []))];
     },
-    evict: async (except, signal) => {
-      const startedMs = clock.monotonic();
-      const backoff = makeBackoff(poll);
-      const asked = new Set<number>();
-      for (;;) {
-        const others = (await find(signal)).filter(
-          ({ haproxy }) => haproxy === undefined || !except.includes(haproxy.folder),
-        );
-        for (const pid of unkillable) if (!others.some((other) => other.pid === pid)) unkillable.delete(pid);
-        if (others.length === 0) return;
-        const waitedMs = clock.monotonic() - startedMs;
-        for (const owner of others) {
-          const { pid, haproxy } = owner;
-          if (haproxy === undefined || pid === undefined) throw new PortHeldError(owner, 'stop it');
-          if (waitedMs > evictMs + killMs) unkillable.add(pid);
-          if (unkillable.has(pid)) throw new PortHeldError(owner, 'it survives SIGKILL, so restart this host');
-          // A soft stop closes the listeners at once (management guide, section 4); a frozen process cannot.
-          if (waitedMs > evictMs) kill(pid, 'SIGKILL');
-          else if (!asked.has(haproxy.master)) kill(haproxy.master, 'SIGUSR1');
-          asked.add(haproxy.master);
-        }
-        await clock.sleep(backoff.next(), signal);
-      }
-    },
   };
+}
+
+/**
+ * The inodes of the sockets that listen on a port, from the start of `/proc/net/tcp`, where those that listen are first; `undefined`: it
+ * is too short for all of them.
+ */
+export function socketsOn(port: number, text: string): string | undefined {
+  const inodes: string[] = [];
+  const portText = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  for (const line of text.split('\n').slice(1, -1)) {
+    const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
+    if (state === undefined) continue;
+    if (state !== listening) return inodes.toSorted().join(' ');
+    if (local.endsWith(portText)) inodes.push(inode);
+  }
+  return text.length < listedBytes ? inodes.toSorted().join(' ') : undefined;
 }
 
 /** The folder of a HAProxy that uses furiwake's files, from its command line; a reload adds arguments to it. */

@@ -1,4 +1,6 @@
+import { type LineDialogue, makeLineDialogue } from '../../async/line-dialogue.ts';
 import type { Family } from '../../core/ip/ip.ts';
+import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError, refusalOf } from '../../ports/exec.ts';
 import { markBit } from './ruleset.ts';
 
@@ -21,7 +23,20 @@ export type Routing = {
   remove(signal: AbortSignal): Promise<boolean>;
 };
 
-export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
+const answerMs = 5_000;
+const rules = `rule list priority ${rulePriority}`;
+const routes = `route list table ${routeTable}`;
+
+/** Its programs end with `lifetime`. */
+export function makeRouting({
+  exec,
+  clock,
+  lifetime,
+}: {
+  readonly exec: Exec;
+  readonly clock: Clock;
+  readonly lifetime: AbortSignal;
+}): Routing {
   /** The rules and routes that these commands list; `undefined`: one of them was refused. One process, for its start costs more. */
   const list = async (
     family: Family,
@@ -29,7 +44,7 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
     signal: AbortSignal,
   ): Promise<readonly RuleOrRoute[] | undefined> => {
     const stdin = commands.map((command) => `${command}\n`).join('');
-    const answer = await exec.run('ip', [`-${family}`, '-json', '-batch', '-'], { stdin, signal }).catch(refusalOf);
+    const answer = await exec.run('ip', [...argsOf(family), '-'], { stdin, signal }).catch(refusalOf);
     if (answer instanceof ExecError) return undefined;
     const answers = answer.stdout.split('\n').filter((line) => line.trim() !== ''); // a line for each command
     return answers.flatMap((line) => JSON.parse(line) as readonly RuleOrRoute[]);
@@ -40,15 +55,36 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
    * `undefined` if the kernel has no rules of this family.
    */
   const isInForce = async (family: Family, signal: AbortSignal): Promise<boolean | undefined> => {
-    const rules = `rule list priority ${rulePriority}`;
-    const all = await list(family, [rules, `route list table ${routeTable}`], signal);
+    const all = await list(family, [rules, routes], signal);
     // Routes are refused if there is no such table.
     if (all === undefined) return (await list(family, [rules], signal)) === undefined ? undefined : false;
-    const isMarked = all.some(
-      ({ fwmark, fwmask, table }) =>
-        Number(fwmark) === markBit && Number(fwmask ?? fwmark) === markBit && table === routeTable,
-    );
-    return isMarked && all.some(({ type, dst, dev }) => type === 'local' && dst === 'default' && dev === 'lo');
+    return isComplete(all);
+  };
+
+  /** Processes that stay open: rules that were in force are read again each half minute, and a start costs as much as all else. */
+  const open = new Map<Family, LineDialogue>();
+  const dialogueOf = (family: Family): LineDialogue => {
+    const known = open.get(family);
+    if (known !== undefined) return known;
+    const made = makeLineDialogue({
+      name: 'ip -batch -',
+      start: () => exec.spawn('ip', [...argsOf(family), '-'], lifetime),
+      answerMs,
+      clock,
+    });
+    open.set(family, made);
+    return made;
+  };
+  const inForce = new Set<Family>();
+  /** False also if it is not known. */
+  const isStillInForce = async (family: Family, signal: AbortSignal): Promise<boolean> => {
+    if (!inForce.has(family)) return false;
+    try {
+      return isComplete(await dialogueOf(family).ask(`${rules}\n${routes}\n`, readTwo, signal));
+    } catch {
+      signal.throwIfAborted();
+      return false; // it was refused, or has ended: the next question starts another
+    }
   };
 
   /** Runs every line, also after one that failed. */
@@ -64,11 +100,16 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
   };
 
   const put = async (family: Family, signal: AbortSignal): Promise<boolean> => {
-    if ((await isInForce(family, signal)) !== false) return false;
+    if (await isStillInForce(family, signal)) return false;
+    inForce.delete(family);
+    const present = await isInForce(family, signal);
+    if (present === true) inForce.add(family);
+    if (present !== false) return false;
     // A part may exist: the rule is deleted and added, because `add` refuses an existing one.
     const failure = await change(family, [`rule delete ${rule}`, `rule add ${rule}`, `route replace ${route}`], signal);
     if ((await isInForce(family, signal)) !== true)
       throw new ExecError(`ip -${family} rule add ${rule}`, undefined, failure?.stderr ?? 'not in force');
+    inForce.add(family);
     return true;
   };
 
@@ -79,6 +120,7 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
     },
     remove: async (signal) => {
       let wasThere = false;
+      inForce.clear();
       for (const family of [4, 6] as const) {
         wasThere = (await isInForce(family, signal)) === true || wasThere;
         await change(family, [`rule delete ${rule}`, `route delete ${route}`], signal); // fails if there is none
@@ -86,6 +128,29 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
       return wasThere;
     },
   };
+}
+
+function argsOf(family: Family): readonly string[] {
+  return [`-${family}`, '-json', '-batch'];
+}
+
+/** A line for each of the two commands; `undefined`: one of them was refused. */
+async function readTwo(lines: AsyncIterator<string>): Promise<readonly RuleOrRoute[] | undefined> {
+  const all: RuleOrRoute[] = [];
+  for (let count = 0; count < 2; count++) {
+    const line = await lines.next();
+    if (line.done === true) return undefined;
+    all.push(...(JSON.parse(line.value) as readonly RuleOrRoute[]));
+  }
+  return all;
+}
+
+function isComplete(all: readonly RuleOrRoute[]): boolean {
+  const isMarked = all.some(
+    ({ fwmark, fwmask, table }) =>
+      Number(fwmark) === markBit && Number(fwmask ?? fwmark) === markBit && table === routeTable,
+  );
+  return isMarked && all.some(({ type, dst, dev }) => type === 'local' && dst === 'default' && dev === 'lo');
 }
 
 /** The fields of a rule or a route of `ip -json` that furiwake reads. */

@@ -6,6 +6,16 @@ import type { Files } from '../../ports/files.ts';
 /** Files on this machine's disk. */
 export const systemFiles: Files = {
   read: (file) => unlessMissing(readFile(file, 'utf8'), undefined),
+  readStart: async (file, bytes) => {
+    await using handle = await unlessMissing(open(file, constants.O_RDONLY), undefined);
+    if (handle === undefined) return undefined;
+    const buffer = Buffer.alloc(bytes);
+    let length = 0;
+    // A file of /proc gives a page at a time.
+    for (let read = -1; read !== 0 && length < bytes; length += read)
+      read = (await handle.read(buffer, length, bytes - length)).bytesRead;
+    return buffer.toString('utf8', 0, length);
+  },
   // Without fsync, which would delay each address by milliseconds or more; `sync` does that.
   write: async (file, text, mode = 0o600) => {
     const temporary = `${file}.new`;
