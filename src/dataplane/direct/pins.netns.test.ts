@@ -148,7 +148,9 @@ test.each([false, true])(
     const ids = [await dial(), await dial()];
     for (const id of ids) {
       await lab.client.ask({ do: 'say', id, text: 'hello ' });
-      await vi.waitUntil(async () => (await lab.client.ask({ do: 'heard', id })).text?.endsWith('hello '), patience);
+      await expect
+        .poll(async () => (await lab.client.ask({ do: 'heard', id })).text, patience)
+        .toMatch(/^n\d .*hello $/);
     }
     await apply({ isAffine: false });
   },
