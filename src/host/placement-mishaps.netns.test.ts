@@ -32,7 +32,7 @@ test('a truncated record does not stop placement, and is complete again after th
   expect(await restarted.audit(allAddresses, signal)).toEqual([]);
 });
 
-test('an address that is gone before it is removed is no failure, and keeps no other one on the host', async () => {
+test('an address that is gone before it is removed fails nothing, and keeps no other one on the host', async () => {
   await rig.add(allAddresses);
   const first = (await rig.places()).find((place) => place.startsWith('furiwake0 '));
   await rig.lab.balancer.exec('ip', 'address', 'delete', first?.split(' ')[1] ?? '', 'dev', 'furiwake0');
