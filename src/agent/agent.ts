@@ -27,7 +27,7 @@ import { runAudits } from './audit.ts';
 import { makeAddressLifetime } from './address-lifetime.ts';
 import type { PassPorts } from './steps.ts';
 import { makePasses } from './passes.ts';
-import { withKnownBackends } from './known-backends.ts';
+import { withKnownEndpoints } from './known-endpoints.ts';
 import { tableToSave } from './listener-changes.ts';
 import { makeProxied } from './proxied.ts';
 import { makeReporter } from './reporter.ts';
@@ -211,7 +211,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     publish: (table) => {
       taken.end();
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
-      desired = withKnownBackends(table, desired);
+      desired = withKnownEndpoints(table, desired);
       // The next pass reports the new listeners; while stages fail, the failure is reported at once. The pass under way may change those
       // that are wanted again.
       if (!passes.areDone() || passes.state().underWay !== undefined)

@@ -1,6 +1,7 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { isSameTable, type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+import { isSameTable } from '../core/traffic/same-table.ts';
+import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import { callMsFor } from '../ports/call-times.ts';
 import type { Direct } from '../ports/direct.ts';

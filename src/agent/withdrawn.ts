@@ -21,6 +21,7 @@ export function withdrawn(table: TrafficTable): TrafficTable {
     backends: table.backends,
     pods: table.pods,
     nodes: table.nodes,
+    excludedNodes: table.excludedNodes,
     withoutEndpoints: table.withoutEndpoints,
   };
 }

@@ -21,11 +21,15 @@ export function projectNode(wire: Json): Node {
   const candidates = [...ofType('InternalIP'), ...ofType('ExternalIP')].filter((ip) => specialUse(ip) === undefined);
   return {
     name: textOf(metadata['name']) as NodeName,
+    createdAtMs: Date.parse(textOf(metadata['creationTimestamp'])) || 0,
     addresses: ([4, 6] as const).flatMap((family) => candidates.find((ip) => ip.family === family) ?? []),
     allAddresses: reported.flatMap((entry) => entry.ip ?? []),
     podCidrs: textsOf(spec['podCIDRs']).flatMap((text) => parseCidr(text) ?? []),
     bootId: optionalTextOf(fieldsOf(status['nodeInfo'])['bootID']),
     excluded: exclusionOf(metadata, spec),
+    isReady: listOf(status['conditions'])
+      .map(fieldsOf)
+      .some(({ type, status: state }) => type === 'Ready' && state === 'True'),
   };
 }
 

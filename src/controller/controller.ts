@@ -13,13 +13,12 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from '../core/share.ts';
 import { makeNodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
 import { makePodPlace, type PodPlace } from '../core/traffic/pods.ts';
+import { type Excesses, makeBudgets } from '../core/traffic/budgets.ts';
 import { isLocal } from '../core/traffic/dataplane.ts';
 import { makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
-import { makeProfileBudget, type ProfileExcess } from '../core/traffic/profile-budget.ts';
-import { lacksEndpoints } from '../core/traffic/serverless.ts';
-import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
 import { isNodesBackend, serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
+import { isPlannedWith } from '../core/traffic/without-endpoints.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -53,14 +52,12 @@ export type Term = {
 };
 
 /** What is published: the decision, the result of recording it, and the table that the host was given. */
-export type Plan = AddressDecision & {
-  readonly table: TrafficTable;
-  /** Services whose source ranges exceed the budget of the host. */
-  readonly overBudget: ReadonlySet<ServiceKey>;
-  readonly overProfiles: ProfileExcess;
-  readonly podPlace: PodPlace;
-  readonly nodeTrouble: NodeTrouble;
-};
+export type Plan = AddressDecision &
+  Excesses & {
+    readonly table: TrafficTable;
+    readonly podPlace: PodPlace;
+    readonly nodeTrouble: NodeTrouble;
+  };
 
 type Drained<K> = { current(): ReadonlySet<K>; subscribe(listener: () => void): () => void };
 
@@ -110,8 +107,7 @@ export function makeController(deps: ControllerDeps): Controller {
   const decide = makePlanner();
   const planTraffic = makeTrafficPlanner();
   const nodeTroubleOf = makeNodeTrouble();
-  const overBudgetOf = makeRangeBudget();
-  const overProfilesOf = makeProfileBudget();
+  const budgets = makeBudgets();
   const podPlaceOf = makePodPlace();
   const ledger = makeLedgerWriter(deps);
   const recordDuplicates = makeDuplicateEvents(deps.recordEvent);
@@ -165,23 +161,22 @@ export function makeController(deps: ControllerDeps): Controller {
       term.recorded();
     }
     const assignments = withUnrecorded(decision, before, unrecorded);
-    const overBudget = overBudgetOf({ services: decision.ours, assignments });
-    const overProfiles = overProfilesOf(decision.ours);
+    const endpoints = deps.endpoints.all();
+    const excesses = budgets({ services: decision.ours, assignments, endpoints });
     const podPlace = podPlaceOf(report.routed, facts, decision.pool.ranges);
     const table = planTraffic({
       services: decision.ours,
       assignments,
-      overBudget,
-      overProfiles,
+      ...excesses,
       onLink: report.onLink,
       nodes: nodes.objects(),
       drained: deps.drains.current(),
       drainedServices: deps.serviceDrains.current(),
-      endpoints: deps.endpoints.all(),
+      endpoints,
       podPlace,
     });
     const trouble = share(before?.nodeTrouble, nodeTroubleOf({ nodes: nodes.objects(), table, health: report.health }));
-    plan = { ...decision, assignments, overBudget, overProfiles, table, podPlace, nodeTrouble: trouble };
+    plan = { ...decision, assignments, ...excesses, table, podPlace, nodeTrouble: trouble };
     host.publish(table);
     term.published();
     recordDecision(before, plan, log, deps.recordEvent);
@@ -201,11 +196,18 @@ export function makeController(deps: ControllerDeps): Controller {
       deps.enqueue(key);
   };
 
-  /** The table depends on which endpoints it has, or, now, on whether it has some. */
-  const usesEndpoints = ({ key, spec }: Service): boolean =>
-    isLocal(spec) ||
-    spec.backends !== undefined ||
-    (plan?.table.withoutEndpoints.has(key) ?? false) !== lacksEndpoints(deps.endpoints.all()?.get(key));
+  /** The table depends on which endpoints it has, or, now, on which of its ports have some. */
+  const usesEndpoints = (service: Service): boolean => {
+    const { key, spec } = service;
+    if (isLocal(spec) || spec.backends !== undefined) return true;
+    const assignment = plan?.assignments.get(key);
+    // Without one the next turn plans all of it.
+    return (
+      plan !== undefined &&
+      assignment !== undefined &&
+      !isPlannedWith(plan.table, service, assignment, deps.endpoints.all()?.get(key))
+    );
+  };
 
   let lastHealth: HostReport['health'] | undefined;
   /** Services with nodes of their own whose status may differ: their nodes changed, or what is known of them. */

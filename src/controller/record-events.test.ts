@@ -43,6 +43,7 @@ function planOf(facts: readonly Facts[], excluded: ReadonlyMap<string, string> =
     table: tableOf([]),
     overBudget: new Set(),
     overProfiles: new Map(),
+    overServers: new Map(),
     podPlace: { routed: [], reserved: new Map(), pool: [] },
     nodeTrouble: { 4: undefined, 6: undefined },
   };

@@ -52,6 +52,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
       table: tableOf([]),
       overBudget: new Set(),
       overProfiles: new Map(),
+      overServers: new Map(),
       podPlace: { routed: [], reserved: new Map(), pool: [] },
       nodeTrouble: { 4: undefined, 6: undefined },
     }),

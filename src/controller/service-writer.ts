@@ -160,7 +160,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       nearestProfile: plan.overProfiles.get(key),
       hasEndpoints: endpoints.hasEndpoints,
       dropping: packets.dropping,
-      podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace },
+      podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
       nowMs: clock.now(),
     };
     return { desired: desiredStatus(input, failures), later: soonest(endpoints.later, packets.later) };

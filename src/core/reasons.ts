@@ -143,7 +143,7 @@ export const reasons = {
   NoEndpoints: {
     where: 'Serving',
     means:
-      'The Service has an address and no ready endpoint: connections are refused, by the load-balancer host or, with the dataplanes direct and nat, by kube-proxy. Without an EndpointSlice (a Service without a selector), HAProxy accepts connections and then closes them.',
+      'The Service has an address and no ready endpoint: connections are refused, by the load-balancer host or, with the dataplanes direct and nat, by kube-proxy.',
     do: 'Check the Pods that the selector of the Service matches, and their readiness probes.',
   },
   AddressNotOnHost: {
@@ -180,6 +180,12 @@ export const reasons = {
     means:
       'The Service asks for a combination of furiwake.dev/balance, timeouts and the path of a health check that no other Service has, and HAProxy has as many combinations as it can, 64. It is served with the usual settings. The message names the combination in use that is most like it.',
     do: 'Use that combination, or change or delete other Services. Older Services have precedence.',
+  },
+  TooManyServers: {
+    where: 'Serving',
+    means:
+      'With furiwake.dev/backends: pods each Pod is a server of HAProxy for each port and family, and these would be more than 4,000 for one Service, or than older Services leave of the 20,000 of the load balancer. NodePorts serve the Service; ports without a NodePort have some of their Pods as servers, the same ones on every load-balancer host, at most 4,000 (100 if the limit of the load balancer is exceeded) over all of them.',
+    do: 'Use fewer ports, or remove the annotation: through NodePorts all Pods get connections. Older Services have precedence.',
   },
   // ports[].error and condition LoadBalancerPortsError
   NodePortMissing: {

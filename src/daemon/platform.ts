@@ -45,6 +45,7 @@ export function statePaths(
     | 'listeners'
     | 'nodes'
     | 'backends'
+    | 'withoutEndpoints'
     | 'placement'
     | 'identity'
     | 'adminSocket'
@@ -61,6 +62,7 @@ export function statePaths(
     listeners: `${stateDir}/listeners.jsonl`,
     nodes: `${stateDir}/nodes.jsonl`,
     backends: `${stateDir}/backends.jsonl`,
+    withoutEndpoints: `${stateDir}/without-endpoints.jsonl`,
     placement: `${stateDir}/placement.jsonl`,
     drains: `${stateDir}/drains.jsonl`,
     drainedServices: `${stateDir}/drained-services.jsonl`,

@@ -161,6 +161,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     listenersPath: paths.listeners,
     nodesPath: paths.nodes,
     backendsPath: paths.backends,
+    withoutEndpointsPath: paths.withoutEndpoints,
     earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: () => record.read() },
     files,
     log,

@@ -60,11 +60,12 @@ async function writeAll() {
     listenersPath: at('listeners'),
     nodesPath: at('nodes'),
     backendsPath: at('backends'),
+    withoutEndpointsPath: at('without-endpoints'),
     earlier: { rowsPath: '/state/none', nodesPath: '/state/none', placed: async () => new Map() },
   });
   await table.write(tableOf([listener('192.0.2.51', 80, 30_080)], [node('n1', '192.0.2.11')]));
   await clock.advance(0);
-  await expect.poll(() => texts.size).toBe(11);
+  await expect.poll(() => texts.size).toBe(12);
   stop.abort();
   await running;
   return { texts, lost, ledger };
@@ -96,7 +97,7 @@ test('the tenure is not written again where the ledger is missing and not known'
   });
   texts.clear();
   expect(await next.restore()).toEqual([]);
-  expect(await lost.restore()).toHaveLength(11); // the process before knew both
+  expect(await lost.restore()).toHaveLength(12); // the process before knew both
 });
 
 test('a change after a file was restored is appended to it', async () => {

@@ -27,6 +27,7 @@ function open(
     listenersPath: '/state/listeners.jsonl',
     nodesPath: '/state/nodes.jsonl',
     backendsPath: '/state/backends.jsonl',
+    withoutEndpointsPath: '/state/without-endpoints.jsonl',
     earlier: { rowsPath: '/state/rows.jsonl', nodesPath: '/state/nodes.json', placed: async () => new Map() },
     files: {
       ...files,

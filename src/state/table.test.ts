@@ -11,6 +11,7 @@ import {
 } from '../../test/make/table.ts';
 import { parseRange } from '../core/ip/range.ts';
 import type { ServiceUid } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { makeTableFile, type TableFile } from './table.ts';
@@ -21,6 +22,7 @@ function open(texts: Map<string, string>): { readonly file: TableFile; readonly 
     listenersPath: '/state/listeners.jsonl',
     nodesPath: '/state/nodes.jsonl',
     backendsPath: '/state/backends.jsonl',
+    withoutEndpointsPath: '/state/without-endpoints.jsonl',
     earlier: { rowsPath: '/state/rows.jsonl', nodesPath: '/state/nodes.json', placed: async () => new Map() },
     files: filesOf(texts),
     log,
@@ -62,6 +64,21 @@ test('backends of Services are read back as they were written, one that is gone 
   await file.write({ ...table, backends: table.backends.with([[mail.backend, undefined]]) });
   expect((await open(texts).file.read())?.backends.has(mail.backend)).toBe(false);
   expect(log.lines).toEqual([]);
+});
+
+test('listeners without endpoints are read back as they were written', async () => {
+  const texts = new Map<string, string>();
+  const [web, mail] = [listener('192.0.2.51', 80, 30_080), listener('192.0.2.52', 25, 30_025)];
+  const table = tableOf([web, mail], nodes);
+  const { file } = open(texts);
+  const read = async (): Promise<unknown> =>
+    Object.fromEntries((await open(texts).file.read())?.withoutEndpoints ?? []);
+  await file.write({ ...table, withoutEndpoints: PersistentMap.from([web, mail].map(({ key, uid }) => [key, uid])) });
+  expect(await read()).toEqual({ [web.key]: web.uid, [mail.key]: mail.uid });
+  await file.write({ ...table, withoutEndpoints: PersistentMap.from([[mail.key, mail.uid]]) });
+  expect(await read()).toEqual({ [mail.key]: mail.uid });
+  texts.delete('/state/without-endpoints.jsonl');
+  expect(await read()).toEqual({});
 });
 
 test('Pods are read back as they were written, and those of a Service that is gone are removed', async () => {

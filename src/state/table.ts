@@ -32,6 +32,7 @@ export type TableFileDeps = {
   readonly listenersPath: string;
   readonly nodesPath: string;
   readonly backendsPath: string;
+  readonly withoutEndpointsPath: string;
   /** Of release 0.1.0. */
   readonly earlier: {
     readonly rowsPath: string;
@@ -49,6 +50,7 @@ export function makeTableFile({
   listenersPath,
   nodesPath,
   backendsPath,
+  withoutEndpointsPath,
   earlier,
   files,
   log,
@@ -87,12 +89,25 @@ export function makeTableFile({
     encode: encodeBackend,
     decode: decodeBackend,
   });
+  const withoutEndpointsFile = makeMapFile<ListenerKey, ServiceUid>({
+    path: withoutEndpointsPath,
+    name: 'without-endpoints',
+    version: 1,
+    files,
+    log,
+    without: 'until furiwake has read the EndpointSlices, HAProxy accepts connections of Services without endpoints',
+    encode: (uid, listener) => ({ listener, uid }),
+    decode: (fields) => {
+      const { listener, uid } = withoutEndpointsSchema.parse(fields);
+      return [listener as ListenerKey, uid as ServiceUid];
+    },
+  });
   let lastNodes: TrafficTable['nodes'] | undefined;
   /** The backends of both kinds, as they are in the file: without those of all nodes, which follow from the nodes. */
   let saved = PersistentMap.empty<BackendId, Backend | PodBackend>();
   let written: Pick<TrafficTable, 'backends' | 'pods'> = emptyTable;
   return {
-    write: async ({ listeners, backends, pods, nodes }) => {
+    write: async ({ listeners, backends, pods, nodes, withoutEndpoints }) => {
       if (nodes !== lastNodes) {
         await nodeFile.write(PersistentMap.from(nodes));
         await files.remove(earlier.nodesPath);
@@ -102,6 +117,7 @@ export function makeTableFile({
       saved = saved.with(nodesBackendIds.map((id) => [id, undefined]));
       written = { backends, pods };
       await backendFile.write(saved);
+      await withoutEndpointsFile.write(withoutEndpoints ?? PersistentMap.empty());
       await listenerFile.write(listeners);
     },
     read: async () => {
@@ -120,7 +136,8 @@ export function makeTableFile({
         pods: PersistentMap.from(
           backends.flatMap(([id, backend]) => ('pods' in backend ? [[id, backend] as const] : [])),
         ),
-        withoutEndpoints: PersistentMap.empty(),
+        excludedNodes: [], // known when the API server answers
+        withoutEndpoints: (await withoutEndpointsFile.read()) ?? PersistentMap.empty(),
       };
     },
   };
@@ -192,6 +209,8 @@ function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
 }
 
 const nodesBackendIds: readonly BackendId[] = [nodesBackend(4), nodesBackend(6)];
+
+const withoutEndpointsSchema = z.object({ listener: z.string(), uid: z.string() });
 
 const backendSchema = z.object({
   id: z.string(),

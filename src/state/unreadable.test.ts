@@ -55,6 +55,7 @@ function openTable(log: RecordedLog): Opened {
     listenersPath: paths.listeners,
     nodesPath: paths.nodes,
     backendsPath: paths.backends,
+    withoutEndpointsPath: paths.withoutEndpoints,
     earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: async () => new Map() },
     files,
     log,

@@ -43,6 +43,7 @@ function open(texts: Map<string, string>) {
       listenersPath: paths.listeners,
       nodesPath: paths.nodes,
       backendsPath: paths.backends,
+      withoutEndpointsPath: paths.withoutEndpoints,
       earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: () => placement.read() },
       files,
       log,
@@ -146,9 +147,17 @@ test('a new write has the same content under new names, each with a version, and
   const before = await read(state);
   await writeAll(state);
   expect([...texts.keys()].sort()).toEqual(
-    [paths.backends, paths.identity, paths.ledger, paths.listeners, paths.nodes, paths.placement].sort(),
+    [
+      paths.backends,
+      paths.withoutEndpoints,
+      paths.identity,
+      paths.ledger,
+      paths.listeners,
+      paths.nodes,
+      paths.placement,
+    ].sort(),
   );
-  for (const text of texts.values()) expect(text.split('\n', 1)[0]).toMatch(/^\{"file":"\w+","version":\d+\}$/);
+  for (const text of texts.values()) expect(text.split('\n', 1)[0]).toMatch(/^\{"file":"[\w-]+","version":\d+\}$/);
   expect(await read(open(texts))).toEqual(before);
 });
 
@@ -233,6 +242,7 @@ test.each([
   'listeners',
   'nodes',
   'backends',
+  'withoutEndpoints',
   'placement',
   'identity',
   'drains',

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Host } from '../../lab/network/host.ts';
 import { finalizers } from './harness/contract.ts';
-import { nginx, nobody, web, webOnN1 } from './harness/backends.ts';
+import { nginx, nobody, web, webOnN1, webPort } from './harness/backends.ts';
 import { fetchFrom, fetchMany, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { eventually } from './harness/eventually.ts';
 import { haproxyFolder } from './harness/furiwake.ts';
@@ -90,6 +90,30 @@ describe.skipIf(!isRoot)('furiwake does the work of an administrator', () => {
     await services.change('empty', { spec: { selector: { ...web, ...nobody } } });
     await untilAnswer(client, url, 'refused');
     expect(await services.published('empty')).toEqual(published);
+  });
+
+  test('a port whose name no Pod has is refused, also after a restart, and so is a Service without a selector', async () => {
+    const { services, client, furiwake } = stage();
+    const ports = [
+      { name: 'web', port: 80, targetPort: webPort },
+      { name: 'admin', port: 81, targetPort: 'admin' },
+    ];
+    await services.create('named', { spec: { ports } });
+    await services.create('unselected', { spec: { ports: [{ port: 82 }], selector: null } });
+    const [ip = ''] = await services.published('named');
+    expect(await services.published('unselected')).toEqual([ip]);
+    await untilAnswer(client, urlOf(ip, 80), fromWeb);
+    const expectRefused = async (): Promise<void> => {
+      for (const port of [81, 82]) expect(await fetchFrom(client, urlOf(ip, port))).toBe('refused');
+      expect(await fetchFrom(client, urlOf(ip, 80))).toMatch(fromWeb);
+    };
+    await expectRefused();
+    await furiwake.stop();
+    await expectRefused();
+    await furiwake.start();
+    await expectRefused();
+    await services.change('named', { spec: { ports: ports.map((port) => ({ ...port, targetPort: webPort })) } });
+    await untilAnswer(client, urlOf(ip, 81), fromWeb);
   });
 
   test('deleting a Service ends its connections at once, and no others', async () => {

@@ -5,6 +5,7 @@ import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { haproxyFolder } from './harness/furiwake.ts';
 import { isRoot, useStage } from './harness/stage.ts';
+import type { Service } from './harness/services.ts';
 import { startTraffic, type Traffic } from './harness/traffic.ts';
 
 /** A word that occurs in no configuration, command or name: if it is found there, user input was not filtered. */
@@ -92,7 +93,11 @@ describe.skipIf(!isRoot)('user input', () => {
       metadata: { name: long },
       spec: { type: 'LoadBalancer', ports: [{ port: 8063, name: 'p'.repeat(63) }] },
     });
-    await untilAnswer(client, urlOf(lb1.ip4, 8063), 'closed');
+    await eventually(async () => {
+      const { status } = await cluster.get<Service>(`${path}/services/${long}`);
+      expect(status.loadBalancer.ingress).toMatchObject([{ ip: lb1.ip4, ports: [{ port: 8063 }] }]);
+    });
+    expect(await fetchFrom(client, urlOf(lb1.ip4, 8063))).toBe('refused'); // no Pod
     await services.create('conflicts', { spec: { ports: [{ port: 8063 }] } });
     const { message } = await services.condition('conflicts', 'AddressAssigned', 'PortConflict');
     expect(message).toContain('a Service of another namespace'); // whose name is not for this one to read

@@ -49,6 +49,7 @@ export function makeAgentRig<C extends Clock>({
       listenersPath: '/listeners',
       nodesPath: '/nodes',
       backendsPath: '/backends',
+      withoutEndpointsPath: '/without-endpoints',
       earlier: { rowsPath: '/rows', nodesPath: '/nodes.json', placed: async () => new Map() },
       files: filesOf(files),
       log,

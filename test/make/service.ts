@@ -68,11 +68,13 @@ export function makeNode(name: string, ...addresses: readonly string[]): Node {
   const ips = addresses.map(ip);
   return {
     name: name as NodeName,
+    createdAtMs: 0,
     addresses: ips,
     allAddresses: ips,
     podCidrs: [],
     bootId: undefined,
     excluded: undefined,
+    isReady: true,
   };
 }
 

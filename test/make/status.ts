@@ -6,6 +6,7 @@ import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { type DesiredStatus, desiredStatus, failuresOf } from '../../src/core/status/desired.ts';
 import { nodeTrouble } from '../../src/core/status/node-trouble.ts';
 import { makeTrafficPlanner } from '../../src/core/traffic/plan.ts';
+import type { ServerExcesses } from '../../src/core/traffic/server-budget.ts';
 import type { ProfileExcess } from '../../src/core/traffic/profile-budget.ts';
 import type { ServiceEndpoints } from '../../src/core/traffic/local.ts';
 import type { PodPlace } from '../../src/core/traffic/pods.ts';
@@ -52,6 +53,7 @@ export function statusOf(
     hasEndpoints = true,
     overBudget = new Set(),
     overProfiles = new Map(),
+    overServers = new Map(),
     dropping,
     unconfirmed = emptyReport.unconfirmed,
     drainedServices = new Set(),
@@ -65,6 +67,7 @@ export function statusOf(
     hasEndpoints?: boolean | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
     overProfiles?: ProfileExcess;
+    overServers?: ServerExcesses;
     dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
     unconfirmed?: HostReport['unconfirmed'];
     drainedServices?: ReadonlySet<ServiceKey>;
@@ -87,6 +90,7 @@ export function statusOf(
     assignments,
     overBudget,
     overProfiles,
+    overServers,
     onLink: emptyReport.onLink,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
@@ -106,7 +110,7 @@ export function statusOf(
     service,
     assignment,
     ...lists,
-    podFacts: { endpoints, place: podPlace },
+    podFacts: { endpoints, place: podPlace, excess: overServers.get(service.key) },
     unconfirmed,
     nodeTrouble: nodeTrouble({ nodes: byName, table, health }),
     isOverBudget: overBudget.has(service.key),

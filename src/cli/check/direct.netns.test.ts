@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addressOf, nodeName } from '../../../test/make/table.ts';
+import { makeNode } from '../../../test/make/service.ts';
+import { addressOf } from '../../../test/make/table.ts';
 import { filesOf } from '../../../test/sim/harness.ts';
 import { type PlacementRig, startPlacementRig } from '../../../test/netns/placement-rig.ts';
 import type { Node } from '../../core/model/node.ts';
@@ -62,8 +63,7 @@ add element ${directTable.name} spoofed { 1:1 counter packets 7 bytes 500, 1:2 c
 test('the MTU of each node is measured', async () => {
   const { balancer, client } = rig.lab;
   const addresses = ['10.10.0.2', 'fd10::2'].map(addressOf);
-  const { bootId, podCidrs, excluded } = { bootId: undefined, podCidrs: [], excluded: undefined };
-  const node = { name: nodeName('n1'), addresses, allAddresses: addresses, bootId, podCidrs, excluded };
+  const node = makeNode('n1', ...addresses.map(({ text }) => text));
   for (const { text } of addresses) await balancer.exec('ping', '-c', '1', '-W', '2', text); // resolves its MAC
   expect(await find(balancer.execPort, [node])).not.toContain('MTU');
   await client.exec('ip', 'link', 'set', 'eth0', 'mtu', '1400');

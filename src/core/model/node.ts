@@ -5,6 +5,7 @@ import type { NodeName } from './names.ts';
 /** A cluster node, reduced to the fields that furiwake uses. */
 export type Node = {
   readonly name: NodeName;
+  readonly createdAtMs: number;
   /** First InternalIP of each family, else the first ExternalIP; at most one per family, and none that no node can have (loopback, …). */
   readonly addresses: readonly Ip[];
   /** Every address in the node's status: no Service may have one of them. */
@@ -19,4 +20,6 @@ export type Node = {
    * `ToBeDeletedByClusterAutoscaler`. Readiness does not matter (KEP-3458).
    */
   readonly excluded: 'deleted' | 'label' | 'taint' | undefined;
+  /** Its condition Ready is True. Counts only among Nodes with the same address. */
+  readonly isReady: boolean;
 };

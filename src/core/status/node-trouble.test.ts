@@ -24,6 +24,7 @@ function troubleOf(nodes: readonly Node[], health: HealthByNode = {}, drained: r
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
     overProfiles: new Map(),
+    overServers: new Map(),
     nodes: byName,
     onLink: new Set(),
     drained: new Set(drained.map(nodeName)),
@@ -78,7 +79,7 @@ describe('no node takes connections', () => {
     ],
     [
       'of many that are silent five are named',
-      ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => makeNode(name, '192.0.2.11')),
+      ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name, index) => makeNode(name, `192.0.2.2${index}`)),
       Object.fromEntries(['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => [name, { 4: 'silent' }])),
       [],
       'every node is silent: a, b, c, d, e and 2 more',

@@ -4,6 +4,7 @@ import { conditions, statusOf } from '../../../test/make/status.ts';
 import { nodeName } from '../../../test/make/table.ts';
 import type { ServiceSpec } from '../model/service.ts';
 import type { ServiceEndpoints } from '../traffic/local.ts';
+import type { ServerExcess } from '../traffic/server-budget.ts';
 
 const podPlace = { routed: ranges('10.244.0.0/16'), reserved: new Map<string, string>(), pool: [] };
 
@@ -58,6 +59,20 @@ describe('a Service with Pods as servers', () => {
   test('quotes a text that is not an address, short and in ASCII', () => {
     const text = serving(endpointsOf(`\u202E\u009B${'x'.repeat(2_000)}`, '10.244.1.7'));
     expect(text).toMatch(/^True EndpointsRefused: [ -~…]{1,200}$/);
+  });
+
+  test('says that NodePorts serve it, or that not all Pods do, if it asks for too many servers', () => {
+    const over = (excess: ServerExcess): Parameters<typeof statusOf>[1] => ({
+      overServers: new Map([[makeService('web').key, excess]]),
+    });
+    const own = over({ wanted: 250_000, most: 4_000, limit: 'service' });
+    const some = endpointsOf('10.244.1.7');
+    expect(serving(some, { ports: [tcp(80), tcp(81)] }, own)).toBe(
+      'True TooManyServers: NodePorts serve port 80, 81: Pods as servers would be 250000 over all ports and families, more than 4000',
+    );
+    expect(serving(some, { ports: [tcp(80, 0), tcp(443)] }, over({ wanted: 900, most: 100, limit: 'host' }))).toBe(
+      'True TooManyServers: NodePorts serve port 443; port 80 (without a nodePort) has some of its Pods, at most 100 in all: Pods as servers would be 900 over all ports and families, more than older Services leave of the 20000 of this load balancer',
+    );
   });
 
   test('says to which Pods the host has no route, and whether NodePorts serve it', () => {

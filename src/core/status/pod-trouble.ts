@@ -6,11 +6,19 @@ import type { Verdict } from '../reasons.ts';
 import { backendsTrouble, hasPodServers } from '../traffic/dataplane.ts';
 import type { ServiceEndpoints } from '../traffic/local.ts';
 import { isLocal } from '../traffic/dataplane.ts';
+import { mostServers, mostServersOfHost, needsFewerServers, type ServerExcess } from '../traffic/server-budget.ts';
 import { choosePods, localEndpoints, needsNodePorts, type PodChoice, type PodPlace } from '../traffic/pods.ts';
 import { portList } from './sentences.ts';
 
-/** The endpoints of a Service, and the place of this host. `endpoints`: `undefined` while there are none, or they are not known. */
-export type PodFacts = { readonly endpoints: ServiceEndpoints | undefined; readonly place: PodPlace };
+/**
+ * The endpoints of a Service, the place of this host, and what is too much. `endpoints`: `undefined` while there are none, or they are not
+ * known.
+ */
+export type PodFacts = {
+  readonly endpoints: ServiceEndpoints | undefined;
+  readonly place: PodPlace;
+  readonly excess: ServerExcess | undefined;
+};
 
 /** Why connections do not reach endpoints, of one port on one address or of all. */
 export type EndpointTroubles = {
@@ -25,21 +33,44 @@ const noTroubles: EndpointTroubles = { verdicts: [], isWhole: false };
 export function endpointTroubles(
   { addresses }: Pick<Assignment, 'addresses'>,
   spec: ServiceSpec,
-  { endpoints, place }: PodFacts,
+  { endpoints, place, excess }: PodFacts,
 ): EndpointTroubles {
   const groups = endpoints?.groups;
   if (groups === undefined) return noTroubles;
   const found = addresses.flatMap(({ ip, served }) =>
     served.map((port): EndpointTroubles => {
-      if (hasPodServers(spec, port)) return ofPods(choosePods(ip.family, port, groups, place), port);
+      if (hasPodServers(spec, port)) {
+        if (needsFewerServers(excess, port)) return noTroubles;
+        return ofPods(choosePods(ip.family, port, groups, place), port);
+      }
       return isLocal(spec) ? ofNodes(localEndpoints(ip.family, groups)) : noTroubles;
     }),
   );
-  const verdicts = found.flatMap((each) => each.verdicts);
+  const troubles = found.flatMap((each) => each.verdicts);
+  const verdicts = excess === undefined ? troubles : [tooMany(spec, excess), ...troubles];
   return {
     verdicts: [...new Map(verdicts.map((verdict) => [verdict.message, verdict])).values()],
-    isWhole: verdicts.length > 0 && found.every(({ isWhole }) => isWhole),
+    isWhole: troubles.length > 0 && found.every(({ isWhole }) => isWhole),
   };
+}
+
+/** Which ports NodePorts serve, and how many Pods the others have, because Pods as servers of all ports would be too many. */
+function tooMany(spec: ServiceSpec, { wanted, most, limit }: ServerExcess): Verdict {
+  const ports = spec.ports.filter((port) => hasPodServers(spec, port));
+  const { true: unported = [], false: ported = [] } = Object.groupBy(ports, ({ nodePort }) => `${nodePort === 0}`);
+  const list = (those: readonly ServicePort[]): string => portList(those.map(({ port }) => port));
+  const parts = [
+    ...(ported.length > 0 ? [`NodePorts serve port ${list(ported)}`] : []),
+    ...(unported.length > 0
+      ? [`port ${list(unported)} (without a nodePort) has some of its Pods, at most ${most} in all`]
+      : []),
+  ];
+  const whose =
+    limit === 'service'
+      ? `more than ${mostServers}`
+      : `more than older Services leave of the ${mostServersOfHost} of this load balancer`;
+  const message = `${parts.join('; ')}: Pods as servers would be ${wanted} over all ports and families, ${whose}`;
+  return { reason: 'TooManyServers', message };
 }
 
 function ofPods(chosen: PodChoice, port: ServicePort): EndpointTroubles {

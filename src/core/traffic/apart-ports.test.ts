@@ -44,6 +44,7 @@ function inputOf(
     assignments,
     overBudget: new Set(),
     overProfiles: new Map(),
+    overServers: new Map(),
     onLink: emptyReport.onLink,
     nodes,
     drained: new Set(),

@@ -10,6 +10,7 @@ import type { Ip } from '../ip/ip.ts';
 import { formatRange } from '../ip/range.ts';
 import type { ServiceKey } from '../model/names.ts';
 import type { Service, ServicePort } from '../model/service.ts';
+import type { Node } from '../model/node.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
 import { type NodeEndpoints, type ServiceEndpoints, sumOfEndpoints } from './local.ts';
@@ -30,6 +31,7 @@ const anyTurn = fc.record({
   isServiceDrained: fc.boolean(),
   isOverBudget: fc.boolean(),
   isOverProfiles: fc.boolean(),
+  isOverServers: fc.boolean(),
   /** By the index of the Service. */
   endpoints: fc.option(fc.array(fc.option(someEndpoints)), { nil: undefined }),
 });
@@ -37,6 +39,7 @@ const anyTurn = fc.record({
 const podPlace = { routed: [], reserved: new Map<string, string>(), pool: [] };
 const none: TrafficInput['overBudget'] = new Set();
 const noProfiles: TrafficInput['overProfiles'] = new Map();
+const noServers: TrafficInput['overServers'] = new Map();
 
 type TableStep = {
   readonly addresses: AddressInput;
@@ -58,13 +61,17 @@ function eachTable(check: (step: TableStep, before: TableStep | undefined) => vo
         const plan = planAddresses(addresses);
         const nodes = new Map(world.nodes.map((node) => [node.name, node]));
         const exceeding = new Set(world.services.map(({ key }) => key).slice(excess, excess + 1));
+        const demanding = new Map(
+          Array.from(exceeding, (key) => [key, { wanted: 5_000, most: 1, limit: 'host' }] as const),
+        );
         const excessive = new Map(Array.from(exceeding, (key) => [key, 'idle-timeout=1000ms']));
-        for (const { drained, isServiceDrained, isOverBudget, isOverProfiles, endpoints } of turns) {
+        for (const { drained, isServiceDrained, isOverBudget, isOverProfiles, isOverServers, endpoints } of turns) {
           const input: TrafficInput = {
             services: addresses.services,
             assignments: plan.assignments,
             overBudget: isOverBudget ? exceeding : none,
             overProfiles: isOverProfiles ? excessive : noProfiles,
+            overServers: isOverServers ? demanding : noServers,
             onLink: emptyReport.onLink,
             nodes,
             drained,
@@ -170,18 +177,26 @@ test('drained and excluded nodes change nodes and backends only: no listener com
       const node = input.nodes.get(name);
       expect(node?.excluded).toBeUndefined();
       expect(state).toBe(input.drained.has(name) ? 'drain' : 'active');
-      expect(ips).toEqual(node?.addresses);
+      expect(node?.addresses).toEqual(expect.arrayContaining([...ips]));
     }
-    const usable = [...input.nodes.values()].filter(
-      ({ excluded, addresses: ips }) => excluded === undefined && ips.length > 0,
+    // An address is that of one node.
+    const textsOf = (nodes: Iterable<Pick<Node, 'addresses'>>): readonly string[] =>
+      [...nodes].flatMap(({ addresses: ips }) => ips.map(({ text }) => text));
+    const used = textsOf(table.nodes.values());
+    expect(used).toHaveLength(new Set(used).size);
+    const { true: excluded = [], false: usable = [] } = Object.groupBy(
+      input.nodes.values(),
+      ({ excluded: why }) => `${why !== undefined}`,
     );
-    expect(table.nodes.size).toBe(usable.length);
+    const notUsed = textsOf(usable).filter((text) => !used.includes(text));
+    expect(textsOf(excluded)).toEqual(expect.arrayContaining(notUsed));
     for (const family of [4, 6] as const)
       expect(table.backends.get(nodesBackend(family))?.servers.map(({ node }) => node)).toEqual(
         [...table.nodes.values()].filter((node) => addressOfNode(node, family) !== undefined).map(({ name }) => name),
       );
     if (before?.addresses !== addresses || before.input.overBudget !== input.overBudget) return;
     if (before.input.overProfiles !== input.overProfiles) return;
+    if (before.input.overServers !== input.overServers) return;
     if (before.input.drainedServices !== input.drainedServices) return;
     expect(table.listeners).toBe(before.table.listeners);
   });
@@ -235,6 +250,7 @@ test('a planner that remembers its last table makes the one that a new planner m
         before?.table.listeners.get(key)?.revision === revision &&
         before.input.overBudget === input.overBudget &&
         before.input.overProfiles === input.overProfiles &&
+        before.input.overServers === input.overServers &&
         before.input.drainedServices === input.drainedServices &&
         before.input.assignments.get(service) === input.assignments.get(service) &&
         before.input.services.get(service) === input.services.get(service),

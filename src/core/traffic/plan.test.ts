@@ -20,7 +20,7 @@ const assigned: Assignment = {
   isHostAddress: false,
 };
 const nodes: TrafficInput['nodes'] = new Map(
-  ['n1', 'n2'].map((name) => [name as NodeName, makeNode(name, '192.0.2.11')]),
+  ['n1', 'n2'].map((name, index) => [name as NodeName, makeNode(name, `192.0.2.1${index + 1}`)]),
 );
 
 function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {}): TrafficInput {
@@ -34,6 +34,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     ),
     overBudget: new Set(),
     overProfiles: new Map(),
+    overServers: new Map(),
     onLink: emptyReport.onLink,
     nodes,
     drained: new Set(),

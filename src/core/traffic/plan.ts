@@ -1,52 +1,34 @@
 import type { Assignment } from '../addresses/assignment.ts';
-import { conditionTypes, fieldManager, ownFinalizer } from '../model/contract.ts';
+import { conditionTypes, ownFinalizer } from '../model/contract.ts';
 import type { Family } from '../ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
-import type { Service, ServicePort } from '../model/service.ts';
+import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
-import { decideDataplane, hasPodServers, isLocal, needsDirect, requestedDataplane } from './dataplane.ts';
-import { changedApart, localBackendOf } from './apart-ports.ts';
+import { changedApart } from './apart-ports.ts';
+import { type CarrierFacts, type Carriers, planCarriers, publishedVips } from './carriers.ts';
+import { needsDirect } from './dataplane.ts';
+import { makeLocalPlanner } from './local.ts';
 import { makeNodesPlanner } from './nodes.ts';
-import { optionsOfPort } from './port-options.ts';
-import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
-import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
-import type { ProfileExcess } from './profile-budget.ts';
-import { makeWithoutEndpoints } from './serverless.ts';
-import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
   isPodBackend,
   type Listener,
   type Listeners,
   listenerKey,
-  makeListener,
-  nodesBackend,
-  podBackend,
   type PodBackend,
   type TrafficTable,
-  usesNat,
 } from './table.ts';
+import { makeWithoutEndpoints } from './without-endpoints.ts';
 
-export type TrafficInput = {
+export type TrafficInput = CarrierFacts & {
   /** Services that are ours. A Service has no listeners before our finalizer has been set. */
   readonly services: PersistentMap<ServiceKey, Service>;
   readonly assignments: PersistentMap<ServiceKey, Assignment>;
-  /** Services whose source ranges exceed the budget of the host (`makeRangeBudget`): closed to all clients. */
-  readonly overBudget: ReadonlySet<ServiceKey>;
-  /** Services with the usual profile, because theirs is one too many (`makeProfileBudget`). */
-  readonly overProfiles: ProfileExcess;
   readonly nodes: ReadonlyMap<NodeName, Node>;
-  /** The families in which the host can reach nodes on a LAN. */
-  readonly onLink: ReadonlySet<Family>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
-  /** Services that an administrator drains (`furiwake drain NS/NAME`), as far as HAProxy serves them. */
-  readonly drainedServices: ReadonlySet<ServiceKey>;
-  /** `undefined`: not known yet. The table then has only the backends of all nodes. */
-  readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
-  readonly podPlace: PodPlace;
 };
 
 /**
@@ -63,6 +45,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
     overProfiles: new Map(),
+    overServers: new Map(),
     drainedServices: new Set(),
     onLink: new Set(),
     endpoints: undefined,
@@ -94,19 +77,18 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     if (service === undefined || assignment === undefined || !hasHadFinalizer(service))
       return { listeners: [], pods: [] };
     const before = last.services.get(key);
-    const isOverBudget = input.overBudget.has(key);
     const isSame =
       !isApartChanged &&
       before?.uid === service.uid &&
       before.spec === service.spec &&
       last.assignments.get(key) === assignment &&
       (!needsDirect(service.spec) || isSameSet(last.onLink, input.onLink)) &&
-      last.overBudget.has(key) === isOverBudget &&
+      last.overBudget.has(key) === input.overBudget.has(key) &&
       last.overProfiles.has(key) === input.overProfiles.has(key) &&
       last.drainedServices.has(key) === input.drainedServices.has(key) &&
       publishedVips(before).join() === publishedVips(service).join();
     if (!asksForPods(service) && isSame && known.length > 0) return { listeners: known, pods: [] };
-    const next = planCarriers(service, assignment, isOverBudget, input);
+    const next = planCarriers(service, assignment, input);
     return asksForPods(service) ? { ...next, listeners: withKnown(next.listeners, known) } : next;
   };
 
@@ -118,7 +100,17 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   };
 
   return (input) => {
-    const { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace } = input;
+    const {
+      services,
+      assignments,
+      overBudget,
+      overProfiles,
+      overServers,
+      drainedServices,
+      onLink,
+      endpoints,
+      podPlace,
+    } = input;
     const apart = changedApart(services, last.endpoints, endpoints);
     const changed = new Set([
       ...apart,
@@ -127,6 +119,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
       ...(isSameSet(last.onLink, onLink) ? [] : servicesOnLink(services)),
       ...(last.overBudget === overBudget ? [] : [...last.overBudget, ...overBudget]),
       ...(last.overProfiles === overProfiles ? [] : [...last.overProfiles.keys(), ...overProfiles.keys()]),
+      ...(last.overServers === overServers ? [] : [...last.overServers.keys(), ...overServers.keys()]),
       ...(last.drainedServices === drainedServices ? [] : [...last.drainedServices, ...drainedServices]),
       ...podsChanged(input),
     ]);
@@ -150,25 +143,31 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     // As a map: a listener that stays, or that another Service gets, is not removed.
     listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
     pods = pods.with(podChanges);
-    last = { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace };
-    const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
+    last = {
+      services,
+      assignments,
+      overBudget,
+      overProfiles,
+      overServers,
+      drainedServices,
+      onLink,
+      endpoints,
+      podPlace,
+    };
+    const { nodes, excludedNodes, backends: shared } = planNodes(input.nodes, input.drained);
     const backends = planLocal({ services, endpoints, backendsOf, nodes, shared });
-    const next = { listeners, backends, pods, nodes, withoutEndpoints: withoutEndpointsOf(services, endpoints) };
+    const withoutEndpoints = withoutEndpointsOf(input);
+    const next = { listeners, backends, pods, nodes, excludedNodes, withoutEndpoints };
     if (!isSameParts(table, next)) table = next;
     return table;
   };
 }
 
-/** The listeners of a Service, and the Pods that serve them; without those while the endpoints are not known. */
-type Carriers = {
-  readonly listeners: readonly Listener[];
-  readonly pods: readonly (readonly [BackendId, PodBackend])[];
-};
-
 function isSameParts(a: TrafficTable, b: TrafficTable): boolean {
   return (
     a.listeners === b.listeners &&
     a.nodes === b.nodes &&
+    a.excludedNodes === b.excludedNodes &&
     a.backends === b.backends &&
     a.pods === b.pods &&
     a.withoutEndpoints === b.withoutEndpoints
@@ -193,83 +192,6 @@ function withKnown(next: readonly Listener[], known: readonly Listener[]): reado
   return next.map(
     (listener) => known.find(({ key, revision }) => key === listener.key && revision === listener.revision) ?? listener,
   );
-}
-
-function planCarriers(
-  service: Service,
-  assignment: Assignment,
-  isOverBudget: boolean,
-  {
-    onLink,
-    endpoints,
-    overProfiles,
-    drainedServices,
-    podPlace,
-  }: Pick<TrafficInput, 'onLink' | 'endpoints' | 'overProfiles' | 'drainedServices' | 'podPlace'>,
-): Carriers {
-  const { key, uid, spec } = service;
-  const vips = publishedVips(service);
-  const { isHostAddress } = assignment;
-  const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
-  const pods: [BackendId, PodBackend][] = [];
-  const groups = endpoints?.get(key)?.groups ?? [];
-  const nodes = (family: Family, port: ServicePort): BackendId =>
-    isLocal(spec) ? localBackendOf(family, key, port, groups) : nodesBackend(family);
-  const backendOf = (family: Family, port: ServicePort): BackendId => {
-    if (!hasPodServers(spec, port)) return nodes(family, port);
-    const id = podBackend(family, key, port.port);
-    if (endpoints === undefined) return id;
-    const chosen = choosePods(family, port, groups, podPlace);
-    if (needsNodePorts(chosen, port)) return nodes(family, port);
-    pods.push([id, { family, pods: chosen.pods }]);
-    return id;
-  };
-  const isDrained = drainedServices.has(key);
-  const listeners = assignment.addresses.flatMap(({ ip, served }) =>
-    served.flatMap((port) => {
-      const isVip = vips.includes(ip.text);
-      // `direct` would take new connections; a port without a nodePort has nothing else.
-      const isLeaving = isDrained && port.nodePort !== 0;
-      const asked = isLeaving && spec.dataplane === 'direct' ? { ...spec, dataplane: undefined } : spec;
-      const carriage = decideDataplane(asked, port, {
-        isDrained: isLeaving,
-        isHostAddress,
-        hasNextHop: onLink.has(ip.family),
-        isPublished: isVip,
-      });
-      if ('reason' in carriage) return []; // no assignment has such a port
-      const isDirect = carriage.dataplane === 'direct';
-      return makeListener({
-        address: ip,
-        protocol: port.protocol,
-        port: port.port,
-        service: key,
-        uid,
-        ...carriage,
-        isPublished: isDirect && isVip,
-        isAffine: carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP',
-        affinitySeconds: usesNat(carriage) && spec.sessionAffinity === 'ClientIP' ? spec.affinitySeconds : 0,
-        backend: backendOf(ip.family, port),
-        targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
-        options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,
-        sourceRanges: ranges?.filter((range) => range.family === ip.family),
-        isDraining: isDrained,
-        isHostAddress,
-      });
-    }),
-  );
-  return { listeners, pods };
-}
-
-/**
- * The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves or may serve. Kubernetes completes
- * a status without `ipMode` with VIP: without a request only furiwake's own says that nodes serve the address for it.
- */
-function publishedVips({ spec, status }: Service): readonly string[] {
-  const requested = requestedDataplane(spec);
-  const isAutomatic = requested === undefined && status.ingressManager === fieldManager;
-  if (requested !== 'direct' && !isAutomatic) return [];
-  return status.ingress.flatMap(({ ip, ipMode }) => (ipMode === 'VIP' ? (ip ?? []) : []));
 }
 
 /**

@@ -147,6 +147,7 @@ describe('the table of Services that ask for Pods', () => {
     ]),
     overBudget: new Set(),
     overProfiles: new Map(),
+    overServers: new Map(),
     onLink: emptyReport.onLink,
     nodes: new Map([[nodeName('n1'), makeNode('n1', '192.0.2.11')]]),
     drained: new Set(),
@@ -193,6 +194,26 @@ describe('the table of Services that ask for Pods', () => {
     expect(backends(without)).toContain('192.0.2.200|80|TCP nodes4');
     expect([...without.pods]).toEqual([]);
     expect(podsOf(plan(given))).toEqual(['10.244.1.7']);
+  });
+
+  test('with more servers than it gets, a Service has NodePorts, and a port without one some of its Pods', () => {
+    const plan = makeTrafficPlanner();
+    const given = inputOf([group(['10.244.1.7', '10.244.2.9', '10.244.3.5'])]);
+    const excess = { wanted: 9_000, most: 2, limit: 'service' } as const;
+    plan(given);
+    const over = plan({ ...given, overServers: new Map([[web.key, excess]]) });
+    expect(backends(over)).toContain('192.0.2.200|80|TCP nodes4');
+    expect([...over.pods]).toEqual([]);
+    expect(podsOf(plan(given))).toHaveLength(3);
+
+    const bare = makeService('web', { ports: [tcp(80, 0)], backends: 'pods' });
+    const some = plan({
+      ...given,
+      services: byKey([bare]),
+      assignments: PersistentMap.from([[bare.key, assigned('192.0.2.200', bare.spec.ports)]]),
+      overServers: new Map([[bare.key, excess]]),
+    });
+    expect(podsOf(some)).toHaveLength(2);
   });
 
   test('while endpoints are not known the backend is missing, and a Service that is gone leaves none', () => {

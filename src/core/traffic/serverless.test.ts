@@ -1,11 +1,8 @@
 import { expect, test } from 'vitest';
-import { byKey, makeService } from '../../../test/make/service.ts';
 import { listener, localListener, localTable, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
-import { projectEndpointSlice } from '../../api/endpoint-slice.ts';
-import { serviceKey, type ServiceKey } from '../model/names.ts';
+import type { ServiceUid } from '../model/names.ts';
 import { PersistentMap } from '../persistent-map.ts';
-import type { ServiceEndpoints } from './local.ts';
-import { makeServerlessIndex, makeWithoutEndpoints } from './serverless.ts';
+import { makeServerlessIndex } from './serverless.ts';
 import { emptyTable, type TrafficTable } from './table.ts';
 
 const [web, mail] = [listener('192.0.2.1', 80, 30_000), listener('2001:db8::1', 25, 30_001)];
@@ -46,49 +43,16 @@ test('while no listener gains or loses its servers, the set is the same object',
   expect(index(tableOf([web, listener('192.0.2.1', 81, 30_004), mail], [n1]))).toBe(first);
 });
 
-test('the listeners of a Service without endpoints are found, though its backend has servers', () => {
+test('the listeners without endpoints are found, though their backend has servers, and those of a former Service are not', () => {
   const index = makeServerlessIndex();
-  const key = serviceKey('shop', 'idle');
-  const idle = [80, 443].map((port) => listener('192.0.2.3', port, 30_000 + port, { service: key }));
+  const idle = [80, 443].map((port) => listener('192.0.2.3', port, 30_000 + port));
   const table = tableOf([web, ...idle], [n1]);
-  const without = { ...table, withoutEndpoints: PersistentMap.from([[key, true] as const]) };
+  const without = idle.map(({ key, uid }) => [key, uid] as const);
   expect([...index(table)]).toEqual([]);
-  expect([...index(without)].toSorted()).toEqual(idle.map((each) => each.key).toSorted());
+  expect([...index({ ...table, withoutEndpoints: PersistentMap.from(without) })].toSorted()).toEqual(
+    idle.map((each) => each.key).toSorted(),
+  );
+  const former = without.map(([key]) => [key, 'another' as ServiceUid] as const);
+  expect([...index({ ...table, withoutEndpoints: PersistentMap.from(former) })]).toEqual([]);
   expect([...index(table)]).toEqual([]);
-});
-
-const endpointsOf = (...slices: readonly (readonly object[])[]): ServiceEndpoints => {
-  const groups = slices.map((endpoints) => projectEndpointSlice({ metadata: {}, addressType: 'IPv4', endpoints }));
-  return { 4: [], 6: [], groups };
-};
-const ending = (serving: boolean): object => ({
-  addresses: ['10.244.0.1'],
-  conditions: { ready: false, serving, terminating: true },
-});
-
-test.each([
-  ['no EndpointSlice', undefined, false],
-  ['an empty one, as Kubernetes keeps for a Service without Pods', endpointsOf([]), true],
-  ['empty ones of both families', endpointsOf([], []), true],
-  ['one with an endpoint among empty ones', endpointsOf([], [{ addresses: ['10.244.0.1'] }]), false],
-  ['an endpoint that terminates and serves', endpointsOf([ending(true)]), false],
-  ['only endpoints that serve no longer', endpointsOf([ending(false)]), true],
-])('a Service with %s', (_, endpoints, isWithout) => {
-  const service = makeService('web');
-  const known = PersistentMap.from<ServiceKey, ServiceEndpoints>(endpoints ? [[service.key, endpoints]] : []);
-  expect(makeWithoutEndpoints()(byKey([service]), known).has(service.key)).toBe(isWithout);
-});
-
-test('Services without endpoints follow Services and endpoints, and stay while the endpoints are not known', () => {
-  const withoutEndpoints = makeWithoutEndpoints();
-  const [one, other] = [makeService('web'), makeService('mail')];
-  const none = PersistentMap.from([[one.key, endpointsOf([])] as const, [other.key, endpointsOf([])] as const]);
-  const keys = (services: readonly (typeof one)[], known: typeof none | undefined): readonly string[] =>
-    [...withoutEndpoints(byKey(services), known).keys()].toSorted();
-  expect(keys([one], undefined)).toEqual([]);
-  expect(keys([one], none)).toEqual([one.key]);
-  expect(withoutEndpoints(byKey([one]), none)).toBe(withoutEndpoints(byKey([one]), none));
-  expect(keys([one, other], undefined)).toEqual([other.key, one.key].toSorted());
-  expect(keys([one, other], none.with([[one.key, endpointsOf([{ addresses: ['10.244.0.1'] }])]]))).toEqual([other.key]);
-  expect(keys([one], none)).toEqual([one.key]);
 });

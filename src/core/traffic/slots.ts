@@ -21,8 +21,8 @@ export function planSlots(servers: readonly Share[], slots: number): readonly st
   });
 }
 
-/** FNV-1a over UTF-16 code units. */
-function hashOf(text: string): number {
+/** FNV-1a over UTF-16 code units, mixed. Unsigned, 32 bits. */
+export function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
   return mix(hash);

@@ -16,7 +16,7 @@ import { type ListenerOptions, optionsText } from './options.ts';
  *   backends    nodes4 → n1, n2      nodes6 → n1      local4:shop/web → n1 weight 2, n3 weight 1    change with endpoints
  *   pods        pods4:shop/web:80 → 10.244.1.7:8080 on n1, 10.244.2.9:8080 on n2                    change with endpoints
  *   nodes       n1 192.0.2.11 2001:db8::11 active      n2 192.0.2.12 drain                          change with nodes
- *   withoutEndpoints  shop/old                                                                      change with endpoints
+ *   withoutEndpoints  192.0.2.53|80|TCP                                                             change with endpoints
  *
  * Parts that did not change keep their identity from table to table.
  */
@@ -27,8 +27,13 @@ export type TrafficTable = {
   /** The backends of Pods; one that a listener names and that is missing is not known either. */
   readonly pods: PersistentMap<BackendId, PodBackend>;
   readonly nodes: ReadonlyMap<NodeName, TrafficNode>;
-  /** The Services whose EndpointSlices have no endpoint that takes connections: whatever its servers are, HAProxy's would refuse. */
-  readonly withoutEndpoints: PersistentMap<ServiceKey, true>;
+  /** Those that are not among `nodes`: no client has their addresses. */
+  readonly excludedNodes: readonly ExcludedNode[];
+  /**
+   * The listeners for which their Services have no endpoint that takes connections, whatever their servers are; each with the Service,
+   * for another one may have the listener meanwhile. `undefined`: not known; a host keeps those that it has.
+   */
+  readonly withoutEndpoints: PersistentMap<ListenerKey, ServiceUid> | undefined;
 };
 
 export type Listeners = PersistentMap<ListenerKey, Listener>;
@@ -137,6 +142,8 @@ export type TrafficNode = {
   readonly state: 'active' | 'drain';
 };
 
+export type ExcludedNode = Pick<TrafficNode, 'addresses' | 'podCidrs'>;
+
 const nodesBackendIds = { 4: 'nodes4' as BackendId, 6: 'nodes6' as BackendId };
 
 /** The backend of all cluster nodes with an address of the family. */
@@ -173,7 +180,8 @@ export const emptyTable: TrafficTable = {
   backends: PersistentMap.empty(),
   pods: PersistentMap.empty(),
   nodes: new Map(),
-  withoutEndpoints: PersistentMap.empty(),
+  excludedNodes: [],
+  withoutEndpoints: undefined,
 };
 
 export function listenerKey(address: Ip, port: number, protocol: Protocol): ListenerKey {
@@ -253,7 +261,8 @@ export function makeTable(listeners: Iterable<Listener>, nodes: readonly Traffic
     backends: nodesBackends(nodes),
     pods: PersistentMap.empty(),
     nodes: new Map(nodes.map((node) => [node.name, node])),
-    withoutEndpoints: PersistentMap.empty(),
+    excludedNodes: emptyTable.excludedNodes,
+    withoutEndpoints: undefined,
   };
 }
 
@@ -283,15 +292,4 @@ export function backendOf({ backends }: TrafficTable, id: BackendId, family: Fam
 
 export function addressOfNode({ addresses }: TrafficNode, family: Family): Ip | undefined {
   return addresses.find((address) => address.family === family);
-}
-
-/** True if both mean the same to a dataplane. */
-export function isSameTable(a: TrafficTable, b: TrafficTable): boolean {
-  return (
-    a.nodes === b.nodes &&
-    PersistentMap.changedKeys(a.withoutEndpoints, b.withoutEndpoints).length === 0 &&
-    PersistentMap.changedKeys(a.backends, b.backends).length === 0 &&
-    PersistentMap.changedKeys(a.pods, b.pods).length === 0 &&
-    PersistentMap.changedKeys(a.listeners, b.listeners).length === 0
-  );
 }

@@ -232,9 +232,9 @@ export function makeDirect(deps: DirectDeps): Direct {
         published = next;
         const old = table;
         // Where no node has an endpoint, kube-proxy refuses what a node gets.
-        const { withoutEndpoints } = emptyTable;
-        table = { ...next, withoutEndpoints, listeners: table.listeners.with(changes) };
-        const isSame = old.listeners === table.listeners && old.nodes === next.nodes;
+        table = { ...next, withoutEndpoints: undefined, listeners: table.listeners.with(changes) };
+        const isSame =
+          old.listeners === table.listeners && old.nodes === next.nodes && old.excludedNodes === next.excludedNodes;
         // A listener that nft refused may be accepted now.
         if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
           accepted = undefined;

@@ -4,6 +4,7 @@ import type { TrafficTable } from '../../core/traffic/table.ts';
 
 export type SourceFacts = {
   readonly nodes: TrafficTable['nodes'];
+  readonly excludedNodes: TrafficTable['excludedNodes'];
   /** Addresses of this host. */
   readonly own: ReadonlyMap<string, Ip>;
   /** The ranges of clusterIPs, which no packet has as its source. */
@@ -11,20 +12,26 @@ export type SourceFacts = {
 };
 
 /**
- * Addresses that no client of `direct` has: those of the nodes and of their Pods, for which kube-proxy serves an address with
- * `ipMode: VIP` on the node itself, and those of Services. A Pod or Service CIDR with an address of a node or of this host in it is
- * not of the cluster only, and excluded. The ranges do not overlap. The same object for the same facts.
+ * Addresses that no client of `direct` has: those of the nodes and of their Pods, also of excluded ones, for which kube-proxy serves an
+ * address with `ipMode: VIP` on the node itself, and those of Services. A Pod or Service CIDR with an address of a node or of this host
+ * in it is not of the cluster only, and excluded. The ranges do not overlap. The same object for the same facts.
  */
 export function makeImpossibleSources(): (facts: SourceFacts) => readonly IpRange[] {
   let last: SourceFacts | undefined;
   let found: readonly IpRange[] = [];
   return (facts) => {
-    const { nodes, own, serviceCidrs } = facts;
-    if (last?.nodes === nodes && last.own === own && last.serviceCidrs === serviceCidrs) return found;
+    const { nodes, excludedNodes, own, serviceCidrs } = facts;
+    const isSame =
+      last?.nodes === nodes &&
+      last.excludedNodes === excludedNodes &&
+      last.own === own &&
+      last.serviceCidrs === serviceCidrs;
+    if (isSame) return found;
     last = facts;
-    const ofNodes = [...nodes.values()].flatMap(({ addresses }) => addresses);
+    const all = [...nodes.values(), ...excludedNodes];
+    const ofNodes = all.flatMap(({ addresses }) => addresses);
     const others = [...ofNodes, ...own.values()];
-    const ofCluster = [...serviceCidrs, ...[...nodes.values()].flatMap(({ podCidrs }) => podCidrs)].filter(
+    const ofCluster = [...serviceCidrs, ...all.flatMap(({ podCidrs }) => podCidrs)].filter(
       (range) => !others.some((address) => rangeContains(range, address)),
     );
     found = outermost([...ofNodes.map(rangeOf), ...ofCluster]);

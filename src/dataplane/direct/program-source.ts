@@ -179,7 +179,12 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       const verdicts = health.verdicts();
       const [nodeMacs, impossible] = [
         new Set(macs.values()),
-        impossibleOf({ nodes: table.nodes, own: own(), serviceCidrs: serviceCidrs() }),
+        impossibleOf({
+          nodes: table.nodes,
+          excludedNodes: table.excludedNodes,
+          own: own(),
+          serviceCidrs: serviceCidrs(),
+        }),
       ];
       return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, impossible, isOpen, openings }), devices };
     },

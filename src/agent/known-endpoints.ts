@@ -3,11 +3,12 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 
 /**
- * `table`, with the backends of `before` that its listeners use and that it does not have: while the controller does not know
- * the endpoints, the servers stay as they are.
+ * `next`, with what it does not know as in `before`: while the controller does not know the endpoints, the backends that listeners
+ * use stay as they are, and the listeners without endpoints are the same.
  */
-export function withKnownBackends(table: TrafficTable, before: TrafficTable | undefined): TrafficTable {
-  if (before === undefined) return table;
+export function withKnownEndpoints(next: TrafficTable, before: TrafficTable | undefined): TrafficTable {
+  if (before === undefined) return next;
+  const table = { ...next, withoutEndpoints: next.withoutEndpoints ?? before.withoutEndpoints };
   const missing = [...missingIn(table.backends, before.backends), ...missingIn(table.pods, before.pods)];
   if (missing.length === 0) return table;
   const used = new Set(Array.from(table.listeners.values(), ({ backend }) => backend));
