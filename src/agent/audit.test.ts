@@ -52,6 +52,20 @@ describe('the audit', () => {
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
   });
 
+  test('restores an address that another program removes again and again at growing intervals', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    let removals = 0;
+    for (let tenth = 0; tenth < 6000; tenth++) {
+      if (rig.ports.held.placed.delete('192.0.2.51')) removals++;
+      rig.ports.tellNetwork('addresses');
+      await rig.clock.advance(100);
+    }
+    expect(removals).toBeGreaterThan(100);
+    expect(removals).toBeLessThan(140); // each five seconds
+    expect(rig.log.lines.filter(({ message }) => message.startsWith('external change')).length).toBeLessThan(9);
+  });
+
   test('reads addresses back at most twice a second, however much the kernel reports', async () => {
     const rig = startAgent();
     await publish(rig, a);

@@ -1,6 +1,7 @@
 import { makeAuditPace } from '../async/audit-pace.ts';
 import { makeBackoff } from '../async/backoff.ts';
 import { type Latch, waitAtMost } from '../async/latch.ts';
+import { makePacedRepairs } from '../async/paced-repairs.ts';
 import type { Serial } from '../async/serial.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble } from '../async/trouble.ts';
@@ -82,6 +83,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
   const repeat = async (what: string, of: readonly Stage[], { audit, check, wait }: Audit): Promise<never> => {
     const trouble = makeTrouble({ what: `auditing ${what}`, log, monotonic: () => clock.monotonic() });
     const backoff = makeBackoff(retry);
+    const repaired = makePacedRepairs({ what, clock, log });
     const pace = makeAuditPace(clock);
     let waitMs = everyMs;
     let tookMs = 0;
@@ -108,7 +110,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
           waitMs = retry.firstMs; // news of the kernel may have come
           continue;
         }
-        if (repairs > 0) log.warn({ repairs }, `external change to ${what} detected and reverted`);
+        if (repairs > 0) await clock.sleep(repaired({ found: repairs }), signal);
         trouble.over();
         backoff.reset();
         waitMs = everyMs;

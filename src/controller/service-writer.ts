@@ -1,6 +1,5 @@
-import { projectService } from '../api/service.ts';
 import { assertNever } from '../core/assert-never.ts';
-import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
+import { conditionTypes } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
@@ -23,6 +22,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import { judgeDropping, soonest } from './dropping.ts';
 import { judgeEndpoints } from './endpoint-grace.ts';
+import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
 import type { Holders } from './service-counts.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
@@ -61,16 +61,11 @@ const goneRetryMs = 2_000;
 /** Event and log show a refused write from this attempt on: the first refusals may be a change under way. */
 export const attemptsBeforeWarning = 3;
 
-/** The API server accepted a write and stored something else: an admission plugin changed it. */
-class WriteAlteredError extends Error {
-  override readonly name = 'WriteAlteredError';
-  readonly code = 'WRITE_ALTERED';
-}
-
 /** What is remembered of a Service while it is ours or leaving. */
 type ServiceMemory = {
   readonly uid: ServiceUid;
   conflict: StatusConflict;
+  added: AddedFinalizers | undefined;
   /** Monotonic ms, until its address is published. */
   seenAtMs: number | undefined;
   /** Monotonic ms; since when it has no ready endpoint. */
@@ -95,8 +90,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   );
   const refused = deps.metrics.counter(
     'furiwake_writes_refused_total',
-    'Writes to Services that the API server refused or that an admission plugin changed',
+    'Writes to Services that the API server refused, or that an admission plugin or another client reverted',
   );
+  const finalizers = makeFinalizerWriter({ ...deps, onRemoved: () => refused.add(1) });
   const memory = new Map<ServiceKey, ServiceMemory>();
 
   const forget = (key: ServiceKey): undefined => {
@@ -111,6 +107,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const fresh: ServiceMemory = {
       uid,
       conflict: noConflict,
+      added: undefined,
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
       emptySinceMs: undefined,
       droppingSinceMs: undefined,
@@ -166,18 +163,6 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     return { desired: desiredStatus(input, failures), later: soonest(endpoints.later, packets.later) };
   };
 
-  const writeFinalizers = async (
-    service: Service,
-    finalizers: readonly string[],
-    signal: AbortSignal,
-  ): Promise<void> => {
-    const version = services.versionOf(service.key);
-    if (version === undefined) return;
-    const answer = keep(deps, await writes.finalizers(service, version, finalizers, signal));
-    const altered = ourFinalizers.filter((name) => answer.finalizers.includes(name) !== finalizers.includes(name));
-    if (altered.length > 0) throw new WriteAlteredError(`an admission plugin changes them: ${altered.join(', ')}`);
-  };
-
   const writeStatus = async (
     service: Service,
     status: DesiredStatus,
@@ -204,7 +189,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       default:
         assertNever(step.action);
     }
-    const answer = keep(deps, await writes.status(service, status, signal));
+    const answer = keep(services, deps.site, await writes.status(service, status, signal));
     if (!isSameStatus(answer.status, status)) throw new WriteAlteredError('an admission plugin changes it');
     const stored = services.objects().get(service.key)?.status;
     // Equal texts are kept once: with 10,000 Services it saves 10 MB.
@@ -266,7 +251,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       const outcome =
         write.kind === 'status'
           ? await writeStatus(service, write.status, mine, signal)
-          : await writeFinalizers(service, write.finalizers, signal);
+          : eligibility === 'ours'
+            ? await finalizers.add(service, write.finalizers, mine, signal)
+            : await finalizers.remove(service, write.finalizers, signal);
       mine.refusedWrites = 0;
       mine.mayBeGone = false;
       trouble.over(key);
@@ -283,13 +270,6 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       throw error;
     }
   };
-}
-
-function keep({ services, site }: Pick<ServiceWriterDeps, 'services' | 'site'>, answer: unknown): Service {
-  const service = projectService(answer, site.defaults);
-  const version = (answer as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
-  if (version !== undefined) services.put(service, version);
-  return service;
 }
 
 function reasonOf({ conditions }: DesiredStatus): string | undefined {

@@ -212,6 +212,12 @@ export const reasons = {
     means: 'Another client changed the status; furiwake restored it.',
     do: 'Nothing, unless it happens again.',
   },
+  FinalizersRepaired: {
+    where: 'event',
+    means:
+      'Another client removed the finalizers of furiwake from the Service, which it still serves; furiwake added them again. If that repeats, it waits longer each time, at most a minute.',
+    do: 'Nothing, unless it happens again: then stop the client that removes them. Without them a deleted Service vanishes while the host still serves it.',
+  },
   WriteRefused: {
     where: 'event',
     means:

@@ -160,7 +160,7 @@ describe.skipIf(!isRoot)('the state that furiwake programmed is destroyed', () =
       async () => expect((await lb1.exec(['nft', 'list', 'ruleset'])).stdout).toContain('listeners4'),
       10_000,
     );
-    await furiwake.logged('external change to the nftables table detected and reverted');
+    await furiwake.logged('external change to nftables and routing rules detected and reverted');
     await answers(stage(), ip);
     expect(traffic.totals()).toMatchObject({ broken: 0, holding: 5 });
     await services.create('two', { spec: { selector: nobody } });

@@ -73,8 +73,25 @@ export function connectionLimit(descriptorLimit: number): number {
 export type ProgramId = string;
 
 export function programId(settings: Settings, emptySpares: readonly string[]): ProgramId {
-  const program = render(settings, undefined, emptySpares, '') + checkOptions;
-  return createHash('sha256').update(program).digest('hex').slice(0, 16);
+  return hashOf(render(settings, undefined, emptySpares, ''));
+}
+
+function hashOf(program: string): ProgramId {
+  return createHash('sha256')
+    .update(program + checkOptions)
+    .digest('hex')
+    .slice(0, 16);
+}
+
+/** Whether a configuration with the program `id` was edited: it is another one, apart from its servers. */
+export function isEdited(config: string, id: ProgramId): boolean {
+  const program = config.replaceAll(/^ {4}server .*\n/gm, '').replace(/^( {4}description ").*(")$/m, '$1$2');
+  return parseDescription(descriptionIn(config)) === id && id !== hashOf(program);
+}
+
+/** The `description` of a configuration. */
+export function descriptionIn(config: string): string {
+  return /^ {4}description "(.*)"$/m.exec(config)?.[1] ?? '';
 }
 
 /** The `description` of a process in `show info`, from which a later furiwake recognises the program. */

@@ -1,5 +1,5 @@
 import type { Files } from '../../ports/files.ts';
-import { type ProgramId, parseDescription, pathsIn, type Settings } from './config.ts';
+import { descriptionIn, isEdited, type ProgramId, parseDescription, pathsIn, type Settings } from './config.ts';
 import { type Desired, fullConfigOf } from './desired.ts';
 import { type Entries, mapText } from './entries.ts';
 import { ConfigRefusedError, type Program } from './program.ts';
@@ -20,6 +20,8 @@ export type HaproxyFiles = {
   save(wanted: WantedFiles): Promise<void>;
   /** The program of the configuration on the disk. */
   program(): ProgramId | undefined;
+  /** Whether another program had edited the configuration before this furiwake read it for the first time. */
+  wasEdited(): boolean;
   /**
    * Whether both files are on the disk as they were written, and the folder of the workers. What is not is written again by
    * `putConfig` and `save`.
@@ -42,6 +44,7 @@ export function makeHaproxyFiles(deps: {
   const { settings, files, program } = deps;
   const paths = pathsIn(settings.folder);
   let isLoaded = false;
+  let wasEdited: boolean | undefined;
   /** On the disk. */
   let config: string | undefined;
   /** The configuration without servers in its spare backends, and those servers, as they are on the disk. */
@@ -59,6 +62,7 @@ export function makeHaproxyFiles(deps: {
     await files.makeFolder(paths.emptyFolder);
     // A file that cannot be read counts as missing: both are written again.
     config = await files.read(paths.config).catch(() => undefined);
+    wasEdited ??= config !== undefined && isEdited(config, wanted.program);
     const map = await files.read(paths.map).catch(() => undefined);
     hasMap = map !== undefined;
     isLoaded = true;
@@ -129,7 +133,8 @@ export function makeHaproxyFiles(deps: {
       const all = [paths.config, paths.map, paths.emptyFolder];
       return (await Promise.all(all.map((path) => files.exists(path)))).every(Boolean);
     },
-    program: () => parseDescription(/^ {4}description "(.*)"$/m.exec(config ?? '')?.[1] ?? ''),
+    program: () => parseDescription(descriptionIn(config ?? '')),
+    wasEdited: () => wasEdited === true,
     reread: async (wanted) => {
       const before = { config, saved };
       const { isMapAsWanted } = await load(wanted);

@@ -7,7 +7,9 @@ import { applyTable } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { allPrepared } from '../../../test/make/unprepared.ts';
 import { fastClock } from '../../../test/sim/virtual-clock.ts';
-import { RuntimeError, type Sockets, unixSockets } from './client.ts';
+import { systemClock } from '../../main/node/clock.ts';
+import { parseInfo } from './answers.ts';
+import { makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './client.ts';
 
 const listeners = [listener('10.50.0.1', 80, namePort), listener('fd50::1', 80, namePort)];
 const withEcho = [...listeners, listener('10.50.0.1', 25, echoPort)];
@@ -177,4 +179,38 @@ test('a program that listens on the same port of another address does no harm', 
   await rig.lab.balancer.ask({ do: 'serveHttp', address: '10.20.0.1', port: 292, body: '' });
   await rig.newDriver().proxy.upsert(rig.table(listeners), rig.signal);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+});
+
+test('a configuration that another program has edited and loaded is replaced within seconds, also after a restart of furiwake', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const first = rig.newDriver();
+  const table = rig.table(withEcho);
+  await applyTable(first, table, rig);
+  const connection = await rig.connect();
+  const folder = `${rig.lab.folder}/haproxy`;
+  const path = `${folder}/haproxy.cfg`;
+  const api = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: `${folder}/worker.sock` });
+  const workerPid = async (): Promise<number> => parseInfo((await api.ask(['show info'], rig.signal))[0] ?? '').pid;
+  const edit = async (): Promise<void> => {
+    const pid = await workerPid();
+    await writeFile(path, (await readFile(path, 'utf8')).replace('bind 127.0.0.1:292', 'bind 127.0.0.1:293'));
+    process.kill(Number(await readFile(`${folder}/haproxy.pid`, 'utf8')), 'SIGUSR2');
+    await expect.poll(workerPid, patience).not.toBe(pid);
+  };
+  await edit();
+  const running = first.watch();
+  const isServed = (): Promise<unknown> => rig.fetch('10.50.0.1');
+  await expect.poll(isServed, patience).toMatchObject({ status: 200 });
+  await connection.echoes();
+  await running.end();
+  await edit();
+  expect(await rig.fetch('10.50.0.1')).toHaveProperty('error');
+  const second = rig.newDriver();
+  await applyTable(second, table, rig);
+  expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+  expect(second.metric('furiwake_reloads_total')).toBe(1);
+  const third = rig.newDriver();
+  await applyTable(third, table, rig);
+  expect(third.metric('furiwake_reloads_total')).toBe(0);
+  await connection.echoes();
 });

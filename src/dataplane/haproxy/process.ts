@@ -35,8 +35,8 @@ export type HaproxyProcess = {
   start(id: ProgramId, signal: AbortSignal): Promise<ProcessInfo>;
   /** After a start: until signals can be sent to its master. */
   untilKnown(signal: AbortSignal): Promise<void>;
-  /** Reloads: a new worker runs the program `id` from the files, no connection is lost; waits for its answer. */
-  reload(id: ProgramId, signal: AbortSignal): Promise<void>;
+  /** Reloads: a new worker runs the program `id` from the files instead of `replaced`, no connection is lost; waits for its answer. */
+  reload(id: ProgramId, replaced: number, signal: AbortSignal): Promise<void>;
   /** Accepts no more connections and exits when its own have ended. False: there is none. */
   retire(signal: AbortSignal): Promise<boolean>;
   /** At once, with its connections. */
@@ -114,10 +114,14 @@ export function makeHaproxyProcess(deps: {
     }
   };
 
-  const untilServing = (id: ProgramId, ms: number, signal: AbortSignal): Promise<ProcessInfo | undefined> =>
+  const untilServing = (
+    { id, replaced }: { readonly id: ProgramId; readonly replaced?: number },
+    ms: number,
+    signal: AbortSignal,
+  ): Promise<ProcessInfo | undefined> =>
     until(ms, signal, async () => {
       const now = await info(signal).catch(unlessUnreachable);
-      return now?.description === descriptionOf(id) ? now : undefined;
+      return now?.description === descriptionOf(id) && now.pid !== replaced ? now : undefined;
     });
 
   const signalMaster = async (name: NodeJS.Signals, signal: AbortSignal): Promise<boolean> => {
@@ -136,13 +140,13 @@ export function makeHaproxyProcess(deps: {
     await untilGone(signal);
   };
 
-  const handOver = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
+  const handOver = async (id: ProgramId, replaced: number, signal: AbortSignal): Promise<void> => {
     if ((await find(signal))?.folder === earlierFolder)
       await files.write(pathsIn(earlierFolder).config, (await files.read(paths.config)) ?? '');
     const endMs = clock.monotonic() + takeOverMs;
     while (clock.monotonic() < endMs) {
       if (!(await signalMaster('SIGUSR2', signal))) throw new RuntimeError('absent', 'no HAProxy master to reload');
-      if ((await untilServing(id, repeatMs, signal)) !== undefined) return;
+      if ((await untilServing({ id, replaced }, repeatMs, signal)) !== undefined) return;
     }
     throw new RuntimeError('broken', `no new worker within ${takeOverMs / 1000} s of a reload of HAProxy`);
   };
@@ -172,7 +176,7 @@ export function makeHaproxyProcess(deps: {
       await portOwners.evict([], signal);
       await files.remove(paths.pid);
       await program.start(signal);
-      const started = await untilServing(id, takeOverMs, signal);
+      const started = await untilServing({ id }, takeOverMs, signal);
       if (started !== undefined) return started;
       throw new RuntimeError('silent', `HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
     },
@@ -182,10 +186,10 @@ export function makeHaproxyProcess(deps: {
         throw new RuntimeError('broken', `HAProxy wrote no process id to ${paths.pid}`);
       await files.remove(earlierFolder).catch(() => undefined); // a disk that is read-only: `cleanup` removes it
     },
-    reload: async (id, signal) => {
+    reload: async (id, replaced, signal) => {
       await reloads.attempt(async () => {
         await portOwners.evict(folders, signal);
-        await handOver(id, signal);
+        await handOver(id, replaced, signal);
       }, signal);
     },
     retire: (signal) => signalMaster('SIGUSR1', signal),

@@ -1,4 +1,4 @@
-import { type Exec, refusalOf } from '../../ports/exec.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Paths } from './config.ts';
 
 /** HAProxy refused a configuration, which is not in force. `words`: HAProxy's own message, on one line. */
@@ -40,8 +40,10 @@ async function refusable(running: Promise<unknown>): Promise<void> {
   try {
     await running;
   } catch (error) {
-    const refusal = refusalOf(error);
-    throw new ConfigRefusedError(alertsIn(refusal.stderr), { cause: error });
+    if (!(error instanceof ExecError)) throw error;
+    const words = alertsIn(error.stderr);
+    if (error.exitCode !== undefined) throw new ConfigRefusedError(words, { cause: error });
+    throw new ExecError(error.command, undefined, words, { isMissing: error.isMissing, cause: error });
   }
 }
 
@@ -52,7 +54,8 @@ async function refusable(running: Promise<unknown>): Promise<void> {
 export function alertsIn(stderr: string): string {
   const lines = stderr.split('\n').map((line) => line.trim());
   const alerts = lines.filter((line) => line.startsWith('[ALERT]'));
-  const words = (alerts.length > 0 ? alerts : lines)
+  const others = lines.filter((line) => line !== '' && !/^\[(NOTICE|WARNING)\]/.test(line));
+  const words = ([alerts, others].find((some) => some.length > 0) ?? lines)
     .map((line) => line.replace(/^\[[A-Z]+\]\s*(?:\(\d+\))?\s*:?\s*/, '').trim())
     .filter((line) => line !== '' && !line.startsWith('config : Fatal errors found'));
   return [...new Set(words)].join('; ');

@@ -240,7 +240,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       if (isShut) await worker.bring(signal);
       if (!isSameSet(silent, desired.silent)) desired = planDesired(settings, desired.table, desired, silent);
       const next = desired;
-      if (!worker.isUsable(worker.held() ?? (await worker.read(signal)))) return; // the next change reloads it
+      if (!worker.isUsable(worker.held() ?? (await worker.read(signal))) && !worker.isReloadDue()) return;
       await apply(next, applyUpserts, signal);
       await api.ask(commands, signal); // a server that was deleted meanwhile is not an error
       const known = worker.held();

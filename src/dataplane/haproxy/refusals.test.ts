@@ -136,6 +136,15 @@ test.each([
       '[/usr/sbin/haproxy.main()] Some protocols failed to start their listeners! Exiting.',
   ],
   ['the other lines if there is no alert', ['Segmentation fault', ''], 'Segmentation fault'],
+  [
+    'no notice and no warning',
+    [
+      'ended by SIGKILL',
+      '[NOTICE]   (7) : haproxy version is 2.6.12',
+      '[WARNING]  (7) : config : parsing [/x:1] : a rule',
+    ],
+    'ended by SIGKILL',
+  ],
 ])('the message of a refusal contains %s', (_, lines, expected) => {
   expect(alertsIn(lines.join('\n'))).toBe(expected);
 });

@@ -116,7 +116,7 @@ export function makeReloads({
     },
     reload: async (program, need, replaced, signal) => {
       log.info({}, 'HAProxy runs another program: reloading it');
-      await process.reload(program, signal);
+      await process.reload(program, replaced, signal);
       count.add(1);
       trouble.over();
       backoff.reset();

@@ -1,4 +1,5 @@
 import { makeBackoff, waitLimits } from '../../async/backoff.ts';
+import { makePacedRepairs } from '../../async/paced-repairs.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -21,6 +22,7 @@ import { readHeld, type WorkerContents } from './worker.ts';
  *   runs another one of furiwake          reload, if a listener needs it, or an earlier furiwake made it; meanwhile, and if the reload
  *                                         fails, it stays
  *   runs none of furiwake                 reload
+ *   another program has reloaded it       reload: HAProxy read its files as they were then; after growing waits, if that is repeated
  *   died, hangs, or was never started     `Life.recover`, with the files as they are wanted, or as they were accepted last
  *
  * Each call makes one attempt; a caller that repeats it must wait longer each time.
@@ -44,6 +46,8 @@ export type ServingWorker = {
   read(signal: AbortSignal): Promise<WorkerContents>;
   /** Whether changes can be made without a reload. */
   isUsable(contents: WorkerContents): boolean;
+  /** Whether the worker that was read last must be reloaded now, though no change needs it. */
+  isReloadDue(): boolean;
   /** The part of `desired` that needs a program that these contents do not have; `undefined`: none. */
   undeclared(contents: WorkerContents, desired: Desired): Undeclared | undefined;
 };
@@ -75,7 +79,13 @@ export function makeServingWorker(deps: {
   let own: ProgramId | undefined;
   let held: WorkerContents | undefined;
   let pid: number | undefined;
+  /** The worker whose program is known: that of an earlier furiwake, or of the last start or reload. `next`: the one that answers next. */
+  let known: number | 'next' | undefined = 'next';
+  const reloaded = makePacedRepairs({ what: 'the program of HAProxy', clock, log });
+  const reloadBackoff = makeBackoff(waitLimits.patient);
+  let reloadDueMs = 0;
   let hasMet = false;
+  let isFoundChecked = false;
   let fileProblem: unknown;
   const fileBackoff = makeBackoff(waitLimits.patient);
   let fileDueMs = 0;
@@ -108,14 +118,32 @@ export function makeServingWorker(deps: {
     log.info({ pid: present.pid, listeners }, 'took over the running HAProxy; connections preserved');
   };
 
+  const noteReloaded = (worker: number): void => {
+    reloadDueMs = clock.monotonic() + reloaded({ pid: worker });
+  };
+
+  /** That of an earlier furiwake may have read the edited configuration. */
+  const disownEdited = (): void => {
+    if (isFoundChecked) return;
+    isFoundChecked = true;
+    if (held === undefined || !haproxyFiles.wasEdited()) return;
+    known = undefined;
+    held = { ...held, program: undefined };
+    noteReloaded(held.pid);
+  };
+
   const read = async (signal: AbortSignal): Promise<WorkerContents> => {
-    const present = await readHeld(api, signal);
+    const found = await readHeld(api, signal);
     life.noteAnswer();
-    if (!hasMet) adopt(present);
+    if (!hasMet) adopt(found);
     hasMet = true;
+    if (known === 'next') known = found.pid;
+    const isKnown = found.pid === known;
+    const present = isKnown ? found : { ...found, program: undefined };
     if (present.pid !== pid) {
       for (const family of families) health[family].forgetOrders();
       life.noteWorker();
+      if (!isKnown) noteReloaded(present.pid);
     }
     pid = present.pid;
     held = present;
@@ -154,15 +182,20 @@ export function makeServingWorker(deps: {
     held = undefined;
     try {
       if ((await prepareFiles(signal)) !== program) throw fileProblem;
+      known = 'next';
       await reloads.reload(program, need, present.pid, signal);
     } catch (error) {
       signal.throwIfAborted();
-      if (!isUsable) throw error;
+      if (!isUsable) {
+        reloadDueMs = clock.monotonic() + reloadBackoff.next();
+        throw error;
+      }
       const now = await read(signal);
       if (now.program === undefined) throw error;
       reloads.failed(error, error === fileProblem); // which has a line of its own
       return now;
     }
+    reloadBackoff.reset();
     return await read(signal);
   };
 
@@ -170,7 +203,10 @@ export function makeServingWorker(deps: {
     held = undefined;
     const prepared = await prepareFiles(signal);
     const outcome = await life.recover(prepared, signal);
-    if (outcome === 'new') hasMet = true; // there is nothing of an earlier furiwake to adopt
+    if (outcome === 'new') {
+      hasMet = true; // there is nothing of an earlier furiwake to adopt
+      known = 'next';
+    }
     if (outcome !== 'busy') await read(signal);
     return outcome;
   };
@@ -190,6 +226,7 @@ export function makeServingWorker(deps: {
       if (!isUnwritten) await writeConfig(desired, signal);
     },
     bring: async (signal) => {
+      disownEdited();
       let present = held ?? (await read(signal).catch(unlessUnreachable));
       if (present === undefined) {
         if ((await recover(signal)) === 'busy')
@@ -207,6 +244,7 @@ export function makeServingWorker(deps: {
       held = contents;
     },
     isUsable: (contents) => contents.program !== undefined,
+    isReloadDue: () => held?.program === undefined && clock.monotonic() >= reloadDueMs,
     undeclared: (contents, desired) =>
       contents.program === program ? undefined : undeclaredIn(desired, contents.backends),
   };

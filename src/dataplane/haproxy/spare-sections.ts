@@ -61,14 +61,10 @@ function profileLines(profile: Profile, family: Family): readonly string[] {
   // Where a client is not remembered, as after a restart, the hash of its address nearly always chooses the same server.
   const algorithm = affinitySeconds > 0 && balance === plainProfile.balance ? 'source' : balance;
   return [
+    ...(affinitySeconds > 0 ? ['tcp-request content set-var-fmt(txn.client) %[be_name]|%[src]'] : []), // before http-request
     ...(mode === 'http' ? [...httpLines[family], 'http-request set-header X-Forwarded-For %[src]'] : []),
     ...algorithms[algorithm],
-    ...(affinitySeconds > 0
-      ? [
-          'tcp-request content set-var-fmt(txn.client) %[be_name]|%[src]',
-          `stick on var(txn.client) table ${affinityTable(family, affinitySeconds)}`,
-        ]
-      : []),
+    ...(affinitySeconds > 0 ? [`stick on var(txn.client) table ${affinityTable(family, affinitySeconds)}`] : []),
     ...(connectTimeoutMs > 0 ? [`timeout connect ${connectTimeoutMs}ms`] : []),
     // For TCP, the timeout of the tunnel applies to both sides.
     ...(idleTimeoutMs > 0 ? [`timeout tunnel ${idleTimeoutMs}ms`] : []),

@@ -1,8 +1,8 @@
 import { keepWatching } from '../../async/keep-watching.ts';
+import { makePacedRepairs } from '../../async/paced-repairs.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Log } from '../../ports/log.ts';
-import { makePacedRepairs } from './paced-repairs.ts';
 import type { TableReconciler } from './table-reconciler.ts';
 import type { TableSpec } from './table-text.ts';
 import { type KernelEvent, watchKernel } from './watch.ts';
@@ -26,8 +26,8 @@ export async function watchTable(
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const { what, table, kernel, repair, repairRules = async () => undefined, exec } = deps;
-  const afterRepair = makePacedRepairs(deps);
+  const { what, table, kernel, repair, repairRules = async () => undefined, exec, clock } = deps;
+  const repaired = makePacedRepairs(deps);
   const events = async function* (): AsyncGenerator<KernelEvent, void> {
     try {
       yield* watchKernel(exec, table, signal);
@@ -45,7 +45,7 @@ export async function watchTable(
       const ofRules = event.kind === 'table' ? undefined : await repairRules();
       const ofTable = event.kind === 'rules' ? undefined : await repair();
       const found = ofTable ?? ofRules;
-      if (found !== undefined) await afterRepair(found, signal);
+      if (found !== undefined) await clock.sleep(repaired({ found }), signal);
     },
     signal,
   });

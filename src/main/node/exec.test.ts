@@ -8,6 +8,7 @@ test.each([
   ['exits with a code', 'exit 3', 'sh: exit code 3'],
   ['prints the cause', 'echo "no luck" >&2; exit 3', 'sh: no luck'],
   ['is killed', 'kill -9 $$', 'sh: ended by SIGKILL'],
+  ['is killed after a notice', 'echo "starting" >&2; kill -9 $$', 'sh: ended by SIGKILL\nstarting'],
 ])('the error of a program that %s has no arguments, which may be secrets', async (_, script, message) => {
   const args = ['-c', script, '--token=secret'];
   const error = await systemExec.run('sh', args, { signal }).catch((cause: unknown) => cause);
@@ -27,6 +28,24 @@ test('a program that does not exist is said to be not found', async () => {
     message: 'no-such-program: not found',
     isMissing: true,
   });
+});
+
+test('without a free file descriptor a program fails to start, and this process continues', async () => {
+  const script = `
+    import { openSync } from 'node:fs';
+    import { setImmediate } from 'node:timers/promises';
+    import { systemExec } from ${JSON.stringify(new URL('exec.ts', import.meta.url).href)};
+    const { signal } = new AbortController();
+    try { for (;;) openSync('/dev/null'); } catch {}
+    const words = (error) => error.message;
+    const ran = await systemExec.run('true', [], { signal }).catch(words);
+    let spawned;
+    try { systemExec.spawn('true', [], signal); } catch (error) { spawned = words(error); }
+    await setImmediate(); // the error of the child is emitted meanwhile
+    process.stdout.write(JSON.stringify([ran, spawned]));`;
+  const limited = 'ulimit -n 40; exec "$0" --input-type=module -e "$1"';
+  const { stdout } = await systemExec.run('sh', ['-c', limited, process.execPath, script], { signal });
+  expect(JSON.parse(stdout)).toEqual(['true: too many open files', 'true: too many open files']);
 });
 
 test.each([

@@ -1,8 +1,9 @@
-import { execFile, type ExecFileException, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, type ExecFileException, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { type RunningProgram, type Exec, ExecError } from '../../ports/exec.ts';
 
 const maxOutputBytes = 64 * 1024 * 1024;
+const noDescriptor = 'too many open files';
 
 /** Programs of this machine, found through `PATH` and in the `sbin` folders, which the PATH of a service may lack. */
 export const systemExec: Exec = {
@@ -19,7 +20,9 @@ export const systemExec: Exec = {
           const exitCode = typeof error.code === 'number' ? error.code : undefined;
           // Without the arguments: those of a credential plugin may hold secrets.
           const isMissing = error.code === 'ENOENT';
-          reject(new ExecError(file, exitCode, stderr || reasonOf(error, timeoutMs), { isMissing }));
+          const reason = reasonOf(error, timeoutMs);
+          const words = exitCode === undefined ? `${reason}\n${stderr}` : stderr || reason;
+          reject(new ExecError(file, exitCode, words, { isMissing }));
         },
       );
       child.stdin?.on('error', () => undefined); // the exit of the program is more informative than a closed pipe
@@ -29,15 +32,17 @@ export const systemExec: Exec = {
 };
 
 function startProgram(file: string, args: readonly string[], signal: AbortSignal): RunningProgram {
-  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment(), signal });
+  const child: ChildProcess = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment(), signal });
   let errors = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors = (errors + text).slice(-64 * 1024);
-  });
   child.on('error', (error) => {
     errors += error.message;
   });
-  child.stdin.on('error', () => undefined); // `write` reports it
+  const { stdin, stdout, stderr } = child;
+  if (!stdin || !stdout || !stderr) throw new ExecError(file, undefined, noDescriptor); // Node has made no pipes
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors = (errors + text).slice(-64 * 1024);
+  });
+  stdin.on('error', () => undefined); // `write` reports it
   const exited = new Promise<number | undefined>((resolve) => {
     child.once('close', (code) => resolve(code ?? undefined));
   });
@@ -45,11 +50,11 @@ function startProgram(file: string, args: readonly string[], signal: AbortSignal
     pid: child.pid ?? 0,
     write: (text) =>
       new Promise((resolve, reject) => {
-        child.stdin.write(text, (error) =>
+        stdin.write(text, (error) =>
           error ? reject(new ExecError(file, undefined, errors || error.message, { cause: error })) : resolve(),
         );
       }),
-    lines: createInterface({ input: child.stdout, crlfDelay: Number.POSITIVE_INFINITY }),
+    lines: createInterface({ input: stdout, crlfDelay: Number.POSITIVE_INFINITY }),
     takeErrors: () => {
       const taken = errors;
       errors = '';
@@ -85,6 +90,7 @@ function reasonOf({ killed, signal, code, message }: ExecFileException, timeoutM
   if (killed === true) return `no end within ${timeoutMs} ms`;
   if (code === 'ENOENT') return 'not found';
   if (code === 'EACCES') return 'permission denied';
+  if (code === 'EMFILE' || code === 'ENFILE') return noDescriptor;
   if (signal) return `ended by ${signal}`;
   return typeof code === 'number' ? '' : message;
 }
