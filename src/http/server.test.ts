@@ -99,14 +99,14 @@ describe('an answer in parts', () => {
   });
 });
 
-test('a server that is told to end before it listens does not listen, which would keep the process from its end', async () => {
+test('a server whose signal aborts before it listens does not listen, which would keep the process from its end', async () => {
   const folder = await mkdtemp(`${tmpdir()}/server-`);
   onTestFinished(() => rm(folder, { recursive: true }));
   const isThere = async (name: string): Promise<boolean> => (await readdir(folder)).includes(name);
   const stop = new AbortController();
   const starting = serveHttp({ path: `${folder}/early` }, routes, stop.signal);
   stop.abort(new Error('stop'));
-  await expect(starting).rejects.toThrow();
+  await expect(starting).rejects.toThrow('aborted');
   await expect(serveHttp({ path: `${folder}/late` }, routes, stop.signal)).rejects.toThrow('stop');
   await expect.poll(() => isThere('early')).toBe(false);
   expect(await isThere('late')).toBe(false);
