@@ -189,8 +189,7 @@ test.each([
       await clock.advance(1_000);
     }
     expect(holderOf(host.rig, c)).toBe(c.service);
-    host.recover();
-    await clock.advance(60_000);
+    await host.recover();
     expect(holderOf(host.rig, c)).toBeUndefined();
     expect(host.rig.ports.steps.filter((each) => each.startsWith('end '))).toEqual(['end 80']);
     await host.stop();

@@ -5,6 +5,7 @@ import type { VirtualClock } from '../sim/virtual-clock.ts';
 import { answer, type AgentRig, makeAgentRig, table } from './agent-rig.ts';
 import { type FakeHostPorts, makeHostPorts, type StepName } from './host-ports.ts';
 
+export type Site = 'small' | 'large';
 export type Fault = 'fails' | 'flaps' | 'hangs' | 'slow';
 
 /** An agent over a host whose parts fail, hang, and recover, while its table changes. */
@@ -21,11 +22,11 @@ export type FaultyHost = {
   restart(): Promise<void>;
   /** HAProxy exits, or another program removes what the agent has made. The next audit repairs it, at the latest. */
   breakPart(part: (typeof breakable)[number]): void;
-  /** Ends all faults. */
-  recover(): void;
+  /** Ends all faults, lets the host serve, and waits until all is repaired. */
+  recover(): Promise<void>;
   /** What must be true at any time, and is not. */
   violations(): readonly string[];
-  /** What must be true some minutes after all faults have ended, and is not. */
+  /** What must be true after `recover`, and is not. */
   differences(): readonly string[];
   stop(): Promise<void>;
 };
@@ -40,16 +41,17 @@ export const faultySteps: readonly StepName[] = [
 export const breakable = ['HAProxy', 'steering', 'addresses'] as const;
 
 const slowMs = 3_000;
-/** The processor time of an audit: three checks follow it. */
-const auditMs = 120;
-
-/** Until an audit has ended: at the next but three, and the kernel reports changes of addresses before. */
-const repairMs = 200_000;
+/**
+ * The processor time of an audit, and until one has ended at the latest. On a large site checks follow it for ten minutes; the kernel
+ * reports changes of addresses before.
+ */
+const sites = { small: { auditMs: 10, repairMs: 70_000 }, large: { auditMs: 120, repairMs: 700_000 } } as const;
 
 /** How long a host that is withdrawn may keep its addresses. */
 const withdrawalMs = 20_000;
 
-export function startFaultyHost(clock: VirtualClock): FaultyHost {
+export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): FaultyHost {
+  const { auditMs, repairMs } = sites[site];
   const ports = serialised(makeHostPorts(clock));
   const files = new Map<string, string>();
   let stop = new AbortController();
@@ -137,10 +139,13 @@ export function startFaultyHost(clock: VirtualClock): FaultyHost {
         ports.tellNetwork('addresses'); // as the kernel does
       }
     },
-    recover: () => {
+    recover: async () => {
       for (const step of faultySteps) clear(step);
       ports.refuses.proxy = () => undefined;
       ports.refuses.steering = () => undefined;
+      isServing = true;
+      rig.agent.setServing(true);
+      await clock.advance(110_000 + repairMs);
     },
     violations: () => {
       const { held } = ports;

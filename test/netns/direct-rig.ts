@@ -221,7 +221,7 @@ export async function expectSame(vip: string, flows: ReadonlyMap<number, string>
 export const nodesOf = (flows: ReadonlyMap<number, string>): readonly string[] => [...new Set(flows.values())].sort();
 
 /** In how many seconds the elements of a map end. */
-export async function endsOf(map: 'pins' | 'closing' | 'clients'): Promise<readonly number[]> {
+export async function endsOf(map: 'pins' | 'opening' | 'closing' | 'clients'): Promise<readonly number[]> {
   const listed = await lab.balancer.exec('nft', 'list', 'map', 'netdev', 'furiwake', map);
   return Array.from(
     listed.matchAll(/ expires (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?/g),

@@ -87,6 +87,17 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		drop
 	}
 
+	chain open${name} {
+		${listener}
+		delete @opening { meta priority . ${flow} : meta mark }
+		update @opening { meta priority . ${flow} : meta mark } goto send${name}
+		goto overflow${name}
+	}
+
+	chain opened${name} {${choose} open${name}
+		drop
+	}
+
 	chain first${name} {
 		meta priority @flows continue${choose} send${name}
 		drop
@@ -94,7 +105,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 
 	chain stay${name} {
 		${hops} < 8 goto send${name}
-		${isSyn} meta priority @handed update @pins { meta priority . ${flow} timeout 1m : meta mark }
+		${isSyn} meta priority @handed update @opening { meta priority . ${flow} : meta mark }
 		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout ${idleSeconds}s : meta mark }
 		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
 		meta l4proto != tcp update @seen { meta priority . ${flow} }
@@ -110,7 +121,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 
 	chain settlesyn${name} {
 		${listener}
-		meta priority @handed update @pins { meta priority . ${flow} timeout 1m : meta mark }
+		meta priority @handed update @opening { meta priority . ${flow} : meta mark }
 		goto send${name}
 	}
 
@@ -129,6 +140,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		${isSyn} meta priority @flows continue
 		meta mark set ${flow}
 		tcp flags & (syn | ack) != syn meta mark set meta priority . meta mark map @pins jump stay${name}
+		tcp flags & (syn | ack) != syn meta priority @handed meta mark set meta priority . meta mark map @opening jump stay${name}
 		tcp flags & (syn | ack) != syn meta priority @handed goto stack
 		meta mark set ${client}
 		${toKeeper} jump stay${name}
@@ -172,8 +184,14 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	chain unpinnedtcp${name} {
 		meta mark set meta priority . meta mark map @closing jump close${name}
 		${listener}
-		meta priority @handed goto stack
+		meta priority @handed goto handed${name}
 		goto later${name}
+	}
+
+	chain handed${name} {
+		meta mark set ${flow}
+		meta mark set meta priority . meta mark map @opening jump pin${name}
+		goto stack
 	}
 
 	chain unpinned${name} {
@@ -189,7 +207,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	chain syn${name} {${checkSource}
 		delete @pins { meta priority . meta mark : meta mark }
 		delete @closing { meta priority . meta mark : meta mark }
-		meta priority @handed goto later${name}
+		meta priority @handed goto opened${name}
 		goto first${name}
 	}
 

@@ -58,3 +58,11 @@ test('with affinity, the first packet of a client keeps it for minutes, the seco
   for (let turn = 0; turn < 2; turn++) await nodeOf(other4, nextPort());
   expect((await endsOf('clients')).filter((seconds) => seconds > 2 * 3_600)).toHaveLength(1);
 });
+
+test('a flood of SYNs in the minute after a change of hands is remembered for that minute, and takes no room from pins', async () => {
+  await apply({ uid: 'second' });
+  await flood(lab.client, { protocol: 'tcp', to: attacked, port: 53, count: 1_000 });
+  await vi.waitUntil(async () => (await count('opening')).opening === 1_000, patience);
+  expect(Math.max(...(await endsOf('opening')))).toBeLessThanOrEqual(60);
+  expect(await count('pins', 'overflow')).toEqual({ pins: 0, overflow: 0 });
+});

@@ -1,5 +1,15 @@
 import { expect, test, vi } from 'vitest';
-import { apply, direct, endsOf, expectSame, lab, limits, newFlows, vips } from '../../../test/netns/direct-rig.ts';
+import {
+  apply,
+  direct,
+  drained,
+  endsOf,
+  expectSame,
+  lab,
+  limits,
+  newFlows,
+  vips,
+} from '../../../test/netns/direct-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { systemClock } from '../../main/node/clock.ts';
@@ -107,3 +117,41 @@ test('reports that no further flow can be noted; those flows are sent all the sa
   expect(await firstReport()).toEqual({ messages: isFull, unpinned: 5 });
   expect(await direct.audit(signal)).toBe(0);
 });
+
+test('forged packets fill the pins for hours, by two for each flow: flows that have a pin keep it, others are sent by their hash', async () => {
+  limits.pins = 20;
+  await direct.remove(signal);
+  await apply();
+  const held = await newFlows(vip, 5);
+  await expectSame(vip, held);
+  const forged = Array.from({ length: 40 }, (_, index) => 1_001 + index);
+  for (let turn = 0; turn < 2; turn++) await forgeAcks(forged);
+  await vi.waitUntil(async () => (await endsOf('pins')).filter((seconds) => seconds > 60).length === 20, patience);
+  const later = await newFlows(vip, 5);
+  await expectSame(vip, later);
+  drained.add('n1');
+  await apply();
+  await expectSame(vip, held);
+  for (const node of (await newFlows(vip, 5)).values()) expect(node).toMatch(/^n[23]$/);
+});
+
+test.each([false, true])(
+  'after a change of hands, pins that are full cost no new connection, affinity: %s',
+  async (isAffine) => {
+    limits.pins = 20;
+    await direct.remove(signal);
+    await apply({ isAffine });
+    const forged = Array.from({ length: 40 }, (_, index) => 1_001 + index);
+    for (let turn = 0; turn < 2; turn++) await forgeAcks(forged);
+    await vi.waitUntil(async () => (await endsOf('pins')).length === 20, patience);
+    await apply({ uid: `second ${isAffine}` });
+    const ids = [await dial(), await dial()];
+    for (const id of ids) {
+      await lab.client.ask({ do: 'say', id, text: 'hello ' });
+      await expect
+        .poll(async () => (await lab.client.ask({ do: 'heard', id })).text, patience)
+        .toMatch(/^n\d .*hello $/);
+    }
+    await apply({ isAffine: false });
+  },
+);

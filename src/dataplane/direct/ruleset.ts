@@ -77,7 +77,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  * - The packets of a listener in `waiting` are dropped until a node opens it; without furiwake, until the kernel removes the element
  *   (`first-waits.ts`). It is in `mixed` and `unsorted`, so the stand-in has it from then on.
  * - A listener in `handed` had another Service a moment ago (`handovers.ts`): packets without a pin go up the stack, which resets their
- *   connections, and a SYN is pinned.
+ *   connections, unless their SYN is in `opening`: `pins` may be full.
  * - A listener in `parting` leaves its nodes (`partings.ts`): a packet without a pin goes to the node of before, unless `seen` says that
  *   its SYN went up the stack.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
@@ -123,6 +123,7 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 `;
   return `
 	map pins { type classid . mark : mark; flags dynamic,timeout; timeout 3m; size ${mostPins}; }
+	map opening { type classid . mark : mark; flags dynamic,timeout; timeout 1m; size ${mostPins}; }
 	map closing { type classid . mark : mark; flags dynamic,timeout; timeout 20s; size ${mostPins}; }
 	map clients { type classid . mark : mark; flags dynamic,timeout; timeout 3h; size ${mostPins}; }
 	set overflow { type classid; flags dynamic; size 65536; }

@@ -125,6 +125,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     drainLimits: makeDrainLimits({ clock }),
     oldWorkers,
     health,
+    clock,
     log,
     metrics,
   });

@@ -1,7 +1,9 @@
+import { makePacedRepairs } from '../../async/paced-repairs.ts';
 import type { Serial } from '../../async/serial.ts';
 import { type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
+import type { Clock } from '../../ports/clock.ts';
 import type { CheckAnswer, CheckedNode, FamilyHealths, HealthOrders } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
@@ -36,10 +38,12 @@ export function makeHealthTick(deps: {
   readonly drainLimits: DrainLimits;
   readonly oldWorkers: Pick<OldWorkers, 'end' | 'watch'>;
   readonly health: FamilyHealths;
+  readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
 }): (inTurn: Serial, signal: AbortSignal) => Promise<boolean> {
-  const { session, reconciler, ownChecks, drainLimits, oldWorkers, health, log, metrics } = deps;
+  const { session, reconciler, ownChecks, drainLimits, oldWorkers, health, clock, log, metrics } = deps;
+  const repaired = makePacedRepairs({ what: 'what HAProxy accepts', clock, log });
   const serverGauge = metrics.gauge('furiwake_servers', 'Nodes, once per family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
 
@@ -64,7 +68,7 @@ export function makeHealthTick(deps: {
     const repairs = acceptanceRepairs(process, acceptance, program);
     const isClosed = isShut(acceptance);
     if (repairs.length > 0 || isClosed) {
-      log.warn({ commands: repairs }, 'external change to what HAProxy accepts detected and reverted');
+      repaired({ commands: repairs.join('; ') }); // each second at most
     }
     // Probing may take half a second, so it must not block changes.
     const orders = await Promise.all(

@@ -11,6 +11,7 @@ import { installTools, toolFaults } from './tools.ts';
 import { furiwakeFaults, kubeconfigOf } from './furiwake-faults.ts';
 import { makeFuriwake } from './furiwake-process.ts';
 import { pool, startChaosLab } from './lab.ts';
+import { reboots } from './reboot.ts';
 import { watchRates } from './rates.ts';
 import { leftByCleanup, processesLeft, wrongWords } from './remains.ts';
 import { untilSettled } from './settled.ts';
@@ -40,6 +41,7 @@ const faults: Readonly<Record<string, Fault>> = {
   ...changesByHand,
   ...toolFaults,
   ...furiwakeFaults,
+  ...reboots,
 };
 
 export function makeRandom(seed: number): Random {
@@ -51,14 +53,22 @@ export function makeRandom(seed: number): Random {
 
 type Step = { readonly name: string; readonly afterMs: number; readonly lastsMs: number; readonly seed: number };
 
-function scheduleOf({ seed, steps, hosts, isSoft, names: wanted }: ChaosOptions): readonly Step[] {
+function scheduleOf({ seed, steps, hosts, isSoft, names: wanted, isAlone }: ChaosOptions): readonly Step[] {
   const random = makeRandom(seed);
   const all = Object.entries<Fault>({ ...faults, ...userActions }).filter(
     ([name, { kind }]) => wanted?.has(name) ?? (!isSoft || kind === 'soft'),
   );
   const names = all.flatMap(([name, { weight }]) => Array.from({ length: weight }, () => name));
+  const rest = new Set<string>();
+  /** Each of them once before any of them again. */
+  const pickNext = (): string => {
+    if (rest.size === 0) for (const [name] of all) rest.add(name);
+    const name = random.pick([...rest]);
+    rest.delete(name);
+    return name;
+  };
   return Array.from({ length: steps }, () => ({
-    name: random.pick(names),
+    name: isAlone === true ? pickNext() : random.pick(names),
     afterMs: random.pick([0, 0, 100, 500, 1_500, 3_000]),
     lastsMs: random.pick(hosts > 1 ? [1_000, 3_000, 25_000] : [200, 1_000, 3_000, 6_000]),
     seed: random.int(1e9),
@@ -108,6 +118,7 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
   for (const { furiwake } of hosts) await furiwake.start();
   const atStart = await untilSettled(world, clients, 40_000);
   if (atStart.length > 0) return atStart.map((words) => `at the start: ${words}`);
+  clients.noteStarted();
   world.tell('settled at the start');
 
   const ends = new Set<{ readonly atMs: number; readonly end: () => Promise<void>; readonly name: string }>();

@@ -3,6 +3,7 @@ import { makeConnections } from './connections.ts';
 import { makeFlows } from './flows.ts';
 import type { Box } from './lab.ts';
 import { isOfPool } from './lab.ts';
+import { slowness } from './slowness.ts';
 import type { World } from './world.ts';
 import { shownCondition, shownStatus } from '../../sim/shown-status.ts';
 
@@ -34,6 +35,8 @@ export type Clients = {
   /** Former targets that belong to no Service now. */
   released(): readonly Target[];
   run(signal: AbortSignal): Promise<void>;
+  /** All is as wanted for the first time: clients keep their nodes from now on. */
+  noteStarted(): void;
 };
 
 export const textOf = ({ ip, port, protocol }: Target): string => `${ip} ${port}/${protocol}`;
@@ -49,6 +52,7 @@ export function makeClients(world: World): Clients {
   const underWay = new Set<Promise<void>>();
   /** Since when those that should be served have no answer. */
   const down = new Map<string, number>();
+  let isStarted = false;
   let longest = { ms: 0, text: '' };
   const failing = new Map<string, { sinceMs: number; said: string }>();
   /** The node that answered last, of each Service and address. */
@@ -95,7 +99,7 @@ export function makeClients(world: World): Clients {
     if (!/^s\d$/.test(by)) return;
     const lastMs = owned.get(textOf(target))?.get(by);
     if (lastMs === undefined) early.add({ target, by, sentMs });
-    else if (world.isSighted() && sentMs - lastMs > (by === target.service ? releaseMs : graceMs))
+    else if (world.isSighted() && sentMs - lastMs > (by === target.service ? releaseMs : graceMs) * slowness(5))
       world.wrong(
         `${textOf(target)} of ${target.service} was answered by ${by}, ${sentMs - lastMs} ms after it had it`,
       );
@@ -113,6 +117,7 @@ export function makeClients(world: World): Clients {
   };
 
   const judgeAffinity = ({ service, ip }: Target, node: string): void => {
+    if (!isStarted) return;
     const { hasAffinity, dataplane } = cluster.wishes.get(service) ?? {};
     const of = `${service} ${ip}`;
     const before = nodes.get(of);
@@ -156,7 +161,7 @@ export function makeClients(world: World): Clients {
     }
     const since = failing.get(text) ?? { sinceMs: performance.now(), said: answer };
     failing.set(text, since);
-    if (performance.now() - since.sinceMs > lieMs) {
+    if (performance.now() - since.sinceMs > lieMs * slowness(5)) {
       world.wrong(`${text} fails (${answer}) for ${lieMs} ms, and its status says Serving`);
       failing.delete(text);
     }
@@ -199,6 +204,9 @@ export function makeClients(world: World): Clients {
       const { ms, text } = longest;
       longest = { ms: 0, text: '' };
       return `${ms} ms ${text}`;
+    },
+    noteStarted: () => {
+      isStarted = true;
     },
     targets,
     ask,

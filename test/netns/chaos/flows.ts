@@ -1,4 +1,5 @@
 import { type Target, textOf } from './clients.ts';
+import { slowness } from './slowness.ts';
 import type { World } from './world.ts';
 
 /** How long a flow may be without answers while new flows are answered. */
@@ -28,7 +29,7 @@ export function makeFlows(
     if (isStuck !== true) return void stuck.delete(text);
     const sinceMs = stuck.get(text) ?? world.sightedMs();
     stuck.set(text, sinceMs);
-    if (world.sightedMs() - sinceMs > stuckMs) {
+    if (world.sightedMs() - sinceMs > stuckMs * slowness(5)) {
       world.wrong(`the flow of ${of}${text} has no answers, and new ones have`);
       stuck.delete(text);
     }

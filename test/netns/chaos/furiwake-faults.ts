@@ -15,10 +15,15 @@ const otherFlags: readonly (readonly string[])[] = [
 
 const soft = (weight: number, apply: Fault['apply']): Fault => ({ weight, kind: 'soft', apply });
 
-async function restart({ furiwake }: Host, world: World, signal: 'SIGTERM' | 'SIGKILL', downMs: number): Promise<void> {
+export async function restart(
+  { furiwake }: Host,
+  world: World,
+  signal: 'SIGTERM' | 'SIGKILL',
+  whileDown: () => Promise<void>,
+): Promise<void> {
   const blind = world.blind();
   await furiwake.end(signal);
-  await pause(downMs, never);
+  await whileDown();
   if (furiwake.pid === undefined) await furiwake.start();
   void untilReady(furiwake).then(async () => {
     await pause(5_000, never);
@@ -66,15 +71,15 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
       '\0\0\0',
       `${text}{"x":`,
       '',
-      text.replaceAll(/\d/g, '9'),
+      text.replaceAll(/(?<=\n.*)\d/g, '9'), // a version that it does not know is that of a newer release
     ]);
     await quietly(writeFile(path, damaged));
   }),
   'furiwake killed': soft(4, async (world, random) =>
-    restart(hostOf(world, random), world, 'SIGKILL', random.int(3_000)),
+    restart(hostOf(world, random), world, 'SIGKILL', () => pause(random.int(3_000), never)),
   ),
   'furiwake restarted': soft(2, async (world, random) =>
-    restart(hostOf(world, random), world, 'SIGTERM', random.int(500)),
+    restart(hostOf(world, random), world, 'SIGTERM', () => pause(random.int(500), never)),
   ),
   'furiwake restarted with other flags': soft(2, async (world, random) => {
     const host = hostOf(world, random);
@@ -83,10 +88,10 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
     const more = random.pick(otherFlags);
     world.tell(`  ${more.join(' ')}`);
     furiwake.flags = [...before, ...(world.isOwn && more[0] === '--addresses' ? [] : more)];
-    await restart(host, world, 'SIGTERM', random.int(500));
+    await restart(host, world, 'SIGTERM', () => pause(random.int(500), never));
     return async () => {
       furiwake.flags = before;
-      await restart(host, world, random.pick(['SIGTERM', 'SIGKILL']), random.int(500));
+      await restart(host, world, random.pick(['SIGTERM', 'SIGKILL']), () => pause(random.int(500), never));
     };
   }),
   'another furiwake started': soft(1, async (world, random) => {
@@ -105,7 +110,10 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
     await writeFile(skewFileOf(machine), String(byMs));
     return () => rm(skewFileOf(machine), { force: true });
   }),
-  'furiwake hung up': soft(1, async (world, random) => hostOf(world, random).furiwake.signal('SIGHUP')),
+  'furiwake hung up': soft(1, async (world, random) => {
+    const { furiwake } = hostOf(world, random);
+    if ((await furiwake.status()) !== undefined) furiwake.signal('SIGHUP'); // ends a process that has just begun
+  }),
   'furiwake stopped': soft(1, async (world, random) => {
     const { furiwake } = hostOf(world, random);
     const blind = world.blind();

@@ -12,6 +12,9 @@ const compiled = fileURLToPath(new URL('../../../node_modules/.cache/furiwake', 
 /** By how many milliseconds the wall clock of furiwake is wrong. */
 export const skewFileOf = (box: Pick<Box, 'folder'>): string => `${box.folder}/skew`;
 
+/** What the kernel shows furiwake as the identifier of its boot, if it is there. */
+export const bootIdFileOf = (box: Pick<Box, 'folder'>): string => `${box.folder}/boot-id`;
+
 /** As its unit of systemd does. */
 const restartMs = 2_000;
 
@@ -29,7 +32,7 @@ export type FuriwakeProcess = AsyncDisposable & {
   start(): Promise<void>;
   /** Flags of the next start, in addition to those of each. */
   flags: readonly string[];
-  /** Runs another command until it ends, at most for 20 s; resolves with its exit code and what it wrote. */
+  /** Runs another command until it ends, at most for a minute; resolves with its exit code and what it wrote. */
   command(name: string, ...args: readonly string[]): Promise<{ readonly code: number | null; readonly text: string }>;
   signal(signal: NodeJS.Signals): void;
   /** Resolves when the process has ended. */
@@ -57,8 +60,10 @@ export function makeFuriwake(
   let cpuOfThis = 0;
 
   const spawnInside = (...args: readonly string[]): ChildProcess => {
-    const command = `hostname ${box.name} && exec "$@"`;
-    const inside = [`--net=/run/netns/${box.namespace}`, 'unshare', '--uts', 'sh', '-c', command, 'sh'];
+    const bootId = bootIdFileOf(box);
+    const mount = `[ ! -e ${bootId} ] || mount --bind ${bootId} /proc/sys/kernel/random/boot_id`;
+    const command = `hostname ${box.name}; ${mount}; exec "$@"`;
+    const inside = [`--net=/run/netns/${box.namespace}`, 'unshare', '--uts', '--mount', 'sh', '-c', command, 'sh'];
     return spawn('nsenter', [...inside, process.execPath, '--import', skewedClock, program, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { PATH: path, NODE_COMPILE_CACHE: compiled, CHAOS_SKEW_FILE: skewFileOf(box) },
@@ -110,7 +115,7 @@ export function makeFuriwake(
       run.stderr?.setEncoding('utf8').on('data', (more: string) => {
         text += more;
       });
-      const deadline = setTimeout(() => run.kill('SIGKILL'), 20_000);
+      const deadline = setTimeout(() => run.kill('SIGKILL'), 60_000);
       return new Promise((resolve) => {
         run.once('close', (code) => {
           clearTimeout(deadline);

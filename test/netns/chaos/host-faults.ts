@@ -13,7 +13,7 @@ export async function processesOf(machine: Machine, name: string): Promise<reado
   return found;
 }
 
-const kill = (pid: number, signal: NodeJS.Signals): void => {
+export const kill = (pid: number, signal: NodeJS.Signals): void => {
   try {
     process.kill(pid, signal);
   } catch {

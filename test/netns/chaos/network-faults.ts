@@ -1,9 +1,9 @@
 import { pause } from './cluster.ts';
 import { box, packets, type Fault, type Host, never, quietly } from './fault.ts';
 import { isOfPool, lanPortOf, routesOf } from './lab.ts';
-import { setUp } from '../net-lab.ts';
+import { type Machine, setUp } from '../net-lab.ts';
 
-const links = {
+export const links = {
   down: async ({ box: machine }: Host): Promise<void> => machine.ip(`link set ${machine.link} down`),
   up: async ({ box: machine }: Host): Promise<void> => {
     await quietly(machine.exec('ip', 'link', 'set', machine.link, 'up'));
@@ -11,6 +11,16 @@ const links = {
     for (const line of routesOf(machine)) await quietly(machine.ip(line));
   },
 };
+
+/** Only those of the kernel remain. */
+export async function resetRules(machine: Machine): Promise<void> {
+  await quietly(machine.exec('ip', 'rule', 'flush'));
+  await quietly(machine.exec('ip', '-6', 'rule', 'flush'));
+  for (const family of ['-4', '-6']) {
+    await quietly(machine.exec('ip', family, 'rule', 'add', 'from', 'all', 'lookup', 'main', 'pref', '32766'));
+    await quietly(machine.exec('ip', family, 'rule', 'add', 'from', 'all', 'lookup', 'local', 'pref', '0'));
+  }
+}
 
 /** Of the interfaces, addresses and routes of the load-balancer host. */
 export const networkFaults: Readonly<Record<string, Fault>> = {
@@ -41,14 +51,7 @@ export const networkFaults: Readonly<Record<string, Fault>> = {
     await quietly(host.box.exec('ip', 'route', 'del', 'default'));
     return () => links.up(host);
   }),
-  'routing rules removed': packets(1, async ({ box: machine }) => {
-    await quietly(machine.exec('ip', 'rule', 'flush'));
-    await quietly(machine.exec('ip', '-6', 'rule', 'flush'));
-    for (const family of ['-4', '-6']) {
-      await quietly(machine.exec('ip', family, 'rule', 'add', 'from', 'all', 'lookup', 'main', 'pref', '32766'));
-      await quietly(machine.exec('ip', family, 'rule', 'add', 'from', 'all', 'lookup', 'local', 'pref', '0'));
-    }
-  }),
+  'routing rules removed': packets(1, async ({ box: machine }) => resetRules(machine)),
   renumbered: box(1, async (host, random, world) => {
     const { box: machine } = host;
     const ip4 = `192.0.2.${30 + random.int(10)}`;

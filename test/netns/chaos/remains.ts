@@ -6,8 +6,8 @@ import type { World } from './world.ts';
 
 const faulty = /\bundefined\b|\[object |\bNaN\b|TypeError|RangeError|ReferenceError|Cannot read prop|is not a function/;
 
-/** A start refuses a state directory or a kubeconfig that it cannot use. */
-const expected = /--state-dir: |state directory|kubeconfig/;
+/** A start refuses a state directory, a kubeconfig or a program that it cannot use. */
+const expected = /--state-dir: |state directory|kubeconfig|is not usable/;
 
 /** Logs, events and statuses of a program that has not met its own data, and where it ended by itself. */
 export function wrongWords({ server, hosts }: World): readonly string[] {

@@ -3,6 +3,7 @@ import { shownIps } from '../../sim/shown-status.ts';
 import { type ChaosCluster, type Protocol, serviceNames, type Wish } from './cluster.ts';
 import type { FuriwakeProcess } from './furiwake-process.ts';
 import type { Box, ChaosLab } from './lab.ts';
+import { slowness } from './slowness.ts';
 
 /** What the faults and the clients share. */
 export type World = {
@@ -67,7 +68,7 @@ export function makeWorld(
     touchedWithin: (service, withinMs, what) => {
       const isProxied = what === 'connection' && parts.cluster.wishes.get(service)?.dataplane === 'haproxy';
       const isOf = (whom: string): boolean => [service, 'all', ...(isProxied ? [] : ['others'])].includes(whom);
-      const sinceMs = sightedMs() - withinMs;
+      const sinceMs = sightedMs() - withinMs * slowness(5);
       return touches.findLast(({ atMs, whom }) => atMs >= sinceMs && isOf(whom))?.what;
     },
     sightedMs,
@@ -86,7 +87,7 @@ export function makeWorld(
       };
     },
     allow: (forMs) => {
-      allowedUntilMs = Math.max(allowedUntilMs, performance.now() + forMs);
+      allowedUntilMs = Math.max(allowedUntilMs, performance.now() + forMs * slowness(2));
     },
     isAllowed: () => performance.now() < allowedUntilMs,
     shownAddresses: () => serviceNames.flatMap((name) => shownIps(parts.server, `default/${name}`)),
