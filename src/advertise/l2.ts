@@ -83,7 +83,9 @@ export function makeL2Advertiser(deps: {
 
   return {
     advertise: (addresses) => {
-      const fresh = PersistentMap.changedKeys(advertised, addresses).filter((text) => !advertised.has(text));
+      const changed = PersistentMap.changedKeys(advertised, addresses);
+      if (changed.length === 0) return;
+      const fresh = changed.filter((text) => !advertised.has(text));
       advertised = addresses;
       duplicates.retain(addresses);
       announceAndRepeat(fresh);

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { describe, expect, test } from 'vitest';
+import { tmpdir } from 'node:os';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { type HttpReply, type Routes, serveHttp, textReply } from './server.ts';
 
 const routes: Routes = {
@@ -95,4 +97,17 @@ describe('an answer in parts', () => {
     await hasEnded.promise;
     expect(made).toBeGreaterThan(0);
   });
+});
+
+test('a server whose signal aborts before it listens does not listen, which would keep the process from its end', async () => {
+  const folder = await mkdtemp(`${tmpdir()}/server-`);
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const isThere = async (name: string): Promise<boolean> => (await readdir(folder)).includes(name);
+  const stop = new AbortController();
+  const starting = serveHttp({ path: `${folder}/early` }, routes, stop.signal);
+  stop.abort(new Error('stop'));
+  await expect(starting).rejects.toThrow('aborted');
+  await expect(serveHttp({ path: `${folder}/late` }, routes, stop.signal)).rejects.toThrow('stop');
+  await expect.poll(() => isThere('early')).toBe(false);
+  expect(await isThere('late')).toBe(false);
 });

@@ -51,8 +51,14 @@ export async function serveHttp(
     server.close();
     await once(server, 'close');
   };
+  signal.throwIfAborted(); // a server that listens keeps the process from its end
   server.listen(address);
-  await once(server, 'listening', { signal });
+  try {
+    await once(server, 'listening', { signal });
+  } catch (error) {
+    server.close();
+    throw error;
+  }
   server.on('error', () => undefined); // a connection that could not be accepted; the next may succeed
   signal.addEventListener('abort', () => void close(), { once: true });
   const bound = server.address();

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { askAdmin } from '../../src/daemon/admin.ts';
 import type { HostStatus } from '../../src/daemon/host-status.ts';
 import type { CommandDeps } from '../../src/daemon/platform.ts';
+import { isToldToEnd } from '../../src/main/end.ts';
 import { cleanup } from '../../src/main/cleanup.ts';
 import type { RunOptions } from '../../src/cli/options.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
@@ -82,7 +83,9 @@ export async function startRun(place: RunScene, where: RunPlace = {}): Promise<F
     },
     [Symbol.asyncDispose]: async () => {
       stop.abort();
-      await ended;
+      await ended.catch((error: unknown) => {
+        if (!isToldToEnd(error, stop.signal)) throw error; // a start may be under way
+      });
     },
   };
 }

@@ -76,3 +76,13 @@ test('a check applies another table, and reports another program on the port', a
   machine.faults.portHolder = 'nginx';
   await expect(proxy.check(tableOf([], []), signal)).rejects.toThrow('nginx');
 });
+
+test('a check reads the port every five minutes', async () => {
+  const { machine, proxy, clock } = await start();
+  machine.faults.portHolder = 'nginx';
+  await clock.advance(299_000);
+  expect(await proxy.check(table, signal)).toBe(0);
+  await clock.advance(1_000);
+  await expect(proxy.check(table, signal)).rejects.toThrow('nginx');
+  await expect(proxy.check(table, signal)).rejects.toThrow('nginx');
+});

@@ -133,8 +133,9 @@ function goneNodes(nodes: readonly NodeServer[], stats: readonly ServerStat[]): 
   const wanted = new Set<string>(nodes.map(({ node }) => node));
   const gone = new Map<NodeName, Ip>();
   for (const { server, address } of stats) {
+    if (wanted.has(server)) continue;
     const ip = parseIp(address);
-    if (ip !== undefined && !wanted.has(server)) gone.set(server as NodeName, ip);
+    if (ip !== undefined) gone.set(server as NodeName, ip);
   }
   return gone;
 }

@@ -39,6 +39,7 @@ export function makeOwnChecks({ api }: { readonly api: RuntimeApi }): OwnChecks 
           .filter(([, servers]) => servers.some((each) => followedBy(each) === undefined))
           .map(([name]) => name);
       }
+      if (checked.length + down.size === 0) return;
       if (next >= checked.length) next = 0;
       const asked = checked.slice(next, next + mostBackends);
       next += mostBackends;

@@ -90,6 +90,8 @@ export type ReconcilerDeps = {
 };
 
 const families = [4, 6] as const;
+/** Between two audits: the list of sockets costs the kernel 10 ms, and only a program of root could share the port. */
+const portMs = 300_000;
 
 export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const { settings, api, process, life, haproxyFiles, health, clock, log } = deps;
@@ -166,6 +168,12 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     return await apply(next, applyUpserts, signal);
   };
 
+  let portClearedMs = -Infinity;
+  const clearPort = async (signal: AbortSignal): Promise<void> => {
+    await process.clearPort(signal);
+    portClearedMs = clock.monotonic();
+  };
+
   const audit: Reconciler['audit'] = async (table, signal) => {
     const files = desired === undefined ? 0 : await haproxyFiles.reread(desired);
     refused.clear();
@@ -175,7 +183,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     noteNodes(next);
     const removed = await apply(next, applyRemovals, signal);
     await mapSaver.save(next);
-    await process.clearPort(signal);
+    await clearPort(signal);
     return files + added.changes + removed.changes;
   };
 
@@ -223,7 +231,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
         (await haproxyFiles.areThere()) &&
         (await seemsToHold(api, held, signal).catch(unlessUnreachable));
       if (isSame !== true) return await audit(table, signal);
-      await process.clearPort(signal);
+      if (clock.monotonic() - portClearedMs >= portMs) await clearPort(signal);
       return 0;
     },
     tend: async ({ pid, isShut, commands, silent }, signal) => {
