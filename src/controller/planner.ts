@@ -2,6 +2,7 @@ import type { AddressRecord, Assignment } from '../core/addresses/assignment.ts'
 import { eligibilityOf, type Eligibility } from '../core/addresses/eligibility.ts';
 import { makeAddressPlanner } from '../core/addresses/plan.ts';
 import { makePools, type Pool } from '../core/addresses/pool.ts';
+import { makeUsedByOthers } from '../core/addresses/used-by-others.ts';
 import type { HostFacts } from '../core/model/host.ts';
 import type { NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
@@ -35,6 +36,8 @@ export type AddressDecision = {
 type Classified = Pick<Snapshot, 'services' | 'records'> &
   Pick<AddressDecision, 'eligibility' | 'ours'> & {
     readonly leaving: PersistentMap<ServiceKey, Service>;
+    /** Those of other implementations with an address. */
+    readonly others: PersistentMap<ServiceKey, Service>;
   };
 
 const noServices: Classified = {
@@ -43,6 +46,7 @@ const noServices: Classified = {
   eligibility: PersistentMap.empty(),
   ours: PersistentMap.empty(),
   leaving: PersistentMap.empty(),
+  others: PersistentMap.empty(),
 };
 
 /**
@@ -53,10 +57,13 @@ export function makePlanner(): (snapshot: Snapshot) => AddressDecision {
   const planAddresses = makeAddressPlanner();
   const poolOf = makePools();
   let classified = noServices;
+  let findUsed: ReturnType<typeof makeUsedByOthers> | undefined;
   return ({ site, services, nodes, records, host }) => {
     classified = classifyServices(classified, services, records, site);
     const { ours, leaving, eligibility } = classified;
-    const pool = poolOf({ site, nodes, host });
+    findUsed ??= makeUsedByOthers(site);
+    const usedByOthers = findUsed({ others: classified.others, ours, records });
+    const pool = poolOf({ site, nodes, host, usedByOthers });
     const plan = planAddresses({ services: ours, records, site, host, pool });
     const released = Array.from(leaving.values(), ({ uid }): [ServiceUid, AddressRecord | undefined] => [
       uid,
@@ -102,5 +109,17 @@ function classifyServices(
     eligibility: before.eligibility.with(answers.map(({ key, answer }) => [key, answer])),
     ours: before.ours.with(only('ours')),
     leaving: before.leaving.with(only('leaving')),
+    others: before.others.with(
+      answers.map(({ key, service, answer }) => [
+        key,
+        (answer === 'foreign' || answer === 'occupied') && service !== undefined && isAddressed(service)
+          ? service
+          : undefined,
+      ]),
+    ),
   };
+}
+
+function isAddressed({ spec, status }: Service): boolean {
+  return spec.type === 'LoadBalancer' && status.ingress.length > 0;
 }

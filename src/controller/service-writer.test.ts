@@ -87,7 +87,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
     answered: () => answered,
     /** Another client empties the status. */
     clear: () => {
-      stored = { ...stored, status: { ...stored.status, conditions: [] } };
+      stored = { ...stored, status: { ...stored.status, conditions: [], ingressManager: 'furiwake' } };
     },
     run: () => writer(key, signal),
   };
@@ -113,6 +113,16 @@ test.each([0, 3_600_000, -3_600_000])(
     expect(written()).toBe(4);
   },
 );
+
+test('furiwake does not name itself as the client that changed a status', async () => {
+  const { clear, run, log } = makeScene();
+  await run();
+  clear();
+  await run();
+  expect(log.lines.map(({ fields }) => fields)).toEqual([
+    { service: 'default/a', reason: 'StatusRepaired', manager: undefined },
+  ]);
+});
 
 test('a 404 is a refusal like any other if the watch still shows the Service after a while', async () => {
   const { run, log } = makeScene({ refusal: 'NOT_FOUND' });

@@ -1,5 +1,5 @@
 import { assertNever } from '../core/assert-never.ts';
-import { conditionTypes } from '../core/model/contract.ts';
+import { conditionTypes, fieldManager } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
@@ -171,7 +171,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   ): Promise<Requeue> => {
     const step = beforeWrite(mine.conflict, service, clock.monotonic());
     mine.conflict = step.conflict;
-    const manager = service.status.ingressManager;
+    const { ingressManager } = service.status;
+    const manager = ingressManager === fieldManager ? undefined : ingressManager; // a field that was removed has none
     switch (step.action) {
       case 'wait':
         return { requeueAfterMs: (step.conflict.pausedUntilMs ?? 0) - clock.monotonic() };

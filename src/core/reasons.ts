@@ -26,7 +26,8 @@ export const reasons = {
   },
   AddressInUse: {
     where: 'AddressAssigned',
-    means: 'The requested address belongs to a cluster node or the API server, or the load-balancer host needs it.',
+    means:
+      'The requested address belongs to a cluster node, the API server or a Service of another load balancer, or the load-balancer host needs it.',
     do: 'Request another address.',
   },
   PortConflict: {

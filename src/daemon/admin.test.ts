@@ -155,7 +155,8 @@ test('without a running furiwake the answer names the socket and a remedy', asyn
 test.each([
   ['EACCES', '/x/admin.sock is only for root: run the command as root'],
   ['ECONNREFUSED', 'furiwake is not running (no process at /x/admin.sock). Start it'],
-  ['UND_ERR_HEADERS_TIMEOUT', 'furiwake does not answer on /x/admin.sock (no luck)'],
+  ['UND_ERR_HEADERS_TIMEOUT', 'furiwake does not answer on /x/admin.sock (no answer within five seconds)'],
+  ['EPIPE', 'furiwake does not answer on /x/admin.sock (no luck)'],
 ])('%s on the admin socket is one plain line', (code, words) => {
   expect(noAdminAnswer('/x/admin.sock', Object.assign(new Error('no luck'), { code }))).toContain(words);
 });

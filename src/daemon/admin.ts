@@ -90,5 +90,6 @@ export function noAdminAnswer(socketPath: string, error: unknown): string {
   if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
   if (isUnserved(error))
     return `furiwake is not running (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}). Start it with systemctl start furiwake, or name its state directory with --state-dir.`;
-  return `furiwake does not answer on ${socketPath} (${message})`;
+  const isLate = code?.startsWith('UND_ERR_') === true && code.endsWith('TIMEOUT');
+  return `furiwake does not answer on ${socketPath} (${isLate ? 'no answer within five seconds' : message})`;
 }

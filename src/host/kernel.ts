@@ -84,9 +84,7 @@ export function makeKernel(deps: {
         const { stderr } = refusalOf(error);
         await ip(lines, signal, ['-force']).catch(refusalOf); // continues after each refused one
         const found = new Map((await readInterfaces(exec, signal)).map((link) => [link.name, link]));
-        const has = (link: NetworkInterface | undefined, text: string): boolean =>
-          link?.addresses.some((each) => each.ip.text === text) === true;
-        const refused = places.filter(({ address, on }) => !has(found.get(on), address.text));
+        const refused = places.filter(({ address, on }) => !has(found.get(on), address));
         if (refused.some(({ on }) => !found.has(on))) throw error;
         const [words = ''] = stderr.split('\n');
         return new Map(refused.map(({ address, on }) => [address.text, `${on}: ${words}`]));
@@ -104,6 +102,12 @@ export function makeKernel(deps: {
       const lines = places.map((place) => `address delete ${inWords(place)}`);
       try {
         await ip([...lines, ...links.map((name) => `link delete ${name}`)], signal, ['-force']);
+      } catch (error) {
+        refusalOf(error);
+        const left = new Map((await readInterfaces(exec, signal)).map((link) => [link.name, link]));
+        const isLeft =
+          links.some((name) => left.has(name)) || places.some(({ address, on }) => has(left.get(on), address));
+        if (isLeft) throw error; // else all were gone before: the lifetime of an address ends while furiwake is paused
       } finally {
         if (links.length > 0) await session.close();
       }
@@ -113,4 +117,8 @@ export function makeKernel(deps: {
 
 function inWords({ address, on }: PlacedAddress): string {
   return `${address.text}/${bitsOf(address.family)} dev ${on}`;
+}
+
+function has(link: NetworkInterface | undefined, { text }: Ip): boolean {
+  return link?.addresses.some(({ ip }) => ip.text === text) === true;
 }

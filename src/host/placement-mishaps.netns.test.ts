@@ -32,13 +32,12 @@ test('a truncated record does not stop placement, and is complete again after th
   expect(await restarted.audit(allAddresses, signal)).toEqual([]);
 });
 
-test('an address that the kernel does not remove keeps no other one on the host', async () => {
+test('an address that is gone before it is removed fails nothing, and keeps no other one on the host', async () => {
   await rig.add(allAddresses);
   const first = (await rig.places()).find((place) => place.startsWith('furiwake0 '));
   await rig.lab.balancer.exec('ip', 'address', 'delete', first?.split(' ')[1] ?? '', 'dev', 'furiwake0');
-  await expect(rig.placement.remove(none, signal)).rejects.toThrow('Address not found');
-  for (const text of allAddresses.keys()) expect(await rig.places()).not.toContainEqual(expect.stringContaining(text));
   await rig.placement.remove(none, signal);
+  for (const text of allAddresses.keys()) expect(await rig.places()).not.toContainEqual(expect.stringContaining(text));
 });
 
 describe('after a restart that is faster than the network', () => {

@@ -31,14 +31,18 @@ export type PoolInput = {
   readonly site: Site;
   readonly nodes: ReadonlyMap<NodeName, Node>;
   readonly host: HostFacts;
+  /** See `makeUsedByOthers`; the same object while its content is the same. */
+  readonly usedByOthers?: ReadonlyMap<string, string>;
 };
 
 /** The pool for each input; the same object while its content is the same. */
 export function makePools(): (input: PoolInput) => Pool {
   let last: { readonly input: PoolInput; readonly pool: Pool } | undefined;
   return (input) => {
-    const { site, nodes, host } = input;
-    if (last?.input.site === site && last.input.nodes === nodes && last.input.host === host) return last.pool;
+    const { site, nodes, host, usedByOthers } = input;
+    const { input: old } = last ?? {};
+    const isSameInput = old?.site === site && old.nodes === nodes && old.host === host;
+    if (isSameInput && old.usedByOthers === usedByOthers && last !== undefined) return last.pool;
     const ranges: readonly SiteRange[] = site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges;
     const excluded = excludedFrom(ranges, input);
     const holes = [...excluded.keys()].flatMap((text) => parseRange(text) ?? []);
@@ -53,8 +57,11 @@ export function makePools(): (input: PoolInput) => Pool {
   };
 }
 
-function excludedFrom(ranges: readonly IpRange[], { site, nodes, host }: PoolInput): ReadonlyMap<string, string> {
-  const excluded = new Map<string, string>();
+function excludedFrom(
+  ranges: readonly IpRange[],
+  { site, nodes, host, usedByOthers }: PoolInput,
+): ReadonlyMap<string, string> {
+  const excluded = new Map(usedByOthers);
   for (const [text, what] of host.needs) {
     const ip = parseIp(text);
     if (ip !== undefined && ranges.some((range) => rangeContains(range, ip))) excluded.set(text, what);
