@@ -70,7 +70,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
     .addHelpText(
       'after',
       [
-        '\nEach flag of a command is also an environment variable, FURIWAKE_…, which its help shows.',
+        '\nEnvironment variables, FURIWAKE_…, set the same values as flags; the help of each command names them.',
         'Pages (in the source): docs/flags.md, docs/annotations.md, docs/troubleshooting.md, docs/reasons.md',
       ].join('\n'),
     );
