@@ -72,3 +72,11 @@ test('without a table there is nothing counted', async () => {
   await direct.remove(signal);
   expect(await countersOf(vips[0], 'UDP')).toBeUndefined();
 });
+
+test('source ranges are removed while the table stays', async () => {
+  await apply({ sourceRanges: ['198.51.100.0/24', '10.1.0.0-10.2.3.4', '10.9.0.1', '2001:db8::/32', 'fd99::9'] });
+  await apply({ sourceRanges: ['198.51.100.0/24', '2001:db8::/32'] });
+  const listed = await lab.balancer.exec('nft', 'list', 'table', 'netdev', 'furiwake');
+  expect(listed).toContain('198.51.100.0/24');
+  for (const removed of ['10.1.0.0', '10.9.0.1', 'fd99::9']) expect(listed).not.toContain(removed);
+});

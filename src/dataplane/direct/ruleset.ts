@@ -49,6 +49,8 @@ export const directTable: TableSpec = {
     handed: `set handed { type classid; flags timeout; timeout ${handoverSeconds}s;`,
     parting: `set parting { type classid; flags timeout; timeout ${partingSeconds}s;`,
   },
+  // nft 1.0.6 swaps the bytes of a number that it adds to a set of ranges, and of one that it removes only if that is a range as well.
+  removalOf: ({ set, text }) => (set.startsWith('allowed') ? text.replace(/^\S+/, '$&-$&') : text),
   textOf: (set, element) => {
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];

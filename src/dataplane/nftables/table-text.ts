@@ -23,6 +23,8 @@ export type TableSpec = {
   readonly learns: boolean;
   /** The chain at ingress of devices, if there is one: nft adds no device to one that exists. */
   readonly deviceChain?: string;
+  /** The text that removes an element, if it is not its own. */
+  readonly removalOf?: (element: Element) => string;
   /** nft's JSON of an element of a set, as the text that furiwake writes. */
   readonly textOf: (set: string, element: unknown) => string;
 };
@@ -88,12 +90,13 @@ function renderDeletion({ name }: Pick<TableSpec, 'name'>): string {
  * in force.
  */
 export function renderChange(
-  { name, lapsing = {} }: Pick<TableSpec, 'name' | 'lapsing'>,
+  { name, lapsing = {}, removalOf = ({ text }) => text }: Pick<TableSpec, 'name' | 'lapsing' | 'removalOf'>,
   change: Pick<ElementChange, 'remove' | 'add'>,
   from: number,
   to: number,
 ): string {
-  const removed = group(change.remove.filter(({ set }) => !(set in lapsing)));
+  const removable = change.remove.filter(({ set }) => !(set in lapsing));
+  const removed = group(removable.map((element) => ({ ...element, text: removalOf(element) })));
   return [
     `delete element ${name} generation { ${hex(from)} }`,
     `add element ${name} generation { ${hex(to)} }`,
