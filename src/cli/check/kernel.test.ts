@@ -119,4 +119,19 @@ describe('kernel settings', () => {
   ])('tcp_syncookies of %s', async (value, found) => {
     expect(await settings({ tcp_syncookies: value })).toMatchObject({ tcp_syncookies: found });
   });
+
+  test.each([
+    ['br0', '1', ['warning: br_netfilter filters the packets of br0']],
+    ['br0', '0', []],
+    ['eth0', '1', []],
+  ])('of a host with its default route on %s and bridge-nf-call-iptables of %s', async (dev, value, found) => {
+    const texts = [
+      ['/proc/sys/net/bridge/bridge-nf-call-iptables', `${value}\n`],
+      ['/sys/class/net/br0/bridge', ''],
+    ] as const;
+    const exec = execOf((command) => JSON.stringify([command.includes('route') ? { dev } : { ifname: dev }]));
+    const findings = await checkSysctls(filesOf(new Map(texts)), exec, signal);
+    const bridges = findings.filter(({ what }) => what === 'bridges');
+    expect(bridges.map((each) => `${each.mark}: ${each.found}`)).toEqual(found);
+  });
 });

@@ -21,6 +21,7 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
   const strict = await highest('rp_filter');
   const silent = await highest('arp_ignore');
   const hasCookies = (await read('ipv4/tcp_syncookies')) > 0;
+  const filtered = await filteredBridges(files, exec, signal);
   const forwards = (await read('ipv4/ip_forward')) === 1;
   return [
     about(
@@ -50,9 +51,36 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
             'while SYNs with forged sources arrive for one Service, new connections to all Services of HAProxy are lost: set net.ipv4.tcp_syncookies to 1',
           ),
     ),
+    ...(filtered.length === 0
+      ? []
+      : [
+          about(
+            'bridges',
+            warning(
+              `br_netfilter filters the packets of ${filtered.join(', ')}`,
+              'connections to Services of HAProxy that arrive through a port of the bridge are refused, because the kernel loses the socket that TPROXY found: set net.bridge.bridge-nf-call-iptables and net.bridge.bridge-nf-call-ip6tables to 0',
+            ),
+          ),
+        ]),
     about(
       'ip_forward',
       ok(forwards ? 'on' : 'off (switched on for flows of the dataplane nat only, while a Service has one)'),
     ),
   ];
+}
+
+/** The bridges of default routes, if br_netfilter calls the hooks of IP for their packets: then TPROXY does not work there. */
+async function filteredBridges(files: Files, exec: Exec, signal: AbortSignal): Promise<readonly string[]> {
+  const calls = ['iptables', 'ip6tables'].map((of) => files.read(`/proc/sys/net/bridge/bridge-nf-call-${of}`));
+  if ((await Promise.all(calls)).every((value) => Number(value ?? '0') === 0)) return [];
+  const routes = await Promise.all(
+    ['-4', '-6'].map(async (family) => exec.run('ip', ['-json', family, 'route', 'show', 'default'], { signal })),
+  );
+  const devices = routes.flatMap(({ stdout }) => JSON.parse(stdout || '[]') as readonly { readonly dev?: string }[]);
+  const bridges = await Promise.all(
+    [...new Set(devices.flatMap(({ dev }) => dev ?? []))].map(async (dev) =>
+      (await files.exists(`/sys/class/net/${dev}/bridge`)) ? [dev] : [],
+    ),
+  );
+  return bridges.flat();
 }
