@@ -7,6 +7,8 @@ import type { World } from './world.ts';
 const lossMs = 20_000;
 /** How long a connection may last after its Service has gone, or no longer permits its client. */
 const survivalMs = 10_000;
+/** Without an echo for so long it is over. */
+const silenceMs = 12_000;
 
 type Connection = {
   readonly target: Target;
@@ -59,7 +61,7 @@ export function makeConnections(world: World): {
       held.said = `w${Math.round(now)}.`;
       await client.ask({ do: 'say', id: held.id, text: held.said });
     }
-    return now - held.heardMs > 12_000 ? 'is silent' : undefined;
+    return now - held.heardMs > silenceMs ? 'is silent' : undefined;
   };
 
   const keep = async (target: Target, text: string): Promise<void> => {
@@ -97,8 +99,10 @@ export function makeConnections(world: World): {
         busy.add(text);
         const end = await talk(held);
         busy.delete(text);
+        // Without its address a connection is silent, but not reset.
+        const isHeard = performance.now() - held.heardMs < silenceMs / 2;
         if (end !== undefined) await hangUp(text, held);
-        else if (held.overMs !== undefined && world.sightedMs() - held.overMs > survivalMs) {
+        else if (isHeard && held.overMs !== undefined && world.sightedMs() - held.overMs > survivalMs) {
           world.wrong(`the connection of ${text} lasts though its Service has gone`);
           await hangUp(text, held);
         }
