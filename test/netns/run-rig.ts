@@ -39,6 +39,12 @@ export function putWeb(server: SimApiServer): void {
     metadata: { name: 'web', namespace: 'default' },
     spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
   });
+  server.put('EndpointSlice', {
+    metadata: { name: 'web-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'web' } },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: ['10.244.0.2'], nodeName: 'n1', conditions: { ready: true, serving: true } }],
+    ports: [{ protocol: 'TCP', port: 8_080 }],
+  });
 }
 
 /** The parameters of a command on a machine of the lab, by default its load-balancer host. */
