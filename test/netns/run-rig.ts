@@ -17,6 +17,8 @@ import { type RecordedLog, recordLog } from '../sim/observers.ts';
 import type { Machine, NetLab } from './net-lab.ts';
 
 export type Furiwake = AsyncDisposable & {
+  /** Rejects with the error of a start that fails. */
+  readonly ended: Promise<void>;
   readonly log: RecordedLog;
   readonly status: () => Promise<HostStatus | undefined>;
   readonly stateDir: string;
@@ -78,6 +80,7 @@ export async function startRun(place: RunScene, where: RunPlace = {}): Promise<F
   return {
     log,
     stateDir,
+    ended,
     status: async () => {
       const answer = askAdmin(`${stateDir}/admin.sock`, 'GET', '/status', '', AbortSignal.timeout(5_000));
       const text = await answer.catch(() => undefined);
