@@ -1,5 +1,6 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import { test, vi } from 'vitest';
+import { endpointSlice } from '../../test/make/endpoint-slice.ts';
 import { listener } from '../../test/make/table.ts';
 import { startHostRig, webPort } from '../../test/netns/host-rig.ts';
 import { startSimApiServer } from '../../test/sim/apiserver.ts';
@@ -192,6 +193,7 @@ test.concurrent('nft refuses each tenth change: the controller publishes all Ser
   );
   const names = Array.from({ length: 40 }, (_, index) => `s${index}`);
   for (const name of names) {
+    server.put('EndpointSlice', endpointSlice(name));
     server.put('Service', makeWire(name));
     await expect.poll(() => shownIps(server, `default/${name}`), patience).toHaveLength(1);
     await rig.answers(first);

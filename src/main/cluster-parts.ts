@@ -84,6 +84,7 @@ export async function makeClusterParts({
   const identity = (await identityFile.read()) ?? (await newIdentity(machine));
   // Before the tenure, which is written again only where the ledger is.
   const ledger = makeFileLedger({ path: paths.ledger, earlierPath: earlierPaths.records, files, clock, log });
+  await ledger.assertVersion(); // a host that holds the Lease and ends, because it cannot read the ledger, would keep it
   const tenures = await loadTenureRecord({
     path: paths.tenure,
     ledgerPath: paths.ledger,

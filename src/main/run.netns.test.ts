@@ -116,6 +116,21 @@ test('a host that lost the Lease shows no plan of its last term, and the new one
   await expect.poll(async () => (await furiwake.status())?.services.length, patience).toBe(1);
 });
 
+test('a host whose ledger is of a newer release ends before it asks for the Lease', async () => {
+  {
+    await using _first = await startFuriwake();
+    await expect.poll(hasAddress, patience).toBe(true);
+  }
+  const path = `${lab.folder}/state/ledger.jsonl`;
+  const ledger = await readFile(path, 'utf8');
+  await writeFile(path, ledger.replace('"version":2', '"version":3'));
+  const before = server.list('Lease');
+  const second = await startFuriwake();
+  await expect(second.ended).rejects.toThrow('was written by a newer release');
+  expect(server.list('Lease')).toEqual(before);
+  await writeFile(path, ledger);
+});
+
 test('the kernel removes the addresses of a host that is not alone after furiwake has ended, and a restart adds them', async () => {
   {
     await using _first = await startFuriwake();

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { endpointSlice } from '../../test/make/endpoint-slice.ts';
 import { makeMachine, makeOptions } from '../../test/make/machine.ts';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
@@ -161,6 +162,8 @@ test('a host of release 0.1.0 is upgraded while its HAProxy serves, and can go b
   server.put('Node', { metadata: { name: 'n1' }, status: { addresses } });
   server.put('Service', service('default', 'web', [80], ['IPv4', 'IPv6']));
   server.put('Service', service('dns', 'coredns', [53], ['IPv4']));
+  for (const family of ['IPv4', 'IPv6'] as const) server.put('EndpointSlice', endpointSlice('web', 'default', family));
+  server.put('EndpointSlice', endpointSlice('coredns', 'dns'));
   const uidOf = (key: string): string => server.get('Service', key)?.metadata.uid ?? '';
   await installRelease(lab, stateDir, [
     ['11111111-0000-4000-8000-000000000001', uidOf('default/web')],

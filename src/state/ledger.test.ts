@@ -5,14 +5,13 @@ import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { Files } from '../ports/files.ts';
-import type { Ledger } from '../ports/ledger.ts';
-import { makeFileLedger } from './ledger.ts';
+import { type FileLedger, makeFileLedger } from './ledger.ts';
 
 const { signal } = new AbortController();
 const path = '/state/ledger.jsonl';
 const earlierPath = '/state/records.jsonl';
 
-function openLedger(files: Files, log = recordLog(), clock = virtualClock()): Ledger {
+function openLedger(files: Files, log = recordLog(), clock = virtualClock()): FileLedger {
   return makeFileLedger({ path, earlierPath, files, clock, log });
 }
 
@@ -70,12 +69,15 @@ test('damaged lines are skipped and logged once with their line number; every ot
 
 test('a file that a newer release wrote is refused by name, with both versions and what to do', async () => {
   const texts = new Map([[path, '{"file":"ledger","version":3}\n{"owner":"default/web"}\n']]);
-  await expect(openLedger(filesOf(texts)).read()).rejects.toMatchObject({
+  const refusal = {
     code: 'NEWER_FILE',
     message: expect.stringMatching(
       /^\/state\/ledger\.jsonl was written by a newer release \(version 3, this one reads up to version 2\): .*furiwake cleanup/,
     ),
-  });
+  };
+  await expect(openLedger(filesOf(texts)).read()).rejects.toMatchObject(refusal);
+  await expect(openLedger(filesOf(texts)).assertVersion()).rejects.toMatchObject(refusal);
+  await openLedger(filesOf(new Map())).assertVersion();
 });
 
 test('the records of release 0.1.0 are read where there is no ledger, and removed once there is one', async () => {

@@ -10,7 +10,7 @@ import type { Files } from '../ports/files.ts';
 import type { Ledger, LedgerRecords } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import { ipText } from './decoders.ts';
-import { makeMapFile } from './map-file.ts';
+import { makeMapFile, type MapFile } from './map-file.ts';
 
 const schema = z.object({
   uid: z.string().min(1),
@@ -18,6 +18,8 @@ const schema = z.object({
   addresses: z.array(ipText),
   listeners: z.array(z.string()),
 });
+
+export type FileLedger = Ledger & Pick<MapFile<ServiceUid, AddressRecord>, 'assertVersion'>;
 
 /**
  * The ledger of one load-balancer host: a file of its state directory. The statuses of the Services contain most of it;
@@ -33,7 +35,7 @@ export function makeFileLedger(deps: {
   readonly files: Files;
   readonly clock: Clock;
   readonly log: Log;
-}): Ledger {
+}): FileLedger {
   const { path, files, clock, log } = deps;
   const file = makeMapFile<ServiceUid, AddressRecord>({
     ...deps,
@@ -77,6 +79,7 @@ export function makeFileLedger(deps: {
         records = (await file.read()) ?? PersistentMap.empty();
         return records;
       }),
+    assertVersion: () => file.assertVersion(),
     commit: (changes, signal) =>
       inTurn(async () => {
         const next = records.with(changes);

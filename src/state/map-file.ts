@@ -22,6 +22,8 @@ export type MapFile<K extends string, V> = {
    * other line counts. Throws {@link NewerFileError}, and {@link UnreadableFileError} if `without` is not given.
    */
   read(): Promise<PersistentMap<K, V> | undefined>;
+  /** Throws {@link NewerFileError} as `read` does, without decoding the entries. */
+  assertVersion(): Promise<void>;
   /**
    * Makes the file contain `map`. A crash leaves the entries as they were, or with some of the
    * changes; after a failed write the next one rewrites the whole file.
@@ -170,13 +172,18 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     }
   };
 
+  /** Whether the first line is a header. */
+  const hasHeader = (first: string): boolean => {
+    const found = headerSchema.safeParse(parseJson(first));
+    if (found.success && found.data.version > version) throw new NewerFileError(path, found.data.version, version);
+    return found.success;
+  };
+
   const read = async (): Promise<PersistentMap<K, V> | undefined> => {
     const text = await readText(path);
     if (text !== undefined) {
       const [first = '', ...lines] = linesOf(text);
-      const found = headerSchema.safeParse(parseJson(first));
-      if (found.success && found.data.version > version) throw new NewerFileError(path, found.data.version, version);
-      known = found.success ? readLines(path, lines, 2, decode) : readLines(path, [first, ...lines], 1, decode);
+      known = hasHeader(first) ? readLines(path, lines, 2, decode) : readLines(path, [first, ...lines], 1, decode);
       return known;
     }
     const old = earlier && (await readText(earlier.path));
@@ -198,6 +205,10 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
 
   return {
     read: () => inTurn(read),
+    assertVersion: async () => {
+      const text = (await readText(path)) ?? '';
+      hasHeader(text.slice(0, text.indexOf('\n')));
+    },
     write: (map) =>
       inTurn(async () => {
         const before = written;

@@ -10,12 +10,15 @@ import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import { makeMetrics } from '../../src/main/node/metrics.ts';
 import { run } from '../../src/main/run.ts';
+import { endpointSlice } from '../make/endpoint-slice.ts';
 import { makeMachine, makeOptions } from '../make/machine.ts';
 import type { SimApiServer } from '../sim/apiserver.ts';
 import { type RecordedLog, recordLog } from '../sim/observers.ts';
 import type { Machine, NetLab } from './net-lab.ts';
 
 export type Furiwake = AsyncDisposable & {
+  /** Rejects with the error of a start that fails. */
+  readonly ended: Promise<void>;
   readonly log: RecordedLog;
   readonly status: () => Promise<HostStatus | undefined>;
   readonly stateDir: string;
@@ -39,12 +42,7 @@ export function putWeb(server: SimApiServer): void {
     metadata: { name: 'web', namespace: 'default' },
     spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
   });
-  server.put('EndpointSlice', {
-    metadata: { name: 'web-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'web' } },
-    addressType: 'IPv4',
-    endpoints: [{ addresses: ['10.244.0.2'], nodeName: 'n1', conditions: { ready: true, serving: true } }],
-    ports: [{ protocol: 'TCP', port: 8_080 }],
-  });
+  server.put('EndpointSlice', endpointSlice('web'));
 }
 
 /** The parameters of a command on a machine of the lab, by default its load-balancer host. */
@@ -82,6 +80,7 @@ export async function startRun(place: RunScene, where: RunPlace = {}): Promise<F
   return {
     log,
     stateDir,
+    ended,
     status: async () => {
       const answer = askAdmin(`${stateDir}/admin.sock`, 'GET', '/status', '', AbortSignal.timeout(5_000));
       const text = await answer.catch(() => undefined);

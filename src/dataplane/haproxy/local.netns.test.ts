@@ -125,7 +125,7 @@ test('a node loses its endpoints under load: no request fails, and its connectio
 
 test('a silent node costs no connection while another one has endpoints; its own are reset', async () => {
   await using rig = await startRig({ nodes: 3 });
-  const driver = rig.newDriver();
+  const driver = rig.newDriver({ silenceMs: 10_000 }); // by then no connection waits for the node any more
   await applyTable(driver, tableOf(rig, { n1: 1, n2: 1 }, { n1: 1 }), rig);
   driver.watch();
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
