@@ -59,3 +59,14 @@ test('it is not given again when that Service is deleted', () => {
   plan(a, other('192.0.2.8'));
   expect(plan(b, other('192.0.2.8'))).toEqual(['192.0.2.9']);
 });
+
+test('the address of a Service that was released is free, though another finalizer keeps the Service and its status', () => {
+  const former = other('192.0.2.8', {});
+  const released = {
+    ...former,
+    isDeleting: true,
+    finalizers: ['example.com/backup'],
+    status: { ...former.status, ingressManager: 'furiwake' },
+  };
+  expect(makeScene()(a, released)).toEqual(['192.0.2.8']);
+});

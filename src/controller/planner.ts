@@ -1,8 +1,9 @@
 import type { AddressRecord, Assignment } from '../core/addresses/assignment.ts';
-import { eligibilityOf, type Eligibility } from '../core/addresses/eligibility.ts';
+import { belongsTo, eligibilityOf, type Eligibility } from '../core/addresses/eligibility.ts';
 import { makeAddressPlanner } from '../core/addresses/plan.ts';
 import { makePools, type Pool } from '../core/addresses/pool.ts';
 import { makeUsedByOthers } from '../core/addresses/used-by-others.ts';
+import { fieldManager } from '../core/model/contract.ts';
 import type { HostFacts } from '../core/model/host.ts';
 import type { NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
@@ -112,7 +113,7 @@ function classifyServices(
     others: before.others.with(
       answers.map(({ key, service, answer }) => [
         key,
-        (answer === 'foreign' || answer === 'occupied') && service !== undefined && isAddressed(service)
+        (answer === 'foreign' || answer === 'occupied') && service !== undefined && isAddressedByOther(service, site)
           ? service
           : undefined,
       ]),
@@ -120,6 +121,9 @@ function classifyServices(
   };
 }
 
-function isAddressed({ spec, status }: Service): boolean {
-  return spec.type === 'LoadBalancer' && status.ingress.length > 0;
+/** Not a Service that furiwake has released: it shows its former address until it is gone. */
+function isAddressedByOther(service: Service, site: Site): boolean {
+  const { spec, status } = service;
+  const isReleased = belongsTo(service, site) && status.ingressManager === fieldManager;
+  return spec.type === 'LoadBalancer' && status.ingress.length > 0 && !isReleased;
 }

@@ -189,7 +189,9 @@ export function makeClients(world: World): Clients {
     if (one === undefined || others.length === 0) return;
     const read = async ({ box }: (typeof world.hosts)[number]): Promise<ReadonlySet<string>> => {
       const text = await box.exec('ip', '-oneline', 'address');
-      return new Set(Array.from(text.matchAll(/ inet6? ([^/ ]+)/g), ([, address = '']) => address).filter(isOfPool));
+      // Those of furiwake, not those that an operator has configured.
+      const found = text.matchAll(/ inet6? ([^/ ]+)\/(?:32|128)/g);
+      return new Set(Array.from(found, ([, address = '']) => address).filter(isOfPool));
     };
     while (!signal.aborted) {
       const [before, between, after] = [await read(one), await Promise.all(others.map(read)), await read(one)];
