@@ -50,7 +50,7 @@ const nodes = order.nodes.map((address, index) => server.put('Node', makeNode(`n
 for (let index = 0; index < order.services; index++) {
   const nodePort = order.nodePort + index;
   server.put('Service', makeService(`service-${index}`, 80, nodePort, featuresOf(index)));
-  if (features.endpoints !== undefined) setEndpoints(`service-${index}`, nodePort, features.endpoints);
+  setEndpoints(`service-${index}`, nodePort, features.endpoints ?? 1);
 }
 await writeFile(order.kubeconfig, server.kubeconfig());
 process.stdout.write('serving\n');
