@@ -123,7 +123,7 @@ beforeAll(async () => {
     health: health.families,
     files: systemFiles,
   });
-  steering = makeSteering({ ...deps, host, lifetime: lifetime.signal });
+  steering = makeSteering({ ...deps, host, isBridgeFiltered: async () => false, lifetime: lifetime.signal });
   startDirect();
 });
 afterAll(async () => {

@@ -41,6 +41,8 @@ export type TableReconciler<T> = {
   audit(signal: AbortSignal): Promise<string | undefined>;
   /** The same, but where an audit reads elements, it reads chains, rules and sets, and is a `repair` only if they differ. */
   check(signal: AbortSignal): Promise<string | undefined>;
+  /** Replaces the table if `rulesOf` has other rules for the last target by now. Resolves with whether it has. */
+  renew(signal: AbortSignal): Promise<boolean>;
   /** The watch has seen a transaction with this generation. Whether it was furiwake's own, and not seen before. */
   saw(generation: number): boolean;
   /** Any change is possible until the next `repair`: the watch has begun, has missed some, or (not `isWatched`) has ended. */
@@ -172,6 +174,12 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
       (await isSame(signal)) || !table.isInPlace() || (await table.hasSameRules(signal))
         ? undefined
         : await repair(signal),
+    renew: async (signal) => {
+      if (!table.isInPlace() || table.hasRules(rulesOf(mirror.target))) return false;
+      const words = await replace(mirror, signal);
+      if (words !== undefined) throw refused(words);
+      return true;
+    },
     saw: (generation) => {
       const isOwn = generation > seen && generation <= table.generation();
       if (isOwn) seen = generation;
