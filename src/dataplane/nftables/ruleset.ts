@@ -123,8 +123,8 @@ const secondTime = (hasOwnAddresses: boolean): string => `
 	chain bridged {
 		ip frag-off & 0x3fff != 0 accept
 		exthdr frag exists accept
-		meta l4proto tcp tproxy ip to 127.0.0.1:ip daddr . tcp dport map @listeners4 accept
-		meta l4proto tcp tproxy ip6 to [::1]:ip6 daddr . tcp dport map @listeners6 accept
+		meta l4proto tcp tproxy ip to 127.0.0.1:ip daddr . tcp dport map @listeners4 goto deliver
+		meta l4proto tcp tproxy ip6 to [::1]:ip6 daddr . tcp dport map @listeners6 goto deliver
 	}
 
 	chain again {

@@ -42,7 +42,8 @@ export function makeSteering(deps: {
     ...deps,
     table: steeringTable,
     layout: steeringLayout,
-    rulesOf: (target) => steeringRules({ hasOwnAddresses: hasOwnAddresses(target), isBridgeFiltered }),
+    rulesOf: (target) =>
+      steeringRules({ hasOwnAddresses: hasOwnAddresses(target), isBridgeFiltered: target.isBridgeFiltered ?? false }),
   });
   const routing = makeRouting(deps);
   const excludedClients = makeExcludedClients(deps);
@@ -87,7 +88,8 @@ export function makeSteering(deps: {
       work: () =>
         inTurn(async () => {
           isBridgeFiltered = await deps.isBridgeFiltered();
-          if (await table.renew(signal)) log.info({ isBridgeFiltered }, 'nftables table adapted to br_netfilter');
+          if (await table.renew((target) => ({ ...target, isBridgeFiltered }), signal))
+            log.info({ isBridgeFiltered }, 'nftables table adapted to br_netfilter');
         }),
       retry: waitLimits.quick,
       level: 'error',
@@ -125,7 +127,7 @@ export function makeSteering(deps: {
           isBridgeFiltered = await deps.isBridgeFiltered();
           await ensureRouting(signal);
         }
-        const refusals = await table.apply(target, signal);
+        const refusals = await table.apply({ ...target, isBridgeFiltered }, signal);
         const asBefore = Array.from(refusals.keys(), (key) => [key, listeners.get(key)] as const);
         listeners = target.listeners.with(asBefore);
         excludedClients.follow(listeners, target.own);
