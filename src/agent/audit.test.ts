@@ -130,7 +130,7 @@ describe('between two audits', () => {
   }
 
   test('a small site is audited every 30 s', async () => {
-    const rig = await startBusy(100);
+    const rig = await startBusy(30);
     await rig.clock.advance(10 * 30_000);
     expect([count(rig, 'audit'), count(rig, 'check')]).toEqual([parts.map(() => 10), parts.map(() => 0)]);
   });

@@ -7,7 +7,7 @@ import { makeSharedTrouble } from '../kube/shared-trouble.ts';
 import type { Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, makeController } from './controller.ts';
-import { makeHolders } from './service-counts.ts';
+import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
 import { attemptsBeforeWarning, makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites, referenceTo } from './service-writes.ts';
@@ -46,7 +46,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     ...deps,
     services: stores.services,
     nodes: stores.nodes,
-    endpoints: stores.localEndpoints,
+    endpoints: stores.endpoints,
     enqueue: (service) => queue.add(service),
     recordEvent,
   });
@@ -56,8 +56,8 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     plan: () => controller.plan(),
     host,
     holders: makeHolders(host),
-    endpoints: (service) => stores.endpoints.of(service),
-    podsOf: (service) => stores.localEndpoints.all()?.get(service),
+    endpoints: (service) => stores.endpoints.countOf(service),
+    podsOf: (service) => stores.endpoints.all()?.get(service),
     site: deps.site,
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
@@ -78,8 +78,8 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
       else log.debug({ service, err: error }, 'writing to the Service failed; retrying');
     },
   });
-  const unsubscribe = stores.endpoints.subscribe((services) => {
-    for (const service of services) queue.add(service);
+  const unsubscribe = stores.endpoints.subscribe((_, turned) => {
+    for (const service of turned) queue.add(service);
   });
   deps.signal.addEventListener('abort', unsubscribe, { once: true });
   return { stores, controller, drained: queue.drained };
