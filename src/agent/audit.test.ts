@@ -52,7 +52,7 @@ describe('the audit', () => {
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
   });
 
-  test('tells the steering that links changed', async () => {
+  test('reports to the steering that links changed', async () => {
     const rig = startAgent();
     await publish(rig, a);
     const told = vi.spyOn(rig.ports.steering, 'noteFacts');

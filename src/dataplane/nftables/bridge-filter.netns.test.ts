@@ -16,8 +16,8 @@ import { makeBridgeFilter } from './bridge-filter.ts';
 import { makeSteering } from './steering.ts';
 
 /*
- * A host that gets its first bridge, and with it the hooks of br_netfilter, while it serves. Needs a kernel with br_netfilter, as every host
- * with Docker has it.
+ * A host that gets its first bridge, and with it the hooks of br_netfilter, while it serves. Needs a kernel with br_netfilter, as every
+ * host with Docker has it.
  */
 const lifetime = new AbortController();
 const { signal } = lifetime;
@@ -55,16 +55,16 @@ const fetch = async (address: string): Promise<string> => {
 };
 
 /** The files of the load balancer: /sys shows the links of another machine. */
-const filesOf = ({ exec }: Machine): Pick<Files, 'exists' | 'list'> => {
+const filesOf = (machine: Machine): Pick<Files, 'exists' | 'list'> => {
   const bridges = async (): Promise<readonly string[]> => {
-    const links = JSON.parse((await exec('ip', '-json', 'link', 'show', 'type', 'bridge')) || '[]');
+    const links = JSON.parse((await machine.exec('ip', '-json', 'link', 'show', 'type', 'bridge')) || '[]');
     return (links as readonly { readonly ifname?: string }[]).flatMap(({ ifname }) => ifname ?? []);
   };
   return {
     exists: async (file) =>
       file.startsWith('/sys')
         ? (await bridges()).some((name) => file === `/sys/class/net/${name}/bridge`)
-        : await exec('test', '-e', file).then(
+        : await machine.exec('test', '-e', file).then(
             () => true,
             () => false,
           ),

@@ -68,8 +68,8 @@ export const steeringTable: TableSpec = {
  *   go up. IP drops the socket that tproxy found, and skips the hooks: ip_sabotage_in, the hook of br_netfilter at the
  *   lowest priority, sees to that. Of one priority the kernel calls the latest hook first, so `again` at that priority is
  *   called before it, if the table is newer than br_netfilter and the first bridge (steering.ts), and finds the socket
- *   once more. It is called in the bridge, too, where it does no harm: what is to be dropped or refused there never comes
- *   up. It is before the defragmentation of packets that no bridge has passed on, so it lets fragments alone. A reply to
+ *   once more. It is called in the bridge, too, where it does no harm: a packet that `classify` drops or refuses there never
+ *   comes up. It is before the defragmentation of packets that no bridge has passed on, so it lets fragments alone. A reply to
  *   a masqueraded connection must not have a socket; what has no state of conntrack has not been in the bridge.
  * - nft 1.0.6 lists the tproxy rules without their map. The kernel has it, but a listing that is loaded again does not.
  */
