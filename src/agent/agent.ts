@@ -280,6 +280,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 announceAgain,
                 auditNow,
                 onAddresses: () => {
+                  deps.steering.noteFacts();
                   deps.direct.noteFacts();
                   reporter.noteAddresses();
                 },

@@ -9,6 +9,7 @@ import { descriptorLimit, haproxyAccount } from '../daemon/host-tools.ts';
 import { earlierStatePaths, haproxyFolder, type Platform, statePaths, unsavedTablePath } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
 import { makeNat } from '../dataplane/nat/nat.ts';
+import { makeBridgeFilter } from '../dataplane/nftables/bridge-filter.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
 import { makeAnswerProbe } from '../dataplane/direct/answer-probe.ts';
 import { makeAnsweringNodes } from '../dataplane/direct/answering-nodes.ts';
@@ -115,7 +116,15 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     clock,
   });
   const host = makeHost({ exec, log });
-  const steering = makeSteering({ host, exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
+  const steering = makeSteering({
+    host,
+    isBridgeFiltered: makeBridgeFilter(files),
+    exec,
+    clock,
+    log: log.child({ part: 'nftables' }),
+    metrics,
+    lifetime,
+  });
   const silenceMs = nodeSilenceSeconds * 1000;
   const silentSince = (node: NodeName, family: Family): number | undefined => {
     const { state, sinceMs } = health.families[family].stateOf(node);
