@@ -99,7 +99,14 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
     clock,
   });
   const { nodeStates } = view;
-  const routes = adminRoutes({ drains, serviceDrains, nodes: nodeStates, log, view });
+  const routes = adminRoutes({
+    drains,
+    serviceDrains,
+    nodes: nodeStates,
+    otherHolder: () => cluster.otherHolder(),
+    log,
+    view,
+  });
   const openAdmin = (): Promise<AsyncDisposable> => serveAdmin(paths.adminSocket, routes, files, signal);
   let admin = await openAdmin().catch((error: unknown) => refuseStateDir(stateDir, error));
   await using _admin = { [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose]() };
