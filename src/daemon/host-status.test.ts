@@ -50,6 +50,24 @@ function lineOf(
   return serviceLines({ plan, services: new Map([[service.key, service]]), troubles }, new Map(), 61_000)[0];
 }
 
+test('a Service whose status another client keeps changing says so', () => {
+  const service = makeService('a', {}, { status: { conditions: [assigned], ingress: [] } });
+  const plan = {
+    eligibility: PersistentMap.from([[service.key, 'ours' as const]]),
+    assignments: PersistentMap.empty<Service['key'], Assignment>(),
+    table: tableOf([]),
+  };
+  const known = { plan, services: new Map([[service.key, service]]), paused: new Set([service.key]) };
+  expect(serviceLines(known, new Map(), 0)).toMatchObject([
+    {
+      status: 'Pending',
+      reason: 'StatusConflict',
+      message:
+        'another client keeps changing this status; status updates are paused; the endpoints of the Service are not known yet',
+    },
+  ]);
+});
+
 describe('a Service', () => {
   test.each<[string, readonly Condition[], object]>([
     [
