@@ -169,6 +169,19 @@ const found: readonly (readonly ScheduledAction[])[] = [
     at(0, publish()),
     at(0, publish({ ...web, index: 5 })),
   ],
+  // Withdrawn, then it served again while placement was slow to add nothing: it announced an address that was not there.
+  [
+    at(0, { do: 'refuse', tool: 'steering', port: 91 }),
+    at(0, publish({ ...web, index: 7, owner: 'y', plane: 'nat' })),
+    at(0, fault('direct.apply', 'flaps')),
+    at(0, publish({ ...web, index: 7, owner: 'y' })),
+    at(0, fault('placement.add', 'slow')),
+    at(25_000, { do: 'serve', isServing: false }),
+    at(0, publish()),
+    at(0, { do: 'clear', step: 'proxy.upsert' }),
+    at(0, { do: 'serve', isServing: true }),
+    at(2_500, publish()),
+  ],
 ];
 
 const runs = Number(process.env['RUNS'] ?? 60);
