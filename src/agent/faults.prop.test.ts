@@ -177,7 +177,7 @@ const found: readonly (readonly ScheduledAction[])[] = [
     at(0, { do: 'refuse', tool: 'proxy', port: 83 }),
     at(0, publish({ ...web, index: 3 })),
   ],
-  // Withdrawn, then it served again while placement was slow to add nothing: it announced an address that was not there.
+  // Withdrawn, then it served again while placement was slow to add nothing: it announced an address that was missing.
   [
     at(0, { do: 'refuse', tool: 'steering', port: 91 }),
     at(0, publish({ ...web, index: 7, owner: 'y', plane: 'nat' })),

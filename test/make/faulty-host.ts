@@ -70,7 +70,7 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
     [...ports.failing.keys(), ...hanging.keys(), ...slow].some(isMeant);
   const isBroken = (): boolean => {
     const isRecent = clock.monotonic() - brokenAt < repairMs;
-    // Addresses that are gone come back only after that.
+    // Addresses that were removed are restored only after that.
     if (isRecent && isPlacementFaulty()) brokenAt = clock.monotonic();
     return isRecent || faultOf((step) => step.endsWith('audit'));
   };
