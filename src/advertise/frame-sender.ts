@@ -8,8 +8,8 @@ import { type Frame, linesOf } from './frames.ts';
 /** Sends announcements, which are never acknowledged. */
 export type FrameSender = {
   /**
-   * Sends each frame three times in 1.4 s, because a neighbour may miss one. Failures are logged. Resolves then with whether frames could be
-   * sent at all; an interface may have refused some.
+   * Sends each frame three times in 1.4 s, because a neighbour may miss one. Failures are logged. Resolves then with whether frames could
+   * be sent at all; an interface may have refused some.
    */
   announce(frames: readonly Frame[]): Promise<boolean>;
   /** Why no frame could be sent the last time; `undefined`: it could. */

@@ -40,6 +40,7 @@ function lineOf(
   eligibility: Eligibility = 'ours',
   ingress: readonly Ingress[] = [],
   troubles: readonly string[] = [],
+  isPaused = false,
 ): unknown {
   const service = makeService('a', {}, { createdAtMs: 1_000, status: { conditions, ingress } });
   const plan = {
@@ -47,25 +48,19 @@ function lineOf(
     assignments: PersistentMap.empty<Service['key'], Assignment>(),
     table: tableOf([]),
   };
-  return serviceLines({ plan, services: new Map([[service.key, service]]), troubles }, new Map(), 61_000)[0];
+  const known = { plan, services: new Map([[service.key, service]]), troubles };
+  const paused = new Set(isPaused ? [service.key] : []);
+  return serviceLines({ ...known, paused }, new Map(), 61_000)[0];
 }
 
 test('a Service whose status another client keeps changing says so', () => {
-  const service = makeService('a', {}, { status: { conditions: [assigned], ingress: [] } });
-  const plan = {
-    eligibility: PersistentMap.from([[service.key, 'ours' as const]]),
-    assignments: PersistentMap.empty<Service['key'], Assignment>(),
-    table: tableOf([]),
-  };
-  const known = { plan, services: new Map([[service.key, service]]), paused: new Set([service.key]) };
-  expect(serviceLines(known, new Map(), 0)).toMatchObject([
-    {
-      status: 'Pending',
-      reason: 'StatusConflict',
-      message:
-        'another client keeps changing this status; status updates are paused; the endpoints of the Service are not known yet',
-    },
-  ]);
+  expect(lineOf([assigned], 'ours', [], [], true)).toMatchObject({
+    status: 'Pending',
+    reason: 'StatusConflict',
+    message: expect.stringMatching(
+      /^another client keeps changing this status; status updates are paused; the endpoints /,
+    ),
+  });
 });
 
 describe('a Service', () => {

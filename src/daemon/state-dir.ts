@@ -7,7 +7,7 @@ import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { fileVersions } from '../state/file-versions.ts';
-import { assertFileVersion, type NewerFileError } from '../state/map-file.ts';
+import { assertFileVersion } from '../state/map-file.ts';
 import { StartError } from './errors.ts';
 import { assertPrivate, removeEmptyFolders } from './folders.ts';
 import { earlierStatePaths, statePaths } from './platform.ts';
@@ -61,7 +61,8 @@ export async function openStateDir({ files, exec }: Disk, stateDir: string): Pro
 
 /**
  * Until `signal` aborts: marks the state directory again when it, or its marker, is lost, and calls `restore`, which writes lost files
- * again and resolves with their paths; also each half minute. Then it also logs which of `folders` other users can write to. Nothing else creates the directory, so that the next start finds the
+ * again and resolves with their paths; also each half minute. Then it also logs if other users can write to it or to one of `folders`.
+ * Nothing else creates the directory, so that the next start finds the
  * marker in any folder that furiwake has written to.
  */
 export async function keepStateDir(
@@ -142,7 +143,7 @@ export async function deleteState({ files, exec }: Disk, stateDir: string): Prom
 
 /**
  * Checks the state directory, and changes nothing: whether it is there, or `run` will create it. Throws
- * {@link StartError} as `run` does, and {@link NewerFileError}.
+ * {@link StartError} as `run` does, and `NewerFileError`.
  */
 export async function findStateDir(files: Files, stateDir: string): Promise<'present' | 'missing'> {
   if ((await files.stat(stateDir)) === undefined) return 'missing';

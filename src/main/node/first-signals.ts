@@ -1,8 +1,7 @@
 import { endBySignal, otherSignals } from './signals.ts';
 
 /*
- * Imported before all that takes time: until a process has a handler of its own, SIGHUP ends it, and whoever sends one to a furiwake that has
- * just been started wants no end.
+ * Imported before all that takes time: until a process has a handler of its own, SIGHUP ends it, also one that has just been started.
  */
 
 /** See `endBySignal`. */
