@@ -40,7 +40,6 @@ function lineOf(
   eligibility: Eligibility = 'ours',
   ingress: readonly Ingress[] = [],
   troubles: readonly string[] = [],
-  isPaused = false,
 ): unknown {
   const service = makeService('a', {}, { createdAtMs: 1_000, status: { conditions, ingress } });
   const plan = {
@@ -48,20 +47,8 @@ function lineOf(
     assignments: PersistentMap.empty<Service['key'], Assignment>(),
     table: tableOf([]),
   };
-  const known = { plan, services: new Map([[service.key, service]]), troubles };
-  const paused = new Set(isPaused ? [service.key] : []);
-  return serviceLines({ ...known, paused }, new Map(), 61_000)[0];
+  return serviceLines({ plan, services: new Map([[service.key, service]]), troubles }, new Map(), 61_000)[0];
 }
-
-test('a Service whose status another client keeps changing says so', () => {
-  expect(lineOf([assigned], 'ours', [], [], true)).toMatchObject({
-    status: 'Pending',
-    reason: 'StatusConflict',
-    message: expect.stringMatching(
-      /^another client keeps changing this status; status updates are paused; the endpoints /,
-    ),
-  });
-});
 
 describe('a Service', () => {
   test.each<[string, readonly Condition[], object]>([
