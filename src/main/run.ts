@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { makeProbe } from '../health/probe.ts';
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
@@ -99,10 +100,18 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
     clock,
   });
   const { nodeStates } = view;
-  const routes = adminRoutes({ drains, serviceDrains, nodes: nodeStates, log, view });
+  const routes = adminRoutes({
+    drains,
+    serviceDrains,
+    nodes: nodeStates,
+    otherHolder: () => cluster.otherHolder(),
+    log,
+    view,
+  });
   const openAdmin = (): Promise<AsyncDisposable> => serveAdmin(paths.adminSocket, routes, files, signal);
   let admin = await openAdmin().catch((error: unknown) => refuseStateDir(stateDir, error));
   await using _admin = { [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose]() };
+  const runFolders = [dirname(machine.runFolder), machine.runFolder];
   const restoreState = async (): Promise<readonly string[]> => {
     const restored = [...(await lock.restore()), ...(await lost.restore())];
     if (await files.exists(paths.adminSocket)) return restored;
@@ -139,7 +148,7 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
       [
         (inner) => agent.run(inner),
         (inner) => cluster.run({ notReady, nodeStates }, inner),
-        (inner) => keepStateDir({ stateDir, restore: restoreState }, { files, clock, log }, inner),
+        (inner) => keepStateDir({ stateDir, folders: runFolders, restore: restoreState }, { files, clock, log }, inner),
       ],
       signal,
     );
