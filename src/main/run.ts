@@ -15,6 +15,7 @@ import { lockHost } from '../daemon/host-lock.ts';
 import { assertHost } from '../daemon/host-tools.ts';
 import { makeHostView } from '../daemon/host-view.ts';
 import { mayServeWithoutLease } from '../daemon/leadership.ts';
+import { watchNatBridges } from '../daemon/nat-bridges.ts';
 import { keepStateDir, openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig, logWarnings } from '../kube/config.ts';
@@ -148,6 +149,7 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
       [
         (inner) => agent.run(inner),
         (inner) => cluster.run({ notReady, nodeStates }, inner),
+        (inner) => watchNatBridges({ ...hostParts, files, desired: () => agent.desired(), clock, log }, inner),
         (inner) => keepStateDir({ stateDir, folders: runFolders, restore: restoreState }, { files, clock, log }, inner),
       ],
       signal,
