@@ -81,10 +81,7 @@ export const directLayout: Layout<DirectProgram> = {
     if (used !== undefined) elements.push({ set: 'groups', text: `${id} : ${classText(used.id)}` });
     if (group !== undefined) elements.push({ set: 'open', text: id }, { set: 'flows', text: id });
     if (sourceRanges === undefined) return elements;
-    elements.push(
-      { set: 'refused', text: id },
-      { set: 'ranges', text: id, list: rangeListOf(listener, 'mark') },
-    );
+    elements.push({ set: 'refused', text: id }, { set: 'ranges', text: id, list: rangeListOf(listener, 'mark') });
     return elements;
   },
   mayDiffer: (before, after) => {
