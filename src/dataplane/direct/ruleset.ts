@@ -71,8 +71,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *                                            ─► source allowed? ─► pinned? ─► to that node
  *                                                               └► group of the listener, slot of the flow ─► to its node
  *
- * - Two registers live from rule to rule: the priority (listener, then group) and the mark (source ranges, hash, then node). The priority is
- *   reset before the packet leaves, because queueing disciplines and VLAN devices read it.
+ * - Two registers live from rule to rule: the priority (listener, then group) and the mark (source ranges, hash, then node). The
+ *   priority is reset before the packet leaves, because queueing disciplines and VLAN devices read it.
  * - A listener that is not in `open` has no group of nodes yet: its packets are dropped, pinned or not, and a client tries
  *   again. If it has no server at all, it is in `mixed`.
  * - The elements of `open`, `flows` and `refused` count: a lookup that finds one adds the packet to it.

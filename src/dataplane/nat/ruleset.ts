@@ -195,8 +195,8 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   the number that a node has for this holder of the listener, so that the next one inherits nothing, and `keepers`
  *   the nodes that may keep clients. The hash leaves the ports out. A client for which `clients` has no room gets the
  *   node of the hash. `update` leaves the value of an element as it is, so a number without a keeper is deleted first.
- * - The priority carries the number of the source ranges, then of the backend, then of its group, from rule to rule, as in table `netdev furiwake`; it is reset
- *   before the packet leaves. No packet is marked.
+ * - The priority carries the number of the source ranges, then of the backend, then of its group, from rule to rule, as in table
+ *   `netdev furiwake`; it is reset before the packet leaves. No packet is marked.
  * - Packets to a listener pass the table in front of HAProxy (`inet furiwake`), which knows them as `passed`.
  * - The chains are called before those of other programs (-100): a rule of Docker or kube-proxy for the same port of all local
  *   addresses does not get there first. nft 1.0.6 knows no name for the priority in output.

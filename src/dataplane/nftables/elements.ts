@@ -39,7 +39,7 @@ export function listenerElements(
   return elements;
 }
 
-/** The source ranges of a listener with some, in tables that find them by the priority; with its own address where {@link needsOwnRange}. */
+/** The source ranges of a listener with some, for tables that find them by the priority; with its address where {@link needsOwnRange}. */
 export function ownedRangeListOf(
   listener: Pick<Listener, 'address' | 'key' | 'sourceRanges'>,
   own: ReadonlyMap<string, Ip>,

@@ -4,6 +4,7 @@ import { formatRange, type IpRange } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import { absentFrom, addressText, classText, type Element, elementKey, ListenerError } from './element.ts';
+import type { ElementChange } from './mirror.ts';
 
 /*
  * Listeners with the same source ranges share them in the kernel, so a Service with many ports has its ranges there once:
@@ -36,9 +37,6 @@ export type RangeLists = {
 /** `uses`: how many listeners have it. */
 type HeldList = { readonly id: number; readonly uses: number; readonly list: RangeList };
 
-/** Of an element with a list, the number of the list is not known yet. */
-type Change = { readonly remove: readonly Element[]; readonly add: readonly Element[] };
-
 export const noLists: RangeLists = { last: 0, byKey: PersistentMap.empty() };
 
 /** The lists of an array of ranges, which its listeners share. */
@@ -66,8 +64,8 @@ export function rangeListOf(
 /** The elements of a change for a kernel with the lists `before`, with numbers and sources of the lists; and the lists after it. */
 export function resolveChange(
   before: RangeLists,
-  { remove, add }: Change,
-): { readonly change: Change; readonly lists: RangeLists } {
+  { remove, add }: ElementChange,
+): { readonly change: ElementChange; readonly lists: RangeLists } {
   const uses = countUses(before, { remove, add });
   if (uses.size === 0) return { change: { remove, add }, lists: before };
   const heirs = heirsIn(before, { remove, add }, uses);
@@ -90,7 +88,7 @@ export function resolveChange(
 /** How many listeners have each list of a change after it. */
 function countUses(
   { byKey }: RangeLists,
-  { remove, add }: Change,
+  { remove, add }: ElementChange,
 ): ReadonlyMap<string, { readonly list: RangeList; count: number }> {
   const uses = new Map<string, { readonly list: RangeList; count: number }>();
   const count = (list: RangeList | undefined, by: number): void => {
@@ -107,7 +105,7 @@ function countUses(
 /** New lists that a listener has in place of one that ends, with the number of that one. */
 function heirsIn(
   { byKey }: RangeLists,
-  { remove, add }: Change,
+  { remove, add }: ElementChange,
   uses: ReturnType<typeof countUses>,
 ): ReadonlyMap<string, number> {
   const ending = new Map<string, number>();

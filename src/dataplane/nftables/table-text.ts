@@ -64,15 +64,15 @@ export function renderRefill(
 ): string {
   const { deviceChain, former = {}, name, sets, lapsing = {} } = table;
   const kindOf = (declaration: string): string => declaration.slice(0, declaration.indexOf(' '));
+  const kept = Object.entries({ ...sets, ...lapsing });
+  const ended = Object.entries(former);
   return [
     `table ${name}\nflush table ${name}\n`,
-    ...Object.entries(former).map(
-      ([set, declaration]) => `table ${name} { ${declaration} } }\ndelete ${kindOf(declaration)} ${name} ${set}\n`,
-    ),
+    // A set that exists is declared again without an effect, so one that does not can be flushed, or deleted.
+    `table ${name} {\n${[...kept, ...ended].map(([, declaration]) => `\t${declaration} }\n`).join('')}}\n`,
+    ...ended.map(([set, declaration]) => `delete ${kindOf(declaration)} ${name} ${set}\n`),
     `flush set ${name} generation\n`,
-    ...Object.entries({ ...sets, ...lapsing }).map(
-      ([set, declaration]) => `flush ${kindOf(declaration)} ${name} ${set}\n`,
-    ),
+    ...kept.map(([set, declaration]) => `flush ${kindOf(declaration)} ${name} ${set}\n`),
     ...(deviceChain === undefined ? [] : [`delete chain ${name} ${deviceChain}\n`]),
     renderTable(table, elements, generation, rules).slice(renderDeletion(table).length),
   ].join('');
