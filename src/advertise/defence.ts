@@ -54,7 +54,7 @@ export function makeDefence(deps: {
     const machines = [...new Set(attacks.map(([, mac]) => mac))].toSorted().join(', ');
     const addresses = attacks.map(([text]) => text).toSorted();
     const others = addresses.length > mostShown ? ` and ${addresses.length - mostShown} more` : '';
-    trouble.failed(new Error(`${machines} announces ${addresses.slice(0, mostShown).join(', ')}${others}`));
+    trouble.failed(`${machines} announces ${addresses.slice(0, mostShown).join(', ')}${others}`);
   };
 
   const dueMs = (text: string): number => (defended.get(text) ?? -Infinity) + paceMs;

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { answer, listener, publish, type RunningAgent, startAgent } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -50,6 +50,15 @@ describe('the audit', () => {
     rig.ports.tellNetwork('addresses');
     await rig.clock.advance(500);
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+  });
+
+  test('reports to the steering that links changed', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const told = vi.spyOn(rig.ports.steering, 'noteFacts');
+    rig.ports.tellNetwork('addresses');
+    await rig.clock.advance(500);
+    expect(told).toHaveBeenCalledTimes(1);
   });
 
   test('restores an address that another program removes again and again at growing intervals', async () => {
@@ -121,7 +130,7 @@ describe('between two audits', () => {
   }
 
   test('a small site is audited every 30 s', async () => {
-    const rig = await startBusy(100);
+    const rig = await startBusy(30);
     await rig.clock.advance(10 * 30_000);
     expect([count(rig, 'audit'), count(rig, 'check')]).toEqual([parts.map(() => 10), parts.map(() => 0)]);
   });

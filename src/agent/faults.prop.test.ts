@@ -169,6 +169,27 @@ const found: readonly (readonly ScheduledAction[])[] = [
     at(0, publish()),
     at(0, publish({ ...web, index: 5 })),
   ],
+  // Moved to nat while its address could not be added, and back while HAProxy refused it: it was steered to HAProxy nevertheless.
+  [
+    at(0, fault('placement.add', 'fails')),
+    at(0, publish({ ...web, index: 3 })),
+    at(0, publish({ ...web, index: 3, plane: 'nat' })),
+    at(0, { do: 'refuse', tool: 'proxy', port: 83 }),
+    at(0, publish({ ...web, index: 3 })),
+  ],
+  // Withdrawn, then it served again while placement was slow to add nothing: it announced an address that was missing.
+  [
+    at(0, { do: 'refuse', tool: 'steering', port: 91 }),
+    at(0, publish({ ...web, index: 7, owner: 'y', plane: 'nat' })),
+    at(0, fault('direct.apply', 'flaps')),
+    at(0, publish({ ...web, index: 7, owner: 'y' })),
+    at(0, fault('placement.add', 'slow')),
+    at(25_000, { do: 'serve', isServing: false }),
+    at(0, publish()),
+    at(0, { do: 'clear', step: 'proxy.upsert' }),
+    at(0, { do: 'serve', isServing: true }),
+    at(2_500, publish()),
+  ],
 ];
 
 const runs = Number(process.env['RUNS'] ?? 60);

@@ -111,11 +111,12 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
       const gap = lasting(outcome.gap, was(key), wanted);
       if (instead !== undefined) return { wanted, ...instead, inForce: 'yes', gap };
       const [held, state] = [kept(key), was(key)];
+      // The tools have it as wanted, but its address is missing; or they may have it.
+      if (programmed !== undefined && programmed.revision !== held?.revision)
+        return { wanted, held: programmed, inForce: 'perhaps', lacksProxy: false, gap };
       // Nothing has the listener, but its connections have not been ended.
       if (held === undefined || state === undefined)
-        return programmed === undefined
-          ? { wanted, held: state?.held, inForce: 'no', lacksProxy: false, gap }
-          : { wanted, held: programmed, inForce: 'perhaps', lacksProxy: false, gap };
+        return { wanted, held: state?.held, inForce: 'no', lacksProxy: false, gap };
       return { ...state, wanted, held, inForce: isUncertain ? 'perhaps' : state.inForce, gap };
     },
   };

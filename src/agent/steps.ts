@@ -110,7 +110,8 @@ export async function attract(
     () => changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text)),
   );
   const placed = isAdded ? unionOf(there, added) : there;
-  ports.announce(isAdded ? addresses : commonOf(addresses, placed));
+  // Not all: the host may serve only since after the step began.
+  ports.announce(commonOf(addresses, placed));
   return { addresses, placed };
 }
 

@@ -10,11 +10,6 @@ export type EndpointSlice = EndpointGroup & {
   readonly key: string;
   /** The Service that it belongs to; `undefined` if the label is missing. */
   readonly service: ServiceKey | undefined;
-  /**
-   * Endpoints that may get new connections: `conditions.ready` is true or not set, or the endpoint still serves while
-   * it terminates, because kube-proxy uses those if no other is ready (KEP-1672, KEP-1669).
-   */
-  readonly ready: number;
 };
 
 const serviceLabel = 'kubernetes.io/service-name';
@@ -25,26 +20,28 @@ export function projectEndpointSlice(wire: Json): EndpointSlice {
   const metadata = fieldsOf(object['metadata']);
   const [namespace, name] = [textOf(metadata['namespace']), textOf(metadata['name'])];
   const service = textOf(fieldsOf(metadata['labels'])[serviceLabel]);
-  const usable = listOf(object['endpoints'])
-    .map(projectEndpoint)
-    .filter((endpoint) => endpoint !== undefined);
+  const endpoints = compact(listOf(object['endpoints']).map(projectEndpoint));
   const family = familyOf(object['addressType']);
   return {
-    key: `${namespace}/${name}`,
+    key: [namespace, name].join('/'), // kept: docs/adr/0021
     service: service === '' ? undefined : serviceKey(namespace, service),
     family,
-    ports: listOf(object['ports'])
-      .map(projectPort)
-      .filter(({ port }) => port !== 0),
-    endpoints: usable,
-    ready: usable.length,
-    nodes: family === undefined ? [] : countByNode(family, usable),
+    ports: compact(listOf(object['ports']).map(projectPort)),
+    endpoints,
+    nodes: family === undefined ? [] : countByNode(family, endpoints),
   };
 }
 
+/** Those that are there. A list of all is returned itself: `filter` takes the room of 17 for the first one. */
+function compact<T>(list: readonly (T | undefined)[]): readonly T[] {
+  const isWhole = (all: readonly (T | undefined)[]): all is readonly T[] => !all.includes(undefined);
+  return isWhole(list) ? list : list.filter((each) => each !== undefined);
+}
+
 /**
- * `undefined` if it gets no connections. Of several addresses the first counts (discovery.k8s.io/v1). `serving` without a value is as
- * `ready` (KEP-1672).
+ * `undefined` if it gets no connections: those are for endpoints whose `conditions.ready` is true or not set, and for those that still
+ * serve while they terminate, because kube-proxy uses these if no other is ready (KEP-1672, KEP-1669). `serving` without a value is as
+ * `ready`. Of several addresses the first counts (discovery.k8s.io/v1).
  */
 function projectEndpoint(wire: Json): Endpoint | undefined {
   const { nodeName, addresses, conditions } = fieldsOf(wire);
@@ -71,10 +68,13 @@ function countByNode(family: Family, endpoints: readonly Endpoint[]): readonly N
   );
 }
 
-function projectPort(wire: Json): EndpointGroup['ports'][number] {
+/** `undefined` if it has no number. */
+function projectPort(wire: Json): EndpointGroup['ports'][number] | undefined {
   const { name, protocol, port } = fieldsOf(wire);
+  const number = integerOf(port);
+  if (number === 0) return undefined;
   const known: Protocol = protocol === 'UDP' || protocol === 'SCTP' ? protocol : 'TCP';
-  return { name: textOf(name), protocol: known, port: integerOf(port) };
+  return { name: textOf(name), protocol: known, port: number };
 }
 
 function familyOf(addressType: Json): Family | undefined {

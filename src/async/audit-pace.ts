@@ -11,7 +11,7 @@ export type AuditPace = {
 };
 
 /** The processor time of an audit on a small site, where the machine is busy as well. */
-const littleMs = 100;
+const littleMs = 30;
 /** The least of so many counts: what the process does beside an audit is measured with it. */
 const measured = 3;
 /** The time between two audits, in processor times of the first one. */

@@ -7,7 +7,7 @@ import { makeSharedTrouble } from '../kube/shared-trouble.ts';
 import type { Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, makeController } from './controller.ts';
-import { makeHolders } from './service-counts.ts';
+import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
 import { attemptsBeforeWarning, makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites, referenceTo } from './service-writes.ts';
@@ -17,6 +17,8 @@ import { makeStores, type Stores } from './stores.ts';
 export type ControllerParts = {
   readonly stores: Stores;
   readonly controller: Controller;
+  /** The Services whose status is not written because another client keeps changing it. */
+  readonly paused: ReadonlySet<ServiceKey>;
   /** Resolves after `signal` has aborted, when the last write has ended. */
   readonly drained: Promise<void>;
 };
@@ -46,23 +48,25 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     ...deps,
     services: stores.services,
     nodes: stores.nodes,
-    endpoints: stores.localEndpoints,
+    endpoints: stores.endpoints,
     enqueue: (service) => queue.add(service),
     recordEvent,
   });
   const trouble = makeSharedTrouble<ServiceKey>({ what: 'writing to Services', clock, log });
+  const paused = new Set<ServiceKey>();
   const writer = makeServiceWriter({
     services: stores.services,
     plan: () => controller.plan(),
     host,
     holders: makeHolders(host),
-    endpoints: (service) => stores.endpoints.of(service),
-    podsOf: (service) => stores.localEndpoints.all()?.get(service),
+    endpoints: (service) => stores.endpoints.countOf(service),
+    podsOf: (service) => stores.endpoints.all()?.get(service),
     site: deps.site,
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
     trouble,
     recordEvent,
+    paused,
     clock,
     log,
     metrics: deps.metrics,
@@ -78,9 +82,9 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
       else log.debug({ service, err: error }, 'writing to the Service failed; retrying');
     },
   });
-  const unsubscribe = stores.endpoints.subscribe((services) => {
-    for (const service of services) queue.add(service);
+  const unsubscribe = stores.endpoints.subscribe((_, turned) => {
+    for (const service of turned) queue.add(service);
   });
   deps.signal.addEventListener('abort', unsubscribe, { once: true });
-  return { stores, controller, drained: queue.drained };
+  return { stores, controller, paused, drained: queue.drained };
 }

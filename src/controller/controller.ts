@@ -24,7 +24,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import { makeLedgerWriter } from './ledger-writer.ts';
-import type { LocalEndpoints } from './local-endpoints.ts';
+import type { EndpointsByService } from './service-endpoints.ts';
 import { type AddressDecision, makePlanner } from './planner.ts';
 import { makeDuplicateEvents, type RecordEvent, recordDecision } from './record-events.ts';
 import { concernsPlan, isSameHost, servicesConcerned } from './report-changes.ts';
@@ -65,7 +65,7 @@ export type ControllerDeps = {
   readonly site: Site;
   readonly services: ObservedStore<Service, ServiceKey>;
   readonly nodes: ObservedStore<Node, NodeName>;
-  readonly endpoints: LocalEndpoints;
+  readonly endpoints: EndpointsByService;
   readonly host: HostLink;
   readonly term: Term;
   /** Asked when there is a spec that no plan has seen, and when the host reports other addresses or needs. */

@@ -13,15 +13,13 @@ import { watchResource } from '../kube/watcher.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type LocalEndpoints, makeLocalEndpoints } from './local-endpoints.ts';
-import { type EndpointCounts, makeEndpointCounts } from './service-counts.ts';
+import { type EndpointsByService, makeEndpointsByService } from './service-endpoints.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
 export type Stores = {
   readonly services: Store<Service, ServiceKey>;
   readonly nodes: Store<Node, NodeName>;
-  readonly endpoints: EndpointCounts;
-  readonly localEndpoints: LocalEndpoints;
+  readonly endpoints: EndpointsByService;
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
@@ -39,8 +37,7 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
   const services = makeStore<Service, ServiceKey>({ keyOf: (service) => service.key });
   const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
-  const endpoints = makeEndpointCounts(slices);
-  const localEndpoints = makeLocalEndpoints(slices);
+  const endpoints = makeEndpointsByService(slices);
   const projectWithDefaults = (wire: KubeObject): Service => projectService(wire, site.defaults);
   const follow = <T, K extends string>(
     store: Store<T, K>,
@@ -57,7 +54,6 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     services,
     nodes,
     endpoints,
-    localEndpoints,
     watch: async (signal) => {
       await Promise.all([
         follow(services, { apiVersion: 'v1', plural: 'services' }, projectWithDefaults, signal),

@@ -23,14 +23,18 @@ function shareArray(prev: readonly unknown[], next: readonly unknown[]): readonl
 }
 
 function shareFields(prev: Fields, next: Fields): Fields {
-  let isSame = true;
-  const shared = Object.entries(next).map(([key, value]): [string, unknown] => {
+  const keys = Object.keys(next);
+  let isSame = keys.length === Object.keys(prev).length;
+  const shared: [string, unknown][] = [];
+  for (const key of keys) {
     const old = Object.hasOwn(prev, key) ? prev[key] : absent;
-    const part = shareValue(old, value);
+    const part = shareValue(old, next[key]);
     isSame &&= Object.is(part, old);
-    return [key, part];
-  });
-  return isSame && shared.length === Object.keys(prev).length ? prev : Object.fromEntries(shared);
+    if (!Object.is(part, next[key])) shared.push([key, part]);
+  }
+  if (isSame) return prev;
+  // A copy has the shape of its original: an object that is made field by field takes half as much memory again.
+  return shared.length === 0 ? next : { ...next, ...Object.fromEntries(shared) };
 }
 
 function isFields(value: unknown): value is Fields {

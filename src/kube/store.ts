@@ -48,7 +48,8 @@ type StoredObject<T> = { readonly object: T; readonly version: string };
  * from a backup.
  *
  * An object that is equal to the old one keeps its reference and nothing is reported; only its version changes.
- * Unchanged parts also keep their identity. `keyOf` must return the key of the watch (`objectKey`).
+ * Unchanged parts also keep their identity. `keyOf` must return the key of the watch (`objectKey`): objects are stored under the text
+ * that they have themselves, so that it is kept once.
  */
 export function makeStore<T, K extends string = string>({ keyOf }: { readonly keyOf: (object: T) => K }): Store<T, K> {
   let objects = PersistentMap.empty<K, T>();
@@ -70,7 +71,10 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     for (const listener of listeners) listener(changed);
   };
 
+  const isStoredNewer = (key: K, version: string): boolean => isNewer(versions.get(key) ?? '', version);
+
   const hold = (key: K, { object, version }: StoredObject<T>): void => {
+    if (isStoredNewer(key, version)) return;
     versions.set(key, version);
     become(objects.with([[key, share(objects.get(key), object)]]));
   };
@@ -78,8 +82,6 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
   const noteAnswer = ({ version }: StoredObject<T>): void => {
     if (isNewer(version, newestAnswer)) newestAnswer = version;
   };
-
-  const isStoredNewer = (key: K, version: string): boolean => isNewer(versions.get(key) ?? '', version);
 
   const replaceAll = (version: string): void => {
     if (listing === undefined) return;
@@ -121,12 +123,12 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
           listing = { listed: new Map(), put: new Map() };
           return;
         case 'initApply':
-          listing?.listed.set(event.key as K, event);
+          listing?.listed.set(keyOf(event.object), event);
           return;
         case 'initDone':
           return replaceAll(event.version);
         case 'apply':
-          if (!isStoredNewer(event.key as K, event.version)) hold(event.key as K, event);
+          hold(keyOf(event.object), event);
           return;
         case 'delete': {
           const key = event.key as K;

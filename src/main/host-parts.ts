@@ -9,6 +9,7 @@ import { descriptorLimit, haproxyAccount } from '../daemon/host-tools.ts';
 import { earlierStatePaths, haproxyFolder, type Platform, statePaths, unsavedTablePath } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
 import { makeNat } from '../dataplane/nat/nat.ts';
+import { makeBridgeFilter } from '../dataplane/nftables/bridge-filter.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
 import { makeAnswerProbe } from '../dataplane/direct/answer-probe.ts';
 import { makeAnsweringNodes } from '../dataplane/direct/answering-nodes.ts';
@@ -33,7 +34,7 @@ import type { Steering } from '../ports/steering.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import type { HostNetwork } from '../ports/network.ts';
+import type { HostNetwork, Links } from '../ports/network.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import { makeNotedTableFile } from '../state/noted-table.ts';
@@ -46,6 +47,7 @@ export type HostParts = {
   readonly steering: Steering;
   readonly direct: Direct;
   readonly network: HostNetwork;
+  readonly links: Links;
   readonly nat: Nat;
   readonly placement: Placement;
   readonly host: Host;
@@ -115,7 +117,15 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     clock,
   });
   const host = makeHost({ exec, log });
-  const steering = makeSteering({ host, exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
+  const steering = makeSteering({
+    host,
+    isBridgeFiltered: makeBridgeFilter(files),
+    exec,
+    clock,
+    log: log.child({ part: 'nftables' }),
+    metrics,
+    lifetime,
+  });
   const silenceMs = nodeSilenceSeconds * 1000;
   const silentSince = (node: NodeName, family: Family): number | undefined => {
     const { state, sinceMs } = health.families[family].stateOf(node);
@@ -188,5 +198,5 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     serviceCidrs = ranges;
     direct.noteFacts();
   };
-  return { proxy, steering, direct, nat, network, placement, host, agent, duplicateProbe, noteServiceCidrs };
+  return { proxy, steering, direct, nat, network, links, placement, host, agent, duplicateProbe, noteServiceCidrs };
 }

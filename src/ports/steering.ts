@@ -41,6 +41,8 @@ export type Steering = {
   check(signal: AbortSignal): Promise<number>;
   /** Until `signal` aborts: watches for external changes to the table or the routing rule and reverts them at once. */
   run(signal: AbortSignal): Promise<void>;
+  /** The links of the host may have changed: packets that br_netfilter passes on from a bridge are steered at once. */
+  noteFacts(): void;
   /** Removes table, routing rules and routes. Resolves with whether there were any. */
   remove(signal: AbortSignal): Promise<boolean>;
 };

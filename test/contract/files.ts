@@ -46,6 +46,7 @@ export function filesContract(name: string, makeScene: () => Promise<FilesScene>
       await files.write(`${folder}/file`, '');
       await expect(files.read(folder)).rejects.toMatchObject({ code: 'EISDIR' });
       await expect(files.list(`${folder}/file`)).rejects.toMatchObject({ code: 'ENOTDIR' });
+      expect(await files.exists(`${folder}/file/below`)).toBe(false);
       expect(await files.list(`${folder}/none`)).toEqual([]);
     });
 

@@ -73,6 +73,7 @@ export function makeFakeSteering({
         return 0;
       },
       run: (signal) => unlessAborted(new Promise<never>(() => undefined), signal),
+      noteFacts: () => undefined,
       remove: async () => {
         const wasThere = accepted !== undefined;
         accepted = undefined;

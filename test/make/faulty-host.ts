@@ -66,9 +66,14 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
   let withdrawnAt = 0;
   /** Something was removed that no audit has restored yet. */
   let brokenAt = -Infinity;
-  const isBroken = (): boolean =>
-    clock.monotonic() - brokenAt < repairMs ||
-    [...ports.failing.keys(), ...hanging.keys(), ...slow].some((step) => step.endsWith('audit'));
+  const faultOf = (isMeant: (step: StepName) => boolean): boolean =>
+    [...ports.failing.keys(), ...hanging.keys(), ...slow].some(isMeant);
+  const isBroken = (): boolean => {
+    const isRecent = clock.monotonic() - brokenAt < repairMs;
+    // Addresses that were removed are restored only after that.
+    if (isRecent && isPlacementFaulty()) brokenAt = clock.monotonic();
+    return isRecent || faultOf((step) => step.endsWith('audit'));
+  };
   const ends = new Map<StepName, () => void>();
   const slow = new Set<StepName>();
   const { hanging } = ports;
@@ -86,8 +91,7 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
     ends.delete(step);
     if (step.startsWith('placement')) withdrawnAt = clock.monotonic();
   };
-  const isPlacementFaulty = (): boolean =>
-    [...ports.failing.keys(), ...hanging.keys(), ...slow].some((step) => step.startsWith('placement'));
+  const isPlacementFaulty = (): boolean => faultOf((step) => step.startsWith('placement'));
 
   return {
     get rig() {

@@ -124,7 +124,12 @@ export async function startNatRig(): Promise<NatRig> {
       const nat = rig.makeNew(stop.signal, balancer.execPort);
       const ended = nat.run(stop.signal).catch(() => undefined);
       const deps = { exec: balancer.execPort, clock: systemClock, log: silent, metrics, lifetime: stop.signal };
-      running = { nat, steering: makeSteering({ ...deps, host: makeHost(deps) }), stop, ended };
+      running = {
+        nat,
+        steering: makeSteering({ ...deps, host: makeHost(deps), isBridgeFiltered: async () => false }),
+        stop,
+        ended,
+      };
     },
     stop: async () => {
       running?.stop.abort();

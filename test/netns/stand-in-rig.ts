@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import { sceneGate } from '../make/scene-gate.ts';
 import { addressesOf, addressOf, node as tableNode, tableOf } from '../make/table.ts';
 import { arrivals, countArrivals, type DirectLab, startDirectLab } from './direct-lab.ts';
+import { setUp } from './net-lab.ts';
 import { patience } from './patience.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
@@ -59,6 +60,27 @@ export const nodes: { areOpen: boolean; areProven: boolean } = {
 const gate = makeSubscribers();
 let isOpen = false;
 
+/** The LAN device of the load balancer. */
+let lanDevice = 'eth0';
+
+/** From now on eth0 of the load balancer is a port of a bridge, whose packets br_netfilter passes through the hooks of IP. */
+export async function putBehindBridge(): Promise<void> {
+  const { balancer } = lab;
+  const { mac } = await balancer.device('eth0');
+  lanDevice = 'br0';
+  await balancer.ip(
+    'address flush dev eth0',
+    `link add br0 address ${mac} type bridge`,
+    ...setUp('br0', '192.0.2.2/24', '2001:db8::2/64'),
+    'link set eth0 master br0',
+    'route replace 0.0.0.0/0 via 192.0.2.1',
+    'route replace ::/0 via 2001:db8::1',
+  );
+  for (const { ip4, ip6 } of lab.nodes)
+    for (const address of [ip4, ip6]) await balancer.exec('ping', '-c', '1', '-W', '2', address);
+  steering.noteFacts();
+}
+
 /** Another process takes over. `more`: other parts of its host. */
 export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}): void {
   direct = makeDirect({
@@ -70,7 +92,7 @@ export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}
     silenceMs: 15_000,
     idleSeconds: 10_800,
     gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: (listener) => gate.subscribe(() => listener()) }),
-    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
+    linkOf: () => ({ name: lanDevice, index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),
     answering: { ...allAnswer, has: () => nodes.areProven },
     own: () => new Map(),
     primary: () => [],
@@ -83,7 +105,7 @@ export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}
 /** A process that probes the nodes, on its LAN device as it is. */
 export async function startProbing(): Promise<void> {
   const { balancer } = lab;
-  const device = await balancer.device('eth0');
+  const device = await balancer.device(lanDevice);
   const own = new Map(['192.0.2.2', '2001:db8::2'].map((text) => [text, addressOf(text)]));
   const deps = { exec: balancer.execPort, clock: systemClock };
   const answering = makeAnsweringNodes({
@@ -93,7 +115,7 @@ export async function startProbing(): Promise<void> {
     record: { known: new Map(), write: async () => undefined },
     log: recordLog(),
   });
-  startDirect({ answering, linkOf: () => ({ name: 'eth0', ...device }), own: () => own });
+  startDirect({ answering, linkOf: () => ({ name: lanDevice, ...device }), own: () => own });
 }
 
 beforeAll(async () => {
@@ -123,7 +145,12 @@ beforeAll(async () => {
     health: health.families,
     files: systemFiles,
   });
-  steering = makeSteering({ ...deps, host, lifetime: lifetime.signal });
+  steering = makeSteering({
+    ...deps,
+    host,
+    isBridgeFiltered: async () => lanDevice === 'br0',
+    lifetime: lifetime.signal,
+  });
   startDirect();
 });
 afterAll(async () => {

@@ -13,7 +13,7 @@ import { silent } from '../make/log.ts';
 import * as make from '../make/table.ts';
 import { addressesOf, listener } from '../make/table.ts';
 import { recordMetrics } from '../sim/observers.ts';
-import { type NetLab, startNetLab } from './net-lab.ts';
+import { type NetLab, setUp, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
 
 /** The port of the rig's HAProxy. */
@@ -39,9 +39,23 @@ export type SteeringRig = AsyncDisposable & {
   fetchFrom(machine: 'client' | 'balancer', address: string, port: number, timeoutMs?: number): Promise<string>;
 };
 
-export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number } = {}): Promise<SteeringRig> {
+export async function startSteeringRig({
+  nodes = 0,
+  isBridged = false,
+}: {
+  readonly nodes?: number;
+  /** The client is behind a port of a bridge, whose packets br_netfilter passes through the hooks of IP. */
+  readonly isBridged?: boolean;
+} = {}): Promise<SteeringRig> {
   const lab = await startNetLab({ nodes });
   const { balancer, folder } = lab;
+  if (isBridged)
+    await balancer.ip(
+      'address flush dev wan',
+      'link add br0 type bridge',
+      ...setUp('br0', '10.10.0.1/24', 'fd10::1/64'),
+      'link set wan master br0',
+    );
   const file = path.join(folder, 'echo.cfg');
   await writeFile(file, echo);
   balancer.execPort.spawn('haproxy', ['-db', '-f', file], new AbortController().signal); // ends with the lab
@@ -61,6 +75,7 @@ export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number 
     makeNew: (lifetime, exec = balancer.execPort) =>
       makeSteering({
         host: makeHost({ exec, log: silent }),
+        isBridgeFiltered: async () => isBridged,
         exec,
         clock: systemClock,
         log: silent,
@@ -106,7 +121,8 @@ export function useSteering(
   });
 }
 
-const echo = `
+/** The configuration of a HAProxy that answers as `SteeringRig` says. */
+export const echo: string = `
 defaults
     mode http
     timeout client 60s

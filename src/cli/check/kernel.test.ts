@@ -121,17 +121,22 @@ describe('kernel settings', () => {
   });
 
   test.each([
-    ['br0', '1', ['warning: br_netfilter filters the packets of br0']],
-    ['br0', '0', []],
-    ['eth0', '1', []],
-  ])('of a host with its default route on %s and bridge-nf-call-iptables of %s', async (dev, value, found) => {
-    const texts = [
-      ['/proc/sys/net/bridge/bridge-nf-call-iptables', `${value}\n`],
-      ['/sys/class/net/br0/bridge', ''],
-    ] as const;
-    const exec = execOf((command) => JSON.stringify([command.includes('route') ? { dev } : { ifname: dev }]));
-    const findings = await checkSysctls(filesOf(new Map(texts)), exec, signal);
-    const bridges = findings.filter(({ what }) => what === 'bridges');
-    expect(bridges.map((each) => `${each.mark}: ${each.found}`)).toEqual(found);
-  });
+    ['br0', '1', '0', ['warning: br_netfilter filters the packets of br0']],
+    ['br0', '0', '1', ['warning: br_netfilter filters the packets of br0']],
+    ['br0', '0', '0', []],
+    ['br0', undefined, '0', []],
+    ['eth0', '1', '1', []],
+  ])(
+    'of a host with its default route on %s, bridge-nf-call-iptables of %s, and %s of the bridge',
+    async (dev, all, own, found) => {
+      const texts = [
+        ['/sys/class/net/br0/bridge/nf_call_iptables', `${own}\n`],
+        ...(all === undefined ? [] : [['/proc/sys/net/bridge/bridge-nf-call-iptables', `${all}\n`] as const]),
+      ] as const;
+      const exec = execOf((command) => JSON.stringify([command.includes('route') ? { dev } : { ifname: dev }]));
+      const findings = await checkSysctls(filesOf(new Map(texts)), exec, signal);
+      const bridges = findings.filter(({ what }) => what === 'bridges');
+      expect(bridges.map((each) => `${each.mark}: ${each.found}`)).toEqual(found);
+    },
+  );
 });

@@ -1,3 +1,4 @@
+import { filtersBridge, hasBridgeFilter } from '../../dataplane/nftables/bridge-filter.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { about, type Finding, ok, warning } from './finding.ts';
@@ -58,7 +59,7 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
             'bridges',
             warning(
               `br_netfilter filters the packets of ${filtered.join(', ')}`,
-              'connections to Services of HAProxy that arrive through a port of the bridge are refused, because the kernel loses the socket that TPROXY found: set net.bridge.bridge-nf-call-iptables and net.bridge.bridge-nf-call-ip6tables to 0',
+              'packets of Services of nat are lost if clients and nodes are behind the same port of the bridge; HAProxy and direct are not concerned. Set net.bridge.bridge-nf-call-iptables, net.bridge.bridge-nf-call-ip6tables and the nf_call_iptables and nf_call_ip6tables of the bridge to 0 if there are such Services',
             ),
           ),
         ]),
@@ -69,17 +70,16 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
   ];
 }
 
-/** The bridges of default routes, if br_netfilter calls the hooks of IP for their packets: then TPROXY does not work there. */
+/** The bridges of default routes whose packets br_netfilter passes through the hooks of IP, by a setting of all bridges or by their own. */
 async function filteredBridges(files: Files, exec: Exec, signal: AbortSignal): Promise<readonly string[]> {
-  const calls = ['iptables', 'ip6tables'].map((of) => files.read(`/proc/sys/net/bridge/bridge-nf-call-${of}`));
-  if ((await Promise.all(calls)).every((value) => Number(value ?? '0') === 0)) return [];
+  if (!(await hasBridgeFilter(files))) return [];
   const routes = await Promise.all(
     ['-4', '-6'].map(async (family) => exec.run('ip', ['-json', family, 'route', 'show', 'default'], { signal })),
   );
   const devices = routes.flatMap(({ stdout }) => JSON.parse(stdout || '[]') as readonly { readonly dev?: string }[]);
   const bridges = await Promise.all(
     [...new Set(devices.flatMap(({ dev }) => dev ?? []))].map(async (dev) =>
-      (await files.exists(`/sys/class/net/${dev}/bridge`)) ? [dev] : [],
+      (await filtersBridge(files, dev, 4)) || (await filtersBridge(files, dev, 6)) ? [dev] : [],
     ),
   );
   return bridges.flat();

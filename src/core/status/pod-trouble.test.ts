@@ -10,11 +10,7 @@ const podPlace = { routed: ranges('10.244.0.0/16'), reserved: new Map<string, st
 
 function endpointsOf(...addresses: readonly string[]): ServiceEndpoints {
   const endpoints = addresses.map((address) => ({ address, node: nodeName('n1'), isReady: true }));
-  return {
-    4: [],
-    6: [],
-    groups: [{ family: 4, ports: [{ name: 'p80', protocol: 'TCP', port: 8080 }], endpoints, nodes: [] }],
-  };
+  return [{ family: 4, ports: [{ name: 'p80', protocol: 'TCP', port: 8080 }], endpoints, nodes: [] }];
 }
 
 /** Reason and message of the condition Serving. */
@@ -52,7 +48,7 @@ describe('a Service with Pods as servers', () => {
       endpoints: [{ address: '10.244.1.7', node: nodeName('n1'), isReady: true }],
       nodes: [],
     };
-    const found = serving({ ...both, groups: [...both.groups, https] }, { ports: [tcp(80), tcp(443)] });
+    const found = serving([...both, https], { ports: [tcp(80), tcp(443)] });
     expect(found).toMatch(/^True EndpointsRefused: /);
   });
 

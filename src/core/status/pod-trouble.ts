@@ -35,15 +35,14 @@ export function endpointTroubles(
   spec: ServiceSpec,
   { endpoints, place, excess }: PodFacts,
 ): EndpointTroubles {
-  const groups = endpoints?.groups;
-  if (groups === undefined) return noTroubles;
+  if (endpoints === undefined) return noTroubles;
   const found = addresses.flatMap(({ ip, served }) =>
     served.map((port): EndpointTroubles => {
       if (hasPodServers(spec, port)) {
         if (needsFewerServers(excess, port)) return noTroubles;
-        return ofPods(choosePods(ip.family, port, groups, place), port);
+        return ofPods(choosePods(ip.family, port, endpoints, place), port);
       }
-      return isLocal(spec) ? ofNodes(localEndpoints(ip.family, groups)) : noTroubles;
+      return isLocal(spec) ? ofNodes(localEndpoints(ip.family, endpoints)) : noTroubles;
     }),
   );
   const troubles = found.flatMap((each) => each.verdicts);

@@ -4,7 +4,7 @@ import { projectEndpointSlice } from '../../api/endpoint-slice.ts';
 import type { NodeName, ServiceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
-import { type ServiceEndpoints, sumOfEndpoints } from './local.ts';
+import type { ServiceEndpoints } from './local.ts';
 import { makeTrafficPlanner } from './plan.ts';
 import { emptyReport } from './report.ts';
 import { backendOf, type TrafficTable } from './table.ts';
@@ -16,7 +16,7 @@ type Slice = { readonly of: readonly string[]; readonly on: readonly string[]; r
 
 /** Slices with an endpoint on each of the nodes `on`, and the ports `of`. */
 function endpointsOf(...slices: readonly Slice[]): ServiceEndpoints {
-  const groups = slices.map(({ of, on, isIpv6 = false }, index) =>
+  return slices.map(({ of, on, isIpv6 = false }, index) =>
     projectEndpointSlice({
       metadata: {},
       addressType: isIpv6 ? 'IPv6' : 'IPv4',
@@ -24,9 +24,6 @@ function endpointsOf(...slices: readonly Slice[]): ServiceEndpoints {
       endpoints: on.map((nodeName) => ({ addresses: [isIpv6 ? `fd00::${index}` : `10.244.0.${index}`], nodeName })),
     }),
   );
-  const of = (family: 4 | 6): ServiceEndpoints[4] =>
-    sumOfEndpoints(groups.filter((group) => group.family === family).flatMap(({ nodes }) => nodes));
-  return { 4: of(4), 6: of(6), groups };
 }
 
 /** Of each table that a planner makes: the nodes by port, and the backends of the Service. */

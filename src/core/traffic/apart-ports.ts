@@ -43,7 +43,7 @@ export function localBackendOf(
   return isApart(family, port, groups) ? apartBackend(family, service, port) : localBackend(family, service);
 }
 
-type Endpoints = PersistentMap<ServiceKey, { readonly groups: readonly EndpointGroup[] }>;
+type Endpoints = PersistentMap<ServiceKey, readonly EndpointGroup[]>;
 
 /** The Services with `externalTrafficPolicy: Local` of which other ports are apart than before. `undefined`: not known. */
 export function changedApart(
@@ -56,7 +56,7 @@ export function changedApart(
   const isChanged = (key: ServiceKey): boolean => {
     const spec = services.get(key)?.spec;
     if (spec === undefined || !isLocal(spec)) return false;
-    return apartText(spec, earlier.get(key)?.groups) !== apartText(spec, now.get(key)?.groups);
+    return apartText(spec, earlier.get(key)) !== apartText(spec, now.get(key));
   };
   return new Set(PersistentMap.changedKeys(earlier, now).filter(isChanged));
 }

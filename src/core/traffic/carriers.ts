@@ -47,7 +47,7 @@ export function planCarriers(
   const { isHostAddress } = assignment;
   const { ranges } = planSourceRanges(spec.sourceRanges, servedFamilies(assignment), overBudget.has(key));
   const pods: [BackendId, PodBackend][] = [];
-  const groups = endpoints?.get(key)?.groups ?? [];
+  const groups = endpoints?.get(key) ?? [];
   const nodes = (family: Family, port: ServicePort): BackendId =>
     isLocal(spec) ? localBackendOf(family, key, port, groups) : nodesBackend(family);
   const backendOf = (family: Family, port: ServicePort): BackendId => {

@@ -10,11 +10,8 @@ import { addressOfNode, type Backend, emptyTable, localBackend, type Server, typ
 /** The endpoints of a Service on one node. `terminating`: those that still serve while they end. */
 export type NodeEndpoints = { readonly node: NodeName; readonly ready: number; readonly terminating: number };
 
-/** The endpoints of a Service. By family, those that are on a node; kube-proxy counts no other ones as local. Each node once. */
-export type ServiceEndpoints = { readonly [F in Family]: readonly NodeEndpoints[] } & {
-  /** All of them, by EndpointSlice. */
-  readonly groups: readonly EndpointGroup[];
-};
+/** The endpoints of a Service, by EndpointSlice. */
+export type ServiceEndpoints = readonly EndpointGroup[];
 
 /** Adds up endpoints, node by node; in the order of the nodes' names. */
 export function sumOfEndpoints(parts: Iterable<NodeEndpoints>): readonly NodeEndpoints[] {
@@ -99,7 +96,7 @@ export function makeLocalPlanner(): (input: LocalInput) => TrafficTable['backend
       if (own.length > 0) owners.set(key, { used: ids, own: own.map(({ id }) => id) });
       else owners.delete(key);
       for (const { id, family, port } of known === undefined ? [] : own) {
-        const found = endpointsOf(known?.get(key), family, port);
+        const found = endpointsOnNodes(known?.get(key) ?? [], family, port);
         const next = planLocalBackend(family, found, input.nodes, service?.spec.healthCheckNodePort ?? 0);
         changes.set(id, share(backends.get(id), next));
       }
@@ -130,15 +127,14 @@ function localBackendsOf(
   });
 }
 
-/** On the nodes of a family; of `port`, those of the EndpointSlices that have it. */
-function endpointsOf(
-  endpoints: ServiceEndpoints | undefined,
+/** The endpoints of a family that are on a node, each node once; of `port`, those of the EndpointSlices that have it. */
+export function endpointsOnNodes(
+  endpoints: ServiceEndpoints,
   family: Family,
-  port: ServicePort | undefined,
+  port?: ServicePort,
 ): readonly NodeEndpoints[] {
-  if (endpoints === undefined || port === undefined) return endpoints?.[family] ?? [];
-  const groups = endpoints.groups.filter((group) => group.family === family && hasPort(group, port));
-  return sumOfEndpoints(groups.flatMap((group) => group.nodes));
+  const groups = endpoints.filter((group) => group.family === family && (port === undefined || hasPort(group, port)));
+  return sumOfEndpoints(groups.flatMap(({ nodes }) => nodes));
 }
 
 /** How many nodes with endpoints of the Service are in use; `undefined`: not known. */

@@ -13,7 +13,7 @@ import type { Service, ServicePort } from '../model/service.ts';
 import type { Node } from '../model/node.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
-import { type NodeEndpoints, type ServiceEndpoints, sumOfEndpoints } from './local.ts';
+import { type NodeEndpoints, endpointsOnNodes, type ServiceEndpoints, sumOfEndpoints } from './local.ts';
 import { addressOfNode, type Listener, listenerKey, nodesBackend, type TrafficTable } from './table.ts';
 
 const someEndpoints: fc.Arbitrary<readonly NodeEndpoints[]> = fc
@@ -35,6 +35,11 @@ const anyTurn = fc.record({
   /** By the index of the Service. */
   endpoints: fc.option(fc.array(fc.option(someEndpoints)), { nil: undefined }),
 });
+
+/** EndpointSlices of both families without ports, and these nodes. */
+function groupsOn(nodes: readonly NodeEndpoints[]): ServiceEndpoints {
+  return ([4, 6] as const).map((family) => ({ family, nodes, ports: [], endpoints: [] }));
+}
 
 const podPlace = { routed: [], reserved: new Map<string, string>(), pool: [] };
 const none: TrafficInput['overBudget'] = new Set();
@@ -82,9 +87,7 @@ function eachTable(check: (step: TableStep, before: TableStep | undefined) => vo
               PersistentMap.from(
                 world.services.flatMap(({ key }, index): readonly [ServiceKey, ServiceEndpoints][] => {
                   const nodesOf = endpoints[index];
-                  return nodesOf === undefined || nodesOf === null
-                    ? []
-                    : [[key, { 4: nodesOf, 6: nodesOf, groups: [] }]];
+                  return nodesOf === undefined || nodesOf === null ? [] : [[key, groupsOn(nodesOf)]];
                 }),
               ),
           };
@@ -207,7 +210,7 @@ test('once the endpoints are known, each Service with Local that is served has i
     const expected = new Map<string, readonly string[]>();
     for (const { service, address, backend } of input.endpoints === undefined ? [] : table.listeners.values()) {
       if (input.services.get(service)?.spec.externalTrafficPolicy !== 'Local') continue;
-      const endpoints = input.endpoints?.get(service)?.[address.family] ?? [];
+      const endpoints = endpointsOnNodes(input.endpoints?.get(service) ?? [], address.family);
       const hasAddress = (name: NodeEndpoints['node']): boolean => {
         const node = table.nodes.get(name);
         return node !== undefined && addressOfNode(node, address.family) !== undefined;

@@ -152,7 +152,7 @@ describe('the table of Services that ask for Pods', () => {
     nodes: new Map([[nodeName('n1'), makeNode('n1', '192.0.2.11')]]),
     drained: new Set(),
     drainedServices: new Set(),
-    endpoints: groups && PersistentMap.from([[web.key, { 4: [], 6: [], groups } satisfies ServiceEndpoints]]),
+    endpoints: groups && PersistentMap.from([[web.key, groups satisfies ServiceEndpoints]]),
     podPlace: place,
     ...more,
   });

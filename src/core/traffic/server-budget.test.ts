@@ -21,22 +21,18 @@ const bare = (port: number): ServicePort => tcp(port, 0);
 const asking = (name: string, age: number, ports: readonly ServicePort[], backends: string = 'pods'): Service =>
   makeService(name, { ports, backends }, { createdAtMs: age });
 
-const endpointsOf = (count: number, ports: readonly ServicePort[]): ServiceEndpoints => ({
-  4: [],
-  6: [],
-  groups: [
-    {
-      family: 4,
-      nodes: [],
-      ports: ports.map(({ name, protocol }) => ({ name, protocol, port: 8080 })),
-      endpoints: Array.from({ length: count }, (_, index) => ({
-        address: `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`,
-        node: nodeName('n1'),
-        isReady: true,
-      })),
-    },
-  ],
-});
+const endpointsOf = (count: number, ports: readonly ServicePort[]): ServiceEndpoints => [
+  {
+    family: 4,
+    nodes: [],
+    ports: ports.map(({ name, protocol }) => ({ name, protocol, port: 8080 })),
+    endpoints: Array.from({ length: count }, (_, index) => ({
+      address: `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`,
+      node: nodeName('n1'),
+      isReady: true,
+    })),
+  },
+];
 
 type Asked = readonly [service: Service, pods: number];
 

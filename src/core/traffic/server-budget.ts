@@ -80,7 +80,7 @@ function claimOf(service: Service | undefined, endpoints: ServiceEndpoints | und
   let [all, unported] = [0, 0];
   for (const port of spec.ports) {
     if (!hasPodServers(spec, port)) continue;
-    for (const group of endpoints.groups) {
+    for (const group of endpoints) {
       const isUsed = spec.ipFamilies.some((family) => family === group.family) && hasPort(group, port);
       const count = isUsed ? group.endpoints.length : 0;
       all += count;

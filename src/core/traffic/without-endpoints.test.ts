@@ -21,14 +21,11 @@ const assigned = (ports: readonly ServicePort[], ...addresses: readonly string[]
 type SliceText = readonly [addressType: 'IPv4' | 'IPv6', ports: readonly string[], endpoints: readonly object[]];
 
 /** A port is written `name/protocol`. */
-const slicesOf = (...slices: readonly SliceText[]): ServiceEndpoints => ({
-  4: [],
-  6: [],
-  groups: slices.map(([addressType, texts, endpoints]) => {
+const slicesOf = (...slices: readonly SliceText[]): ServiceEndpoints =>
+  slices.map(([addressType, texts, endpoints]) => {
     const ports = texts.map((text) => ({ name: text.split('/')[0] ?? '', protocol: text.split('/')[1], port: 8080 }));
     return projectEndpointSlice({ metadata: {}, addressType, ports, endpoints });
-  }),
-});
+  });
 const pod = { addresses: ['10.244.0.1'] };
 const ending = (serving: boolean): object => ({ ...pod, conditions: { ready: false, serving, terminating: true } });
 const [http, admin] = ['192.0.2.1|80|TCP', '192.0.2.1|81|TCP'];

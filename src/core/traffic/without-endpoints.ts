@@ -8,8 +8,6 @@ import type { ServiceEndpoints } from './local.ts';
 import type { EndpointGroup } from './pods.ts';
 import { listenerKey, type TrafficTable } from './table.ts';
 
-type KnownSlices = Pick<ServiceEndpoints, 'groups'>;
-
 /**
  * The listeners of a Service that no endpoint serves, so that kube-proxy refuses their connections on every node: the Service has no
  * EndpointSlice, none of the family with endpoints, or none with a port of that name (`targetPort` is a name that no Pod has).
@@ -17,9 +15,8 @@ type KnownSlices = Pick<ServiceEndpoints, 'groups'>;
 export function listenersWithoutEndpoints(
   { spec }: { readonly spec: Pick<Service['spec'], 'ports'> },
   { addresses }: Pick<Assignment, 'addresses'>,
-  endpoints: KnownSlices | undefined,
+  groups: ServiceEndpoints = [],
 ): readonly ListenerKey[] {
-  const groups = endpoints?.groups ?? [];
   if (isOutdated(groups, spec.ports)) return [];
   const used = groups.filter((group) => group.endpoints.length > 0);
   const isUsed = (family: Family, port: ServicePort): boolean =>
@@ -44,7 +41,7 @@ export function isPlannedWith(
   { withoutEndpoints }: Pick<TrafficTable, 'withoutEndpoints'>,
   service: Service,
   assignment: Assignment,
-  endpoints: KnownSlices | undefined,
+  endpoints: ServiceEndpoints | undefined,
 ): boolean {
   const now = new Set(listenersWithoutEndpoints(service, assignment, endpoints));
   return assignment.addresses.every(({ ip, served }) =>

@@ -68,7 +68,7 @@ beforeAll(async () => {
     for (const address of [node.ip4, node.ip6]) await balancer.exec('ping', '-c', '1', '-W', '2', address);
   }
   const deps = { ...common, exec: balancer.execPort, lifetime: lifetime.signal };
-  steering = makeSteering({ ...deps, host: makeHost(deps) });
+  steering = makeSteering({ ...deps, host: makeHost(deps), isBridgeFiltered: async () => false });
   nat = makeNat({ ...deps, ...silence, health, own: () => new Map() });
   startDirect();
 });

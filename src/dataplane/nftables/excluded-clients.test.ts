@@ -39,6 +39,7 @@ function makeRig(
   );
   const steering = makeSteering({
     host: makeFakeHost({ listening: async () => [], connections }),
+    isBridgeFiltered: async () => false,
     exec: makeFakeNft(options).exec,
     clock,
     log: silent,

@@ -21,6 +21,8 @@ import { partsOf, renderChange, renderRefill, renderTable, type TableSpec } from
 export type KernelTable = {
   /** True if the table is in the state after the last accepted transaction, with these rules; a change can then be sent. */
   isKnown(rules: string): boolean;
+  /** Whether the table was last written with these rules. */
+  hasRules(rules: string): boolean;
   /** Whether a table was created and not removed since. */
   isInPlace(): boolean;
   /** Whether the kernel has the table, perhaps of an earlier process. False on a kernel without tables of the family. */
@@ -146,6 +148,7 @@ export function makeKernelTable(deps: {
 
   return {
     isKnown: (rules) => isCertain && held?.rules === rules,
+    hasRules: (rules) => held?.rules === rules,
     isInPlace: () => held !== undefined,
     exists: async (signal) => (await listRules(signal)) !== undefined,
     elements: async (signal, sets) => (await listTable(signal, sets))?.elements,

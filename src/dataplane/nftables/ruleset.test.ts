@@ -7,7 +7,7 @@ import { steeringRules, steeringTable } from './ruleset.ts';
 import { renderChange, renderTable } from './table-text.ts';
 import { makeOwnAddressIndex, steeringLayout } from './steering-layout.ts';
 
-test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarget['own']]>([
+test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarget['own'], isBridgeFiltered?: boolean]>([
   ['nothing', [], addressesOf()],
   [
     'open-listeners',
@@ -38,14 +38,16 @@ test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarge
     addressesOf(),
     addressesOf('192.0.2.51', '2001:db8::51'),
   ],
-])('the table for %s is unchanged', async (name, listeners, added, own = new Map()) => {
+  ['bridges', [], addressesOf(), new Map(), true],
+  ['own-address-and-bridges', [['192.0.2.51', 80]], addressesOf(), addressesOf('192.0.2.51'), true],
+])('the table for %s is unchanged', async (name, listeners, added, own = new Map(), isBridgeFiltered = false) => {
   const target = targetOf(tableOf(listeners), added, undefined, own);
   const hasOwnAddresses = makeOwnAddressIndex()(target);
   const text = renderTable(
     steeringTable,
     allElements(steeringLayout, differenceTo(steeringLayout, target, emptyMirror(steeringLayout)).goal),
     7,
-    steeringRules(hasOwnAddresses),
+    steeringRules({ hasOwnAddresses, isBridgeFiltered }),
   );
   await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
 });

@@ -65,10 +65,23 @@ export const steeringTable: TableSpec = {
  *   own address, at a port that may be a listener's. Conntrack translates them only later, so its state exempts them
  *   here. This rule exists only with a listener on an own address: it enables conntrack for the whole host, which costs
  *   hosts without it about 10 %, and no connection is masqueraded to an added address.
+ * - br_netfilter passes an IP packet that comes in by a port of a bridge through these hooks in the bridge, then lets it
+ *   go up. IP drops the socket that tproxy found, and skips the hooks: ip_sabotage_in, the hook of br_netfilter at the
+ *   lowest priority, sees to that. Of one priority the kernel calls the latest hook first, so `again` at that priority is
+ *   called before it, if the table is newer than br_netfilter and the first bridge (steering.ts), and finds the socket
+ *   once more. It is called in the bridge, too, where it does no harm: a packet that `classify` drops or refuses there never
+ *   comes up. It is before the defragmentation of packets that no bridge has passed on, so it lets fragments alone. A reply to
+ *   a masqueraded connection must not have a socket; what has no state of conntrack has not been in the bridge.
  * - nft 1.0.6 lists the tproxy rules without their map. The kernel has it, but a listing that is loaded again does not.
  */
-/** `hasOwnAddresses`: a listener is on an own address of the host. */
-export const steeringRules = (hasOwnAddresses: boolean): string => `
+/** `hasOwnAddresses`: a listener is on an own address of the host. `isBridgeFiltered`: see `makeBridgeFilter`. */
+export const steeringRules = ({
+  hasOwnAddresses,
+  isBridgeFiltered,
+}: {
+  readonly hasOwnAddresses: boolean;
+  readonly isBridgeFiltered: boolean;
+}): string => `
 	chain exclude {
 		ip daddr . tcp dport @refused4 drop
 		ip6 daddr . tcp dport @refused6 drop
@@ -109,6 +122,21 @@ export const steeringRules = (hasOwnAddresses: boolean): string => `
 		meta l4proto tcp tproxy ip6 to [::1]:ip6 daddr . tcp dport map @listeners6 goto deliver
 		tcp flags & (fin | syn | rst | ack) == syn goto refuse
 		meta l4proto != { tcp, icmp, ipv6-icmp } goto refuse
+	}
+${isBridgeFiltered ? secondTime(hasOwnAddresses) : ''}`;
+
+/** The chains for packets that have passed a bridge, up to devices above it. */
+const secondTime = (hasOwnAddresses: boolean): string => `
+	chain bridged {
+		ip frag-off & 0x3fff != 0 accept
+		exthdr frag exists accept
+		meta l4proto tcp tproxy ip to 127.0.0.1:ip daddr . tcp dport map @listeners4 goto deliver
+		meta l4proto tcp tproxy ip6 to [::1]:ip6 daddr . tcp dport map @listeners6 goto deliver
+	}
+
+	chain again {
+		type filter hook prerouting priority -2147483648; policy accept;
+		meta iifkind { "bridge", "vlan", "macvlan" }${hasOwnAddresses ? ' ct direction original' : ''} jump bridged
 	}
 `;
 

@@ -1,19 +1,25 @@
-import { afterAll, beforeAll } from 'vitest';
-import { type Fate, steeringContract } from '../../../test/contract/steering.ts';
+import { afterAll, beforeAll, describe } from 'vitest';
+import { type Fate, steeringContract, type SteeringScene } from '../../../test/contract/steering.ts';
 import { limited } from '../../../test/netns/limited-nft.ts';
 import { proxyPort, startSteeringRig, type SteeringRig } from '../../../test/netns/steering-rig.ts';
 
 /** How long a blocked client gets no answer. */
 const silenceMs = 3_000;
 const mostRanges = 8;
-let rig: SteeringRig;
 
-beforeAll(async () => {
-  rig = await startSteeringRig();
+describe.each([
+  ['the kernel', false],
+  ['the kernel, with the client behind a bridge and br_netfilter', true],
+])('%s', (name, isBridged) => {
+  let rig: SteeringRig;
+  beforeAll(async () => {
+    rig = await startSteeringRig({ isBridged });
+  });
+  afterAll(() => rig[Symbol.asyncDispose]());
+  steeringContract(name, () => makeScene(rig));
 });
-afterAll(() => rig[Symbol.asyncDispose]());
 
-steeringContract('the kernel', async () => {
+async function makeScene(rig: SteeringRig): Promise<SteeringScene> {
   const lifetime = new AbortController();
   const { balancer } = rig.lab;
   let isBroken = false;
@@ -41,4 +47,4 @@ steeringContract('the kernel', async () => {
       lifetime.abort();
     },
   };
-});
+}

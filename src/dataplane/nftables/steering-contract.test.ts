@@ -53,6 +53,7 @@ steeringContract('nftables in memory', async () => {
   return {
     steering: makeSteering({
       host: makeFakeHost({ listening: async () => [] }),
+      isBridgeFiltered: async () => false,
       exec: nft.exec,
       clock: virtualClock(),
       log: silent,

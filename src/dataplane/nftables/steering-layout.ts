@@ -6,8 +6,11 @@ import type { Element } from './element.ts';
 import { closedElement, listenerElements, passedElement, vipElement } from './elements.ts';
 import type { Layout } from './mirror.ts';
 
+/** `isBridgeFiltered`: see `makeBridgeFilter`; without it, false. */
+export type SteeredTarget = SteeringTarget & { readonly isBridgeFiltered?: boolean };
+
 /** The elements of table `inet furiwake`: the rest are the added addresses, where everything but listeners is rejected. */
-export const steeringLayout: Layout<SteeringTarget> = {
+export const steeringLayout: Layout<SteeredTarget> = {
   empty: {
     listeners: PersistentMap.empty(),
     serverless: new Set(),
@@ -15,8 +18,9 @@ export const steeringLayout: Layout<SteeringTarget> = {
     own: new Map(),
     portOf: () => 0,
   },
-  elementsOf: ({ serverless, portOf, own }, listener) => {
-    if (usesNat(listener)) return [passedElement(listener)];
+  elementsOf: ({ serverless, portOf, own, isBridgeFiltered = false }, listener) => {
+    // Packets that the bridge passes through here reach the table of `direct` only after it.
+    if (usesNat(listener) || (isBridgeFiltered && !usesHaproxy(listener))) return [passedElement(listener)];
     if (!usesHaproxy(listener)) return [];
     const elements = listenerElements(listener, portOf(listener), own);
     return listener.isDraining || serverless.has(listener.key) ? [...elements, closedElement(listener)] : elements;
@@ -26,6 +30,9 @@ export const steeringLayout: Layout<SteeringTarget> = {
     ...[...before.serverless, ...after.serverless].filter(
       (key) => before.serverless.has(key) !== after.serverless.has(key),
     ),
+    ...(before.isBridgeFiltered === after.isBridgeFiltered
+      ? []
+      : [...after.listeners].flatMap(([key, listener]) => (usesHaproxy(listener) ? [] : key))),
     ...(before.own === after.own
       ? []
       : [...after.listeners].flatMap(([key, { sourceRanges }]) => (sourceRanges === undefined ? [] : key))),

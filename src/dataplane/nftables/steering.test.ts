@@ -31,6 +31,7 @@ function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}, clock = virtua
     nft,
     steering: makeSteering({
       host: noSockets,
+      isBridgeFiltered: async () => false,
       exec: nft.exec,
       clock,
       log: silent,

@@ -1,3 +1,6 @@
+import { waitLimits } from '../../async/backoff.ts';
+import { makeLatch } from '../../async/latch.ts';
+import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSerial } from '../../async/serial.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
 import { makeTrouble } from '../../async/trouble.ts';
@@ -24,6 +27,8 @@ import { watchTable } from './watch-table.ts';
  */
 export function makeSteering(deps: {
   readonly host: Pick<Host, 'endConnections'>;
+  /** See `makeBridgeFilter`. */
+  readonly isBridgeFiltered: () => Promise<boolean>;
   readonly exec: Exec;
   readonly clock: Clock;
   readonly log: Log;
@@ -32,11 +37,13 @@ export function makeSteering(deps: {
 }): Steering {
   const { exec, clock, log, metrics } = deps;
   const hasOwnAddresses = makeOwnAddressIndex();
+  let isBridgeFiltered = false;
   const table = makeTableReconciler({
     ...deps,
     table: steeringTable,
     layout: steeringLayout,
-    rulesOf: (target) => steeringRules(hasOwnAddresses(target)),
+    rulesOf: (target) =>
+      steeringRules({ hasOwnAddresses: hasOwnAddresses(target), isBridgeFiltered: target.isBridgeFiltered ?? false }),
   });
   const routing = makeRouting(deps);
   const excludedClients = makeExcludedClients(deps);
@@ -73,6 +80,24 @@ export function makeSteering(deps: {
     return repaired;
   };
 
+  const facts = makeLatch();
+  const followBridges = (signal: AbortSignal): Promise<never> =>
+    runWhenSet({
+      what: 'adapting the nftables table to the bridges of this host',
+      due: facts,
+      work: () =>
+        inTurn(async () => {
+          isBridgeFiltered = await deps.isBridgeFiltered();
+          if (await table.renew((target) => ({ ...target, isBridgeFiltered }), signal))
+            log.info({ isBridgeFiltered }, 'nftables table adapted to br_netfilter');
+        }),
+      retry: waitLimits.quick,
+      level: 'error',
+      clock,
+      log,
+      signal,
+    });
+
   const counted = (found: string | undefined): string | undefined => {
     if (found !== undefined) repairs.add(1);
     return found;
@@ -98,8 +123,11 @@ export function makeSteering(deps: {
   return {
     apply: (target, signal) =>
       inTurn(async () => {
-        if (!table.isInPlace()) await ensureRouting(signal);
-        const refusals = await table.apply(target, signal);
+        if (!table.isInPlace()) {
+          isBridgeFiltered = await deps.isBridgeFiltered();
+          await ensureRouting(signal);
+        }
+        const refusals = await table.apply({ ...target, isBridgeFiltered }, signal);
         const asBefore = Array.from(refusals.keys(), (key) => [key, listeners.get(key)] as const);
         listeners = target.listeners.with(asBefore);
         excludedClients.follow(listeners, target.own);
@@ -127,7 +155,8 @@ export function makeSteering(deps: {
     },
     audit: (signal) => look('audit', signal),
     check: (signal) => look('check', signal),
-    run: (signal) => superviseAll([watch, (inner) => excludedClients.run(inner)], signal),
+    run: (signal) => superviseAll([watch, followBridges, (inner) => excludedClients.run(inner)], signal),
+    noteFacts: () => facts.set(),
     remove: (signal) =>
       inTurn(async () => {
         ({ listeners } = emptyTable);

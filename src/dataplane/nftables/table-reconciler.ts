@@ -41,6 +41,11 @@ export type TableReconciler<T> = {
   audit(signal: AbortSignal): Promise<string | undefined>;
   /** The same, but where an audit reads elements, it reads chains, rules and sets, and is a `repair` only if they differ. */
   check(signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * Replaces the table if the last target, changed, has other rules. Listeners that nft has refused stay as they are. Resolves with
+   * whether it has.
+   */
+  renew(change: (target: T) => T, signal: AbortSignal): Promise<boolean>;
   /** The watch has seen a transaction with this generation. Whether it was furiwake's own, and not seen before. */
   saw(generation: number): boolean;
   /** Any change is possible until the next `repair`: the watch has begun, has missed some, or (not `isWatched`) has ended. */
@@ -172,6 +177,13 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
       (await isSame(signal)) || !table.isInPlace() || (await table.hasSameRules(signal))
         ? undefined
         : await repair(signal),
+    renew: async (change, signal) => {
+      const target = change(mirror.target);
+      if (!table.isInPlace() || table.hasRules(rulesOf(target))) return false;
+      const words = await replace({ ...mirror, target }, signal);
+      if (words !== undefined) throw refused(words);
+      return true;
+    },
     saw: (generation) => {
       const isOwn = generation > seen && generation <= table.generation();
       if (isOwn) seen = generation;

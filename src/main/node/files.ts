@@ -31,7 +31,14 @@ export const systemFiles: Files = {
     await using folder = await open(path.dirname(file), constants.O_RDONLY | constants.O_DIRECTORY);
     await folder.sync(); // the name, which `write` moved to another file
   },
-  exists: async (file) => (await unlessMissing(lstat(file), undefined)) !== undefined,
+  exists: async (file) => {
+    try {
+      return (await unlessMissing(lstat(file), undefined)) !== undefined;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOTDIR') throw error;
+      return false;
+    }
+  },
   stat: async (file) => {
     const found = await unlessMissing(stat(file), undefined);
     return found && { isFolder: found.isDirectory(), uid: found.uid, mode: found.mode & 0o7777 };

@@ -1,4 +1,5 @@
 import { type ChaosLab, podOf } from './lab.ts';
+import { quietly } from './fault.ts';
 import type { Node } from '../net-lab.ts';
 import type { SimApiServer } from '../../sim/apiserver.ts';
 import type { Fields, SimObject } from '../../sim/kinds.ts';
@@ -175,11 +176,17 @@ async function keepKubeProxy(
   signal: AbortSignal,
 ): Promise<void> {
   let last = '';
+  let translated = new Map<string, Translation>();
   while (!signal.aborted) {
-    const text = rulesOf(node, server, wishes);
+    const { text, translations } = rulesOf(node, server, wishes);
     if (text !== last && !server.faults.isDown) {
       await node.nft(text);
       last = text;
+      await endFlows(
+        node,
+        [...translated].filter(([rule]) => !translations.has(rule)).map(([, former]) => former),
+      );
+      translated = translations;
       for (const [index, name] of serviceNames.entries()) {
         const isLocal = wishes.get(name)?.isLocal === true && wishes.get(name)?.endpoints.includes(node.name) === true;
         await node.ask({ do: 'setStatus', port: healthCheckBase + index, status: isLocal ? 200 : 503 });
@@ -191,8 +198,32 @@ async function keepKubeProxy(
   }
 }
 
-function rulesOf(node: Node, server: SimApiServer, wishes: ReadonlyMap<string, Wish>): string {
-  const translations: string[] = [];
+type Translation = { readonly ip: string; readonly port: number; readonly protocol: Protocol };
+
+/** As kube-proxy does, for UDP alone: the next packet of such a flow goes to an endpoint of today. */
+async function endFlows(node: Node, gone: readonly Translation[]): Promise<void> {
+  for (const { ip, port, protocol } of gone)
+    if (protocol === 'UDP')
+      await quietly(
+        node.exec(
+          'conntrack',
+          '-D',
+          '-f',
+          ip.includes(':') ? 'ipv6' : 'ipv4',
+          '-p',
+          'udp',
+          '-d',
+          ip,
+          '--dport',
+          `${port}`,
+        ),
+      );
+}
+
+type Rules = { readonly text: string; readonly translations: Map<string, Translation> };
+
+function rulesOf(node: Node, server: SimApiServer, wishes: ReadonlyMap<string, Wish>): Rules {
+  const translations = new Map<string, Translation>();
   const refusals: string[] = [];
   for (const [name, { ports, endpoints, isLocal = false }] of wishes) {
     const isServed = isLocal ? endpoints.includes(node.name) : endpoints.length > 0;
@@ -201,26 +232,26 @@ function rulesOf(node: Node, server: SimApiServer, wishes: ReadonlyMap<string, W
       if (!isServed) refusals.push(`${l4} dport ${nodePort} ${isLocal ? 'drop' : 'reject'}`);
       for (const { ip, ipMode } of shownStatus(server, keyOf(name)).loadBalancer?.ingress ?? []) {
         if (ipMode !== 'VIP') continue;
-        translations.push(
-          ip.includes(':')
-            ? `ip6 daddr ${ip} ${l4} dport ${port} dnat ip6 to [${node.ip6}]:${nodePort}`
-            : `ip daddr ${ip} ${l4} dport ${port} dnat ip to ${node.ip4}:${nodePort}`,
-        );
+        const rule = ip.includes(':')
+          ? `ip6 daddr ${ip} ${l4} dport ${port} dnat ip6 to [${node.ip6}]:${nodePort}`
+          : `ip daddr ${ip} ${l4} dport ${port} dnat ip to ${node.ip4}:${nodePort}`;
+        translations.set(rule, { ip, port, protocol });
       }
     }
   }
-  return `table inet kube-proxy
+  const text = `table inet kube-proxy
 delete table inet kube-proxy
 table inet kube-proxy {
   chain nat {
     type nat hook prerouting priority dstnat
-    ${translations.join('\n    ')}
+    ${[...translations.keys()].join('\n    ')}
   }
   chain in {
     type filter hook input priority filter
     ${refusals.join('\n    ')}
   }
 }`;
+  return { text, translations };
 }
 
 /** Ends early, and without an error, when `signal` aborts. */
