@@ -13,7 +13,7 @@ import { median } from './statistics.ts';
 const repetitions = 5;
 const [ports, ranges] = [100, 500];
 
-/** A Service of many ports with many source ranges, in the table in front of HAProxy: until the kernel has it, and a change of one range. */
+/** A Service of many ports with many source ranges, in front of HAProxy: until the kernel has it, and a change of one range. */
 export const sourceRanges: Bench = {
   name: 'source-ranges',
   title: `a Service of ${ports} ports with ${ranges} source ranges, medians of ${repetitions}`,
