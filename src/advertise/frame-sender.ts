@@ -65,7 +65,7 @@ export function makeFrameSender(deps: {
     await perl[Symbol.asyncDispose]();
     if (lifetime.aborted) return; // it was ended while it was sending
     if (first === '') trouble.over();
-    else trouble.failed(new Error(more.length === 0 ? first : `${first} (and ${more.length} more)`));
+    else trouble.failed(more.length === 0 ? first : `${first} (and ${more.length} more)`);
   };
 
   return {

@@ -27,6 +27,25 @@ export function judgeEndpoints(
     : { hasEndpoints: false, sinceMs: since, later: undefined };
 }
 
+/**
+ * The same for listeners without endpoints of a Service that has others with some: whether its status says so. `sinceMs`: since when it has
+ * such listeners, by the last call. A status that already calls the Service partly served does not wait.
+ */
+export function judgeGaps(
+  hasGaps: boolean,
+  conditions: readonly Condition[],
+  sinceMs: number | undefined,
+  nowMs: number,
+): { readonly areShown: boolean; readonly sinceMs: number | undefined; readonly later: Requeue } {
+  if (!hasGaps) return { areShown: false, sinceMs: undefined, later: undefined };
+  const since = sinceMs ?? nowMs;
+  const leftMs = since + endpointGraceMs - nowMs;
+  const isPartly = conditions.some(({ type, reason }) => type === conditionTypes.serving && reason === 'PartlyServing');
+  return leftMs > 0 && !isPartly
+    ? { areShown: false, sinceMs: since, later: { requeueAfterMs: leftMs } }
+    : { areShown: true, sinceMs: since, later: undefined };
+}
+
 /** Whether the Service has endpoints as far as its conditions say so. */
 function shownEndpoints(conditions: readonly Condition[]): boolean | undefined {
   const serving = conditions.find(({ type }) => type === conditionTypes.serving);

@@ -12,6 +12,7 @@ import { isLocal } from '../core/traffic/dataplane.ts';
 import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
+import { listenersWithoutEndpoints } from '../core/traffic/without-endpoints.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
@@ -21,7 +22,7 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import { judgeDropping, soonest } from './dropping.ts';
-import { judgeEndpoints } from './endpoint-grace.ts';
+import { judgeEndpoints, judgeGaps } from './endpoint-grace.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
@@ -70,6 +71,8 @@ type ServiceMemory = {
   seenAtMs: number | undefined;
   /** Monotonic ms; since when it has no ready endpoint. */
   emptySinceMs: number | undefined;
+  /** Monotonic ms; since when it has listeners without endpoints, beside others. */
+  gapsSinceMs: number | undefined;
   /** Monotonic ms; since when packets of it are dropped. */
   droppingSinceMs: number | undefined;
   refusedWrites: number;
@@ -110,6 +113,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       added: undefined,
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
       emptySinceMs: undefined,
+      gapsSinceMs: undefined,
       droppingSinceMs: undefined,
       refusedWrites: 0,
       mayBeGone: false,
@@ -143,9 +147,16 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const failures = failuresOf(assignment, known);
     if (failures === undefined) return {};
     const atMs = clock.monotonic();
-    const endpoints = judgeEndpoints(readyEndpoints(service, table), status.conditions, mine.emptySinceMs, atMs);
+    const ready = readyEndpoints(service, table);
+    const unserved = ready === undefined ? [] : listenersWithoutEndpoints(service, assignment, deps.podsOf(key));
+    const isNone =
+      unserved.length > 0 && unserved.length === assignment.addresses.flatMap((each) => each.served).length;
+    const used = isNone ? 0 : ready; // none of the ready ones has a port that the Service wants
+    const endpoints = judgeEndpoints(used, status.conditions, mine.emptySinceMs, atMs);
+    const gaps = judgeGaps(unserved.length > 0 && !isNone, status.conditions, mine.gapsSinceMs, atMs);
     const packets = judgeDropping(assignment, table, report, mine.droppingSinceMs, atMs);
     mine.emptySinceMs = endpoints.sinceMs;
+    mine.gapsSinceMs = gaps.sinceMs;
     mine.droppingSinceMs = packets.sinceMs;
     const input: StatusInput = {
       service,
@@ -156,11 +167,15 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       isOverBudget: plan.overBudget.has(key),
       nearestProfile: plan.overProfiles.get(key),
       hasEndpoints: endpoints.hasEndpoints,
+      gaps: isNone || gaps.areShown ? unserved : [],
       dropping: packets.dropping,
       podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
       nowMs: clock.now(),
     };
-    return { desired: desiredStatus(input, failures), later: soonest(endpoints.later, packets.later) };
+    return {
+      desired: desiredStatus(input, failures),
+      later: soonest(endpoints.later, soonest(gaps.later, packets.later)),
+    };
   };
 
   const writeStatus = async (

@@ -134,7 +134,7 @@ export function makeLife({
     restarts.add(1);
     const words = 'HAProxy exited unexpectedly and was started again; its connections were lost';
     if (monotonic() - reportedMs >= calmMs) log.error({}, words);
-    else deathTrouble.failed(new Error(words));
+    else deathTrouble.failed(words);
     reportedMs = monotonic();
   };
 
@@ -202,7 +202,7 @@ export function makeLife({
     if (servedMs() > upMs) downSinceMs = undefined;
     report({ trouble: words, outage: isSteady() ? undefined : outage });
     up.set(1);
-    if (words !== undefined) serviceTrouble.failed(new Error(words));
+    if (words !== undefined) serviceTrouble.failed(words);
     else if (isSteady()) serviceTrouble.over();
   };
   const noteUp = (): void => {

@@ -122,7 +122,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     const words =
       unsafe === undefined ? refused.server() : `the name ${JSON.stringify(unsafe)} is not a DNS subdomain name`;
     if (words === undefined) nodeTrouble.over();
-    else nodeTrouble.failed(new Error(words));
+    else nodeTrouble.failed(words);
   };
 
   const unlessAbsent = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {

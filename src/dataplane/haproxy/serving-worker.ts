@@ -99,7 +99,7 @@ export function makeServingWorker(deps: {
       fileProblem = undefined;
       fileBackoff.reset();
       if (words === undefined) configTrouble.over();
-      else configTrouble.failed(new Error(`HAProxy refuses it because of its nodes: ${words}`));
+      else configTrouble.failed(`HAProxy refuses it because of its nodes: ${words}`);
     } catch (error) {
       signal.throwIfAborted();
       fileProblem = error;
