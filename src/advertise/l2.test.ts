@@ -30,7 +30,7 @@ type AdvertiserRig = {
   /** The addresses of which duplicates matter, as texts. */
   readonly retained: readonly string[];
   link: typeof lan | undefined;
-  /** The process is stopped for so long: no timer rings, and time goes on. */
+  /** The process is stopped for so long: no timer rings, and time continues. */
   readonly stop: (ms: number) => void;
   /** Whether an announcement of this address by another machine counts. */
   attackable: (text: string) => boolean;
@@ -164,7 +164,7 @@ test('a known address is not announced, and a removed one is not repeated', asyn
   expect(sent).toEqual(['0: 2', '5: 1', '30: 1']);
 });
 
-test('a process that was stopped repeats no announcement when it goes on: another host may have the addresses by then', async () => {
+test('a process that was stopped repeats no announcement when it continues: another host may have the addresses by then', async () => {
   const { advertiser, clock, stop, takeSent } = makeRig();
   advertiser.advertise(both);
   await clock.advance(6_000);
