@@ -11,7 +11,7 @@ function makeRig(write: () => Promise<void> = () => Promise.resolve()) {
   const lifetime = new AbortController();
   const sent: string[] = [];
   const warnings: string[] = [];
-  const processes = { started: 0, ended: 0, errors: '' };
+  const processes = { started: 0, ended: 0, errors: '', exited: new Promise<undefined>(() => undefined) };
   const exec: Exec = {
     run: () => Promise.reject(new Error('not used')),
     spawn: () => {
@@ -24,7 +24,7 @@ function makeRig(write: () => Promise<void> = () => Promise.resolve()) {
         },
         lines: (async function* () {})(),
         takeErrors: () => processes.errors,
-        exited: Promise.resolve(0),
+        exited: processes.exited,
         [Symbol.asyncDispose]: () => Promise.resolve(void processes.ended++),
       };
     },
@@ -43,7 +43,7 @@ function makeRig(write: () => Promise<void> = () => Promise.resolve()) {
 
 test('sends a batch three times within two seconds and then ends its process', async () => {
   const { sender, clock, sent, processes, warnings } = makeRig();
-  sender.announce([frame(1), frame(2)]);
+  void sender.announce([frame(1), frame(2)]);
   await clock.advance(5000);
   expect(sent).toEqual(['0 1 ab01, 2 ab02', '700 1 ab01, 2 ab02', '1400 1 ab01, 2 ab02']);
   expect(processes).toMatchObject({ started: 1, ended: 1 });
@@ -52,9 +52,9 @@ test('sends a batch three times within two seconds and then ends its process', a
 
 test('sends a second batch at once, with the same process', async () => {
   const { sender, clock, sent, processes } = makeRig();
-  sender.announce([frame(1)]);
+  void sender.announce([frame(1)]);
   await clock.advance(100);
-  sender.announce([frame(2)]);
+  void sender.announce([frame(2)]);
   await clock.advance(0);
   expect(sent).toEqual(['0 1 ab01', '100 2 ab02']);
   await clock.advance(5000);
@@ -63,7 +63,7 @@ test('sends a second batch at once, with the same process', async () => {
 
 test('starts no process without frames', async () => {
   const { sender, clock, processes } = makeRig();
-  sender.announce([]);
+  void sender.announce([]);
   await clock.advance(5000);
   expect(processes.started).toBe(0);
 });
@@ -73,10 +73,10 @@ test('logs a failed batch, and sends the next one nevertheless', async () => {
   const { sender, clock, sent, warnings } = makeRig(() =>
     isBroken ? Promise.reject(new Error('EPIPE')) : Promise.resolve(),
   );
-  sender.announce([frame(1)]);
+  void sender.announce([frame(1)]);
   await clock.advance(5000);
   isBroken = false;
-  sender.announce([frame(2)]);
+  void sender.announce([frame(2)]);
   await clock.advance(5000);
   expect(warnings).toEqual(['announcing addresses failed; retrying']);
   expect(sent).toHaveLength(3);
@@ -87,11 +87,11 @@ test('a perl that does not read is ended, and the next batch gets another', asyn
   const { sender, clock, sent, warnings, processes } = makeRig(() =>
     isStuck ? new Promise(() => undefined) : Promise.resolve(),
   );
-  sender.announce([frame(1)]);
+  void sender.announce([frame(1)]);
   await clock.advance(10_000);
   expect(warnings).toEqual(['announcing addresses failed; retrying']);
   isStuck = false;
-  sender.announce([frame(2)]);
+  void sender.announce([frame(2)]);
   await clock.advance(5000);
   expect(processes).toMatchObject({ started: 2, ended: 2 });
   expect(sent).toHaveLength(3);
@@ -101,16 +101,31 @@ test('logs the error of perl, once while it lasts', async () => {
   const { sender, clock, warnings, processes } = makeRig();
   processes.errors = 'interface 1: No such device\ninterface 1: No such device';
   for (let count = 0; count < 5; count++) {
-    sender.announce([frame(1)]);
+    void sender.announce([frame(1)]);
     await clock.advance(5000);
   }
   expect(warnings).toEqual(['announcing addresses failed; retrying']);
 });
 
+test('a perl that cannot start is the failure until a batch could be sent', async () => {
+  const { sender, clock, warnings, processes } = makeRig();
+  Object.assign(processes, { errors: 'spawn perl EACCES', exited: Promise.resolve(undefined) });
+  const announced = sender.announce([frame(1)]);
+  await clock.advance(5000);
+  expect(await announced).toBe(false);
+  expect(sender.failure()).toBe('perl: spawn perl EACCES');
+  expect(warnings).toEqual(['announcing addresses failed; retrying']);
+  Object.assign(processes, { errors: '', exited: new Promise(() => undefined) });
+  const next = sender.announce([frame(1)]);
+  await clock.advance(5000);
+  expect(await next).toBe(true);
+  expect(sender.failure()).toBeUndefined();
+});
+
 test('stops, silently, at the end of its lifetime', async () => {
   const { sender, clock, lifetime, sent, warnings, processes } = makeRig();
   processes.errors = 'The operation was aborted';
-  sender.announce([frame(1)]);
+  void sender.announce([frame(1)]);
   await clock.advance(100);
   lifetime.abort();
   await clock.advance(5000);

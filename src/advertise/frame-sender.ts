@@ -1,14 +1,19 @@
 import { unlessAborted } from '../async/abort.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { RunningProgram, Exec } from '../ports/exec.ts';
+import { type RunningProgram, type Exec, ExecError } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';
 import { type Frame, linesOf } from './frames.ts';
 
 /** Sends announcements, which are never acknowledged. */
 export type FrameSender = {
-  /** Returns at once; sends each frame three times in 1.4 s, because a neighbour may miss one. Failures are logged. */
-  announce(frames: readonly Frame[]): void;
+  /**
+   * Sends each frame three times in 1.4 s, because a neighbour may miss one. Failures are logged. Resolves then with whether frames could
+   * be sent at all; an interface may have refused some.
+   */
+  announce(frames: readonly Frame[]): Promise<boolean>;
+  /** Why no frame could be sent the last time; `undefined`: it could. */
+  failure(): string | undefined;
 };
 
 const pausesMs = [0, 700, 700];
@@ -41,10 +46,20 @@ export function makeFrameSender(deps: {
 }): FrameSender {
   const { exec, clock, log, lifetime } = deps;
   const trouble = makeTrouble({ what: 'announcing addresses', log, monotonic: () => clock.monotonic() });
-  let open: { readonly perl: RunningProgram; users: number } | undefined;
+  type Sending = { readonly perl: RunningProgram; users: number; hasEnded: boolean };
+  let open: Sending | undefined;
+  let failure: string | undefined;
+
+  const start = (): Sending => {
+    const perl = exec.spawn('perl', ['-e', script], lifetime);
+    const sending = { perl, users: 0, hasEnded: false };
+    void perl.exited.then(() => (sending.hasEnded = true));
+    return sending;
+  };
 
   const send = async (frames: readonly Frame[]): Promise<void> => {
-    const mine = (open ??= { perl: exec.spawn('perl', ['-e', script], lifetime), users: 0 });
+    const mine = (open ??= start());
+    let hasFailed = true;
     mine.users++;
     try {
       for (const pauseMs of pausesMs) {
@@ -53,27 +68,37 @@ export function makeFrameSender(deps: {
         await unlessAborted(mine.perl.write(linesOf(frames)), deadline.signal);
       }
       await clock.sleep(lingerMs, lifetime);
+      // It never ends by itself.
+      if (mine.hasEnded) throw new ExecError('perl', undefined, mine.perl.takeErrors() || 'ended early');
+      hasFailed = false;
     } finally {
       mine.users--;
       if (open === mine && mine.users === 0) open = undefined;
-      if (mine.users === 0) await close(mine.perl);
+      if (mine.users === 0) await close(mine.perl, hasFailed);
     }
   };
 
-  const close = async (perl: RunningProgram): Promise<void> => {
+  const close = async (perl: RunningProgram, hasFailed: boolean): Promise<void> => {
     const [first = '', ...more] = perl.takeErrors().split('\n');
     await perl[Symbol.asyncDispose]();
-    if (lifetime.aborted) return; // it was ended while it was sending
+    if (lifetime.aborted || hasFailed) return; // it was ended while it was sending
     if (first === '') trouble.over();
     else trouble.failed(more.length === 0 ? first : `${first} (and ${more.length} more)`);
   };
 
   return {
-    announce: (frames) => {
-      if (frames.length === 0) return;
-      send(frames).catch((error: unknown) => {
-        if (!lifetime.aborted) trouble.failed(error);
-      });
+    announce: async (frames) => {
+      if (frames.length === 0) return true;
+      try {
+        await send(frames);
+        failure = undefined;
+      } catch (error) {
+        if (lifetime.aborted) return true;
+        trouble.failed(error);
+        failure = error instanceof Error ? error.message : String(error);
+      }
+      return failure === undefined;
     },
+    failure: () => failure,
   };
 }

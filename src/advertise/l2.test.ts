@@ -34,6 +34,8 @@ type AdvertiserRig = {
   readonly stop: (ms: number) => void;
   /** Whether an announcement of this address by another machine counts. */
   attackable: (text: string) => boolean;
+  /** Why no frame can be sent. */
+  failure: string | undefined;
   /** The addresses that are being probed. */
   readonly probing: Set<string>;
 };
@@ -52,7 +54,11 @@ function makeRig(): AdvertiserRig {
   const rig: AdvertiserRig = {
     advertiser: makeL2Advertiser({
       sender: {
-        announce: (frames) => void (frames.length > 0 && sent.push(`${clock.monotonic() / 1000}: ${frames.length}`)),
+        announce: async (frames) => {
+          if (frames.length > 0) sent.push(`${clock.monotonic() / 1000}: ${frames.length}`);
+          return rig.failure === undefined;
+        },
+        failure: () => rig.failure,
       },
       duplicates: {
         look: (addresses) =>
@@ -96,6 +102,7 @@ function makeRig(): AdvertiserRig {
     retained,
     link: lan,
     attackable: () => false,
+    failure: undefined,
     probing: new Set(),
   };
   running = rig.advertiser.run(AbortSignal.any([lifetime.signal, end.signal]));
@@ -109,6 +116,24 @@ test('an address is announced at once, and again after 5 and 30 seconds', async 
   advertiser.advertise(both);
   await clock.advance(600_000);
   expect(sent).toEqual(['0: 2', '5: 2', '30: 2']);
+});
+
+test('while no frame can be sent, the addresses that are still advertised are announced after growing waits', async () => {
+  const rig = makeRig();
+  const { advertiser, clock, takeSent } = rig;
+  rig.failure = 'perl: not found';
+  advertiser.advertise(both);
+  await clock.advance(100);
+  expect(advertiser.trouble()).toBe('addresses cannot be announced: perl: not found');
+  advertiser.advertise(addressesOf('192.0.2.8'));
+  await clock.advance(600_000);
+  expect(takeSent().length).toBeLessThan(20);
+  rig.failure = undefined;
+  await clock.advance(120_000);
+  expect(advertiser.trouble()).toBeUndefined();
+  takeSent();
+  await clock.advance(600_000);
+  expect(takeSent()).toEqual([]);
 });
 
 test('an address that another machine announced is announced again and repeated, one that this host lost is not', async () => {

@@ -1,3 +1,4 @@
+import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeLatch, waitAtMost } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { Ip } from '../core/ip/ip.ts';
@@ -39,29 +40,38 @@ export function makeL2Advertiser(deps: {
   const repeats = new Map<number, Set<string>>();
   const wake = makeLatch();
 
-  /** Announces those that are still advertised, on their current links. */
+  const backoff = makeBackoff(waitLimits.patient);
+  /** Replaces the repeats of an earlier announcement, so a link flap causes no storm. */
+  const repeatAfter = (pausesMs: readonly number[], texts: readonly string[]): void => {
+    for (const batch of repeats.values()) for (const text of texts) batch.delete(text);
+    for (const afterMs of pausesMs) {
+      const dueMs = Math.ceil((clock.monotonic() + afterMs) / batchMs) * batchMs;
+      repeats.set(dueMs, new Set([...(repeats.get(dueMs) ?? []), ...texts]));
+    }
+    wake.set();
+  };
+
+  /** Announces those that are still advertised, on their current links; again after growing waits while no frame can be sent. */
   const announce = (texts: Iterable<string>): void => {
     const addresses = [...texts].flatMap((text) => advertised.get(text) ?? []);
-    sender.announce(
-      addresses.flatMap((address) => {
-        const link = links.linkOf(address);
-        return link === undefined ? [] : [announcementOf(address, link.mac, link.index)];
-      }),
-    );
+    const frames = addresses.flatMap((address) => {
+      const link = links.linkOf(address);
+      return link === undefined ? [] : [announcementOf(address, link.mac, link.index)];
+    });
+    void sender.announce(frames).then((isSent) => {
+      if (isSent) return backoff.reset();
+      repeatAfter(
+        [backoff.next()],
+        addresses.map(({ text }) => text),
+      );
+    });
     duplicates.look(addresses);
   };
 
   const announceAndRepeat = (texts: readonly string[]): void => {
     if (texts.length === 0) return;
     announce(texts);
-    const nowMs = clock.monotonic();
-    // This announcement replaces the repeats of an earlier one, so a link flap causes no storm.
-    for (const batch of repeats.values()) for (const text of texts) batch.delete(text);
-    for (const afterMs of repeatsMs) {
-      const dueMs = Math.ceil((nowMs + afterMs) / batchMs) * batchMs;
-      repeats.set(dueMs, new Set([...(repeats.get(dueMs) ?? []), ...texts]));
-    }
-    wake.set();
+    repeatAfter(repeatsMs, texts);
   };
 
   /** Not while another machine answers the probe: each announcement is followed by a probe. */
@@ -96,6 +106,10 @@ export function makeL2Advertiser(deps: {
       advertised = addresses;
       duplicates.retain(addresses);
       announceAndRepeat(fresh);
+    },
+    trouble: () => {
+      const words = sender.failure();
+      return words && `addresses cannot be announced: ${words}`;
     },
     onDuplicates: (listener) => duplicates.onDuplicates(listener),
     run: (signal) => {

@@ -245,7 +245,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       const isUnprogrammed = passes.state().programmed === undefined && passes.areDone();
       const words = isUnprogrammed && !isUndecided ? ['nothing is programmed yet'] : passes.troubles();
       // Often the same: a stage fails with the words of HAProxy's trouble.
-      return [...new Set([...words, trouble && wordsOf(trouble), taken.trouble()])].filter(
+      return [...new Set([...words, trouble && wordsOf(trouble), taken.trouble(), advertiser.trouble()])].filter(
         (each) => each !== undefined,
       );
     },

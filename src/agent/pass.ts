@@ -182,7 +182,7 @@ async function makeOnePass(
   const refused = new Map(outcomes.refused());
   const [refusedRemnant] = remnants.flatMap(({ key }) => refused.get(key) ?? []);
   await step('remnants', async () => {
-    if (refusedRemnant !== undefined) throw new Error(refusedRemnant);
+    if (refusedRemnant !== undefined) throw new RefusedRemnantError(refusedRemnant);
   });
   for (const { key } of remnants) refused.delete(key);
 
@@ -259,4 +259,10 @@ function withNew(before: HostState, changed: readonly Listener[]): HostState {
     open.set(wanted.key, { ...known, wanted, gap });
   }
   return { ...before, open };
+}
+
+/** nft, or another tool, refuses to remove a listener. */
+class RefusedRemnantError extends Error {
+  override readonly name = 'RefusedRemnantError';
+  readonly code = 'REFUSED';
 }

@@ -30,7 +30,7 @@ async function outcome(
     log: {
       ...log,
       warn: (_, words) => void logged.push(`${now()} ${words}`),
-      info: (_, words) => void logged.push(`${now()} ${words}`),
+      info: ({ seconds }, words) => void logged.push(`${now()} ${words} after ${String(seconds)} s`),
     },
     signal: ending.signal,
   });
@@ -65,7 +65,11 @@ test('a watch that has lasted for a minute works: this is logged, and the waits 
     if (round === 2) await sleep(100_000);
   }, 105_000);
   expect(seen).toEqual(['0 round 0', '1 round 1', '3 round 2', '104 round 3']);
-  expect(logged).toEqual(['0 watching failed; retrying', '63 watching works again', '103 watching failed; retrying']);
+  expect(logged).toEqual([
+    '0 watching failed; retrying',
+    '63 watching works again after 3 s',
+    '103 watching failed; retrying',
+  ]);
 });
 
 test('a failing reaction restarts the watch after growing waits', async () => {

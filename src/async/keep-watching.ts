@@ -24,9 +24,10 @@ export async function keepWatching<Event>(options: {
   const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
   const backoff = makeBackoff(waitLimits.patient);
   const settle = async (until: AbortSignal): Promise<void> => {
+    const startedMs = clock.monotonic();
     await clock.sleep(steadyMs, until);
     backoff.reset();
-    trouble.over();
+    trouble.over(startedMs);
   };
   while (!signal.aborted) {
     const ended = new AbortController();

@@ -7,8 +7,8 @@ import type { Log } from '../ports/log.ts';
 export type Trouble = {
   /** An attempt failed. `error`: what was thrown, or words of our own, which need no stack. */
   failed(error: unknown, fields?: Readonly<Record<string, unknown>>): void;
-  /** An attempt succeeded. */
-  over(): void;
+  /** An attempt succeeded, now or `sinceMs` (monotonic): what it began may have to last before it counts. */
+  over(sinceMs?: number): void;
   /** Nothing is attempted any more: the failure ends without a line in the log. */
   drop(): void;
 };
@@ -49,9 +49,9 @@ export function makeTrouble(options: {
       reminders.set(key, { dueMs: nowMs + intervalMs, intervalMs });
       log[level]({ ...fields, err: error, ...(attempts > 1 ? { attempts } : {}) }, `${what} failed; retrying`);
     },
-    over: () => {
+    over: (sinceMs = monotonic()) => {
       if (lasting === undefined) return;
-      const seconds = Math.round((monotonic() - lasting.sinceMs) / 1000);
+      const seconds = Math.round((sinceMs - lasting.sinceMs) / 1000);
       log.info({ attempts: lasting.attempts, seconds }, `${what} works again`);
       drop();
     },

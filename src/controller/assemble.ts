@@ -17,6 +17,8 @@ import { makeStores, type Stores } from './stores.ts';
 export type ControllerParts = {
   readonly stores: Stores;
   readonly controller: Controller;
+  /** The Services whose status is not written because another client keeps changing it. */
+  readonly paused: ReadonlySet<ServiceKey>;
   /** Resolves after `signal` has aborted, when the last write has ended. */
   readonly drained: Promise<void>;
 };
@@ -51,6 +53,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     recordEvent,
   });
   const trouble = makeSharedTrouble<ServiceKey>({ what: 'writing to Services', clock, log });
+  const paused = new Set<ServiceKey>();
   const writer = makeServiceWriter({
     services: stores.services,
     plan: () => controller.plan(),
@@ -63,6 +66,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     mayWrite: deps.mayWrite,
     trouble,
     recordEvent,
+    paused,
     clock,
     log,
     metrics: deps.metrics,
@@ -82,5 +86,5 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     for (const service of turned) queue.add(service);
   });
   deps.signal.addEventListener('abort', unsubscribe, { once: true });
-  return { stores, controller, drained: queue.drained };
+  return { stores, controller, paused, drained: queue.drained };
 }

@@ -67,6 +67,9 @@ export function makeEndpointsByService(slices: Store<EndpointSlice>): EndpointsB
 function servedIn(groups: ServiceEndpoints = []): string {
   const served = groups
     .filter((group) => group.endpoints.length > 0)
-    .flatMap(({ family, ports }) => [`${family}`, ...ports.map(({ name, protocol }) => `${family}/${name}/${protocol}`)]);
+    .flatMap(({ family, ports }) => [
+      `${family}`,
+      ...ports.map(({ name, protocol }) => `${family}/${name}/${protocol}`),
+    ]);
   return [...new Set(served)].toSorted().join(' ');
 }

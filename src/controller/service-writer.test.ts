@@ -4,6 +4,7 @@ import { tableOf } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
+import type { ServiceKey } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { pauseMs } from '../core/status/conflict.ts';
@@ -32,8 +33,10 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
   let stored: Service = service;
   let answered: Service | undefined;
   let written = 0;
+  const paused = new Set<ServiceKey>();
   const services = byKey([service]);
   const writer = makeServiceWriter({
+    paused,
     services: {
       objects: () => byKey([stored]),
       versionOf: () => '1',

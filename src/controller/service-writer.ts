@@ -47,6 +47,8 @@ export type ServiceWriterDeps = {
   /** Of the writes to all Services; the queue reports what fails. */
   readonly trouble: Pick<SharedTrouble<ServiceKey>, 'over'>;
   readonly recordEvent: RecordEvent;
+  /** Gets the Services whose status is not written because another client keeps changing it. */
+  readonly paused: Set<ServiceKey>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -81,7 +83,7 @@ type ServiceMemory = {
 };
 
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
-  const { services, host, writes, trouble, clock, log, recordEvent } = deps;
+  const { services, host, writes, trouble, clock, log, paused, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
     'furiwake_service_publish_seconds',
     'From first seeing a Service to its published address',
@@ -100,6 +102,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   const forget = (key: ServiceKey): undefined => {
     memory.delete(key);
+    paused.delete(key);
     trouble.over(key);
   };
 
@@ -186,6 +189,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   ): Promise<Requeue> => {
     const step = beforeWrite(mine.conflict, service, clock.monotonic());
     mine.conflict = step.conflict;
+    if (step.conflict.pausedUntilMs === undefined) paused.delete(service.key);
+    else paused.add(service.key);
     const { ingressManager } = service.status;
     const manager = ingressManager === fieldManager ? undefined : ingressManager; // a field that was removed has none
     switch (step.action) {
@@ -260,6 +265,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
       trouble.over(key);
+      paused.delete(key);
       return later;
     }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);

@@ -43,6 +43,7 @@ async function tell(
   const log = recordLog();
   const drains = await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(new Map()), log });
   const routes = adminRoutes({
+    otherHolder: () => undefined,
     view: notAsked,
     drains,
     serviceDrains: await loadServiceDrains(),
@@ -92,7 +93,14 @@ test('a node that was removed while drained may be undrained', async () => {
   const log = recordLog();
   const drains = await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(new Map()), log });
   const serviceDrains = await loadServiceDrains();
-  const routes = adminRoutes({ view: notAsked, drains, serviceDrains, nodes: () => nodes, log });
+  const routes = adminRoutes({
+    view: notAsked,
+    drains,
+    serviceDrains,
+    nodes: () => nodes,
+    otherHolder: () => undefined,
+    log,
+  });
   await routes['POST /drain']?.('n1', signal, new URLSearchParams());
   nodes.clear();
   expect(await routes['POST /undrain']?.('n1', signal, new URLSearchParams())).toMatchObject({

@@ -17,7 +17,7 @@ export function adminRoutes(source: AdminSource): Routes {
     'GET /service': async (_, signal, query) => {
       const key = (query.get('name') ?? '') as ServiceKey;
       const detail = await view.service(key, signal);
-      return typeof detail === 'object' ? jsonReply(detail) : noServiceReply(key, detail);
+      return typeof detail === 'object' ? jsonReply(detail) : noServiceReply(key, detail, source.otherHolder());
     },
     ...drainRoutes(source),
   };

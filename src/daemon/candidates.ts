@@ -7,6 +7,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from '../state/map-file.ts';
+import { fileVersions } from '../state/file-versions.ts';
 
 /**
  * Other hosts that have ever held the Lease or waited for it. A host that has seen one withdraws when it can no longer
@@ -32,7 +33,7 @@ export async function loadCandidates(deps: {
   const file = makeMapFile<string, string>({
     ...deps,
     name: 'candidates',
-    version: 1,
+    version: fileVersions.candidates,
     without: 'another host is assumed, so this one withdraws when it cannot renew the Lease',
     encode: (seen, identity) => ({ identity, seen }),
     decode: (fields) => {

@@ -57,7 +57,14 @@ async function tell(
   const serviceDrains = await loadDrains<ServiceKey>({ kind: 'service', path: '/services', files, log });
   const drains = await loadDrains<NodeName>({ kind: 'node', path: '/nodes', files, log });
   const view = { service: async () => detail };
-  const routes = drainRoutes({ view, drains, serviceDrains, nodes: () => new Map(), log });
+  const routes = drainRoutes({
+    view,
+    drains,
+    serviceDrains,
+    nodes: () => new Map(),
+    otherHolder: () => undefined,
+    log,
+  });
   const said: string[] = [];
   for (const verb of verbs) {
     const reply = await routes[`POST /${verb}`]?.('shop/web', signal, new URLSearchParams());
@@ -107,4 +114,25 @@ test.each([
   const { said, drained } = await tell(detail, 'drain', 'undrain');
   expect(said.map((text) => text.slice(0, words.length))).toEqual([words, words]);
   expect(drained).toEqual([]);
+});
+
+test('on a host that waits for the Lease, the answer names the host that has it, and nothing is drained', async () => {
+  const [files, log] = [filesOf(new Map()), recordLog()];
+  const serviceDrains = await loadDrains<ServiceKey>({ kind: 'service', path: '/services', files, log });
+  const drains = await loadDrains<NodeName>({ kind: 'node', path: '/nodes', files, log });
+  const routes = drainRoutes({
+    view: { service: async () => 'unknown' },
+    drains,
+    serviceDrains,
+    nodes: () => undefined,
+    otherHolder: () => 'host lb2 holds the Lease furiwake-system/furiwake',
+    log,
+  });
+  for (const name of ['n1', 'shop/web'])
+    for (const verb of ['drain', 'undrain'])
+      expect(await routes[`POST /${verb}`]?.(name, signal, new URLSearchParams())).toMatchObject({
+        status: 409,
+        body: 'This host is on standby: host lb2 holds the Lease furiwake-system/furiwake. Run the command there; each host keeps its own drains.\n',
+      });
+  expect([drains.current().size, serviceDrains.current().size]).toEqual([0, 0]);
 });

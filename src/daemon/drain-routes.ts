@@ -14,6 +14,8 @@ export type DrainSource = {
   readonly serviceDrains: Drains<ServiceKey>;
   /** All nodes; `undefined` while they are not known. */
   readonly nodes: () => ReadonlyMap<NodeName, NodeState> | undefined;
+  /** `host lb2 holds the Lease …`: the nodes and Services are known there; `undefined`: no other host does. */
+  readonly otherHolder: () => string | undefined;
   readonly log: Log;
 };
 
@@ -29,10 +31,10 @@ export function drainRoutes(source: DrainSource): Routes {
 
 type Handlers = { readonly drain: HttpHandler; readonly undrain: HttpHandler };
 
-function nodeHandlers({ drains, nodes, log }: DrainSource): Handlers {
+function nodeHandlers({ drains, nodes, otherHolder, log }: DrainSource): Handlers {
   const refusalOf = (node: NodeName): HttpReply | undefined => {
     const known = nodes();
-    if (known === undefined) return textReply(503, `The nodes are not known yet. ${tryAgain}\n`);
+    if (known === undefined) return unknownReply('nodes', otherHolder());
     if (known.has(node)) return undefined;
     const some = [...known.keys()].sort().slice(0, mostShown).join(', ');
     const rest = known.size > mostShown ? ` and ${known.size - mostShown} more` : '';
@@ -61,12 +63,12 @@ function nodeHandlers({ drains, nodes, log }: DrainSource): Handlers {
   };
 }
 
-function serviceHandlers({ view, serviceDrains, log }: DrainSource): Handlers {
+function serviceHandlers({ view, serviceDrains, otherHolder, log }: DrainSource): Handlers {
   return {
     drain: async (name, signal) => {
       const service = name as ServiceKey;
       const detail = await view.service(service, signal);
-      if (typeof detail !== 'object') return noServiceReply(service, detail);
+      if (typeof detail !== 'object') return noServiceReply(service, detail, otherHolder());
       const others = detail.listeners.filter(
         ({ dataplane, nodePort }) => dataplane === 'direct' && nodePort === undefined,
       );
@@ -79,7 +81,7 @@ function serviceHandlers({ view, serviceDrains, log }: DrainSource): Handlers {
       const service = name as ServiceKey;
       if (!serviceDrains.current().has(service)) {
         const detail = await view.service(service, signal);
-        if (typeof detail !== 'object') return noServiceReply(service, detail);
+        if (typeof detail !== 'object') return noServiceReply(service, detail, otherHolder());
         return textReply(200, `service/${service} is not drained\n`);
       }
       await serviceDrains.set(service, false); // a deleted Service may also be undrained
@@ -101,17 +103,29 @@ function connectionsLeft({ service }: ServiceDetail): string {
   return left === undefined ? '' : `: ${left} ${left === 1 ? 'connection' : 'connections'} left`;
 }
 
-/** The answer for a Service that `HostView.service` does not describe. */
-export function noServiceReply(service: ServiceKey, why: 'unknown' | undefined): HttpReply {
-  if (why === 'unknown') return textReply(503, `The Services are not known yet. ${tryAgain}\n`);
+/** The answer for a Service that `HostView.service` does not describe. `otherHolder`: see `DrainSource`. */
+export function noServiceReply(
+  service: ServiceKey,
+  why: 'unknown' | undefined,
+  otherHolder: string | undefined,
+): HttpReply {
+  if (why === 'unknown') return unknownReply('Services', otherHolder);
   return textReply(
     404,
     `Service ${quote(service)} not found, or not a LoadBalancer Service of this furiwake's class and namespaces\n`,
   );
 }
 
+function unknownReply(what: 'nodes' | 'Services', otherHolder: string | undefined): HttpReply {
+  if (otherHolder !== undefined)
+    return textReply(
+      409,
+      `This host is on standby: ${otherHolder}. Run the command there; each host keeps its own drains.\n`,
+    );
+  return textReply(503, `The ${what} are not known yet. Try again when \`furiwake status\` says ready.\n`);
+}
+
 const mostShown = 20;
-const tryAgain = 'Try again when `furiwake status` says ready.';
 
 /** The states once the controller has followed the drains. */
 function withDrains(

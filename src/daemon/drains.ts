@@ -3,6 +3,7 @@ import { makeSerial } from '../async/serial.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
+import { fileVersions } from '../state/file-versions.ts';
 import { makeMapFile } from '../state/map-file.ts';
 
 /** The nodes, or the Services, that an administrator drained; they stay drained across restarts. */
@@ -18,10 +19,20 @@ export type Drains<K extends string> = {
 };
 
 /** A line of each file: `{"node":"n1"}`, `{"service":"shop/web"}`. */
-const kinds = {
-  node: { name: 'drains', without: 'no node counts as drained; drain again those that should be' },
-  service: { name: 'drained-services', without: 'no Service counts as drained; drain again those that should be' },
-} as const;
+const kinds: Readonly<
+  Record<'node' | 'service', { readonly name: string; readonly version: number; readonly without: string }>
+> = {
+  node: {
+    name: 'drains',
+    version: fileVersions.drains,
+    without: 'no node counts as drained; drain again those that should be',
+  },
+  service: {
+    name: 'drained-services',
+    version: fileVersions.drainedServices,
+    without: 'no Service counts as drained; drain again those that should be',
+  },
+};
 
 export async function loadDrains<K extends string>(deps: {
   readonly kind: keyof typeof kinds;
@@ -34,7 +45,6 @@ export async function loadDrains<K extends string>(deps: {
   const file = makeMapFile<K, true>({
     ...deps,
     ...kinds[kind],
-    version: 1,
     encode: (_, key) => ({ [kind]: key }),
     decode: (fields) => [schema.parse(fields)[kind] as K, true],
   });

@@ -118,6 +118,8 @@ type PlannedServices<Parts extends keyof Plan> = {
   readonly services: ReadonlyMap<ServiceKey, Service>;
   /** This host has removed its addresses: the conditions may be of the time before, because it cannot write others. */
   readonly isWithdrawn?: boolean;
+  /** Services whose status is not written because another client keeps changing it. */
+  readonly paused?: ReadonlySet<ServiceKey> | undefined;
   /** Why this host is not as wanted. A Service that is released waits for it. */
   readonly troubles?: readonly string[];
 };
@@ -146,7 +148,7 @@ export function serviceLine(
   const addresses = plan.assignments.get(key)?.addresses ?? [];
   return {
     service: key,
-    ...verdictOf(service, eligibility, host),
+    ...withPause(verdictOf(service, eligibility, host), host.paused?.has(key) === true),
     addresses: addresses.map(({ ip }) => ip.text),
     ports: portsOf(addresses),
     traffic,
@@ -234,11 +236,20 @@ function releasingWords(troubles: readonly string[]): string {
   return troubles.length === 0 ? words : `${words}, which this host delays: ${troubles.join('; ')}`;
 }
 
+/** A status that another client keeps changing may say anything. */
+function withPause(verdict: ServiceVerdict, isPaused: boolean): ServiceVerdict {
+  if (!isPaused) return verdict;
+  const words = 'another client keeps changing this status; status updates are paused';
+  return { ...verdict, reason: 'StatusConflict', message: [words, verdict.message].filter(Boolean).join('; ') };
+}
+
+type ServiceVerdict = Pick<ServiceLine, 'status' | 'reason' | 'message'>;
+
 function verdictOf(
   service: Service,
   eligibility: Eligibility,
   { isWithdrawn = false, troubles = [] }: Pick<PlannedServices<never>, 'isWithdrawn' | 'troubles'>,
-): Pick<ServiceLine, 'status' | 'reason' | 'message'> {
+): ServiceVerdict {
   if (eligibility === 'occupied')
     return { status: 'Not ours', reason: 'HeldByAnother', message: occupiedWords(service) };
   if (eligibility === 'leaving') return { status: 'Not served', reason: 'Leaving', message: releasingWords(troubles) };

@@ -30,7 +30,7 @@ export type HostViewDeps = {
   /** Why this host is not ready, a line each. */
   readonly notReady: () => readonly string[];
   /** Of the current term of the Lease. */
-  readonly parts: () => Pick<ControllerParts, 'stores' | 'controller'> | undefined;
+  readonly parts: () => Pick<ControllerParts, 'stores' | 'controller' | 'paused'> | undefined;
   readonly agent: Pick<Agent, 'desired' | 'report' | 'isServing' | 'troubles'>;
   readonly proxy: Pick<Proxy, 'observe' | 'serverCounters' | 'trouble'>;
   readonly counters: ReadCounters;
@@ -62,7 +62,7 @@ export function makeHostView({
 }: HostViewDeps): HostView {
   const startedMs = clock.monotonic();
   const planned = (): PlannedCluster | undefined => {
-    const { stores, controller } = parts() ?? {};
+    const { stores, controller, paused } = parts() ?? {};
     const plan = controller?.plan();
     if (plan === undefined || stores === undefined) return undefined;
     return {
@@ -70,6 +70,7 @@ export function makeHostView({
       services: stores.services.objects(),
       nodes: stores.nodes.objects(),
       isWithdrawn: !agent.isServing(),
+      paused,
       troubles: agent.troubles(),
     };
   };
@@ -158,5 +159,6 @@ type PlannedCluster = {
   readonly services: ReadonlyMap<ServiceKey, Service>;
   readonly nodes: ReadonlyMap<NodeName, Node>;
   readonly isWithdrawn: boolean;
+  readonly paused: ReadonlySet<ServiceKey> | undefined;
   readonly troubles: readonly string[];
 };

@@ -48,6 +48,11 @@ export function clusterTroubles({
   ];
 }
 
+/** `host lb2 holds the Lease furiwake-system/furiwake`; `undefined`: no other host does. `leaseName`: with its namespace. */
+export function otherHolderWords(holder: ReturnType<Lease['holder']>, leaseName: string): string | undefined {
+  return holder?.kind === 'other' ? `host ${hostOfIdentity(holder.identity)} holds the Lease ${leaseName}` : undefined;
+}
+
 function leaseTroubles(
   lease: Pick<Lease, 'holder' | 'trouble'>,
   leaseName: string,
@@ -59,7 +64,7 @@ function leaseTroubles(
     return mayServeWithoutLease
       ? [trouble]
       : [trouble, 'this host has withdrawn its addresses: another host may hold the Lease'];
-  if (holder?.kind === 'other')
-    return [`waiting: host ${hostOfIdentity(holder.identity)} holds the Lease ${leaseName}`];
+  const other = otherHolderWords(holder, leaseName);
+  if (other !== undefined) return [`waiting: ${other}`];
   return [`the Lease ${leaseName} is not held`];
 }

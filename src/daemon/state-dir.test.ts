@@ -210,7 +210,11 @@ test('a running furiwake looks for its marker every five seconds, and for its ot
   const exists: Files['exists'] = (file) => (failure === undefined ? inMemory.exists(file) : Promise.reject(failure));
   const restore = async (): Promise<readonly string[]> => (restores++ === 0 ? ['/state/drains.jsonl'] : []);
   const running = Promise.allSettled([
-    keepStateDir({ stateDir: '/state', restore }, { files: { ...inMemory, exists }, clock, log }, stop.signal),
+    keepStateDir(
+      { stateDir: '/state', folders: [], restore },
+      { files: { ...inMemory, exists }, clock, log },
+      stop.signal,
+    ),
   ]);
   let told = 0;
   const words = (): readonly string[] => {
@@ -236,6 +240,38 @@ test('a running furiwake looks for its marker every five seconds, and for its ot
   expect(words()).toEqual([
     'error looking for lost files of the state directory failed; retrying',
     'info looking for lost files of the state directory works again',
+  ]);
+  stop.abort();
+  await running;
+});
+
+test('a running furiwake logs that a folder was opened to other users, and when it is closed again', async () => {
+  const [log, clock, stop] = [recordLog(), virtualClock(), new AbortController()];
+  const inMemory = filesOf(new Map([['/state/furiwake-state', '']]));
+  const modes = new Map([
+    ['/state', 0o700],
+    ['/run/furiwake', 0o755],
+    ['/run/furiwake/net-1', 0o700],
+  ]);
+  const stat: Files['stat'] = async (at) => ({ isFolder: true, uid: 0, mode: modes.get(at) ?? 0o777 });
+  const folders = ['/run/furiwake', '/run/furiwake/net-1'];
+  const restore = async (): Promise<readonly string[]> => [];
+  const running = Promise.allSettled([
+    keepStateDir({ stateDir: '/state', folders, restore }, { files: { ...inMemory, stat }, clock, log }, stop.signal),
+  ]);
+  await clock.advance(120_000);
+  expect(log.lines).toEqual([]);
+  modes.set('/run/furiwake', 0o777);
+  await clock.advance(60_000);
+  modes.set('/run/furiwake', 0o755);
+  await clock.advance(60_000);
+  expect(log.lines).toMatchObject([
+    {
+      level: 'error',
+      message: 'keeping the folders of furiwake closed to other users failed; retrying',
+      fields: { err: { message: expect.stringContaining('/run/furiwake is not safe: users other than root') } },
+    },
+    { level: 'info', message: 'keeping the folders of furiwake closed to other users works again' },
   ]);
   stop.abort();
   await running;

@@ -6,6 +6,8 @@ import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
+import { fileVersions } from '../state/file-versions.ts';
+import { assertFileVersion } from '../state/map-file.ts';
 import { StartError } from './errors.ts';
 import { assertPrivate, removeEmptyFolders } from './folders.ts';
 import { earlierStatePaths, statePaths } from './platform.ts';
@@ -59,11 +61,20 @@ export async function openStateDir({ files, exec }: Disk, stateDir: string): Pro
 
 /**
  * Until `signal` aborts: marks the state directory again when it, or its marker, is lost, and calls `restore`, which writes lost files
- * again and resolves with their paths; also each half minute. Nothing else creates the directory, so that the next start finds the
+ * again and resolves with their paths; also each half minute. Then it also logs if other users can write to it or to one of `folders`.
+ * Nothing else creates the directory, so that the next start finds the
  * marker in any folder that furiwake has written to.
  */
 export async function keepStateDir(
-  { stateDir, restore }: { readonly stateDir: string; readonly restore: () => Promise<readonly string[]> },
+  {
+    stateDir,
+    folders,
+    restore,
+  }: {
+    readonly stateDir: string;
+    readonly folders: readonly string[];
+    readonly restore: () => Promise<readonly string[]>;
+  },
   { files, clock, log }: { readonly files: Files; readonly clock: Clock; readonly log: Log },
   signal: AbortSignal,
 ): Promise<void> {
@@ -72,6 +83,7 @@ export async function keepStateDir(
     makeTrouble({ what, log, monotonic: () => clock.monotonic(), level: 'error' });
   const looking = troubleWith('looking for lost files of the state directory');
   const writing = troubleWith('writing the lost state directory again');
+  const guarding = troubleWith('keeping the folders of furiwake closed to other users');
   const backoff = makeBackoff(waitLimits.patient);
   let isLost = false;
   let restoredMs = clock.monotonic();
@@ -90,6 +102,13 @@ export async function keepStateDir(
       log.warn({ files: restored.join(' ') }, 'files of furiwake were removed; it wrote them again');
     isLost = false;
     restoredMs = clock.monotonic();
+    try {
+      for (const folder of [stateDir, ...folders]) await assertPrivate(files, folder);
+      guarding.over();
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      guarding.failed(error);
+    }
   };
 
   for (let waitMs = lookMs; ;) {
@@ -124,12 +143,15 @@ export async function deleteState({ files, exec }: Disk, stateDir: string): Prom
 
 /**
  * Checks the state directory, and changes nothing: whether it is there, or `run` will create it. Throws
- * {@link StartError} as `run` does.
+ * {@link StartError} as `run` does, and `NewerFileError`.
  */
 export async function findStateDir(files: Files, stateDir: string): Promise<'present' | 'missing'> {
   if ((await files.stat(stateDir)) === undefined) return 'missing';
   await assertPrivate(files, stateDir);
   await ownershipOf(files, stateDir, advice.run);
+  const { adminSocket: _, ...paths } = statePaths(stateDir);
+  for (const name of Object.keys(paths) as (keyof typeof paths)[])
+    await assertFileVersion(files, paths[name], fileVersions[name]);
   return 'present';
 }
 

@@ -8,6 +8,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from '../state/map-file.ts';
+import { fileVersions } from '../state/file-versions.ts';
 
 /**
  * Who may have decided since this state directory was last up to date:
@@ -62,7 +63,7 @@ export async function loadTenureRecord(deps: {
     ...deps,
     name: 'tenure',
     needs: ledgerPath, // without the ledger the tenure must be unknown
-    version: 1,
+    version: fileVersions.tenure,
     without: 'addresses in the statuses of the Services go before those of the ledger',
     encode: (kept) => kept,
     decode: (fields) => {

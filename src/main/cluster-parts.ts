@@ -14,7 +14,7 @@ import type { HostStatus } from '../daemon/host-status.ts';
 import { newIdentity } from '../daemon/identity.ts';
 import { leadAsHolder, mayServeWithoutLease } from '../daemon/leadership.ts';
 import { leaseName } from '../daemon/lease-name.ts';
-import { clusterTroubles } from '../daemon/readiness.ts';
+import { clusterTroubles, otherHolderWords } from '../daemon/readiness.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from '../daemon/say-when-ready.ts';
 import { refuseStateDir } from '../daemon/state-dir.ts';
 import { reportNodes } from '../controller/record-events.ts';
@@ -32,6 +32,8 @@ export type ClusterParts = {
   connected(): HostStatus['cluster'];
   /** Of the term of the Lease that this process is in; `undefined` between two terms. */
   controller(): ControllerParts | undefined;
+  /** `host lb2 holds the Lease …`; `undefined`: no other host does, as far as is known. */
+  otherHolder(): string | undefined;
   /** Why this host does not serve what the cluster asks for, a line each. */
   troubles(): readonly string[];
   /** Connects, and leads while the Lease is held, until `signal` aborts. Throws {@link StartError}. */
@@ -212,6 +214,7 @@ export async function makeClusterParts({
   return {
     connected: () => connected,
     controller: () => current,
+    otherHolder: () => otherHolderWords(lease.holder(), `${shownLease.namespace}/${shownLease.name}`),
     troubles: () =>
       clusterTroubles({
         connecting,

@@ -1,4 +1,5 @@
 import './node/version.ts';
+import { end, signals } from './node/first-signals.ts';
 import './node/heap.ts';
 import { randomUUID } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
@@ -7,6 +8,7 @@ import packageFile from '../../package.json' with { type: 'json' };
 import { unlessAborted } from '../async/abort.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { CommandDeps, Platform } from '../daemon/platform.ts';
+import type { Log } from '../ports/log.ts';
 import { check } from '../cli/check.ts';
 import { makeConnect } from '../cli/check/connection.ts';
 import { hasColour } from '../cli/paint.ts';
@@ -23,9 +25,9 @@ import { endFor, isToldToEnd, tolerateErrors } from './end.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
 import { systemFiles } from './node/files.ts';
+import { boundedWrite, mostWaitingBytes } from './node/bounded-write.ts';
 import { defaultFormat, isJournal, makeLog } from './node/log.ts';
 import { countFailures, makeMetrics } from './node/metrics.ts';
-import { endBySignal, otherSignals } from './node/signals.ts';
 
 const { version } = packageFile;
 
@@ -61,20 +63,23 @@ function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number 
   };
 }
 
-const end = endBySignal();
-const signals = otherSignals();
-
 function deps(command: string, { level, format: asked }: LogOptions): CommandDeps {
   const stream = isJournal(process.env['JOURNAL_STREAM']) ? 'journal' : process.stderr.isTTY ? 'terminal' : 'other';
   const format = asked === 'text' && stream === 'journal' ? 'journal' : (asked ?? defaultFormat(command, stream));
   const metrics = makeMetrics();
-  const log = makeLog({
+  const log: Log = makeLog({
     level,
     format,
     isColoured: hasColour(process.stderr, process.env['NO_COLOR']),
-    write: (text) => process.stderr.write(text),
+    write: boundedWrite({
+      stream: process.stderr,
+      mostBytes: mostWaitingBytes,
+      onRead: (dropped) => noteDropped(dropped),
+    }),
     onFailing: countFailures(metrics),
   });
+  const noteDropped = (lines: number): void =>
+    log.warn({ lines }, 'log lines were dropped: standard error was not read');
   const reloads = new Set<() => void>();
   signals.attend(log, () => {
     for (const reload of reloads) reload();

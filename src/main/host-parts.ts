@@ -34,7 +34,7 @@ import type { Steering } from '../ports/steering.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import type { HostNetwork } from '../ports/network.ts';
+import type { HostNetwork, Links } from '../ports/network.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import { makeNotedTableFile } from '../state/noted-table.ts';
@@ -47,6 +47,7 @@ export type HostParts = {
   readonly steering: Steering;
   readonly direct: Direct;
   readonly network: HostNetwork;
+  readonly links: Links;
   readonly nat: Nat;
   readonly placement: Placement;
   readonly host: Host;
@@ -197,5 +198,5 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     serviceCidrs = ranges;
     direct.noteFacts();
   };
-  return { proxy, steering, direct, nat, network, placement, host, agent, duplicateProbe, noteServiceCidrs };
+  return { proxy, steering, direct, nat, network, links, placement, host, agent, duplicateProbe, noteServiceCidrs };
 }

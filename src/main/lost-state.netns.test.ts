@@ -39,7 +39,7 @@ test('while the state directory is lost HAProxy serves on and takes changes; it 
 
   const stop = new AbortController();
   const keeping = keepStateDir(
-    { stateDir: rig.stateDir, restore: async () => [] },
+    { folders: [], stateDir: rig.stateDir, restore: async () => [] },
     { files: systemFiles, clock: systemClock, log: rig.log },
     stop.signal,
   ).catch(() => undefined);

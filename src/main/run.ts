@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { makeProbe } from '../health/probe.ts';
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
@@ -14,6 +15,7 @@ import { lockHost } from '../daemon/host-lock.ts';
 import { assertHost } from '../daemon/host-tools.ts';
 import { makeHostView } from '../daemon/host-view.ts';
 import { mayServeWithoutLease } from '../daemon/leadership.ts';
+import { watchNatBridges } from '../daemon/nat-bridges.ts';
 import { isDiskTrouble, keepStateDir, openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig, logWarnings } from '../kube/config.ts';
@@ -99,7 +101,14 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
     clock,
   });
   const { nodeStates } = view;
-  const routes = adminRoutes({ drains, serviceDrains, nodes: nodeStates, log, view });
+  const routes = adminRoutes({
+    drains,
+    serviceDrains,
+    nodes: nodeStates,
+    otherHolder: () => cluster.otherHolder(),
+    log,
+    view,
+  });
   const openAdmin = (): Promise<AsyncDisposable> => serveAdmin(paths.adminSocket, routes, files, signal);
   let admin = await openAdmin().catch((error: unknown) => {
     if (!isDiskTrouble(error)) refuseStateDir(stateDir, error);
@@ -110,6 +119,7 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
     return undefined;
   });
   await using _admin = { [Symbol.asyncDispose]: async () => admin?.[Symbol.asyncDispose]() };
+  const runFolders = [dirname(machine.runFolder), machine.runFolder];
   const restoreState = async (): Promise<readonly string[]> => {
     const restored = [...(await lock.restore()), ...(await lost.restore())];
     if (admin !== undefined && (await files.exists(paths.adminSocket))) return restored;
@@ -147,7 +157,8 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
       [
         (inner) => agent.run(inner),
         (inner) => cluster.run({ notReady, nodeStates }, inner),
-        (inner) => keepStateDir({ stateDir, restore: restoreState }, { files, clock, log }, inner),
+        (inner) => watchNatBridges({ ...hostParts, files, desired: () => agent.desired(), clock, log }, inner),
+        (inner) => keepStateDir({ stateDir, folders: runFolders, restore: restoreState }, { files, clock, log }, inner),
       ],
       signal,
     );

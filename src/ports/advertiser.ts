@@ -12,6 +12,8 @@ export type Advertiser = {
    * its MAC; none at the start. Returns a function that ends the subscription.
    */
   onDuplicates(listener: (duplicates: ReadonlyMap<string, string>) => void): () => void;
+  /** Why nothing could be announced the last time; `undefined`: it could. */
+  trouble(): string | undefined;
   /** Until `signal` aborts: announces addresses again whose neighbours may have forgotten them, and looks for duplicates. */
   run(signal: AbortSignal): Promise<void>;
 };

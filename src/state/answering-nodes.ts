@@ -3,6 +3,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from './map-file.ts';
+import { fileVersions } from './file-versions.ts';
 
 const schema = z.object({ node: z.string().min(1), family: z.literal([4, 6]), address: z.string(), mac: z.string() });
 
@@ -18,7 +19,7 @@ export async function readAnsweringNodes(deps: {
   const file = makeMapFile<string, { readonly address: string; readonly mac: string }>({
     ...deps,
     name: 'answering-nodes',
-    version: 1,
+    version: fileVersions.answeringNodes,
     without: 'each node is probed again before direct uses it for a Service that did not request direct',
     encode: (shown, hop) => {
       const at = hop.lastIndexOf(' ');

@@ -3,6 +3,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile, UnreadableFileError } from './map-file.ts';
+import { fileVersions } from './file-versions.ts';
 
 /** The name of this host in the Lease, on the disk: a file with one entry. */
 export type IdentityFile = {
@@ -25,7 +26,7 @@ export function makeIdentityFile(deps: {
   const file = makeMapFile<'identity', string>({
     ...deps,
     name: 'identity',
-    version: 1,
+    version: fileVersions.identity,
     encode: (name) => ({ name }),
     decode: (fields) => ['identity', schema.parse(fields).name],
   });

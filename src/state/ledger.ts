@@ -11,6 +11,7 @@ import type { Ledger, LedgerRecords } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import { ipText } from './decoders.ts';
 import { makeMapFile, type MapFile } from './map-file.ts';
+import { fileVersions } from './file-versions.ts';
 
 const schema = z.object({
   uid: z.string().min(1),
@@ -40,7 +41,7 @@ export function makeFileLedger(deps: {
   const file = makeMapFile<ServiceUid, AddressRecord>({
     ...deps,
     name: 'ledger',
-    version: 2,
+    version: fileVersions.ledger,
     without: 'addresses are adopted from the statuses of the Services',
     encode: (record) => ({ ...record, addresses: record.addresses.map((ip) => ip.text) }),
     decode,

@@ -86,6 +86,24 @@ type Written<K extends string, V> = {
 /** In characters: a shorter file is not rewritten after every few changes. */
 const leastLength = 65_536;
 
+/** Throws {@link NewerFileError} if the file begins with the header of a newer version; no error if it cannot be read. */
+export async function assertFileVersion(
+  files: Pick<RestorableFiles, 'readStart'>,
+  path: string,
+  version: number,
+): Promise<void> {
+  const start = (await files.readStart(path, mostHeaderBytes).catch(() => undefined)) ?? '';
+  assertHeader(path, start.slice(0, start.indexOf('\n')), version);
+}
+
+/** Whether the line is a header. */
+function assertHeader(path: string, line: string, version: number): boolean {
+  const found = headerSchema.safeParse(parseJson(line));
+  if (found.success && found.data.version > version) throw new NewerFileError(path, found.data.version, version);
+  return found.success;
+}
+
+const mostHeaderBytes = 256;
 const headerSchema = z.object({ file: z.string(), version: z.int() });
 
 export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFile<K, V> {
@@ -172,18 +190,13 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     }
   };
 
-  /** Whether the first line is a header. */
-  const hasHeader = (first: string): boolean => {
-    const found = headerSchema.safeParse(parseJson(first));
-    if (found.success && found.data.version > version) throw new NewerFileError(path, found.data.version, version);
-    return found.success;
-  };
-
   const read = async (): Promise<PersistentMap<K, V> | undefined> => {
     const text = await readText(path);
     if (text !== undefined) {
       const [first = '', ...lines] = linesOf(text);
-      known = hasHeader(first) ? readLines(path, lines, 2, decode) : readLines(path, [first, ...lines], 1, decode);
+      known = assertHeader(path, first, version)
+        ? readLines(path, lines, 2, decode)
+        : readLines(path, [first, ...lines], 1, decode);
       return known;
     }
     const old = earlier && (await readText(earlier.path));
@@ -207,7 +220,7 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     read: () => inTurn(read),
     assertVersion: async () => {
       const text = (await readText(path)) ?? '';
-      hasHeader(text.slice(0, text.indexOf('\n')));
+      assertHeader(path, text.slice(0, text.indexOf('\n')), version);
     },
     write: (map) =>
       inTurn(async () => {

@@ -3,6 +3,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from './map-file.ts';
+import { fileVersions } from './file-versions.ts';
 
 const schema = z.object({ address: z.string(), interface: z.string() });
 const earlierSchema = z.object({ version: z.literal(1), addresses: z.array(schema) });
@@ -27,7 +28,7 @@ export function makePlacementRecord(deps: {
   const file = makeMapFile<string, string>({
     ...deps,
     name: 'placement',
-    version: 2,
+    version: fileVersions.placement,
     without,
     encode: (name, address) => ({ address, interface: name }),
     decode: (fields) => {

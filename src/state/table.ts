@@ -20,6 +20,7 @@ import type { Log } from '../ports/log.ts';
 import { ipText, port, rangeText } from './decoders.ts';
 import { makeMapFile } from './map-file.ts';
 import { decodeNode, encodeNode, readEarlierNodes } from './saved-nodes.ts';
+import { fileVersions } from './file-versions.ts';
 
 /** The last table, on disk: a host serves it after a reboot while the API server is unreachable. */
 export type TableFile = {
@@ -59,7 +60,7 @@ export function makeTableFile({
   const listenerFile = makeMapFile<ListenerKey, Listener>({
     path: listenersPath,
     name: 'listeners',
-    version: 4,
+    version: fileVersions.listeners,
     files,
     log,
     without: unserved,
@@ -71,7 +72,7 @@ export function makeTableFile({
   const nodeFile = makeMapFile<NodeName, TrafficNode>({
     path: nodesPath,
     name: 'nodes',
-    version: 2,
+    version: fileVersions.nodes,
     files,
     log,
     without: unserved,
@@ -81,7 +82,7 @@ export function makeTableFile({
   const backendFile = makeMapFile<BackendId, Backend | PodBackend>({
     path: backendsPath,
     name: 'backends',
-    version: 1,
+    version: fileVersions.backends,
     files,
     log,
     without:
@@ -92,7 +93,7 @@ export function makeTableFile({
   const withoutEndpointsFile = makeMapFile<ListenerKey, ServiceUid>({
     path: withoutEndpointsPath,
     name: 'without-endpoints',
-    version: 1,
+    version: fileVersions.withoutEndpoints,
     files,
     log,
     without: 'until furiwake has read the EndpointSlices, HAProxy accepts connections of Services without endpoints',

@@ -81,6 +81,7 @@ export function natContract(name: string, makeGiven: () => Promise<NatScene>): v
       for (const each of [draining, a]) {
         expect(await scene.nat.apply(table(each, b), signal)).toEqual(new Map());
         expect(await fates(scene)).toEqual([each === a ? 'served' : 'refused', 'served', 'refused']);
+        expect(await scene.nat.audit(signal)).toBe(0);
       }
     });
 

@@ -32,6 +32,7 @@ export function makeFakeAdvertiser(announced: Set<string> = new Set()): FakeAdve
         advertised = addresses;
         look();
       },
+      trouble: () => undefined,
       onDuplicates: subscribers.subscribe,
       run: untilAborted,
     },

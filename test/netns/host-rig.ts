@@ -8,6 +8,7 @@ import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';
+import type { Files } from '../../src/ports/files.ts';
 import { makeMachine, makeOptions } from '../make/machine.ts';
 import { node as tableNode, tableOf } from '../make/table.ts';
 import { type RecordedLog, type RecordedMetrics, recordLog, recordMetrics } from '../sim/observers.ts';
@@ -37,11 +38,13 @@ export type HostRig = AsyncDisposable & {
 export async function startHostRig({
   wrap = (exec) => exec,
   clock = systemClock,
+  files = systemFiles,
   prepare = async () => undefined,
 }: {
   /** What the host's programs do differently. */
   readonly wrap?: (exec: Exec) => Exec;
   readonly clock?: Clock;
+  readonly files?: Files;
   /** Runs before the host starts. */
   readonly prepare?: (lab: NetLab, stateDir: string) => Promise<void>;
 } = {}): Promise<HostRig> {
@@ -58,7 +61,7 @@ export async function startHostRig({
     machine: makeMachine({
       clock,
       exec: wrap(lab.balancer.execPort),
-      files: systemFiles,
+      files,
       runFolder: `${lab.folder}/run`,
     }),
     probe: probeFrom(lab.balancer),

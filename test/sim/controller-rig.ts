@@ -66,6 +66,8 @@ export function startHost({
 /** The controller as the program wires it, against a simulated API server and a fake host. */
 export type ControllerRig = AsyncDisposable & {
   readonly controller: Controller;
+  /** The Services whose status is not written because of a conflict. */
+  readonly paused: ReadonlySet<ServiceKey>;
   readonly events: readonly EventFacts[];
   readonly log: readonly LogLine[];
   readonly serviceDrains: Drains<ServiceKey>;
@@ -118,7 +120,7 @@ export async function startController(
     files: filesOf(files),
     log,
   });
-  const { stores, controller, drained } = assembleController({
+  const { stores, controller, paused, drained } = assembleController({
     client,
     site,
     host,
@@ -139,6 +141,7 @@ export async function startController(
   const running = Promise.allSettled([stores.watch(stop.signal), controller.run(stop.signal)]);
   return {
     controller,
+    paused,
     serviceDrains,
     events,
     log: log.lines,

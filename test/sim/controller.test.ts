@@ -224,6 +224,11 @@ describe('another client’s write to the status', () => {
     overwrite('203.0.113.3');
     await until(() => expect(rig.events.map((event) => event.reason)).toContain('StatusConflict'));
     expect(shownIp('a')).toBe('203.0.113.3');
+    const present = service('a');
+    expect([...rig.paused]).toEqual([`${present?.metadata.namespace}/a`]);
+    server.put('Service', { ...present, spec: { ...present?.spec, sessionAffinity: 'ClientIP' } } as never);
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    expect([...rig.paused]).toEqual([]);
   });
 });
 

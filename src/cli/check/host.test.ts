@@ -81,6 +81,23 @@ test.each<[string, CheckScene, string, object]>([
     'state directory',
     { mark: 'problem' },
   ],
+  ...['drains', 'ledger', 'listeners', 'tenure', 'without-endpoints'].map(
+    (file) =>
+      [
+        `a newer file (${file}) in a state directory of this release`,
+        {
+          files: {
+            '/var/lib/furiwake/furiwake-state': '{"file":"furiwake-state","version":1}',
+            [`/var/lib/furiwake/${file}.jsonl`]: `{"file":"${file}","version":99}\n{}\n`,
+          },
+        },
+        'state directory',
+        {
+          mark: 'problem',
+          found: expect.stringContaining(`/var/lib/furiwake/${file}.jsonl was written by a newer release (version 99,`),
+        },
+      ] as [string, object, string, object],
+  ),
   [
     'a state directory of this release',
     { files: { '/var/lib/furiwake/furiwake-state': '{"file":"furiwake-state","version":1}' } },

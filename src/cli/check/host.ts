@@ -9,6 +9,7 @@ import {
 import { findHolder, type FoundHolder } from '../../daemon/host-lock.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { findStateDir } from '../../daemon/state-dir.ts';
+import { NewerFileError } from '../../state/map-file.ts';
 import { StartError } from '../../daemon/errors.ts';
 import type { Files } from '../../ports/files.ts';
 import type { Network } from '../../host/network.ts';
@@ -116,7 +117,7 @@ async function checkStateDir(files: Files, stateDir: string): Promise<Finding> {
     const found = await findStateDir(files, stateDir);
     return ok(found === 'present' ? stateDir : `${stateDir}, which run creates`);
   } catch (error) {
-    if (error instanceof StartError)
+    if (error instanceof StartError || error instanceof NewerFileError)
       return problem(error.message, 'name another --state-dir, or do with this folder as the message says');
     throw error;
   }

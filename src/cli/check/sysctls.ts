@@ -1,3 +1,4 @@
+import { filtersBridge, hasBridgeFilter } from '../../dataplane/nftables/bridge-filter.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { about, type Finding, ok, warning } from './finding.ts';
@@ -71,20 +72,15 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
 
 /** The bridges of default routes whose packets br_netfilter passes through the hooks of IP, by a setting of all bridges or by their own. */
 async function filteredBridges(files: Files, exec: Exec, signal: AbortSignal): Promise<readonly string[]> {
-  const all = ['iptables', 'ip6tables'].map((of) => `/proc/sys/net/bridge/bridge-nf-call-${of}`);
-  if (!(await files.exists('/proc/sys/net/bridge'))) return [];
+  if (!(await hasBridgeFilter(files))) return [];
   const routes = await Promise.all(
     ['-4', '-6'].map(async (family) => exec.run('ip', ['-json', family, 'route', 'show', 'default'], { signal })),
   );
   const devices = routes.flatMap(({ stdout }) => JSON.parse(stdout || '[]') as readonly { readonly dev?: string }[]);
   const bridges = await Promise.all(
-    [...new Set(devices.flatMap(({ dev }) => dev ?? []))].map(async (dev) => {
-      const folder = `/sys/class/net/${dev}/bridge`;
-      if (!(await files.exists(folder))) return [];
-      const own = ['iptables', 'ip6tables'].map((of) => `${folder}/nf_call_${of}`);
-      const values = await Promise.all([...all, ...own].map((path) => files.read(path)));
-      return values.some((value) => Number(value ?? '0') !== 0) ? [dev] : [];
-    }),
+    [...new Set(devices.flatMap(({ dev }) => dev ?? []))].map(async (dev) =>
+      (await filtersBridge(files, dev, 4)) || (await filtersBridge(files, dev, 6)) ? [dev] : [],
+    ),
   );
   return bridges.flat();
 }

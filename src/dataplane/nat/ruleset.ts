@@ -1,3 +1,4 @@
+import { classText } from '../nftables/element.ts';
 import { concatText, scalarText } from '../nftables/listing.ts';
 import { hex, type TableSpec } from '../nftables/table-text.ts';
 
@@ -73,7 +74,8 @@ export const natTable: TableSpec = {
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
     if (set.startsWith('timeouts')) return `${concatText(key)} : ${jumpText(value)}`;
-    return `${concatText(key)} : ${scalarText(value)}`;
+    // nft lists 0:0, which a listener that drains has in place of a backend, as a word.
+    return `${concatText(key)} : ${value === 'none' ? classText(0) : scalarText(value)}`;
   },
 };
 

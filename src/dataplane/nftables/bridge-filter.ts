@@ -1,4 +1,27 @@
+import type { Family } from '../../core/ip/ip.ts';
 import type { Files } from '../../ports/files.ts';
+
+const settings = '/proc/sys/net/bridge';
+
+/** Whether the module br_netfilter is loaded. */
+export function hasBridgeFilter(files: Pick<Files, 'exists'>): Promise<boolean> {
+  return files.exists(settings);
+}
+
+/** Whether this interface is a bridge whose packets br_netfilter passes through the hooks of IP, by a setting of all bridges or its own. */
+export async function filtersBridge(
+  files: Pick<Files, 'exists' | 'read'>,
+  name: string,
+  family: Family,
+): Promise<boolean> {
+  const folder = `/sys/class/net/${name}/bridge`;
+  if (!(await files.exists(folder))) return false;
+  const of = family === 4 ? 'iptables' : 'ip6tables';
+  const values = await Promise.all(
+    [`${settings}/bridge-nf-call-${of}`, `${folder}/nf_call_${of}`].map((path) => files.read(path)),
+  );
+  return values.some((value) => Number(value ?? '0') !== 0);
+}
 
 /**
  * Whether br_netfilter may pass packets of bridges through the hooks of IP: the module is loaded, and the host has had a bridge since,
@@ -14,7 +37,7 @@ export function makeBridgeFilter(files: Pick<Files, 'exists' | 'list'>): () => P
   };
   return async () => {
     try {
-      isFiltered = (await files.exists('/proc/sys/net/bridge')) && (isFiltered || (await hasBridge()));
+      isFiltered = (await hasBridgeFilter(files)) && (isFiltered || (await hasBridge()));
     } catch {
       // EMFILE: it is read again with the next audit of the addresses
     }
