@@ -36,6 +36,8 @@ export function makeAddressIndex(): (listeners: Listeners) => Addresses {
   };
 }
 
+export const noAddresses: Addresses = PersistentMap.empty();
+
 /** Those of `addresses` that the host has only through furiwake: it announces no other. */
 export function withoutOwn(addresses: Addresses, { own }: Pick<HostAddresses, 'own'>): Addresses {
   return addresses.with(Array.from(own.keys(), (text) => [text, undefined]));

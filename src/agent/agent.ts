@@ -15,14 +15,13 @@ import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Health, NodeChecks } from '../ports/health.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
-import type { Addresses } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostNetwork } from '../ports/network.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { TableFile } from '../state/table.ts';
-import { makeAddressIndex, withoutOwn } from './addresses.ts';
+import { makeAddressIndex, noAddresses, withoutOwn } from './addresses.ts';
 import { runAudits } from './audit.ts';
 import { makeAddressLifetime } from './address-lifetime.ts';
 import type { PassPorts } from './steps.ts';
@@ -119,9 +118,9 @@ export function makeAgent(deps: AgentDeps): Agent {
       announceAgain();
     },
   };
-  let announced: Addresses = PersistentMap.empty();
+  let announced = noAddresses;
   const announceAgain = (): void =>
-    advertiser.advertise(isServing ? withoutOwn(announced, network.addresses()) : PersistentMap.empty());
+    advertiser.advertise(isServing ? withoutOwn(announced, network.addresses()) : noAddresses);
 
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
@@ -167,7 +166,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       due: withdrawal,
       work: async () => {
         if (isUndecided) await placement.removeUnending(signal);
-        else if (!isServing) await placement.remove(PersistentMap.empty(), signal);
+        else if (!isServing) await placement.remove(noAddresses, signal);
       },
       retry: waitLimits.quick,
       level: 'error',
@@ -180,6 +179,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     isUndecided = false;
     isServing = next;
     if (!next) {
+      announced = noAddresses;
       announceAgain();
       withdrawal.set();
     }

@@ -177,6 +177,22 @@ const found: readonly (readonly ScheduledAction[])[] = [
     at(0, { do: 'refuse', tool: 'proxy', port: 83 }),
     at(0, publish({ ...web, index: 3 })),
   ],
+  // Withdrawn, then it served again while placement was slow to remove: the next audit announced what was removed.
+  [
+    at(0, fault('proxy.upsert', 'slow')),
+    at(0, fault('placement.remove', 'slow')),
+    at(1_100, publish(web)),
+    at(2_500, fault('steering.apply', 'slow')),
+    at(1_100, { do: 'clear', step: 'proxy.upsert' }),
+    at(8_000, fault('proxy.check', 'fails')),
+    at(300, fault('proxy.upsert', 'slow')),
+    at(1_100, { do: 'clear', step: 'proxy.check' }),
+    at(0, { do: 'serve', isServing: false }),
+    at(1_100, publish()),
+    at(0, fault('proxy.upsert', 'fails')),
+    at(2_500, { do: 'serve', isServing: true }),
+    at(1_100, fault('proxy.upsert', 'fails')),
+  ],
   // Withdrawn, then it served again while placement was slow to add nothing: it announced an address that was missing.
   [
     at(0, { do: 'refuse', tool: 'steering', port: 91 }),

@@ -18,7 +18,7 @@ export type HostState = {
         readonly proxied: TrafficTable;
         /** The wanted addresses, without those of listeners that cannot be removed. */
         readonly addresses: Addresses;
-        /** Those that the kernel has accepted, until it is asked to remove them. */
+        /** Those that the kernel has accepted, until it is asked to remove them: by a pass, or because this host is withdrawn. */
         readonly placed: Addresses;
       }
     | undefined;
@@ -64,6 +64,12 @@ export const emptyHostState: HostState = { settled: PersistentMap.empty(), open:
 export function heldFromBefore(listeners: Listeners): HostState {
   const open = Array.from(listeners, ([key, held]) => [key, unprogrammed(undefined, held)] as const);
   return { ...emptyHostState, open: new Map(open) };
+}
+
+/** The addresses are removed beside the passes when this host is withdrawn. */
+export function withoutPlaced(state: HostState): HostState {
+  const { programmed } = state;
+  return programmed === undefined ? state : { ...state, programmed: { ...programmed, placed: PersistentMap.empty() } };
 }
 
 /** Of a listener that no pass has programmed yet. */

@@ -1,9 +1,8 @@
-import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Addresses } from '../ports/host.ts';
-import { commonOf } from './addresses.ts';
+import { commonOf, noAddresses } from './addresses.ts';
 import {
   type HostState,
   inForceOf,
@@ -36,6 +35,8 @@ type PassOptions = {
   /** Called before anything is programmed, with the listeners that the host may hold from then on. */
   readonly onBegin: (state: HostState) => void;
   readonly stages: Pick<PassStages, 'attempt'>;
+  /** This host was withdrawn, or may serve again, since the pass began: its addresses may be gone. */
+  readonly isOvertaken: () => boolean;
   readonly signal: AbortSignal;
 };
 
@@ -89,7 +90,7 @@ async function makeOnePass(
   ports: PassPorts,
   before: HostState,
   target: TrafficTable,
-  { postponed, onBegin, stages, signal }: PassOptions,
+  { postponed, onBegin, stages, isOvertaken, signal }: PassOptions,
   addressedBy: Listeners = target.listeners,
 ): Promise<PassResult> {
   const changed = listenersToChange(before, target.listeners).filter(({ key }) => !postponed.has(key));
@@ -111,7 +112,7 @@ async function makeOnePass(
     outcomes.block(concerned(shortfall), shortfall.words);
     return false;
   };
-  const pass: Pass = { ports, before, target, changed, gone, outcomes, step, signal };
+  const pass: Pass = { ports, before, target, changed, gone, outcomes, step, isOvertaken, signal };
   const wanted = ports.addressesOf(addressedBy);
 
   const { isUpserted, mustWait, upserted } = await prepareProxy(pass);
@@ -133,7 +134,7 @@ async function makeOnePass(
     ));
   if (before.programmed === undefined && !isSteered) {
     // What an earlier process programmed may still serve: only unneeded addresses are removed.
-    const kept = (): Addresses => (ports.mayAttract() ? wanted : PersistentMap.empty());
+    const kept = (): Addresses => (ports.mayAttract() ? wanted : noAddresses);
     await step('removal', () => ports.placement.remove(kept(), signal));
     const open = Array.from(begun.open, ([key, state]): [ListenerKey, ListenerState] => {
       if (postponed.has(key)) return [key, state];
@@ -175,7 +176,7 @@ async function makeOnePass(
     (key) => [key, addressedBy.get(key)] as const,
   );
   const needing = withListeners(table, [...uncertain, ...handedOver]).listeners;
-  const kept = ports.mayAttract() ? commonOf(ports.addressesOf(needing), wanted) : PersistentMap.empty<string, Ip>();
+  const kept = ports.mayAttract() ? commonOf(ports.addressesOf(needing), wanted) : noAddresses;
   await step('removal', () => ports.placement.remove(kept, signal));
 
   const remnants = gone.filter(outcomes.isStuck);
@@ -198,7 +199,11 @@ async function makeOnePass(
     .map((key) => [key, hadProxied.get(key)] as const);
   const proxied = isPruned ? needed : withListeners(upserted, unpruned);
   return {
-    state: { settled, open, programmed: { table, proxied, addresses, placed: commonOf(placed, kept) } },
+    state: {
+      settled,
+      open,
+      programmed: { table, proxied, addresses, placed: isOvertaken() ? noAddresses : commonOf(placed, kept) },
+    },
     refused,
     obstacle,
     mustWait,

@@ -7,7 +7,15 @@ import { type Listeners, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { emptyHostState, type Gap, heldFromBefore, type HostState, inForceOf, stateOf } from './host-state.ts';
+import {
+  emptyHostState,
+  type Gap,
+  heldFromBefore,
+  type HostState,
+  inForceOf,
+  stateOf,
+  withoutPlaced,
+} from './host-state.ts';
 import { withListeners } from './listener-changes.ts';
 import { makePass } from './pass.ts';
 import type { PassPorts } from './steps.ts';
@@ -108,6 +116,7 @@ export function makePasses(deps: {
       postponed,
       onBegin,
       stages: attempts,
+      isOvertaken: () => hurries.made !== hurriesBefore,
       signal,
     });
     const { refused } = result;
@@ -147,6 +156,7 @@ export function makePasses(deps: {
     wake: () => wake.set(),
     hurry: () => {
       hurries.made++;
+      state = withoutPlaced(state);
       stages.hurry();
       wake.set();
       urgent.set();

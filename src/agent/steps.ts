@@ -1,5 +1,4 @@
-import { commonOf, makeAddressIndex, unionOf, withoutOwn } from './addresses.ts';
-import { PersistentMap } from '../core/persistent-map.ts';
+import { commonOf, makeAddressIndex, noAddresses, unionOf, withoutOwn } from './addresses.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
 import type { Listener, Listeners, TrafficTable } from '../core/traffic/table.ts';
@@ -49,6 +48,8 @@ export type Pass = {
   readonly gone: readonly Listener[];
   readonly outcomes: Outcomes;
   readonly step: Step;
+  /** See `makePass`. */
+  readonly isOvertaken: () => boolean;
   readonly signal: AbortSignal;
 };
 
@@ -91,7 +92,7 @@ export async function programOthers({ ports, before, changed, gone, outcomes, st
 
 /** Adds the addresses that the listeners of `table` need, and announces those that are there. */
 export async function attract(
-  { ports, before, changed, outcomes, step, signal }: Pass,
+  { ports, before, changed, outcomes, step, isOvertaken, signal }: Pass,
   table: TrafficTable,
   wanted: Addresses,
 ): Promise<{
@@ -103,14 +104,13 @@ export async function attract(
   // refused listener is not added.
   const addresses = commonOf(ports.addressesOf(table.listeners), wanted);
   const there = before.programmed?.placed ?? makeAddressIndex()(outcomes.inForce());
-  const added: Addresses = ports.mayAttract() ? addresses : PersistentMap.empty();
+  const added: Addresses = ports.mayAttract() ? addresses : noAddresses;
   const isAdded = await step(
     'addresses',
     () => ports.placement.add(added, signal),
     () => changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text)),
   );
-  const placed = isAdded ? unionOf(there, added) : there;
-  // Not all: the host may serve only since after the step began.
+  const placed = isOvertaken() ? noAddresses : isAdded ? unionOf(there, added) : there;
   ports.announce(commonOf(addresses, placed));
   return { addresses, placed };
 }
