@@ -12,7 +12,7 @@ import { isLocal } from '../core/traffic/dataplane.ts';
 import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
-import { listenersWithoutEndpoints } from '../core/traffic/without-endpoints.ts';
+import { gapsOf, noGaps } from '../core/traffic/without-endpoints.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
@@ -151,12 +151,15 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (failures === undefined) return {};
     const atMs = clock.monotonic();
     const ready = readyEndpoints(service, table);
-    const unserved = ready === undefined ? [] : listenersWithoutEndpoints(service, assignment, deps.podsOf(key));
-    const isNone =
-      unserved.length > 0 && unserved.length === assignment.addresses.flatMap((each) => each.served).length;
-    const used = isNone ? 0 : ready; // none of the ready ones has a port that the Service wants
+    const unserved = ready === undefined ? noGaps : gapsOf(service, assignment, deps.podsOf(key));
+    const used = unserved.areAll ? 0 : ready; // none of the ready ones has a port that the Service wants
     const endpoints = judgeEndpoints(used, status.conditions, mine.emptySinceMs, atMs);
-    const gaps = judgeGaps(unserved.length > 0 && !isNone, status.conditions, mine.gapsSinceMs, atMs);
+    const gaps = judgeGaps(
+      unserved.listeners.length > 0 && !unserved.areAll,
+      status.conditions,
+      mine.gapsSinceMs,
+      atMs,
+    );
     const packets = judgeDropping(assignment, table, report, mine.droppingSinceMs, atMs);
     mine.emptySinceMs = endpoints.sinceMs;
     mine.gapsSinceMs = gaps.sinceMs;
@@ -170,7 +173,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       isOverBudget: plan.overBudget.has(key),
       nearestProfile: plan.overProfiles.get(key),
       hasEndpoints: endpoints.hasEndpoints,
-      gaps: isNone || gaps.areShown ? unserved : [],
+      gaps: unserved.areAll || gaps.areShown ? unserved.listeners : [],
       dropping: packets.dropping,
       podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
       nowMs: clock.now(),
