@@ -22,7 +22,7 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import { judgeDropping, soonest } from './dropping.ts';
-import { judgeEndpoints, judgeGaps } from './endpoint-grace.ts';
+import { judgeListeners, type Lacking } from './endpoint-grace.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
@@ -71,10 +71,7 @@ type ServiceMemory = {
   added: AddedFinalizers | undefined;
   /** Monotonic ms, until its address is published. */
   seenAtMs: number | undefined;
-  /** Monotonic ms; since when it has no ready endpoint. */
-  emptySinceMs: number | undefined;
-  /** Monotonic ms; since when it has listeners without endpoints, beside others. */
-  gapsSinceMs: number | undefined;
+  lacking: Lacking | undefined;
   /** Monotonic ms; since when packets of it are dropped. */
   droppingSinceMs: number | undefined;
   refusedWrites: number;
@@ -115,8 +112,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       conflict: noConflict,
       added: undefined,
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
-      emptySinceMs: undefined,
-      gapsSinceMs: undefined,
+      lacking: undefined,
       droppingSinceMs: undefined,
       refusedWrites: 0,
       mayBeGone: false,
@@ -151,18 +147,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (failures === undefined) return {};
     const atMs = clock.monotonic();
     const ready = readyEndpoints(service, table);
-    const unserved = ready === undefined ? noGaps : gapsOf(service, assignment, deps.podsOf(key));
-    const used = unserved.areAll ? 0 : ready; // none of the ready ones has a port that the Service wants
-    const endpoints = judgeEndpoints(used, status.conditions, mine.emptySinceMs, atMs);
-    const gaps = judgeGaps(
-      unserved.listeners.length > 0 && !unserved.areAll,
-      status.conditions,
-      mine.gapsSinceMs,
-      atMs,
-    );
+    const gaps = ready === undefined ? noGaps : gapsOf(service, assignment, deps.podsOf(key));
+    const endpoints = judgeListeners(ready, gaps, status.conditions, mine.lacking, atMs);
     const packets = judgeDropping(assignment, table, report, mine.droppingSinceMs, atMs);
-    mine.emptySinceMs = endpoints.sinceMs;
-    mine.gapsSinceMs = gaps.sinceMs;
+    mine.lacking = endpoints.lacking;
     mine.droppingSinceMs = packets.sinceMs;
     const input: StatusInput = {
       service,
@@ -173,14 +161,14 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       isOverBudget: plan.overBudget.has(key),
       nearestProfile: plan.overProfiles.get(key),
       hasEndpoints: endpoints.hasEndpoints,
-      gaps: unserved.areAll || gaps.areShown ? unserved.listeners : [],
+      gaps: endpoints.gaps,
       dropping: packets.dropping,
       podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
       nowMs: clock.now(),
     };
     return {
       desired: desiredStatus(input, failures),
-      later: soonest(endpoints.later, soonest(gaps.later, packets.later)),
+      later: soonest(endpoints.later, packets.later),
     };
   };
 

@@ -27,7 +27,7 @@ export function listenersWithoutEndpoints(
 }
 
 /** The listeners of a Service without endpoints. `areAll`: it has no others. */
-type Gaps = { readonly listeners: readonly ListenerKey[]; readonly areAll: boolean };
+export type Gaps = { readonly listeners: readonly ListenerKey[]; readonly areAll: boolean };
 
 export const noGaps: Gaps = { listeners: [], areAll: false };
 
