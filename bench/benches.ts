@@ -14,6 +14,7 @@ import { pods } from './pods.ts';
 import { publish } from './publish.ts';
 import { restarts } from './restarts.ts';
 import { scale } from './scale.ts';
+import { sourceRanges } from './source-ranges.ts';
 import { throughput } from './throughput.ts';
 
 /** In the order in which they run. */
@@ -27,6 +28,7 @@ export const benches: readonly Bench[] = [
   churn,
   featureChurn,
   scale,
+  sourceRanges,
   throughput,
   features,
   direct,

@@ -173,8 +173,8 @@ export const reasons = {
   TooManySourceRanges: {
     where: 'Serving',
     means:
-      'loadBalancerSourceRanges, times the ports and families of the Service, are more ranges than the kernel is given for one Service (10,000), or than older Services leave of those for the load-balancer host (30,000). The Service is closed to all clients.',
-    do: 'Use fewer, wider ranges, or fewer ports.',
+      'loadBalancerSourceRanges, of the families of the Service, are more ranges than the kernel is given for one Service (10,000), or than older Services leave of those for the load-balancer host (30,000). The Service is closed to all clients.',
+    do: 'Use fewer, wider ranges.',
   },
   TooManyProfiles: {
     where: 'Serving',

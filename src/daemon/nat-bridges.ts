@@ -11,8 +11,9 @@ import type { Links } from '../ports/network.ts';
 const everyMs = 30_000;
 
 /**
- * Until `signal` aborts, every 30 s: reports a bridge with the nodes of `nat` whose packets br_netfilter passes through the hooks of IP.
- * A packet that is translated there is bridged, and a bridge sends none out of the port by which it came in.
+ * Until `signal` aborts, every 30 s: reports a bridge with the nodes of `nat`, also as the stand-in of `direct`, whose packets
+ * br_netfilter passes through the hooks of IP. A packet that is translated there is bridged, and a bridge sends none out of the port by
+ * which it came in.
  */
 export function watchNatBridges(
   {

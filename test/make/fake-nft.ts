@@ -157,9 +157,14 @@ function changed(table: Table | undefined, text: string, spec: TableSpec): Table
     else if (verb === 'add') for (const element of list.split(',')) addElement(elements, set, element);
     else
       for (const element of list.split(','))
-        if (!elements.delete(elementKey({ set, text: element.trim() }))) throw noSuch();
+        if (!elements.delete(elementKey({ set, text: removedText(set, element.trim()) }))) throw noSuch();
   }
   return { ...table, generation, elements };
+}
+
+/** nft 1.0.6 removes an element of a set of ranges only if its number is a range, too. */
+function removedText(set: string, text: string): string {
+  return set.startsWith('sources') ? text.replace(/^(\S+)-\1 |^/, '$1 ') : text;
 }
 
 function addElement(elements: Set<string>, set: string, text: string): void {

@@ -30,6 +30,6 @@ export function faultyNft(
 
 /** Programs on a host whose kernel accepts at most `mostRanges` ranges, because the set has a size. */
 export function limited(exec: Exec, mostRanges: number, isBroken: () => boolean): Exec {
-  const change = (text: string): string => text.replace(/set allowed4 \{.*flags interval;/, `$& size ${mostRanges};`);
+  const change = (text: string): string => text.replace(/set sources4 \{.*flags interval;/, `$& size ${mostRanges};`);
   return faultyNft(exec, { change, isBroken });
 }

@@ -6,7 +6,7 @@ import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/port-options.ts';
 import { isLocal } from '../traffic/dataplane.ts';
 import type { ServiceEndpoints } from '../traffic/local.ts';
-import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
+import { closedFamilies, servedFamilies, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { plainProfile } from '../traffic/options.ts';
 import { isPodBackend, type Listener, listenerKey, localBackend } from '../traffic/table.ts';
 import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
@@ -40,7 +40,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
   const { sourceRanges } = service.spec;
-  const ranges = planSourceRanges(sourceRanges, listenersOf(assignment), input.isOverBudget);
+  const ranges = planSourceRanges(sourceRanges, servedFamilies(assignment), input.isOverBudget);
   const closed = closedFamilies(
     sourceRanges,
     served.map(({ ip }) => ip.family),

@@ -11,7 +11,7 @@ import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
 import { optionsOfPort } from './port-options.ts';
 import type { ProfileExcess } from './profile-budget.ts';
 import { needsFewerServers, type ServerExcesses, withinExcess } from './server-budget.ts';
-import { listenersOf, planSourceRanges } from './source-ranges.ts';
+import { servedFamilies, planSourceRanges } from './source-ranges.ts';
 import { type Listener, makeListener, nodesBackend, podBackend, type PodBackend, usesNat } from './table.ts';
 
 /** The listeners of a Service, and the Pods that serve them; without those while the endpoints are not known. */
@@ -45,7 +45,7 @@ export function planCarriers(
   const { key, uid, spec } = service;
   const vips = publishedVips(service);
   const { isHostAddress } = assignment;
-  const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), overBudget.has(key));
+  const { ranges } = planSourceRanges(spec.sourceRanges, servedFamilies(assignment), overBudget.has(key));
   const pods: [BackendId, PodBackend][] = [];
   const groups = endpoints?.get(key) ?? [];
   const nodes = (family: Family, port: ServicePort): BackendId =>

@@ -5,19 +5,17 @@ import type { ServiceKey } from '../model/names.ts';
 import { compareAge, type Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 
-/** Limit for one Service, over all its listeners, so that it cannot use up the budget that all share. */
+/** Limit for one Service, so that it cannot use up the budget that all share. */
 export const mostRanges = 10_000;
 
 /**
- * Limit for all Services of a host, over all their listeners. The kernel's sets of ranges (pipapo) grow faster than their
+ * Limit for all Services of a host. Listeners share the ranges of their Service, so they count once, whatever the number of its ports;
+ * Services with the same ranges count each, though they share them, too. The kernel's sets of ranges (pipapo) grow faster than their
  * elements: three Services with 10,000 ranges each take 9 s to load and 220 MB, five take 25 s and 600 MB; beyond that nft
  * exceeds its deadline (nft 1.0.6, Linux 6.18, the worst case, IPv6 ranges that are not prefixes). 30,000
  * ranges over 300 listeners take 2 s and 25 MB.
  */
 export const mostRangesOfHost = 30_000;
-
-/** The listeners of a Service by family. */
-type ListenerCounts = { readonly [F in Family]: number };
 
 export type SourceRanges = {
   /** Merged. `undefined`: open to all; empty: closed to all. */
@@ -34,12 +32,12 @@ export type SourceRanges = {
  */
 export function planSourceRanges(
   texts: readonly string[],
-  listeners: ListenerCounts,
+  families: readonly Family[],
   isOverBudget: boolean = false,
 ): SourceRanges {
   const { ranges, malformed } = decode(texts);
-  const count = countOf(ranges, listeners);
-  const made = `loadBalancerSourceRanges make ${count} range${count === 1 ? '' : 's'} over all ports and families`;
+  const count = countOf(ranges, families);
+  const made = `loadBalancerSourceRanges make ${count} range${count === 1 ? '' : 's'}`;
   if (count > mostRanges) return { ranges: [], malformed, excess: `${made}, of at most ${mostRanges}` };
   if (isOverBudget)
     return {
@@ -50,15 +48,14 @@ export function planSourceRanges(
   return { ranges, malformed, excess: undefined };
 }
 
-export function listenersOf({ addresses }: Assignment): ListenerCounts {
-  const of = (family: Family): number =>
-    addresses.reduce((sum, { ip, served }) => sum + (ip.family === family ? served.length : 0), 0);
-  return { 4: of(4), 6: of(6) };
+/** The families of the listeners of a Service. */
+export function servedFamilies({ addresses }: Assignment): readonly Family[] {
+  return addresses.flatMap(({ ip, served }) => (served.length > 0 ? ip.family : []));
 }
 
-/** How many elements the kernel's sets have for ranges: each listener has those of its family. */
-function countOf(ranges: SourceRanges['ranges'] = [], listeners: ListenerCounts): number {
-  return ranges.reduce((sum, { family }) => sum + listeners[family], 0);
+/** How many elements the kernel's sets have for ranges: those of the families with a listener, once. */
+function countOf(ranges: SourceRanges['ranges'] = [], families: readonly Family[]): number {
+  return ranges.filter(({ family }) => families.includes(family)).length;
 }
 
 type RangeBudgetInput = {
@@ -104,8 +101,8 @@ export function makeRangeBudget(most: number = mostRangesOfHost): (input: RangeB
 /** How many elements the kernel's sets would have for the Service. */
 function claimOf(service: Pick<Service, 'spec'> | undefined, assignment: Assignment | undefined): number {
   if (service === undefined || assignment === undefined) return 0;
-  const listeners = listenersOf(assignment);
-  return countOf(planSourceRanges(service.spec.sourceRanges, listeners).ranges, listeners);
+  const families = servedFamilies(assignment);
+  return countOf(planSourceRanges(service.spec.sourceRanges, families).ranges, families);
 }
 
 function exceedingOf(

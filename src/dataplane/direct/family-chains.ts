@@ -43,6 +43,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
   const checkSource = `
 		fib saddr type { local, broadcast, multicast } goto impossible
 		${ip} saddr @impossible${name} goto impossible`;
+  const checkRanges = `meta mark set meta priority map @ranges meta mark . ${ip} saddr != @sources${name} goto refuse`;
   const toKeeper = 'meta mark set meta priority . meta mark map @clients meta priority . meta mark @keepers';
   return `
 	chain send${name} {
@@ -217,7 +218,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta priority @parting update @seen { meta priority . ${flow} }
 		meta priority != @open goto stack
 		ether saddr @node_macs drop${checkSource}
-		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
+		${checkRanges}
 		meta priority @open meta priority @flows continue
 		meta priority != @affine goto later${name}
 		meta mark set ${client}
@@ -248,7 +249,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta priority != @unsorted return
 		${isSyn} goto sharesyn${name}
 		ether saddr @node_macs goto stack
-		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
+		${checkRanges}
 		meta mark set ${flow}
 		meta mark set meta priority . meta mark map @pins jump sharekeep${name}
 		meta mark set meta priority . meta mark map @closing jump close${name}
@@ -277,7 +278,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	chain listen${name} {
 		meta priority @mixed jump share${name}
 		ether saddr @node_macs drop
-		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
+		${checkRanges}
 		meta priority @open goto admit${name}
 		drop
 	}

@@ -5,7 +5,8 @@ import { parseRange } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { NodeHealth } from '../../core/traffic/report.ts';
 import { elementKey } from '../nftables/element.ts';
-import { allElements, differenceTo, emptyMirror, type Mirror, withParts } from '../nftables/mirror.ts';
+import { allElements, changeOf, differenceTo, emptyMirror, type Mirror, withParts } from '../nftables/mirror.ts';
+import { noLists } from '../nftables/range-lists.ts';
 import { directLayout } from './layout.ts';
 import { type DirectProgram, groupKey, makeDirectPlanner } from './program.ts';
 
@@ -124,8 +125,9 @@ test('changes lead from program to program, whatever is refused in between, and 
         mirror = start;
         expect([...kernel].toSorted()).toEqual(keysOf(mirror));
         for (const part of parts.filter(({ listener }) => listener === undefined || accepts(listener))) {
-          for (const element of part.remove) expect(kernel.delete(elementKey(element))).toBe(true);
-          for (const element of part.add) kernel.add(elementKey(element));
+          const { remove, add } = changeOf(mirror.lists, [part]);
+          for (const element of remove) expect(kernel.delete(elementKey(element))).toBe(true);
+          for (const element of add) kernel.add(elementKey(element));
           mirror = withParts(directLayout, mirror, target, [part]);
         }
         expect([...kernel].toSorted()).toEqual(keysOf(mirror));
@@ -139,9 +141,8 @@ test('no program, whatever the names of its Services, renders anything but numbe
   fc.assert(
     fc.property(programs, (all) => {
       for (const target of all)
-        for (const { text } of differenceTo(directLayout, target, emptyMirror(directLayout)).parts.flatMap(
-          ({ add }) => add,
-        ))
+        for (const { text } of changeOf(noLists, differenceTo(directLayout, target, emptyMirror(directLayout)).parts)
+          .add)
           expect(text).toMatch(/^[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*(?: : "eth0")?$/);
     }),
     { numRuns: 50 },

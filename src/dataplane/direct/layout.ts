@@ -1,8 +1,9 @@
 import { formatRange } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { type ListenerAddress, stackDataplane } from '../../core/traffic/table.ts';
-import { addressText, classText, type Element, ListenerError, portText, protocolNumbers } from '../nftables/element.ts';
-import { type Layout, absentFrom } from '../nftables/mirror.ts';
+import { absentFrom, addressText, classText, type Element, portText, protocolNumbers } from '../nftables/element.ts';
+import type { Layout } from '../nftables/mirror.ts';
+import { rangeListOf } from '../nftables/range-lists.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
 import { smallSlotCount } from './family-chains.ts';
 import { nothingShared } from './stand-ins.ts';
@@ -22,6 +23,8 @@ import { nothingShared } from './stand-ins.ts';
  *   … that waits for its first node       waiting      0:1                               the kernel removes it after six seconds
  *   … that another Service had            handed        0:1                               … after a minute
  *   … that leaves nodes                   parting      0:1                               … after three seconds
+ *   192.0.2.0/24                          ranges       0:1 : 1                           the number of its ranges
+ *                                         sources4     1 . 192.0.2.0-192.0.2.255
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
  *   … which were shown to serve it        shown        0:7 . 26, 0:7 . 27                only furiwake reads it, at its next start
@@ -78,11 +81,7 @@ export const directLayout: Layout<DirectProgram> = {
     if (used !== undefined) elements.push({ set: 'groups', text: `${id} : ${classText(used.id)}` });
     if (group !== undefined) elements.push({ set: 'open', text: id }, { set: 'flows', text: id });
     if (sourceRanges === undefined) return elements;
-    elements.push({ set: 'restricted', text: id }, { set: 'refused', text: id });
-    for (const range of sourceRanges) {
-      if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
-      elements.push({ set: `allowed${family}`, text: `${id} . ${formatRange(range)}` });
-    }
+    elements.push({ set: 'refused', text: id }, { set: 'ranges', text: id, list: rangeListOf(listener, 'mark') });
     return elements;
   },
   mayDiffer: (before, after) => {

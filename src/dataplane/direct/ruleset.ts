@@ -15,6 +15,11 @@ export const directTable: TableSpec = {
   learns: true,
   deviceChain: 'arrive',
   mostRangesRemoved: Infinity, // the pins are worth more than the time
+  former: {
+    restricted: 'set restricted { type classid;',
+    allowed4: 'set allowed4 { type classid . ipv4_addr; flags interval;',
+    allowed6: 'set allowed6 { type classid . ipv6_addr; flags interval;',
+  },
   sets: {
     listeners4: 'map listeners4 { type ipv4_addr . inet_proto . inet_service : classid;',
     listeners6: 'map listeners6 { type ipv6_addr . inet_proto . inet_service : classid;',
@@ -29,10 +34,10 @@ export const directTable: TableSpec = {
     held6: 'set held6 { type classid . ipv6_addr . inet_service;',
     open: 'set open { type classid; counter;',
     flows: 'set flows { type classid; counter;',
-    restricted: 'set restricted { type classid;',
+    ranges: 'map ranges { type classid : mark;',
     refused: 'set refused { type classid; counter;',
-    allowed4: 'set allowed4 { type classid . ipv4_addr; flags interval;',
-    allowed6: 'set allowed6 { type classid . ipv6_addr; flags interval;',
+    sources4: 'set sources4 { type mark . ipv4_addr; flags interval;',
+    sources6: 'set sources6 { type mark . ipv6_addr; flags interval;',
     groups: 'map groups { type classid : classid;',
     small: 'set small { type classid;',
     slots: 'map slots { type classid . mark : mark;',
@@ -49,8 +54,6 @@ export const directTable: TableSpec = {
     handed: `set handed { type classid; flags timeout; timeout ${handoverSeconds}s;`,
     parting: `set parting { type classid; flags timeout; timeout ${partingSeconds}s;`,
   },
-  // nft 1.0.6 swaps the bytes of a number that it adds to a set of ranges, and of one that it removes only if that is a range as well.
-  removalOf: ({ set, text }) => (set.startsWith('allowed') ? text.replace(/^\S+/, '$&-$&') : text),
   textOf: (set, element) => {
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
@@ -68,8 +71,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *                                            ─► source allowed? ─► pinned? ─► to that node
  *                                                               └► group of the listener, slot of the flow ─► to its node
  *
- * - Two registers live from rule to rule: the priority (listener, then group) and the mark (hash, then node). The priority is
- *   reset before the packet leaves, because queueing disciplines and VLAN devices read it.
+ * - Two registers live from rule to rule: the priority (listener, then group) and the mark (source ranges, hash, then node). The
+ *   priority is reset before the packet leaves, because queueing disciplines and VLAN devices read it.
  * - A listener that is not in `open` has no group of nodes yet: its packets are dropped, pinned or not, and a client tries
  *   again. If it has no server at all, it is in `mixed`.
  * - The elements of `open`, `flows` and `refused` count: a lookup that finds one adds the packet to it.

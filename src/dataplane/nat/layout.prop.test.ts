@@ -4,7 +4,8 @@ import { addressesOf, natListener, node, tableOf } from '../../../test/make/tabl
 import { parseRange } from '../../core/ip/range.ts';
 import type { NodeHealth } from '../../core/traffic/report.ts';
 import { elementKey } from '../nftables/element.ts';
-import { allElements, differenceTo, emptyMirror, type Mirror, withParts } from '../nftables/mirror.ts';
+import { allElements, changeOf, differenceTo, emptyMirror, type Mirror, withParts } from '../nftables/mirror.ts';
+import { noLists } from '../nftables/range-lists.ts';
 import { natLayout } from './layout.ts';
 import { makeNatPlanner, type NatProgram } from './program.ts';
 
@@ -83,8 +84,9 @@ test('changes lead from program to program, whatever is refused in between, and 
         mirror = start;
         expect([...kernel].toSorted()).toEqual(keysOf(mirror));
         for (const part of parts.filter(({ listener }) => listener === undefined || accepts(listener))) {
-          for (const element of part.remove) expect(kernel.delete(elementKey(element))).toBe(true);
-          for (const element of part.add) kernel.add(elementKey(element));
+          const { remove, add } = changeOf(mirror.lists, [part]);
+          for (const element of remove) expect(kernel.delete(elementKey(element))).toBe(true);
+          for (const element of add) kernel.add(elementKey(element));
           mirror = withParts(natLayout, mirror, target, [part]);
         }
         expect([...kernel].toSorted()).toEqual(keysOf(mirror));
@@ -98,7 +100,7 @@ test('no program, whatever the names of its Services, renders anything but numbe
   fc.assert(
     fc.property(programs, (all) => {
       for (const target of all)
-        for (const { text } of differenceTo(natLayout, target, emptyMirror(natLayout)).parts.flatMap(({ add }) => add))
+        for (const { text } of changeOf(noLists, differenceTo(natLayout, target, emptyMirror(natLayout)).parts).add)
           expect(text).toMatch(/^(?:"eth[01]"|ipv6|[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*(?: : jump keep[46]for\d+)?)$/);
     }),
     { numRuns: 50 },
@@ -109,7 +111,7 @@ test('no program has two elements of one map with the same key: nft would refuse
   fc.assert(
     fc.property(programs, (all) => {
       for (const target of all) {
-        const elements = differenceTo(natLayout, target, emptyMirror(natLayout)).parts.flatMap(({ add }) => add);
+        const elements = changeOf(noLists, differenceTo(natLayout, target, emptyMirror(natLayout)).parts).add;
         const keys = elements.map(({ set, text }) => `${set} ${text.split(' : ')[0]}`);
         expect(keys).toEqual([...new Set(keys)]);
       }

@@ -1,7 +1,6 @@
-import { formatRange } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { addressText, classText, type Element, elementKey, ListenerError, portText } from '../nftables/element.ts';
-import { needsOwnRange } from '../nftables/elements.ts';
+import { addressText, classText, type Element, elementKey, portText } from '../nftables/element.ts';
+import { ownedRangeListOf } from '../nftables/elements.ts';
 import { type Listener, usesNat } from '../../core/traffic/table.ts';
 import type { Layout } from '../nftables/mirror.ts';
 import { noGuard } from './forwarding.ts';
@@ -21,9 +20,9 @@ import type { NatGroup, NatProgram } from './program.ts';
  *   for 10 minutes after their last flow  timeouts4    192.0.2.51 . udp . 53 : jump keep4for600
  *                                         pairs4       192.0.2.51 . udp . 53 . 192.0.2.11 : 0:5   the number of n1 for them
  *                                         keepers4     0:5 : 192.0.2.11
- *   192.0.2.0/24                          restricted4  192.0.2.51 . udp . 53
- *                                         refused4     192.0.2.51 . udp . 53            (counts)
- *                                         allowed4     192.0.2.51 . udp . 53 . 192.0.2.0-192.0.2.255
+ *   192.0.2.0/24                          refused4     192.0.2.51 . udp . 53            (counts)
+ *                                         ranges4      192.0.2.51 . udp . 53 : 0:1      the number of its ranges
+ *                                         sources4     0:1 . 192.0.2.0-192.0.2.255
  *   nodes4 → n1, n2                       groups       0:1 : 0:7                          the number of its group of nodes
  *   group n1, n2                          slots4       0:7 . 0 : 192.0.2.11, 0:7 . 1 : 192.0.2.12 …
  *   forwarding switched on for            guarded4     "eth0"                             IPv4 packets that arrive there
@@ -63,14 +62,11 @@ export const natLayout: Layout<NatProgram> = {
           { set: `keepers${family}`, text: `${classText(number)} : ${addressText(node)}` },
         );
     }
-    if (sourceRanges === undefined) return elements;
-    for (const set of ['restricted', 'refused'] as const) elements.push({ set: `${set}${family}`, text: where });
-    for (const range of sourceRanges) {
-      if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
-      elements.push({ set: `allowed${family}`, text: `${where} . ${formatRange(range)}` });
-    }
-    if (needsOwnRange(listener, own))
-      elements.push({ set: `allowed${family}`, text: `${where} . ${addressText(address)}` });
+    if (sourceRanges !== undefined)
+      elements.push(
+        { set: `refused${family}`, text: where },
+        { set: `ranges${family}`, text: where, list: ownedRangeListOf(listener, own) },
+      );
     return elements;
   },
   // A change of the own addresses may concern every restricted listener.

@@ -38,6 +38,12 @@ export const natTable: TableSpec = {
   learns: true,
   family: 1, // NFPROTO_INET
   mostRangesRemoved: 20, // as in the table in front of HAProxy
+  former: {
+    restricted4: 'set restricted4 { type ipv4_addr . inet_proto . inet_service;',
+    restricted6: 'set restricted6 { type ipv6_addr . inet_proto . inet_service;',
+    allowed4: 'set allowed4 { type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval;',
+    allowed6: 'set allowed6 { type ipv6_addr . inet_proto . inet_service . ipv6_addr; flags interval;',
+  },
   sets: {
     listeners4: 'map listeners4 { type ipv4_addr . inet_proto . inet_service : classid;',
     listeners6: 'map listeners6 { type ipv6_addr . inet_proto . inet_service : classid;',
@@ -49,12 +55,12 @@ export const natTable: TableSpec = {
     requests6: 'set requests6 { type ipv6_addr . inet_proto . inet_service . inet_service; counter;',
     answers4: 'set answers4 { type ipv4_addr . inet_proto . inet_service . inet_service; counter;',
     answers6: 'set answers6 { type ipv6_addr . inet_proto . inet_service . inet_service; counter;',
-    restricted4: 'set restricted4 { type ipv4_addr . inet_proto . inet_service;',
-    restricted6: 'set restricted6 { type ipv6_addr . inet_proto . inet_service;',
+    ranges4: 'map ranges4 { type ipv4_addr . inet_proto . inet_service : classid;',
+    ranges6: 'map ranges6 { type ipv6_addr . inet_proto . inet_service : classid;',
     refused4: 'set refused4 { type ipv4_addr . inet_proto . inet_service; counter;',
     refused6: 'set refused6 { type ipv6_addr . inet_proto . inet_service; counter;',
-    allowed4: 'set allowed4 { type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval;',
-    allowed6: 'set allowed6 { type ipv6_addr . inet_proto . inet_service . ipv6_addr; flags interval;',
+    sources4: 'set sources4 { type classid . ipv4_addr; flags interval;',
+    sources6: 'set sources6 { type classid . ipv6_addr; flags interval;',
     affine4: 'set affine4 { type ipv4_addr . inet_proto . inet_service;',
     affine6: 'set affine6 { type ipv6_addr . inet_proto . inet_service;',
     timeouts4: 'map timeouts4 { type ipv4_addr . inet_proto . inet_service : verdict;',
@@ -191,8 +197,8 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   the number that a node has for this holder of the listener, so that the next one inherits nothing, and `keepers`
  *   the nodes that may keep clients. The hash leaves the ports out. A client for which `clients` has no room gets the
  *   node of the hash. `update` leaves the value of an element as it is, so a number without a keeper is deleted first.
- * - The priority carries the number of the backend, then of its group, from rule to rule, as in table `netdev furiwake`; it is reset
- *   before the packet leaves. No packet is marked.
+ * - The priority carries the number of the source ranges, then of the backend, then of its group, from rule to rule, as in table
+ *   `netdev furiwake`; it is reset before the packet leaves. No packet is marked.
  * - Packets to a listener pass the table in front of HAProxy (`inet furiwake`), which knows them as `passed`.
  * - The chains are called before those of other programs (-100): a rule of Docker or kube-proxy for the same port of all local
  *   addresses does not get there first. nft 1.0.6 knows no name for the priority in output.
@@ -209,10 +215,16 @@ ${clients(4)}${clients(6)}
 		drop
 	}
 
+	chain admit {
+		meta priority . ip saddr != @sources4 goto exclude
+		meta priority . ip6 saddr != @sources6 goto exclude
+		meta priority set 0
+	}
+
 	chain restrict {
 		ct direction reply return
-		ip daddr . meta l4proto . th dport @restricted4 ip daddr . meta l4proto . th dport . ip saddr != @allowed4 goto exclude
-		ip6 daddr . meta l4proto . th dport @restricted6 ip6 daddr . meta l4proto . th dport . ip6 saddr != @allowed6 goto exclude
+		meta priority set ip daddr . meta l4proto . th dport map @ranges4 jump admit
+		meta priority set ip6 daddr . meta l4proto . th dport map @ranges6 jump admit
 	}
 
 	chain restrict_arriving {

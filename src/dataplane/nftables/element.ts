@@ -1,7 +1,11 @@
 import { type Ip, ipOf } from '../../core/ip/ip.ts';
+import type { RangeList } from './range-lists.ts';
 
-/** One element of a set or map, in nft's syntax. Contains only numbers, addresses and ranges of addresses. */
-export type Element = { readonly set: string; readonly text: string };
+/**
+ * One element of a set or map, in nft's syntax. Contains only numbers, addresses and ranges of addresses. With a `list`, `text` is its
+ * key, and the kernel has the number of the list as its value.
+ */
+export type Element = { readonly set: string; readonly text: string; readonly list?: RangeList };
 
 /** A listener that nftables cannot serve, or a value that must not be passed to nft. */
 export class ListenerError extends Error {
@@ -10,8 +14,15 @@ export class ListenerError extends Error {
 }
 
 /** A key of an element that is unique over all sets of a table. */
-export function elementKey({ set, text }: Element): string {
-  return `${set} ${text}`;
+export function elementKey({ set, text, list }: Element): string {
+  return list === undefined ? `${set} ${text}` : `${set} ${text} : ${list.key}`;
+}
+
+/** Those of `elements` that are not `present`. */
+export function absentFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {
+  if (present.length === 0) return elements;
+  const texts = new Set(present.map(elementKey));
+  return elements.filter((element) => !texts.has(elementKey(element)));
 }
 
 /** The last check before nft: accepts only the canonical text of an address. */

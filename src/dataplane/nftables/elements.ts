@@ -1,16 +1,17 @@
 import type { Ip } from '../../core/ip/ip.ts';
-import { formatRange, rangeContains } from '../../core/ip/range.ts';
+import { rangeContains } from '../../core/ip/range.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import { addressText, type Element, ListenerError, portText } from './element.ts';
+import { type RangeList, rangeListOf } from './range-lists.ts';
 
 /*
- * The elements of a traffic table in the kernel, in twelve sets. The rules never change.
+ * The elements of a traffic table in the kernel, in fourteen sets. The rules never change.
  *
  *   192.0.2.51|80|TCP, open               listeners4   192.0.2.51 . 80 : 292         (where HAProxy listens)
  *   192.0.2.52|443|TCP, 10.0.0.0/8        listeners4   192.0.2.52 . 443 : 292
- *                                         restricted4  192.0.2.52 . 443
  *                                         refused4     192.0.2.52 . 443               (counts)
- *                                         allowed4     192.0.2.52 . 443 . 10.0.0.0-10.255.255.255
+ *                                         ranges4      192.0.2.52 . 443 : 0:1         (the number of its ranges, `range-lists.ts`)
+ *                                         sources4     0:1 . 10.0.0.0-10.255.255.255
  *   192.0.2.51|80|TCP, drained            closed4      192.0.2.51 . 80              (or without a server or an endpoint)
  *   192.0.2.51|53|UDP, nat                passed4      192.0.2.51 . udp . 53        (another table serves it)
  *   added 192.0.2.51, 192.0.2.52          vips4        192.0.2.51, 192.0.2.52       (everything else is rejected there)
@@ -31,14 +32,19 @@ export function listenerElements(
   const listener = listenerText({ address, port });
   const elements: Element[] = [{ set: `listeners${family}`, text: `${listener} : ${portText(proxyPort)}` }];
   if (sourceRanges === undefined) return elements;
-  for (const set of ['restricted', 'refused'] as const) elements.push({ set: `${set}${family}`, text: listener });
-  for (const range of sourceRanges) {
-    if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
-    elements.push({ set: `allowed${family}`, text: `${listener} . ${formatRange(range)}` });
-  }
-  if (needsOwnRange({ address, sourceRanges }, own))
-    elements.push({ set: `allowed${family}`, text: `${listener} . ${addressText(address)}` });
+  elements.push(
+    { set: `refused${family}`, text: listener },
+    { set: `ranges${family}`, text: listener, list: ownedRangeListOf({ address, key, sourceRanges }, own) },
+  );
   return elements;
+}
+
+/** The source ranges of a listener with some, for tables that find them by the priority; with its address where {@link needsOwnRange}. */
+export function ownedRangeListOf(
+  listener: Pick<Listener, 'address' | 'key' | 'sourceRanges'>,
+  own: ReadonlyMap<string, Ip>,
+): RangeList {
+  return rangeListOf(listener, 'priority', needsOwnRange(listener, own) ? listener.address : undefined);
 }
 
 /** Whether the address of the listener must be an allowed source, too: the ranges contain an own address of the host, and not it. */

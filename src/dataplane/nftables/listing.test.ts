@@ -9,17 +9,23 @@ const set = (name: string, ...elem: readonly unknown[]): object => ({ set: { nam
 test.each([
   ['a listener', 'listeners4', [{ concat: ['192.0.2.1', 80] }, 10_000], '192.0.2.1 . 80 : 10000'],
   ['a listener of IPv6', 'listeners6', [{ concat: ['2001:db8::1', 80] }, 10_000], '2001:db8::1 . 80 : 10000'],
+  [
+    'the number of the source ranges of a listener',
+    'ranges4',
+    [{ concat: ['192.0.2.1', 80] }, '0:1'],
+    '192.0.2.1 . 80 : 0:1',
+  ],
   ['an address', 'vips4', '192.0.2.1', '192.0.2.1'],
   ['an IPv4-compatible address, which nft writes dotted', 'vips6', '::192.0.2.1', '::c000:201'],
-  ['a single allowed address', 'allowed4', { concat: ['192.0.2.1', 80, '10.0.0.1'] }, '192.0.2.1 . 80 . 10.0.0.1'],
+  ['a single allowed address', 'sources4', { concat: ['0:1', '10.0.0.1'] }, '0:1 . 10.0.0.1'],
   [
     'a range that nft lists as a prefix',
-    'allowed4',
-    { concat: ['192.0.2.1', 80, { prefix: { addr: '10.0.0.0', len: 8 } }] },
-    '192.0.2.1 . 80 . 10.0.0.0-10.255.255.255',
+    'sources4',
+    { concat: ['0:1', { prefix: { addr: '10.0.0.0', len: 8 } }] },
+    '0:1 . 10.0.0.0-10.255.255.255',
   ],
   ['one that counts', 'refused4', { elem: { val: { concat: ['192.0.2.1', 80] }, counter: null } }, '192.0.2.1 . 80'],
-  ['a range', 'allowed6', { concat: ['2001:db8::1', 80, { range: ['::1', '::5'] }] }, '2001:db8::1 . 80 . ::1-::5'],
+  ['a range', 'sources6', { concat: ['0:1', { range: ['::1', '::5'] }] }, '0:1 . ::1-::5'],
 ])('reads %s as it is written', (_, name, element, text) => {
   expect([...decodeListing(listing(set(name, element)), steeringTable).elements]).toEqual([`${name} ${text}`]);
 });

@@ -7,7 +7,16 @@ import { serviceKey } from '../../core/model/names.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
 import { elementKey } from './element.ts';
-import { allElements, type ChangePart, differenceTo, emptyMirror, type Mirror, joined, withParts } from './mirror.ts';
+import {
+  allElements,
+  changeOf,
+  differenceTo,
+  type ElementChange,
+  emptyMirror,
+  type Mirror,
+  withParts,
+} from './mirror.ts';
+import { noLists } from './range-lists.ts';
 import { steeringRules, steeringTable } from './ruleset.ts';
 import { renderChange, renderTable } from './table-text.ts';
 import { steeringLayout } from './steering-layout.ts';
@@ -65,7 +74,7 @@ test('changes lead from table to table, whatever is refused in between, and remo
         mirror = start;
         expect([...kernel].toSorted()).toEqual(keysOf(mirror));
         for (const part of accepted) {
-          applyTo(kernel, part);
+          applyTo(kernel, changeOf(mirror.lists, [part]));
           mirror = withParts(steeringLayout, mirror, target, [part]);
           expect([...kernel].toSorted()).toEqual(keysOf(mirror));
         }
@@ -83,7 +92,7 @@ function keysOf(mirror: Mirror<SteeringTarget>): readonly string[] {
   return allElements(steeringLayout, mirror).map(elementKey).toSorted();
 }
 
-function applyTo(kernel: Set<string>, { remove, add }: ChangePart): void {
+function applyTo(kernel: Set<string>, { remove, add }: ElementChange): void {
   for (const element of remove) expect(kernel.delete(elementKey(element))).toBe(true);
   for (const element of add) {
     expect(kernel.has(elementKey(element))).toBe(false);
@@ -94,7 +103,7 @@ function applyTo(kernel: Set<string>, { remove, add }: ChangePart): void {
 test('no table, whatever the names of its Services, renders anything but addresses, ports and ranges', () => {
   fc.assert(
     fc.property(anyTarget, (state) => {
-      const change = joined(differenceTo(steeringLayout, state, emptyMirror(steeringLayout)).parts);
+      const change = changeOf(noLists, differenceTo(steeringLayout, state, emptyMirror(steeringLayout)).parts);
       for (const { text } of change.add) expect(text).toMatch(/^[0-9a-f:.-]+(?: [.:] [0-9a-f:.-]+)*$/);
       expect(renderChange(steeringTable, change, 1, 2)).not.toContain('\n');
     }),

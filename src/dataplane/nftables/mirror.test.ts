@@ -6,7 +6,7 @@ import { parseIp } from '../../core/ip/ip.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
 import { elementKey } from './element.ts';
-import { allElements, differenceTo, type ElementChange, emptyMirror, joined, type Mirror } from './mirror.ts';
+import { allElements, changeOf, differenceTo, type ElementChange, emptyMirror, type Mirror } from './mirror.ts';
 import { makeOwnAddressIndex, steeringLayout } from './steering-layout.ts';
 
 /** The kernel with all of a target in force. */
@@ -16,8 +16,10 @@ const mirrorOf = (target: SteeringTarget): Mirror<SteeringTarget> =>
 const keys = (listeners: readonly Listening[], added?: typeof ours): readonly string[] =>
   allElements(steeringLayout, mirrorOf(targetOf(tableOf(listeners), added))).map(elementKey);
 
-const difference = (before: SteeringTarget, after: SteeringTarget): ElementChange =>
-  joined(differenceTo(steeringLayout, after, mirrorOf(before)).parts);
+const difference = (before: SteeringTarget, after: SteeringTarget): ElementChange => {
+  const mirror = mirrorOf(before);
+  return changeOf(mirror.lists, differenceTo(steeringLayout, after, mirror).parts);
+};
 
 /** The difference between two tables. */
 function between(before: readonly Listening[], after: readonly Listening[]): ElementChange {
@@ -33,16 +35,16 @@ describe('the elements of a listener', () => {
       ['192.0.2.1', 80, ['10.0.0.0/8', '1.1.1.1']],
       [
         'listeners4 192.0.2.1 . 80 : 10000',
-        'restricted4 192.0.2.1 . 80',
         'refused4 192.0.2.1 . 80',
-        'allowed4 192.0.2.1 . 80 . 10.0.0.0-10.255.255.255',
-        'allowed4 192.0.2.1 . 80 . 1.1.1.1',
+        'ranges4 192.0.2.1 . 80 : 0:1',
+        'sources4 0:1 . 10.0.0.0-10.255.255.255',
+        'sources4 0:1 . 1.1.1.1',
       ],
     ],
     [
       'that no client may reach',
       ['2001:db8::1', 80, []],
-      ['listeners6 2001:db8::1 . 80 : 10000', 'restricted6 2001:db8::1 . 80', 'refused6 2001:db8::1 . 80'],
+      ['listeners6 2001:db8::1 . 80 : 10000', 'refused6 2001:db8::1 . 80', 'ranges6 2001:db8::1 . 80 : 0:1'],
     ],
   ])('%s', (_, listening, elements) => {
     expect(keys([listening])).toEqual(elements);
@@ -53,7 +55,7 @@ describe('for connections from the host itself', () => {
   const own = addressesOf('10.1.2.3', '2001:db8::3');
   const sources = (ranges: readonly string[], vip = '192.0.2.1', of: SteeringTarget['own'] = own): readonly string[] =>
     allElements(steeringLayout, mirrorOf(targetOf(tableOf([[vip, 80, ranges]]), undefined, undefined, of))).flatMap(
-      ({ set, text }) => (set.startsWith('allowed') ? (text.split(' . ')[2] ?? '') : []),
+      ({ set, text }) => (set.startsWith('sources') ? (text.split(' . ')[1] ?? '') : []),
     );
 
   test.each<[string, readonly string[], string, readonly string[]]>([
@@ -81,7 +83,7 @@ describe('for connections from the host itself', () => {
       ['192.0.2.1', 80, ['10.0.0.0/8']],
       ['192.0.2.1', 81],
     ]);
-    const element = { set: 'allowed4', text: '192.0.2.1 . 80 . 192.0.2.1' };
+    const element = { set: 'sources4', text: '0:1 . 192.0.2.1' };
     const [none, some] = [targetOf(table), targetOf(table, undefined, undefined, own)];
     expect(difference(none, some)).toEqual({ remove: [], add: [element] });
     expect(difference(some, none)).toEqual({ remove: [element], add: [] });
@@ -102,8 +104,8 @@ describe('a difference', () => {
   test('of a range touches only that range', () => {
     const with_ = (range: string): readonly Listening[] => [['192.0.2.1', 80, ['10.0.0.0/8', range]]];
     expect(between(with_('1.1.1.1'), with_('2.2.2.2'))).toEqual({
-      remove: [{ set: 'allowed4', text: '192.0.2.1 . 80 . 1.1.1.1' }],
-      add: [{ set: 'allowed4', text: '192.0.2.1 . 80 . 2.2.2.2' }],
+      remove: [{ set: 'sources4', text: '0:1 . 1.1.1.1' }],
+      add: [{ set: 'sources4', text: '0:1 . 2.2.2.2' }],
     });
   });
 
@@ -170,7 +172,7 @@ describe('is refused with the reason, and the other listeners are not:', () => {
     expect(parts).toEqual([]);
     expect(allElements(steeringLayout, goal)).toEqual(allElements(steeringLayout, before));
     const gone = differenceTo(steeringLayout, targetOf(tableOf([])), goal);
-    expect(joined(gone.parts).remove).toEqual(allElements(steeringLayout, before));
+    expect(changeOf(goal.lists, gone.parts).remove).toEqual(allElements(steeringLayout, before));
   });
 });
 

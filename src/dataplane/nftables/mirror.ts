@@ -1,7 +1,8 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
-import { type Element, elementKey, ListenerError } from './element.ts';
+import { absentFrom, type Element, ListenerError } from './element.ts';
+import { noLists, numbered, type RangeLists, resolveChange, sourceElements } from './range-lists.ts';
 
 /** What a table should contain: at least listeners. Compared by the identity of its parts. */
 type TableTarget = { readonly listeners: TrafficTable['listeners'] };
@@ -25,6 +26,8 @@ export type Mirror<T extends TableTarget> = {
   readonly target: T;
   /** The elements of listeners that differ from `target`: the last accepted ones, perhaps none. */
   readonly kept: ReadonlyMap<ListenerKey, readonly Element[]>;
+  /** The source ranges of all these listeners. */
+  readonly lists: RangeLists;
 };
 
 /** The difference between two states of the kernel. */
@@ -45,7 +48,7 @@ export type Difference<T extends TableTarget> = {
 };
 
 export function emptyMirror<T extends TableTarget>({ empty }: Layout<T>): Mirror<T> {
-  return { target: empty, kept: new Map() };
+  return { target: empty, kept: new Map(), lists: noLists };
 }
 
 /** The change from the present kernel to `target`; inspects only the differences. */
@@ -73,7 +76,7 @@ export function differenceTo<T extends TableTarget>(layout: Layout<T>, target: T
   }
   const rest = layout.restChange(before.target, target);
   if (rest.remove.length + rest.add.length > 0) parts.push({ listener: undefined, ...rest });
-  const start = { target: layout.withRestOf(target, before.target), kept };
+  const start = { target: layout.withRestOf(target, before.target), kept, lists: before.lists };
   return { parts, refused, start, goal: withParts(layout, start, target, parts) };
 }
 
@@ -87,34 +90,33 @@ export function withParts<T extends TableTarget>(
   const kept = new Map(mirror.kept);
   for (const { listener } of parts) if (listener !== undefined) kept.delete(listener);
   const hasRest = parts.some(({ listener }) => listener === undefined);
-  return { target: hasRest ? target : layout.withRestOf(target, mirror.target), kept };
+  const { lists } = resolveChange(mirror.lists, joined(parts));
+  return { target: hasRest ? target : layout.withRestOf(target, mirror.target), kept, lists };
 }
 
-/** All parts as one change. */
-export function joined(parts: readonly ChangePart[]): ElementChange {
+/** All parts as one change of a kernel that has these source ranges. */
+export function changeOf(lists: RangeLists, parts: readonly ChangePart[]): ElementChange {
+  return resolveChange(lists, joined(parts)).change;
+}
+
+function joined(parts: readonly ChangePart[]): ElementChange {
   return { remove: parts.flatMap(({ remove }) => remove), add: parts.flatMap(({ add }) => add) };
 }
 
 /** All elements in the kernel. */
 export function allElements<T extends TableTarget>(layout: Layout<T>, mirror: Mirror<T>): readonly Element[] {
-  const { target, kept } = mirror;
+  const { target, kept, lists } = mirror;
   const elements = Array.from(target.listeners.keys()).flatMap((key) => elementsOf(layout, mirror, key));
   for (const [key, left] of kept) if (!target.listeners.has(key)) elements.push(...left);
-  return [...elements, ...layout.rest(target)];
+  const sources = Array.from(lists.byKey.values()).flatMap(sourceElements);
+  return [...elements.map((element) => numbered(lists, element)), ...sources, ...layout.rest(target)];
 }
 
 function elementsOf<T extends TableTarget>(
   layout: Layout<T>,
-  { target, kept }: Mirror<T>,
+  { target, kept }: Pick<Mirror<T>, 'target' | 'kept'>,
   key: ListenerKey,
 ): readonly Element[] {
   const listener = target.listeners.get(key);
   return kept.get(key) ?? (listener === undefined ? [] : layout.elementsOf(target, listener));
-}
-
-/** Those of `elements` that are not `present`. */
-export function absentFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {
-  if (present.length === 0) return elements;
-  const texts = new Set(present.map(elementKey));
-  return elements.filter((element) => !texts.has(elementKey(element)));
 }

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { addressesOf } from '../../../test/make/table.ts';
 import { type Listening, ours, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
-import { allElements, differenceTo, emptyMirror, joined } from './mirror.ts';
+import { allElements, changeOf, differenceTo, emptyMirror } from './mirror.ts';
 import { steeringRules, steeringTable } from './ruleset.ts';
 import { renderChange, renderTable } from './table-text.ts';
 import { makeOwnAddressIndex, steeringLayout } from './steering-layout.ts';
@@ -62,14 +62,14 @@ test('a change is one line that also exchanges the generation', () => {
     ['10.50.0.2', 82, ['10.0.0.0/8']],
   ];
   const mirror = differenceTo(steeringLayout, targetOf(tableOf(before)), emptyMirror(steeringLayout)).goal;
-  const change = joined(differenceTo(steeringLayout, targetOf(tableOf(after)), mirror).parts);
+  const change = changeOf(mirror.lists, differenceTo(steeringLayout, targetOf(tableOf(after)), mirror).parts);
   expect(renderChange(steeringTable, change, 9, 10).split('; ')).toEqual([
     'delete element inet furiwake generation { 0x9 }',
     'add element inet furiwake generation { 0xa }',
     'delete element inet furiwake listeners4 { 10.50.0.1 . 81 : 10000 }',
+    'add element inet furiwake sources4 { 0:1 . 10.0.0.0-10.255.255.255 }',
     'add element inet furiwake listeners4 { 10.50.0.2 . 82 : 10000 }',
-    'add element inet furiwake restricted4 { 10.50.0.2 . 82 }',
     'add element inet furiwake refused4 { 10.50.0.2 . 82 }',
-    'add element inet furiwake allowed4 { 10.50.0.2 . 82 . 10.0.0.0-10.255.255.255 }',
+    'add element inet furiwake ranges4 { 10.50.0.2 . 82 : 0:1 }',
   ]);
 });

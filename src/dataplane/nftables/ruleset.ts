@@ -16,12 +16,12 @@ export const steeringTable: TableSpec = {
   sets: {
     listeners4: 'map listeners4 { type ipv4_addr . inet_service : inet_service;',
     listeners6: 'map listeners6 { type ipv6_addr . inet_service : inet_service;',
-    restricted4: 'set restricted4 { type ipv4_addr . inet_service;',
-    restricted6: 'set restricted6 { type ipv6_addr . inet_service;',
+    ranges4: 'map ranges4 { type ipv4_addr . inet_service : classid;',
+    ranges6: 'map ranges6 { type ipv6_addr . inet_service : classid;',
     refused4: 'set refused4 { type ipv4_addr . inet_service; counter;',
     refused6: 'set refused6 { type ipv6_addr . inet_service; counter;',
-    allowed4: 'set allowed4 { type ipv4_addr . inet_service . ipv4_addr; flags interval;',
-    allowed6: 'set allowed6 { type ipv6_addr . inet_service . ipv6_addr; flags interval;',
+    sources4: 'set sources4 { type classid . ipv4_addr; flags interval;',
+    sources6: 'set sources6 { type classid . ipv6_addr; flags interval;',
     closed4: 'set closed4 { type ipv4_addr . inet_service;',
     closed6: 'set closed6 { type ipv6_addr . inet_service;',
     passed4: 'set passed4 { type ipv4_addr . inet_proto . inet_service;',
@@ -30,7 +30,7 @@ export const steeringTable: TableSpec = {
     vips6: 'set vips6 { type ipv6_addr;',
   },
   textOf: (set, element) => {
-    if (!set.startsWith('listeners')) return concatText(element);
+    if (!/^(listeners|ranges)/.test(set)) return concatText(element);
     const [key, value] = element as readonly [unknown, unknown];
     return `${concatText(key)} : ${scalarText(value)}`;
   },
@@ -44,6 +44,7 @@ export const steeringTable: TableSpec = {
  *                      ─► to a listener: goes to HAProxy's socket (tproxy) ─► deliver
  *                      ─► opens anything else on an added address? ─► refuse (except ICMP)
  *
+ * - The priority carries the number of the listener's source ranges to their lookup; it is reset.
  * - HAProxy would accept a connection before it looks for a server; a client that is refused tries another address at once.
  * - Source ranges and rejection apply only to a SYN: a later packet belongs to an accepted connection, or to none. So
  *   replies to this host's own connections, to a local port that is also a listener's or over lo from an added address,
@@ -87,9 +88,15 @@ export const steeringRules = ({
 		drop
 	}
 
+	chain admit {
+		meta priority . ip saddr != @sources4 goto exclude
+		meta priority . ip6 saddr != @sources6 goto exclude
+		meta priority set 0
+	}
+
 	chain restrict {
-		ip daddr . tcp dport @restricted4 ip daddr . tcp dport . ip saddr != @allowed4 goto exclude
-		ip6 daddr . tcp dport @restricted6 ip6 daddr . tcp dport . ip6 saddr != @allowed6 goto exclude
+		meta priority set ip daddr . tcp dport map @ranges4 jump admit
+		meta priority set ip6 daddr . tcp dport map @ranges6 jump admit
 		ip daddr . tcp dport @closed4 reject with tcp reset
 		ip6 daddr . tcp dport @closed6 reject with tcp reset
 	}

@@ -1,3 +1,4 @@
+import { plainElements } from '../../../test/make/plain-elements.ts';
 import { type Fate, steeringContract } from '../../../test/contract/steering.ts';
 import { makeFakeHost } from '../../../test/make/fake-host.ts';
 import { makeFakeNft } from '../../../test/make/fake-nft.ts';
@@ -45,7 +46,7 @@ steeringContract('nftables in memory', async () => {
   const nft = makeFakeNft({
     refuse: (elements) => {
       if (isBroken) return 'Error: Operation not permitted';
-      const ranges = [...elements].filter((element) => element.startsWith('allowed4')).length;
+      const ranges = [...elements].filter((element) => element.startsWith('sources4')).length;
       return ranges > mostRanges ? 'Error: Too many open files in system' : undefined;
     },
   });
@@ -62,11 +63,11 @@ steeringContract('nftables in memory', async () => {
     proxyPort: 292,
     mostRanges,
     fateOf: async ({ address, port }) => {
-      const elements = nft.elements() ?? new Set<string>();
+      const elements = new Set(plainElements(nft.elements() ?? []));
       const text = `${address.text} . ${port}`;
       if (!elements.has(`listeners4 ${text} : 292`)) return 'refused';
       if (elements.has(`closed4 ${text}`)) return 'refused';
-      if (!elements.has(`restricted4 ${text}`)) return 'steered';
+      if (!elements.has(`ranges4 ${text}`)) return 'steered';
       const prefix = `allowed4 ${text} . `;
       return fateWith(
         [...elements]

@@ -8,11 +8,11 @@ import type { Metrics } from '../../ports/metrics.ts';
 import { makeKernelTable } from './kernel-table.ts';
 import {
   allElements,
+  changeOf,
   type ChangePart,
   type Difference,
   differenceTo,
   emptyMirror,
-  joined,
   type Layout,
   type Mirror,
   withParts,
@@ -98,8 +98,8 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     next: Mirror<T>,
     signal: AbortSignal,
   ): Promise<string | undefined> => {
-    const change = joined(parts);
-    const ranges = change.remove.filter(({ set }) => set.startsWith('allowed'));
+    const change = changeOf(mirror.lists, parts);
+    const ranges = change.remove.filter(({ set }) => set.startsWith('sources'));
     if (!table.isKnown(rulesOf(next.target)) || ranges.length > deps.table.mostRangesRemoved)
       return await replace(next, signal);
     const isNothing = change.add.length + change.remove.length === 0;

@@ -23,8 +23,8 @@ export type TableSpec = {
   readonly learns: boolean;
   /** The chain at ingress of devices, if there is one: nft adds no device to one that exists. */
   readonly deviceChain?: string;
-  /** The text that removes an element, if it is not its own. */
-  readonly removalOf?: (element: Element) => string;
+  /** Declarations of sets that an earlier release had in the table: where what the kernel has learnt stays, they are removed. */
+  readonly former?: Readonly<Record<string, string>>;
   /** nft's JSON of an element of a set, as the text that furiwake writes. */
   readonly textOf: (set: string, element: unknown) => string;
 };
@@ -62,14 +62,17 @@ export function renderRefill(
   generation: number,
   rules: string,
 ): string {
-  const { deviceChain, name, sets, lapsing = {} } = table;
+  const { deviceChain, former = {}, name, sets, lapsing = {} } = table;
   const kindOf = (declaration: string): string => declaration.slice(0, declaration.indexOf(' '));
+  const kept = Object.entries({ ...sets, ...lapsing });
+  const ended = Object.entries(former);
   return [
     `table ${name}\nflush table ${name}\n`,
+    // A set that exists is declared again without an effect, so one that does not can be flushed, or deleted.
+    `table ${name} {\n${[...kept, ...ended].map(([, declaration]) => `\t${declaration} }\n`).join('')}}\n`,
+    ...ended.map(([set, declaration]) => `delete ${kindOf(declaration)} ${name} ${set}\n`),
     `flush set ${name} generation\n`,
-    ...Object.entries({ ...sets, ...lapsing }).map(
-      ([set, declaration]) => `flush ${kindOf(declaration)} ${name} ${set}\n`,
-    ),
+    ...kept.map(([set, declaration]) => `flush ${kindOf(declaration)} ${name} ${set}\n`),
     ...(deviceChain === undefined ? [] : [`delete chain ${name} ${deviceChain}\n`]),
     renderTable(table, elements, generation, rules).slice(renderDeletion(table).length),
   ].join('');
@@ -90,7 +93,7 @@ function renderDeletion({ name }: Pick<TableSpec, 'name'>): string {
  * in force.
  */
 export function renderChange(
-  { name, lapsing = {}, removalOf = ({ text }) => text }: Pick<TableSpec, 'name' | 'lapsing' | 'removalOf'>,
+  { name, lapsing = {} }: Pick<TableSpec, 'name' | 'lapsing'>,
   change: Pick<ElementChange, 'remove' | 'add'>,
   from: number,
   to: number,
@@ -103,6 +106,14 @@ export function renderChange(
     ...[...removed].map(([set, texts]) => `delete element ${name} ${set} { ${texts.join(', ')} }`),
     ...[...group(change.add)].map(([set, texts]) => `add element ${name} ${set} { ${texts.join(', ')} }`),
   ].join('; ');
+}
+
+/**
+ * The text that removes an element. nft 1.0.6 swaps the bytes of a number that it adds to a set of ranges, and of one that it
+ * removes only if that is a range as well.
+ */
+function removalOf({ set, text }: Element): string {
+  return set.startsWith('sources') ? text.replace(/^\S+/, '$&-$&') : text;
 }
 
 function group(elements: readonly Element[]): ReadonlyMap<string, readonly string[]> {

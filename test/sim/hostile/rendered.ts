@@ -30,7 +30,8 @@ export function expectOwnLinesOnly(table: TrafficTable): void {
     if (!fixedLines.has(line)) expect(line).toMatch(addedLine);
   for (const line of mapText(desired.entries).split('\n').slice(0, -1)) expect(line).toMatch(mapLine);
   for (const listener of table.listeners.values())
-    for (const { text } of elementsOf(listener)) expect(text).toMatch(elementText);
+    for (const { text, list } of elementsOf(listener))
+      for (const each of [text, ...(list?.sources ?? [])]) expect(each).toMatch(elementText);
 }
 
 /** What each of the three tables has for the listener; those that cannot serve it refuse it by name. */
