@@ -14,7 +14,17 @@ export const repetitions = 5;
 const nodePort = 30_000;
 /** kube-proxy's. */
 const healthPort = 10_256;
-const byHandPort = 8_080;
+/** The first port of a hand-written HAProxy. */
+export const byHandPort = 8_080;
+/** The beginning of its configuration. */
+export const byHandDefaults = `global
+    maxconn 8000
+defaults
+    mode tcp
+    timeout connect 6s
+    timeout client 120s
+    timeout server 120s
+`;
 const manyPorts = ['net.ipv4.tcp_tw_reuse=1', 'net.ipv4.ip_local_port_range=1024 65535'];
 const bulkNodePort = nodePort + 1;
 const bulkByHandPort = 8_081;
@@ -117,14 +127,7 @@ async function startByHand(
   const config = path.join(lab.folder, 'by-hand.cfg');
   await writeFile(
     config,
-    `global
-    maxconn 8000
-defaults
-    mode tcp
-    timeout connect 6s
-    timeout client 120s
-    timeout server 120s
-${sections}
+    `${byHandDefaults}${sections}
 ${listen('web', byHandPort, nodePort)}
 ${listen('bulk', bulkByHandPort, bulkNodePort)}
 `,

@@ -10,6 +10,7 @@ import { recordLog, recordMetrics } from '../test/sim/observers.ts';
 import { parseCidr } from '../src/core/ip/range.ts';
 import { makeDirect } from '../src/dataplane/direct/direct.ts';
 import { systemClock } from '../src/main/node/clock.ts';
+import { byHandDefaults, byHandPort } from './against-by-hand.ts';
 import type { Bench, Figure } from './bench.ts';
 import { bulk, serveBulk } from './bulk.ts';
 import { serveHttp } from './http-answers.ts';
@@ -18,7 +19,6 @@ import { ensureWrk, wrk } from './wrk.ts';
 
 const repetitions = 5;
 const listeners = 10_000;
-const byHandPort = 8_080;
 /** Each is `VIP:port`; 203.0.113.200 is routed straight to the first node. */
 const vips = { direct: '203.0.113.10', wire: '203.0.113.200' } as const;
 const ports = { http: 80, download: 5_201, upload: 5_202, udp: 5_300 } as const;
@@ -175,17 +175,7 @@ async function startHaproxy(lab: DirectLab, signal: AbortSignal): Promise<AsyncD
     `listen port${port}
     bind 192.0.2.2:${byHandPort + port}
 ${lab.nodes.map(({ name, ip4 }) => `    server ${name} ${ip4}:${port}\n`).join('')}`;
-  await writeFile(
-    config,
-    `global
-    maxconn 8000
-defaults
-    mode tcp
-    timeout connect 6s
-    timeout client 120s
-    timeout server 120s
-${[ports.http, ports.download, ports.upload].map(listen).join('')}`,
-  );
+  await writeFile(config, `${byHandDefaults}${[ports.http, ports.download, ports.upload].map(listen).join('')}`);
   stack.use(lab.balancer.execPort.spawn('setsid', ['haproxy', '-db', '-f', config], signal));
   const isAnswered = async (): Promise<boolean> =>
     (await lab.router.ask({ do: 'fetch', address: '192.0.2.2', port: byHandPort + ports.http })).status === 200;

@@ -177,6 +177,15 @@ const found: readonly (readonly ScheduledAction[])[] = [
     at(0, { do: 'refuse', tool: 'proxy', port: 83 }),
     at(0, publish({ ...web, index: 3 })),
   ],
+  // HAProxy refuses the listener after its death.
+  [
+    at(0, publish(web)),
+    at(0, { do: 'break', part: 'HAProxy' }),
+    at(0, { do: 'refuse', tool: 'proxy', port: 80 }),
+    at(25_000, { do: 'network' }),
+    at(25_000, { do: 'network' }),
+    at(25_000, { do: 'serve', isServing: false }),
+  ],
   // Withdrawn, then it served again while placement was slow to remove: the next audit announced what was removed.
   [
     at(0, fault('proxy.upsert', 'slow')),

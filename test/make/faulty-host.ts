@@ -74,6 +74,12 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
     if (isRecent && isPlacementFaulty()) brokenAt = clock.monotonic();
     return isRecent || faultOf((step) => step.endsWith('audit'));
   };
+  /** A listener that HAProxy refuses after its death is served by nothing: clients are refused, and the report says why. */
+  let hasDied = false;
+  const leadsNowhere = (steered: Listener): boolean =>
+    steered.dataplane === 'haproxy' &&
+    !ports.held.proxy.has(steered.key) &&
+    !(hasDied && ports.refuses.proxy(steered) !== undefined && answer(rig, steered) !== 'ready');
   const ends = new Map<StepName, () => void>();
   const slow = new Set<StepName>();
   const { hanging } = ports;
@@ -136,8 +142,10 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
     },
     breakPart: (part) => {
       brokenAt = clock.monotonic();
-      if (part === 'HAProxy') ports.dieProxy();
-      else if (part === 'steering') ports.changeSteering((held) => ({ ...held, listeners: emptyTable.listeners }));
+      if (part === 'HAProxy') {
+        hasDied = true;
+        ports.dieProxy();
+      } else if (part === 'steering') ports.changeSteering((held) => ({ ...held, listeners: emptyTable.listeners }));
       else {
         ports.held.placed.clear();
         ports.tellNetwork('addresses'); // as the kernel does
@@ -168,7 +176,12 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
           .filter((text) => !isBroken() && !held.placed.has(text))
           .map((text) => `${text} is announced and not there`),
         ...(isLate && held.placed.size > 0 ? ['a withdrawn host has addresses'] : []),
-        ...crossings(ports).filter((words) => !isBroken() || !words.endsWith('nothing')),
+        ...crossings(ports),
+        ...(isBroken()
+          ? []
+          : [...held.steering.listeners.values()]
+              .filter(leadsNowhere)
+              .map(({ key }) => `${key} is steered to nothing`)),
         ...[...connectable]
           .filter((key) => !wanted.some((each) => each.key === key) && !rig.agent.report().listeners.has(key))
           .map((key) => `${key} counts as removed, and may have connections`),
@@ -214,7 +227,7 @@ function serialised(ports: FakeHostPorts): FakeHostPorts {
   return ports;
 }
 
-/** nftables steers to HAProxy what that serves for another Service, or not at all. */
+/** nftables steers to HAProxy what that serves for another Service. */
 function crossings({ held }: FakeHostPorts): readonly string[] {
   const between = [...held.direct.values()].flatMap(({ key, service }) => {
     const others = [held.nat.get(key), held.steering.listeners.get(key)].filter((each) => each !== undefined);
@@ -223,9 +236,8 @@ function crossings({ held }: FakeHostPorts): readonly string[] {
   });
   const steerings = [...held.steering.listeners.values()].filter(usesHaproxy).flatMap((steered) => {
     const proxied = held.proxy.get(steered.key);
-    if (proxied !== undefined && proxied.service !== steered.service)
-      return [`${steered.key} of ${steered.service} leads to ${proxied.service}`];
-    return proxied === undefined && steered.dataplane === 'haproxy' ? [`${steered.key} is steered to nothing`] : [];
+    if (proxied === undefined || proxied.service === steered.service) return [];
+    return [`${steered.key} of ${steered.service} leads to ${proxied.service}`];
   });
   return [...between, ...steerings];
 }

@@ -1,4 +1,4 @@
-import { flowMark } from '../../dataplane/nat/ruleset.ts';
+import { flowMark } from '../../dataplane/nftables/flow-mark.ts';
 import { hex } from '../../dataplane/nftables/table-text.ts';
 import type { Exec } from '../../ports/exec.ts';
 import { type Finding, ok, warning } from './finding.ts';

@@ -100,17 +100,8 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   };
 
   return (input) => {
-    const {
-      services,
-      assignments,
-      overBudget,
-      overProfiles,
-      overServers,
-      drainedServices,
-      onLink,
-      endpoints,
-      podPlace,
-    } = input;
+    const { nodes: allNodes, drained, ...rest } = input;
+    const { services, assignments, overBudget, overProfiles, overServers, drainedServices, onLink, endpoints } = rest;
     const apart = changedApart(services, last.endpoints, endpoints);
     const changed = new Set([
       ...apart,
@@ -143,18 +134,8 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     // As a map: a listener that stays, or that another Service gets, is not removed.
     listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
     pods = pods.with(podChanges);
-    last = {
-      services,
-      assignments,
-      overBudget,
-      overProfiles,
-      overServers,
-      drainedServices,
-      onLink,
-      endpoints,
-      podPlace,
-    };
-    const { nodes, excludedNodes, backends: shared } = planNodes(input.nodes, input.drained);
+    last = rest;
+    const { nodes, excludedNodes, backends: shared } = planNodes(allNodes, drained);
     const backends = planLocal({ services, endpoints, backendsOf, nodes, shared });
     const withoutEndpoints = withoutEndpointsOf(input);
     const next = { listeners, backends, pods, nodes, excludedNodes, withoutEndpoints };

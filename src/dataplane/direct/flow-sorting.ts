@@ -4,7 +4,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Host } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
-import { readFlowClients } from '../nat/clients.ts';
+import { readFlowClients } from './nat-clients.ts';
 import type { StandIns } from './stand-ins.ts';
 
 /** Reads whose the flows of these listeners are. Until that succeeds, packets without a pin are the stand-in's. */

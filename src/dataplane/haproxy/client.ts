@@ -140,17 +140,24 @@ function makeConnection(path: string, clock: Clock): RuntimeConnection {
 /** The sockets of a process in `folder` or, where none listens there, those of the same names in `earlier`. */
 export function inEither(folder: string, earlier: string, sockets: Sockets): Sockets {
   const earlierOf = (path: string): string => `${earlier}${path.slice(folder.length)}`;
+  const isAbsent = (error: unknown): boolean => error instanceof RuntimeError && error.how === 'absent';
+  /** What `first` resolves with or, where none listens, `second`; the error of `first` if none listens there either. */
+  const either = async <T>(first: () => Promise<T>, second: () => Promise<T>): Promise<T> => {
+    try {
+      return await first();
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+      return await second().catch((other: unknown) => {
+        throw isAbsent(other) ? error : other;
+      });
+    }
+  };
   return {
-    request: async (path, text, signal) => {
-      try {
-        return await sockets.request(path, text, signal);
-      } catch (error) {
-        if (!(error instanceof RuntimeError) || error.how !== 'absent') throw error;
-        return await sockets.request(earlierOf(path), text, signal).catch((second: unknown) => {
-          throw second instanceof RuntimeError && second.how === 'absent' ? error : second;
-        });
-      }
-    },
+    request: (path, text, signal) =>
+      either(
+        () => sockets.request(path, text, signal),
+        () => sockets.request(earlierOf(path), text, signal),
+      ),
     untilClosed: async (path, signal) => {
       await sockets.untilClosed(path, signal);
       if (!signal.aborted) await sockets.untilClosed(earlierOf(path), signal);
@@ -158,17 +165,14 @@ export function inEither(folder: string, earlier: string, sockets: Sockets): Soc
     connect: (path) => {
       let open = sockets.connect(path);
       return {
-        exchange: async (text, prompts, signal) => {
-          try {
-            return await open.exchange(text, prompts, signal);
-          } catch (error) {
-            if (!(error instanceof RuntimeError) || error.how !== 'absent') throw error;
-            open = sockets.connect(earlierOf(path));
-            return await open.exchange(text, prompts, signal).catch((second: unknown) => {
-              throw second instanceof RuntimeError && second.how === 'absent' ? error : second;
-            });
-          }
-        },
+        exchange: (text, prompts, signal) =>
+          either(
+            () => open.exchange(text, prompts, signal),
+            () => {
+              open = sockets.connect(earlierOf(path));
+              return open.exchange(text, prompts, signal);
+            },
+          ),
         close: () => open.close(),
       };
     },

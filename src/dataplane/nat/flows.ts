@@ -5,7 +5,7 @@ import type { Listener, ListenerAddress, TrafficTable } from '../../core/traffic
 import type { Exec } from '../../ports/exec.ts';
 import { protocolNumbers } from '../nftables/element.ts';
 import type { FlowPlaces } from './program.ts';
-import { flowMark } from './ruleset.ts';
+import { flowMark } from '../nftables/flow-mark.ts';
 
 /** Questions to ctnetlink, in perl. No such entry is an answer, too. */
 const asking = String.raw`my $socket = hear(12, 0);                                             # NETLINK_NETFILTER

@@ -1,3 +1,4 @@
+import { flowMark } from '../nftables/flow-mark.ts';
 import { classText } from '../nftables/element.ts';
 import { concatText, scalarText } from '../nftables/listing.ts';
 import { hex, type TableSpec } from '../nftables/table-text.ts';
@@ -21,13 +22,6 @@ export function keepChain(family: 4 | 6, seconds: number): string {
 
 /** Part of the hash, the same on all hosts. */
 const seed = '0x66757269';
-
-/**
- * One bit of the mark of a *connection*, for those that this table translates. It is not in the marks that other programs use
- * (see `markBit`), nor is it furiwake's own packet mark: a program that copies marks between packets and connections
- * (`CONNMARK --restore-mark`) must not route these packets to HAProxy.
- */
-export const flowMark = 0x1000;
 
 /**
  * The table that sends flows to nodes by network address translation. A slot's second key is typed by an expression, because

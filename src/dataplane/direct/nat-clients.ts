@@ -5,12 +5,12 @@ import { type ListenerAddress, listenerKey } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Client } from '../../ports/host.ts';
 import { protocolNumbers } from '../nftables/element.ts';
-import { flowMark } from './ruleset.ts';
+import { flowMark } from '../nftables/flow-mark.ts';
 
 /*
  * Lists the entries of conntrack that `nat` translates and that the kernel calls *assured* (IPS_ASSURED): of UDP, answered flows
  * that had packets two seconds after their first answer (nf_conntrack_proto_udp.c); of SCTP, associations that are set up. A line for
- * each: protocol, address and port of the listener, address and port of the client. Attributes as in `flows.ts`.
+ * each: protocol, address and port of the listener, address and port of the client. Attributes as in `nat/flows.ts`.
  */
 const script = String.raw`
 my $mark = pack("N", ${flowMark});
