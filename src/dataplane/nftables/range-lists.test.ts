@@ -97,6 +97,6 @@ test('listeners that shared ranges and get different ones at once have no number
     ],
   );
   const added = change?.filter((each) => each.startsWith('+ sources4')) ?? [];
-  expect(added.map((each) => each.split(' . ')[1]).toSorted()).toEqual(['1.1.1.1', '2.2.2.2']);
+  expect(added.map((each) => each.split(' . ')[1] ?? '').toSorted()).toEqual(['1.1.1.1', '2.2.2.2']);
   expect(new Set(added.map((each) => each.split(' ')[2])).size).toBe(2);
 });
