@@ -14,6 +14,7 @@ const [own, other] = ['02:00:00:00:00:01', '02:00:00:00:00:99'];
 const mine = addressesOf('192.0.2.8', '192.0.2.9');
 
 function makeRig() {
+  let held = mine;
   const clock = virtualClock();
   const log = recordLog();
   const heard: Neighbour[] = [];
@@ -34,12 +35,15 @@ function makeRig() {
   defence.onAttack(
     (texts) => void sent.push(`${Math.round(clock.monotonic() / 1_000)}: ${texts.toSorted().join(' ')}`),
   );
-  void defence.run((text) => mine.get(text), lifetime.signal).catch(() => untilAborted(lifetime.signal));
+  void defence.run((text) => held.get(text), lifetime.signal).catch(() => untilAborted(lifetime.signal));
   const announce = (mac: string, ...texts: readonly string[]): void => {
     heard.push(...texts.map((address) => ({ address, mac })));
     news.set();
   };
-  return { clock, log, sent, announce };
+  const withdraw = (): void => {
+    held = addressesOf();
+  };
+  return { clock, log, sent, announce, withdraw };
 }
 
 test('addresses that another machine announces together are announced again together; the log says it at growing intervals, and when it is over', async () => {
@@ -76,5 +80,14 @@ test('announcements of this host itself, from another interface on the same LAN,
   const { clock, log, sent, announce } = makeRig();
   announce(own, ...mine.keys());
   await clock.advance(60_000);
+  expect([sent, log.lines]).toEqual([[], []]);
+});
+
+test('addresses that this host has withdrawn meanwhile are not announced again, and the log does not call that a failure', async () => {
+  const { clock, log, sent, announce, withdraw } = makeRig();
+  announce(other, ...mine.keys());
+  await clock.advance(100);
+  withdraw();
+  await clock.advance(600_000);
   expect([sent, log.lines]).toEqual([[], []]);
 });

@@ -9,6 +9,9 @@ import type { Log } from '../ports/log.ts';
 import type { Links } from '../ports/network.ts';
 import type { Neighbour } from './frames.ts';
 
+/** The address of this text, if this host announces it. */
+type Mine = (text: string) => Ip | undefined;
+
 /** Notices other machines that announce addresses of this host: neighbours then send their packets to those. */
 export type Defence = {
   /**
@@ -16,8 +19,8 @@ export type Defence = {
    * it is announced elsewhere. Returns a function that ends the subscription.
    */
   onAttack(listener: (texts: readonly string[]) => void): () => void;
-  /** Until `signal` aborts. `mine`: the address, if this host announces it. */
-  run(mine: (text: string) => Ip | undefined, signal: AbortSignal): Promise<void>;
+  /** Until `signal` aborts. */
+  run(mine: Mine, signal: AbortSignal): Promise<void>;
 };
 
 /** RFC 5227: DEFEND_INTERVAL. */
@@ -59,8 +62,10 @@ export function makeDefence(deps: {
 
   const dueMs = (text: string): number => (defended.get(text) ?? -Infinity) + paceMs;
 
-  const defend = (): void => {
+  const defend = (mine: Mine): void => {
     const nowMs = clock.monotonic();
+    // This host may have withdrawn them meanwhile, in favour of that machine.
+    for (const text of attacked.keys()) if (mine(text) === undefined) attacked.delete(text);
     const due = [...attacked].filter(([text]) => dueMs(text) <= nowMs);
     for (const text of defended.keys()) if (dueMs(text) <= nowMs) defended.delete(text);
     for (const [text] of due) {
@@ -72,7 +77,7 @@ export function makeDefence(deps: {
     subscribers.tell(due.map(([text]) => text));
   };
 
-  const defendAll = async (signal: AbortSignal): Promise<void> => {
+  const defendAll = async (mine: Mine, signal: AbortSignal): Promise<void> => {
     for (;;) {
       const calmAtMs = lastAttackMs === undefined ? Infinity : lastAttackMs + calmMs;
       const nextMs = Math.min(calmAtMs, ...Array.from(attacked.keys(), dueMs));
@@ -84,7 +89,7 @@ export function makeDefence(deps: {
         continue;
       }
       await clock.sleep(gatherMs, signal);
-      defend();
+      defend(mine);
     }
   };
 
@@ -110,7 +115,7 @@ export function makeDefence(deps: {
               log,
               signal: until,
             }),
-          defendAll,
+          (until) => defendAll(mine, until),
         ],
         signal,
       ),

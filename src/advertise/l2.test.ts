@@ -30,6 +30,8 @@ type AdvertiserRig = {
   /** The addresses of which duplicates matter, as texts. */
   readonly retained: readonly string[];
   link: typeof lan | undefined;
+  /** The process is stopped for so long: no timer rings, and time continues. */
+  readonly stop: (ms: number) => void;
   /** Whether an announcement of this address by another machine counts. */
   attackable: (text: string) => boolean;
   /** Why no frame can be sent. */
@@ -39,7 +41,9 @@ type AdvertiserRig = {
 };
 
 function makeRig(): AdvertiserRig {
-  const clock = virtualClock();
+  const real = virtualClock();
+  let stoppedMs = 0;
+  const clock = { ...real, monotonic: () => real.monotonic() + stoppedMs };
   const sent: string[] = [];
   const looked: string[] = [];
   const retained: string[] = [];
@@ -83,6 +87,9 @@ function makeRig(): AdvertiserRig {
       clock,
     }),
     clock,
+    stop: (ms) => {
+      stoppedMs += ms;
+    },
     end: () => {
       end.abort();
       return running;
@@ -180,6 +187,20 @@ test('a known address is not announced, and a removed one is not repeated', asyn
   expect(retained.at(-1)).toBe('192.0.2.8');
   await clock.advance(60_000);
   expect(sent).toEqual(['0: 2', '5: 1', '30: 1']);
+});
+
+test('a process that was stopped repeats no announcement when it continues: another host may have the addresses by then', async () => {
+  const { advertiser, clock, stop, takeSent } = makeRig();
+  advertiser.advertise(both);
+  await clock.advance(6_000);
+  takeSent();
+  stop(25_000);
+  await clock.advance(25_000); // the repeat of second 30 is due for 26 s
+  advertiser.advertise(addressesOf('192.0.2.9'));
+  await clock.advance(3_000);
+  expect(takeSent()).toEqual([]);
+  await clock.advance(600_000);
+  expect(takeSent()).toEqual(['60: 1']);
 });
 
 test('addresses that neighbours may have forgotten are announced like new ones, if they are advertised', async () => {

@@ -19,6 +19,8 @@ import { announcementOf } from './frames.ts';
 const repeatsMs = [5_000, 30_000];
 /** Addresses that are added within this time are repeated together. */
 const batchMs = 500;
+/** A repeat that is later than this shows that the process was stopped or suspended: another host may have the addresses. */
+const lateMs = 1_000;
 
 /**
  * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, and again after 5 and
@@ -83,11 +85,16 @@ export function makeL2Advertiser(deps: {
       const nextMs = Math.min(...repeats.keys());
       if (nextMs === Number.POSITIVE_INFINITY) await wake.wait(signal);
       else await waitAtMost(nextMs - clock.monotonic(), wake, clock, signal);
+      const nowMs = clock.monotonic();
+      const late = new Set<string>();
       for (const [dueMs, batch] of repeats) {
-        if (dueMs > clock.monotonic()) continue;
+        if (dueMs > nowMs) continue;
         repeats.delete(dueMs);
-        announce(batch);
+        if (nowMs - dueMs <= lateMs) announce(batch);
+        else for (const text of batch) late.add(text);
       }
+      // By then this host knows whether it still holds the Lease.
+      if (late.size > 0) repeats.set(nowMs + (repeatsMs[0] ?? 0), late);
     }
   };
 

@@ -5,7 +5,7 @@ import type { Log } from '../ports/log.ts';
  * when it is over. A failure whose message alternates between two texts is not logged each time.
  */
 export type Trouble = {
-  /** An attempt failed. */
+  /** An attempt failed. `error`: what was thrown, or words of our own, which need no stack. */
   failed(error: unknown, fields?: Readonly<Record<string, unknown>>): void;
   /** An attempt succeeded, now or `sinceMs` (monotonic): what it began may have to last before it counts. */
   over(sinceMs?: number): void;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { conditionTypes } from '../core/model/contract.ts';
 import type { Condition } from '../core/model/service.ts';
-import { endpointGraceMs, judgeEndpoints } from './endpoint-grace.ts';
+import { endpointGraceMs, judgeEndpoints, judgeGaps } from './endpoint-grace.ts';
 
 function serving(status: Condition['status'], reason: string): readonly Condition[] {
   return [{ type: conditionTypes.serving, status, reason, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' }];
@@ -31,4 +31,13 @@ test.each<[what: string, conditions: readonly Condition[], hasEndpoints: boolean
 
 test('a status that says it has none waits no longer: it is so after a restart as before', () => {
   expect(judgeEndpoints(0, isEmpty, undefined, 500)).toEqual({ hasEndpoints: false, sinceMs: 500, later: undefined });
+});
+
+test('ports without endpoints beside others are said after five seconds, and at once after a restart', () => {
+  const first = judgeGaps(true, isServing, undefined, 500);
+  expect(first).toEqual({ areShown: false, sinceMs: 500, later: { requeueAfterMs: endpointGraceMs } });
+  expect(judgeGaps(true, isServing, 500, 5_500)).toEqual({ areShown: true, sinceMs: 500, later: undefined });
+  expect(judgeGaps(false, isServing, 500, 5_500)).toEqual({ areShown: false, sinceMs: undefined, later: undefined });
+  const isPartly = serving('True', 'PartlyServing');
+  expect(judgeGaps(true, isPartly, undefined, 500)).toEqual({ areShown: true, sinceMs: 500, later: undefined });
 });

@@ -1,5 +1,7 @@
 import { conditionTypes } from '../core/model/contract.ts';
 import type { Condition } from '../core/model/service.ts';
+import type { Gaps } from '../core/traffic/without-endpoints.ts';
+import { soonest } from './dropping.ts';
 import type { Requeue } from '../kube/queue.ts';
 
 /** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
@@ -25,6 +27,52 @@ export function judgeEndpoints(
   return leftMs > 0 && shown !== false
     ? { hasEndpoints: shown, sinceMs: since, later: { requeueAfterMs: leftMs } }
     : { hasEndpoints: false, sinceMs: since, later: undefined };
+}
+
+/**
+ * The same for listeners without endpoints of a Service that has others with some: whether its status says so. `sinceMs`: since when it has
+ * such listeners, by the last call. A status that already calls the Service partly served does not wait.
+ */
+export function judgeGaps(
+  hasGaps: boolean,
+  conditions: readonly Condition[],
+  sinceMs: number | undefined,
+  nowMs: number,
+): { readonly areShown: boolean; readonly sinceMs: number | undefined; readonly later: Requeue } {
+  if (!hasGaps) return { areShown: false, sinceMs: undefined, later: undefined };
+  const since = sinceMs ?? nowMs;
+  const leftMs = since + endpointGraceMs - nowMs;
+  const isPartly = conditions.some(({ type, reason }) => type === conditionTypes.serving && reason === 'PartlyServing');
+  return leftMs > 0 && !isPartly
+    ? { areShown: false, sinceMs: since, later: { requeueAfterMs: leftMs } }
+    : { areShown: true, sinceMs: since, later: undefined };
+}
+
+/** Monotonic ms; since when a Service has no ready endpoint, and since when it has listeners without one, beside others. */
+export type Lacking = { readonly emptyMs: number | undefined; readonly gapsMs: number | undefined };
+
+/** Both answers. `gaps` of the answer: the listeners without endpoints that the status shows. */
+export function judgeListeners(
+  ready: number | undefined,
+  gaps: Gaps,
+  conditions: readonly Condition[],
+  lacking: Lacking | undefined,
+  nowMs: number,
+): {
+  readonly hasEndpoints: boolean | undefined;
+  readonly gaps: Gaps['listeners'];
+  readonly lacking: Lacking;
+  readonly later: Requeue;
+} {
+  const used = gaps.areAll ? 0 : ready; // none of the ready ones has a port that the Service wants
+  const whole = judgeEndpoints(used, conditions, lacking?.emptyMs, nowMs);
+  const part = judgeGaps(gaps.listeners.length > 0 && !gaps.areAll, conditions, lacking?.gapsMs, nowMs);
+  return {
+    hasEndpoints: whole.hasEndpoints,
+    gaps: gaps.areAll || part.areShown ? gaps.listeners : [],
+    lacking: { emptyMs: whole.sinceMs, gapsMs: part.sinceMs },
+    later: soonest(whole.later, part.later),
+  };
 }
 
 /** Whether the Service has endpoints as far as its conditions say so. */

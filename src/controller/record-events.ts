@@ -111,7 +111,7 @@ function recordDisowned(
 ): readonly LoggedChange[] {
   if (service === undefined) return [];
   return disowned.map((text) => {
-    const note = `address ${text} in the Service's status is outside the address pool and was not assigned by this host; ignored`;
+    const note = `address ${text} in the Service's status is outside the address pool of this host; ignored`;
     recordEvent(service, 'Warning', 'AddressNotInPool', note);
     return { service: service.key, reason: 'AddressNotInPool', message: note };
   });

@@ -74,6 +74,22 @@ test('a change reports the Services that it concerns, and those that got their f
   ]);
 });
 
+test('a port that gets its first endpoint is reported, too', () => {
+  const store = synced();
+  const known = makeEndpointsByService(store);
+  const told: string[] = [];
+  known.subscribe((_, turned) => told.push([...turned].join()));
+  const named = (name: string): EndpointSlice => ({
+    ...slice(name, web, 1),
+    ports: [{ name, protocol: 'TCP', port: 1 }],
+  });
+  apply(store, named('p'));
+  apply(store, named('q'));
+  apply(store, { ...named('q'), endpoints: endpoints(2) });
+  remove(store, 'q');
+  expect(told).toEqual([web, web, '', web]);
+});
+
 test('after any changes each Service has the EndpointSlices that are its own, and their endpoints count', () => {
   const change = fc.record({
     key: fc.constantFrom('a', 'b', 'c'),

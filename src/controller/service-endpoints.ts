@@ -16,7 +16,7 @@ export type EndpointsByService = {
   readonly subscribe: (listener: EndpointsListener) => () => void;
 };
 
-/** `turned`: those of `changed` that got their first or lost their last endpoint. */
+/** `turned`: those of `changed` that got their first or lost their last endpoint, of a family or of a port. */
 export type EndpointsListener = (changed: ReadonlySet<ServiceKey>, turned: ReadonlySet<ServiceKey>) => void;
 
 /** Follows the store of EndpointSlices. A change costs as much as the Services that it concerns have slices. */
@@ -47,7 +47,7 @@ export function makeEndpointsByService(slices: Store<EndpointSlice>): EndpointsB
     endpoints = endpoints.with(Array.from(groups, ([key, those]) => [key, those.length === 0 ? undefined : those]));
     const changed = new Set(PersistentMap.changedKeys(before, endpoints));
     const turned = new Set(
-      [...changed].filter((service) => (countIn(before, service) === 0) !== (countIn(endpoints, service) === 0)),
+      [...changed].filter((service) => servedIn(before.get(service)) !== servedIn(endpoints.get(service))),
     );
     for (const listener of listeners) listener(changed, turned);
   });
@@ -61,4 +61,15 @@ export function makeEndpointsByService(slices: Store<EndpointSlice>): EndpointsB
       return () => void listeners.delete(listener);
     },
   };
+}
+
+/** The ports that have endpoints, by family, as a text. */
+function servedIn(groups: ServiceEndpoints = []): string {
+  const served = groups
+    .filter((group) => group.endpoints.length > 0)
+    .flatMap(({ family, ports }) => [
+      `${family}`,
+      ...ports.map(({ name, protocol }) => `${family}/${name}/${protocol}`),
+    ]);
+  return [...new Set(served)].toSorted().join(' ');
 }

@@ -12,6 +12,7 @@ import { isLocal } from '../core/traffic/dataplane.ts';
 import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
+import { gapsOf, noGaps } from '../core/traffic/without-endpoints.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
@@ -21,7 +22,7 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import { judgeDropping, soonest } from './dropping.ts';
-import { judgeEndpoints } from './endpoint-grace.ts';
+import { judgeListeners, type Lacking } from './endpoint-grace.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
@@ -70,8 +71,7 @@ type ServiceMemory = {
   added: AddedFinalizers | undefined;
   /** Monotonic ms, until its address is published. */
   seenAtMs: number | undefined;
-  /** Monotonic ms; since when it has no ready endpoint. */
-  emptySinceMs: number | undefined;
+  lacking: Lacking | undefined;
   /** Monotonic ms; since when packets of it are dropped. */
   droppingSinceMs: number | undefined;
   refusedWrites: number;
@@ -112,7 +112,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       conflict: noConflict,
       added: undefined,
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
-      emptySinceMs: undefined,
+      lacking: undefined,
       droppingSinceMs: undefined,
       refusedWrites: 0,
       mayBeGone: false,
@@ -146,9 +146,11 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const failures = failuresOf(assignment, known);
     if (failures === undefined) return {};
     const atMs = clock.monotonic();
-    const endpoints = judgeEndpoints(readyEndpoints(service, table), status.conditions, mine.emptySinceMs, atMs);
+    const ready = readyEndpoints(service, table);
+    const gaps = ready === undefined ? noGaps : gapsOf(service, assignment, deps.podsOf(key));
+    const endpoints = judgeListeners(ready, gaps, status.conditions, mine.lacking, atMs);
     const packets = judgeDropping(assignment, table, report, mine.droppingSinceMs, atMs);
-    mine.emptySinceMs = endpoints.sinceMs;
+    mine.lacking = endpoints.lacking;
     mine.droppingSinceMs = packets.sinceMs;
     const input: StatusInput = {
       service,
@@ -159,11 +161,15 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       isOverBudget: plan.overBudget.has(key),
       nearestProfile: plan.overProfiles.get(key),
       hasEndpoints: endpoints.hasEndpoints,
+      gaps: endpoints.gaps,
       dropping: packets.dropping,
       podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
       nowMs: clock.now(),
     };
-    return { desired: desiredStatus(input, failures), later: soonest(endpoints.later, packets.later) };
+    return {
+      desired: desiredStatus(input, failures),
+      later: soonest(endpoints.later, packets.later),
+    };
   };
 
   const writeStatus = async (

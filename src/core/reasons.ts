@@ -144,8 +144,8 @@ export const reasons = {
   NoEndpoints: {
     where: 'Serving',
     means:
-      'The Service has an address and no ready endpoint: connections are refused, by the load-balancer host or, with the dataplanes direct and nat, by kube-proxy.',
-    do: 'Check the Pods that the selector of the Service matches, and their readiness probes.',
+      'The Service has an address and no ready endpoint, or none of its ready endpoints has the targetPort of one of its ports: connections are refused, by the load-balancer host or, with the dataplanes direct and nat, by kube-proxy. If only some ports or one family lack endpoints, the reason is PartlyServing.',
+    do: 'Check the Pods that the selector of the Service matches, their readiness probes, and that a targetPort with a name is a named port of their containers.',
   },
   AddressNotOnHost: {
     where: 'Serving',

@@ -89,7 +89,7 @@ export function noAdminAnswer(socketPath: string, error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
   if (isUnserved(error))
-    return `furiwake is not running (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}). Start it with systemctl start furiwake, or name its state directory with --state-dir.`;
+    return `furiwake is not running, or could not create its socket (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}; its log says why). Start it with systemctl start furiwake, or name its state directory with --state-dir.`;
   const isLate = code?.startsWith('UND_ERR_') === true && code.endsWith('TIMEOUT');
   return `furiwake does not answer on ${socketPath} (${isLate ? 'no answer within five seconds' : message})`;
 }

@@ -224,6 +224,11 @@ export function refuseStateDir(stateDir: string, error: unknown): never {
   });
 }
 
+/** Whether the disk itself refused a write to the state directory: it is full, read-only or broken. */
+export function isDiskTrouble(error: unknown): boolean {
+  return ['EROFS', 'ENOSPC', 'EDQUOT', 'EIO'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
 /** With the words of the system where ours do not say it all. */
 function troubleOf({ code, message }: NodeJS.ErrnoException): string {
   if (code === 'ENOSPC' || code === 'EDQUOT') return 'the disk is full: free some space';

@@ -5,6 +5,7 @@ import { patience } from '../../test/netns/patience.ts';
 import { putWeb, startRun } from '../../test/netns/run-rig.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
 import { systemClock } from './node/clock.ts';
+import { systemExec } from './node/exec.ts';
 
 /** On the LAN of the client. */
 const address = '10.10.0.50';
@@ -66,6 +67,30 @@ test('a restart of a holder that is not alone does not remove its addresses for 
     .poll(async () => (await again.status())?.notReady.join(), patience)
     .toContain('no node takes connections');
   expect([await hasAddress(lab.balancer), deletions.seen]).toEqual([true, []]);
+});
+
+test('a start on a state directory that has become read-only serves, and answers furiwake status when it is writable again', async () => {
+  const stateDir = `${lab.folder}/state`;
+  const run = (program: string, ...args: readonly string[]): Promise<unknown> =>
+    systemExec.run(program, args, { signal: AbortSignal.timeout(5_000) });
+  await using stack = new AsyncDisposableStack();
+  await mkdir(stateDir, { mode: 0o700 });
+  await run('mount', '--types', 'tmpfs', '--options', 'mode=700', 'none', stateDir);
+  stack.defer(async () => {
+    await run('umount', '--lazy', stateDir);
+  });
+  {
+    await using _first = await startRun({ lab, server }, { addresses });
+    await expect.poll(() => hasAddress(lab.balancer), patience).toBe(true);
+  }
+  await run('mount', '--options', 'remount,ro', stateDir);
+  const again = stack.use(await startRun({ lab, server }, { addresses }));
+  const said = (words: string): boolean => again.log.lines.some(({ message }) => message.includes(words));
+  await expect.poll(() => said('addresses assigned'), patience).toBe(true);
+  expect([said('admin.sock cannot be created'), await again.status()]).toEqual([true, undefined]);
+  expect(await hasAddress(lab.balancer)).toBe(true);
+  await run('mount', '--options', 'remount,rw', stateDir);
+  await expect.poll(() => again.status(), { ...patience, timeout: 60_000 }).toBeDefined();
 });
 
 test('a holder that starts again and again without the API server answers for twelve seconds only, and never beside the other host', async () => {

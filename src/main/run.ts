@@ -16,7 +16,7 @@ import { assertHost } from '../daemon/host-tools.ts';
 import { makeHostView } from '../daemon/host-view.ts';
 import { mayServeWithoutLease } from '../daemon/leadership.ts';
 import { watchNatBridges } from '../daemon/nat-bridges.ts';
-import { keepStateDir, openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
+import { isDiskTrouble, keepStateDir, openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig, logWarnings } from '../kube/config.ts';
 import { makeLostFiles } from '../state/lost-files.ts';
@@ -110,13 +110,21 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
     view,
   });
   const openAdmin = (): Promise<AsyncDisposable> => serveAdmin(paths.adminSocket, routes, files, signal);
-  let admin = await openAdmin().catch((error: unknown) => refuseStateDir(stateDir, error));
-  await using _admin = { [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose]() };
+  let admin = await openAdmin().catch((error: unknown) => {
+    if (!isDiskTrouble(error)) refuseStateDir(stateDir, error);
+    log.error(
+      { err: error },
+      `${paths.adminSocket} cannot be created: Services are served, but furiwake status, drain and undrain get no answer`,
+    );
+    return undefined;
+  });
+  await using _admin = { [Symbol.asyncDispose]: async () => admin?.[Symbol.asyncDispose]() };
   const runFolders = [dirname(machine.runFolder), machine.runFolder];
   const restoreState = async (): Promise<readonly string[]> => {
     const restored = [...(await lock.restore()), ...(await lost.restore())];
-    if (await files.exists(paths.adminSocket)) return restored;
-    await admin[Symbol.asyncDispose]();
+    if (admin !== undefined && (await files.exists(paths.adminSocket))) return restored;
+    await admin?.[Symbol.asyncDispose]();
+    admin = undefined;
     admin = await openAdmin();
     return [...restored, paths.adminSocket];
   };

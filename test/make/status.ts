@@ -1,6 +1,6 @@
 import { makeAddressPlanner } from '../../src/core/addresses/plan.ts';
 import type { Ip } from '../../src/core/ip/ip.ts';
-import type { NodeName, ServiceKey } from '../../src/core/model/names.ts';
+import type { ListenerKey, NodeName, ServiceKey } from '../../src/core/model/names.ts';
 import type { Service } from '../../src/core/model/service.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { type DesiredStatus, desiredStatus, failuresOf } from '../../src/core/status/desired.ts';
@@ -51,6 +51,7 @@ export function statusOf(
     answer = ready,
     nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')],
     hasEndpoints = true,
+    gaps = [],
     overBudget = new Set(),
     overProfiles = new Map(),
     overServers = new Map(),
@@ -65,6 +66,7 @@ export function statusOf(
     answer?: Answer;
     nodes?: readonly ReturnType<typeof makeNode>[];
     hasEndpoints?: boolean | 'not known';
+    gaps?: readonly ListenerKey[];
     overBudget?: ReadonlySet<ServiceKey>;
     overProfiles?: ProfileExcess;
     overServers?: ServerExcesses;
@@ -116,6 +118,7 @@ export function statusOf(
     isOverBudget: overBudget.has(service.key),
     nearestProfile: overProfiles.get(service.key),
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,
+    gaps,
     dropping,
     nowMs,
   };

@@ -47,6 +47,7 @@ function create(name: string, port: number): void {
   server.put('EndpointSlice', {
     metadata: { name: `${name}-1`, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
     addressType: 'IPv4',
+    ports: [{ name: '', port: 8080, protocol: 'UDP' }],
     endpoints: [{ addresses: ['10.244.0.2'], conditions: { ready: true } }],
   });
 }

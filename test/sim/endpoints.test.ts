@@ -1,6 +1,8 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { startSimApiServer } from './apiserver.ts';
 import { startController, startHost } from './controller-rig.ts';
+import { shownCondition } from './shown-status.ts';
+import { fastClock } from './virtual-clock.ts';
 
 const stack: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -55,4 +57,55 @@ test('a port of which all nodes are servers is in the table without endpoints wh
   putEndpoints('unsliced', both, '10.244.0.8');
   await until(() => expect(without()).toEqual([]));
   expect(host.tables.at(-1)?.listeners).toBe(listeners);
+});
+
+test('a port whose targetPort no Pod has is said to refuse connections, alone or beside others, until a Pod has it', async () => {
+  const server = await startSimApiServer({ seed: 1 });
+  const host = startHost({ clock: fastClock(20) });
+  stack.push(server, host);
+  server.put('Node', {
+    metadata: { name: 'n1' },
+    status: { addresses: [{ type: 'InternalIP', address: '192.0.2.11' }] },
+  });
+  const put = (name: string, names: readonly string[]): void => {
+    server.put('Service', {
+      metadata: { name, namespace: 'default' },
+      spec: {
+        type: 'LoadBalancer',
+        ipFamilies: ['IPv4'],
+        ports: names.map((port, index) => ({
+          name: port,
+          port: 80 + index,
+          protocol: 'TCP',
+          nodePort: 30_080 + index,
+        })),
+      },
+    });
+  };
+  const putEndpoints = (service: string, ...names: readonly string[]): void =>
+    void server.put('EndpointSlice', {
+      metadata: { name: `${service}-1`, namespace: 'default', labels: { 'kubernetes.io/service-name': service } },
+      addressType: 'IPv4',
+      ports: names.map((name) => ({ name, port: 8080, protocol: 'TCP' })),
+      endpoints: [{ addresses: ['10.244.0.7'], nodeName: 'n1' }],
+    });
+  const serving = (name: string): string | undefined => {
+    const found = shownCondition(server, `default/${name}`, 'Serving');
+    return found === undefined ? undefined : `${found.status} ${found.reason}: ${found.message}`;
+  };
+  const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
+
+  put('alone', ['p']);
+  put('beside', ['p', 'q']);
+  putEndpoints('alone');
+  putEndpoints('beside', 'p');
+  stack.push(await startController(server, host, { clock: fastClock(20) }));
+  await until(() =>
+    expect(serving('alone')).toBe('False NoEndpoints: no ready endpoint has the targetPort of a port of the Service'),
+  );
+  await until(() => expect(serving('beside')).toMatch(/^True PartlyServing: port 81 of .* has no ready endpoints$/));
+  putEndpoints('alone', 'p');
+  putEndpoints('beside', 'p', 'q');
+  await until(() => expect(serving('alone')).toMatch(/^True Serving/));
+  await until(() => expect(serving('beside')).toMatch(/^True Serving/));
 });

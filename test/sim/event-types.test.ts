@@ -48,6 +48,8 @@ test.each([
   });
   server.put('EndpointSlice', {
     metadata: { name, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
+    addressType: 'IPv4',
+    ports: ['TCP', 'UDP'].map((protocol) => ({ name: '', port: 8080, protocol })),
     endpoints: [{ addresses: ['10.244.1.7'] }],
   });
   await vi.waitFor(

@@ -37,6 +37,7 @@ function putEndpoints(...nodes: readonly string[]): void {
   server.put('EndpointSlice', {
     metadata: { name: 'web-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'web' } },
     addressType: 'IPv4',
+    ports: [{ name: '', port: 8080, protocol: 'TCP' }],
     endpoints: nodes.map((nodeName, index) => ({ addresses: [`10.244.0.${index}`], nodeName })),
   });
 }
@@ -45,6 +46,7 @@ function putEndpointsAt(nodeName: string, ...addresses: readonly string[]): void
   server.put('EndpointSlice', {
     metadata: { name: 'web-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'web' } },
     addressType: 'IPv4',
+    ports: [{ name: '', port: 8080, protocol: 'TCP' }],
     endpoints: addresses.map((address) => ({ addresses: [address], nodeName })),
   });
 }

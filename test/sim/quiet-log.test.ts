@@ -31,6 +31,8 @@ function putServices(server: SimApiServer, count: number): void {
 function putEndpoint(server: SimApiServer, name: string): void {
   server.put('EndpointSlice', {
     metadata: { name, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
+    addressType: 'IPv4',
+    ports: [{ name: '', port: 8080, protocol: 'TCP' }],
     endpoints: [{ addresses: ['10.244.1.7'] }],
   });
 }

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { makeNode, makeService, tcp, udp } from '../../../test/make/service.ts';
 import { conditions, statusOf } from '../../../test/make/status.ts';
-import { nodeName } from '../../../test/make/table.ts';
+import { addressesOf, nodeName } from '../../../test/make/table.ts';
 import type { Annotation, ServiceSpec } from '../model/service.ts';
+import type { ListenerKey } from '../model/names.ts';
 import { PersistentMap } from '../persistent-map.ts';
-import { localBackend } from '../traffic/table.ts';
+import { listenerKey, localBackend } from '../traffic/table.ts';
 import type { DesiredStatus } from './desired.ts';
 
 describe('the condition Serving', () => {
@@ -33,6 +34,19 @@ describe('the condition Serving', () => {
     expect(conditions(statusOf([makeService('a')], { hasEndpoints: false }))).toMatchObject({
       Serving: 'False NoEndpoints',
     });
+  });
+
+  test('names ports, and a family, without ready endpoints beside others', () => {
+    const ports = [tcp(80), tcp(81)];
+    const of = (ip: string, ...found: readonly number[]): readonly ListenerKey[] =>
+      [...addressesOf(ip).values()].flatMap((address) => found.map((port) => listenerKey(address, port, 'TCP')));
+    const message = (gaps: readonly ListenerKey[]): string | undefined =>
+      statusOf([makeService('a', { ports, ipFamilies: [4, 6] })], { gaps })?.conditions.find(
+        ({ reason }) => reason === 'PartlyServing',
+      )?.message;
+    expect(message(of('192.0.2.8', 81))).toBe('port 81 of 192.0.2.8 has no ready endpoints');
+    expect(message(of('2001:db8::8', 80, 81))).toBe('2001:db8::8 has no ready endpoints');
+    expect(message([])).toBeUndefined();
   });
 
   test.each<

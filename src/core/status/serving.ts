@@ -5,6 +5,7 @@ import { dataplaneAnnotation } from '../model/contract.ts';
 import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/port-options.ts';
 import { isLocal } from '../traffic/dataplane.ts';
+import type { ServiceEndpoints } from '../traffic/local.ts';
 import { closedFamilies, servedFamilies, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { plainProfile } from '../traffic/options.ts';
 import { isPodBackend, type Listener, listenerKey, localBackend } from '../traffic/table.ts';
@@ -47,7 +48,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   const isClosed =
     ranges.excess !== undefined ||
     served.every(({ ip }) => closed.includes(ip.family) || whole.some(({ address }) => address.ip === ip));
-  const unserved = [...troubles, ...missing];
+  const unserved = [...troubles, ...missing, ...gapTroubles(input)];
   const partly: readonly Verdict[] =
     unserved.length === 0 ? [] : [{ reason: 'PartlyServing', message: sentences(unserved) }];
   const limits = rangeTroubles(ranges, closed);
@@ -69,7 +70,11 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   if (noEndpoint !== undefined && endpoints.isWhole) return no(noEndpoint.reason, sentences(shortcomings));
   if (input.hasEndpoints === false) {
     const where = isLocal(service.spec) ? ' on a node that is in use' : '';
-    const verdict: Verdict = { reason: 'NoEndpoints', message: `the Service has no ready endpoints${where}` };
+    const message =
+      input.gaps.length > 0 && hasSome(input.podFacts.endpoints)
+        ? 'no ready endpoint has the targetPort of a port of the Service'
+        : `the Service has no ready endpoints${where}`;
+    const verdict: Verdict = { reason: 'NoEndpoints', message };
     return no('NoEndpoints', sentences([verdict, ...shortcomings]));
   }
   const [first] = shortcomings;
@@ -81,6 +86,23 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
 
 function no(reason: Verdict['reason'], message: string): ConditionContent {
   return { isTrue: false, verdict: { reason, message } };
+}
+
+/** Ports that refuse connections because no ready endpoint serves them, beside others. */
+function gapTroubles({ assignment, gaps, hasEndpoints }: StatusInput): readonly Verdict[] {
+  if (gaps.length === 0 || hasEndpoints === false) return [];
+  const closed = new Set(gaps);
+  return assignment.addresses.flatMap(({ ip, served }): readonly Verdict[] => {
+    const ports = served.filter(({ port, protocol }) => closed.has(listenerKey(ip, port, protocol)));
+    if (ports.length === 0) return [];
+    const what =
+      ports.length === served.length ? ip.text : `port ${portList(ports.map(({ port }) => port))} of ${ip.text}`;
+    return [{ reason: 'NoEndpoints', message: `${what} has no ready endpoints` }];
+  });
+}
+
+function hasSome(endpoints: ServiceEndpoints | undefined): boolean {
+  return endpoints?.some((group) => group.endpoints.length > 0) === true;
 }
 
 /** Clients that the source ranges do not permit by mistake: all, or those of the `closed` families. */

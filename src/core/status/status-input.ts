@@ -1,5 +1,6 @@
 import type { Assignment } from '../addresses/assignment.ts';
 import type { Ip } from '../ip/ip.ts';
+import type { ListenerKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import type { HostReport } from '../traffic/report.ts';
@@ -24,6 +25,8 @@ export type StatusInput = {
   readonly nearestProfile: string | undefined;
   /** False if the Service has had no ready endpoint for some seconds; `undefined` while that is not known. */
   readonly hasEndpoints: boolean | undefined;
+  /** The listeners that have had no ready endpoint for some seconds although the Service has some. */
+  readonly gaps: readonly ListenerKey[];
   /**
    * Why the host drops packets of the Service or leaves them to HAProxy, because `direct` may send them to no node;
    * `briefly`: for some seconds only, as after each publication. `undefined`: it drops none.

@@ -26,6 +26,21 @@ export function listenersWithoutEndpoints(
   );
 }
 
+/** The listeners of a Service without endpoints. `areAll`: it has no others. */
+export type Gaps = { readonly listeners: readonly ListenerKey[]; readonly areAll: boolean };
+
+export const noGaps: Gaps = { listeners: [], areAll: false };
+
+export function gapsOf(
+  service: { readonly spec: Pick<Service['spec'], 'ports'> },
+  assignment: Pick<Assignment, 'addresses'>,
+  groups: ServiceEndpoints | undefined,
+): Gaps {
+  const listeners = listenersWithoutEndpoints(service, assignment, groups);
+  const count = assignment.addresses.reduce((sum, { served }) => sum + served.length, 0);
+  return { listeners, areAll: listeners.length > 0 && listeners.length === count };
+}
+
 /** They have a port that the Service does not have: a port was renamed, and the EndpointSlices follow. */
 function isOutdated(groups: readonly EndpointGroup[], ports: readonly ServicePort[]): boolean {
   const names = new Set(ports.map(textOf));

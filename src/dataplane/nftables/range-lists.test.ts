@@ -86,3 +86,17 @@ test('while nft refuses one of the listeners that share ranges, it keeps the for
   expect(rest.remove.map(elementKey)).toContain('sources4 0:1 . 10.0.0.0-10.255.255.255');
   expect(rest.add).toEqual([{ set: 'ranges4', text: expect.stringMatching(/ : 0:2$/) }]);
 });
+
+test('listeners that shared ranges and get different ones at once have no number in common', () => {
+  const shared = ['10.0.0.0/8'];
+  const [, change] = changesOf(
+    [http, other].map((each): Listening => [...each, shared]),
+    [
+      [...http, ['1.1.1.1']],
+      [...other, ['2.2.2.2']],
+    ],
+  );
+  const added = change?.filter((each) => each.startsWith('+ sources4')) ?? [];
+  expect(added.map((each) => each.split(' . ')[1] ?? '').toSorted()).toEqual(['1.1.1.1', '2.2.2.2']);
+  expect(new Set(added.map((each) => each.split(' ')[2])).size).toBe(2);
+});
