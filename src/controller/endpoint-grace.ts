@@ -51,7 +51,7 @@ export function judgeGaps(
 /** Monotonic ms; since when a Service has no ready endpoint, and since when it has listeners without one, beside others. */
 export type Lacking = { readonly emptyMs: number | undefined; readonly gapsMs: number | undefined };
 
-/** Both answers. `gaps` of the answer: the listeners without endpoints that the status shows. */
+/** Both answers. `gaps` of the answer: the listeners without endpoints that the status shows; `undefined` while they are not known. */
 export function judgeListeners(
   ready: number | undefined,
   gaps: Gaps,
@@ -60,7 +60,7 @@ export function judgeListeners(
   nowMs: number,
 ): {
   readonly hasEndpoints: boolean | undefined;
-  readonly gaps: Gaps['listeners'];
+  readonly gaps: Gaps['listeners'] | undefined;
   readonly lacking: Lacking;
   readonly later: Requeue;
 } {
@@ -69,7 +69,7 @@ export function judgeListeners(
   const part = judgeGaps(gaps.listeners.length > 0 && !gaps.areAll, conditions, lacking?.gapsMs, nowMs);
   return {
     hasEndpoints: whole.hasEndpoints,
-    gaps: gaps.areAll || part.areShown ? gaps.listeners : [],
+    gaps: ready === undefined ? undefined : gaps.areAll || part.areShown ? gaps.listeners : [],
     lacking: { emptyMs: whole.sinceMs, gapsMs: part.sinceMs },
     later: soonest(whole.later, part.later),
   };

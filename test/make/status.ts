@@ -66,7 +66,7 @@ export function statusOf(
     answer?: Answer;
     nodes?: readonly ReturnType<typeof makeNode>[];
     hasEndpoints?: boolean | 'not known';
-    gaps?: readonly ListenerKey[];
+    gaps?: readonly ListenerKey[] | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
     overProfiles?: ProfileExcess;
     overServers?: ServerExcesses;
@@ -118,7 +118,7 @@ export function statusOf(
     isOverBudget: overBudget.has(service.key),
     nearestProfile: overProfiles.get(service.key),
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,
-    gaps,
+    gaps: gaps === 'not known' ? undefined : gaps,
     dropping,
     nowMs,
   };

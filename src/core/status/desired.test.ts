@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { makeService, tcp, udp } from '../../../test/make/service.ts';
 import { type Answer, conditions, statusOf } from '../../../test/make/status.ts';
+import { parseIp } from '../ip/ip.ts';
 import type { Revision } from '../revision.ts';
+import { listenerKey } from '../traffic/table.ts';
 
 const refused: Answer = (revision) => ({
   refusal: { revision: revision!, verdict: { reason: 'DataplaneError', message: 'nft: no such thing' } },
@@ -260,4 +262,26 @@ test('settings that wait are said of their ports, which are served without them,
     'ports 80, 443 are served without new settings: the next reload is at noon',
   );
   expect(status?.ingress).toMatchObject([{ ip: '192.0.2.8' }]);
+});
+
+test('a condition about ports without endpoints stays until the endpoints are known', () => {
+  const service = makeService('a', { ports: [tcp(80), tcp(81)] });
+  const gaps = [listenerKey(parseIp('192.0.2.8')!, 81, 'TCP')];
+  const partly = statusOf([service], { gaps });
+  const none = statusOf([service], { gaps, hasEndpoints: false });
+  expect([conditions(partly)['Serving'], conditions(none)['Serving']]).toEqual([
+    'True PartlyServing',
+    'False NoEndpoints',
+  ]);
+  for (const [shown, hasEndpoints] of [
+    [partly, true],
+    [none, false],
+  ] as const) {
+    const restarted = { ...service, status: { ...service.status, conditions: shown?.conditions ?? [] } };
+    const message = (of: Parameters<typeof statusOf>[1]): string | undefined =>
+      statusOf([restarted], { hasEndpoints, ...of })?.conditions.at(-1)?.message;
+    expect(message({ gaps: 'not known' })).toBe(shown?.conditions.at(-1)?.message);
+    expect(message({ gaps: 'not known', nodes: [] })).toContain('no node takes connections');
+    expect(message({ hasEndpoints: true })).toBe('all ports are served');
+  }
 });

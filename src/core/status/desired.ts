@@ -39,8 +39,8 @@ export function failuresOf(
 /**
  * The status that the Service should have; `failures`: as `failuresOf` finds them. An address is published when all of its
  * listeners are ready; it does not wait for endpoints or nodes. Until the endpoints are known no condition says that the
- * Service is served. While packets are dropped briefly, the condition Serving does not become true: a restart of furiwake
- * or of a node changes no status twice.
+ * Service is served, and one about ports without endpoints stays. While packets are dropped briefly, the condition Serving does not
+ * become true: a restart of furiwake or of a node changes no status twice.
  */
 export function desiredStatus(input: StatusInput, failures: readonly Failure[]): DesiredStatus {
   const { service, assignment } = input;
@@ -64,8 +64,9 @@ export function desiredStatus(input: StatusInput, failures: readonly Failure[]):
   const serving = servingOf(input, failures);
   const isCertain = !serving.isTrue || input.hasEndpoints !== undefined;
   const present = service.status.conditions;
-  const stays =
-    input.dropping === 'briefly' && serving.isTrue ? conditionOf(present, conditionTypes.serving) : undefined;
+  const shownServing = conditionOf(present, conditionTypes.serving);
+  const isBrief = input.dropping === 'briefly' && serving.isTrue;
+  const stays = isBrief || mayKnowGaps(shownServing, serving, input) ? shownServing : undefined;
   // In the order of their types.
   const contents: readonly (readonly [type: string, content: ConditionContent | undefined])[] = [
     [conditionTypes.portsError, portsErrorOf(assignment)],
@@ -76,6 +77,16 @@ export function desiredStatus(input: StatusInput, failures: readonly Failure[]):
     content === undefined ? [] : [condition(present, type, content, input.nowMs)],
   );
   return { ingress, conditions: stays === undefined ? conditions : [...conditions, stays] };
+}
+
+/** Whether the present condition may say which ports have no endpoints, which is not known yet. */
+function mayKnowGaps(
+  shown: Condition | undefined,
+  { isTrue, verdict }: ConditionContent,
+  { gaps }: StatusInput,
+): boolean {
+  const isAboutGaps = shown?.reason === 'NoEndpoints' || shown?.reason === 'PartlyServing';
+  return gaps === undefined && isAboutGaps && (isTrue || verdict.reason === shown.reason);
 }
 
 /** `ready` if the wanted revision is in force, else why it is not; `undefined` if the host has not reported yet. */

@@ -71,7 +71,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   if (input.hasEndpoints === false) {
     const where = isLocal(service.spec) ? ' on a node that is in use' : '';
     const message =
-      input.gaps.length > 0 && hasSome(input.podFacts.endpoints)
+      input.gaps !== undefined && input.gaps.length > 0 && hasSome(input.podFacts.endpoints)
         ? 'no ready endpoint has the targetPort of a port of the Service'
         : `the Service has no ready endpoints${where}`;
     const verdict: Verdict = { reason: 'NoEndpoints', message };
@@ -89,7 +89,7 @@ function no(reason: Verdict['reason'], message: string): ConditionContent {
 }
 
 /** Ports that refuse connections because no ready endpoint serves them, beside others. */
-function gapTroubles({ assignment, gaps, hasEndpoints }: StatusInput): readonly Verdict[] {
+function gapTroubles({ assignment, gaps = [], hasEndpoints }: StatusInput): readonly Verdict[] {
   if (gaps.length === 0 || hasEndpoints === false) return [];
   const closed = new Set(gaps);
   return assignment.addresses.flatMap(({ ip, served }): readonly Verdict[] => {

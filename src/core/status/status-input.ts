@@ -25,8 +25,8 @@ export type StatusInput = {
   readonly nearestProfile: string | undefined;
   /** False if the Service has had no ready endpoint for some seconds; `undefined` while that is not known. */
   readonly hasEndpoints: boolean | undefined;
-  /** The listeners that have had no ready endpoint for some seconds although the Service has some. */
-  readonly gaps: readonly ListenerKey[];
+  /** The listeners that have had no ready endpoint for some seconds although the Service has some; `undefined` while that is not known. */
+  readonly gaps: readonly ListenerKey[] | undefined;
   /**
    * Why the host drops packets of the Service or leaves them to HAProxy, because `direct` may send them to no node;
    * `briefly`: for some seconds only, as after each publication. `undefined`: it drops none.
