@@ -38,7 +38,7 @@ function startRunning(wanted: Addresses): { readonly told: () => number } & Asyn
 }
 
 const promptly = { timeout: 1_000, interval: 20 };
-/** A busy machine may take longer now and then. */
+/** A busy machine may take longer now and then; furiwake's own events that arrive after a further change of its own count as news. */
 const timed = { retry: 2 };
 
 const ofOurs = async (): Promise<readonly string[]> =>
@@ -145,7 +145,7 @@ test('notifies of the default route: the host’s own address then changes', tim
   await expect.poll(primary, promptly).toBe('10.20.0.1');
 });
 
-test('does not notify of changes by furiwake itself', async () => {
+test('does not notify of changes by furiwake itself', timed, async () => {
   await rig.network.refresh(signal);
   await using running = startRunning(none);
   await expect.poll(running.told, patience).toBe(1);

@@ -215,7 +215,9 @@ function steering(port: number): string {
 
 function collectingLog(complaints: string[]): Log {
   const note = (fields: Readonly<Record<string, unknown>>, message: string): void => {
-    complaints.push(`${message}${fields['err'] instanceof Error ? `: ${fields['err'].message}` : ''}`);
+    const { err } = fields;
+    const words = err instanceof Error ? err.message : err;
+    complaints.push(typeof words === 'string' ? `${message}: ${words}` : message);
   };
   const log: Log = { debug: () => {}, info: () => {}, warn: note, error: note, failing: () => {}, child: () => log };
   return log;
