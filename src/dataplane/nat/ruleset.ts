@@ -184,6 +184,8 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *
  * - The kernel asks chains of type nat only about the first packet of a flow, and translates the others as that one. A flow
  *   keeps its node while slots change: that is draining.
+ * - The masqueraded flow keeps the port of the client while that is free. On a random port the node may still have a connection of another
+ *   client in TIME_WAIT, with a later timestamp: then it drops the SYN (RFC 7323, 5.3).
  * - A flow without a listener, or at its former nodePort, is dropped until conntrack has forgotten it: the kernel would translate
  *   it as long as the client sends. ICMP errors, and connections that a helper of conntrack expects, have the mark of their flow.
  * - The elements of `opened`, `requests`, `answers` and `refused` count: a lookup that finds one adds the packet to it.
@@ -288,6 +290,6 @@ ${keep}
 	chain leave {
 		${count}
 		${pin}
-		meta priority set 0 masquerade fully-random
+		meta priority set 0 masquerade
 	}
 `;
