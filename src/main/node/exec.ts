@@ -35,7 +35,7 @@ function startProgram(file: string, args: readonly string[], signal: AbortSignal
   const child: ChildProcess = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment(), signal });
   let errors = '';
   child.on('error', (error) => {
-    errors += error.message;
+    errors += reasonOf(error, 0);
   });
   const { stdin, stdout, stderr } = child;
   if (!stdin || !stdout || !stderr) throw new ExecError(file, undefined, noDescriptor); // Node has made no pipes
