@@ -61,7 +61,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     holders: makeHolders(host),
     endpoints: (service) => stores.endpoints.countOf(service),
     podsOf: (service) => stores.endpoints.all()?.get(service),
-    site: deps.site,
+    decodeService: stores.decodeService,
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
     trouble,

@@ -1,5 +1,6 @@
 import { type EndpointSlice, projectEndpointSlice } from '../api/endpoint-slice.ts';
 import { projectNode } from '../api/node.ts';
+import { makeRepeats } from '../core/repeats.ts';
 import { projectService } from '../api/service.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
@@ -20,6 +21,8 @@ export type Stores = {
   readonly services: Store<Service, ServiceKey>;
   readonly nodes: Store<Node, NodeName>;
   readonly endpoints: EndpointsByService;
+  /** Decodes a Service as the watch does: the answer to a write. */
+  readonly decodeService: (wire: unknown) => Service;
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
@@ -38,7 +41,9 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
   const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
   const endpoints = makeEndpointsByService(slices);
-  const projectWithDefaults = (wire: KubeObject): Service => projectService(wire, site.defaults);
+  const [onceInServices, onceInSlices] = [makeRepeats(), makeRepeats()];
+  const decodeService = (wire: unknown): Service => projectService(wire, site.defaults, onceInServices);
+  const decodeSlice = (wire: unknown): EndpointSlice => projectEndpointSlice(wire, onceInSlices);
   const follow = <T, K extends string>(
     store: Store<T, K>,
     resource: Resource,
@@ -54,11 +59,12 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     services,
     nodes,
     endpoints,
+    decodeService,
     watch: async (signal) => {
       await Promise.all([
-        follow(services, { apiVersion: 'v1', plural: 'services' }, projectWithDefaults, signal),
+        follow(services, { apiVersion: 'v1', plural: 'services' }, decodeService, signal),
         follow(nodes, { apiVersion: 'v1', plural: 'nodes' }, projectNode, signal),
-        follow(slices, { apiVersion: 'discovery.k8s.io/v1', plural: 'endpointslices' }, projectEndpointSlice, signal),
+        follow(slices, { apiVersion: 'discovery.k8s.io/v1', plural: 'endpointslices' }, decodeSlice, signal),
       ]);
     },
   };

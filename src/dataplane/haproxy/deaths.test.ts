@@ -72,7 +72,7 @@ test.each([
   },
 );
 
-test('a HAProxy that died again and again is no outage any more when it has served for two minutes', async () => {
+test('a HAProxy that died again and again has no outage when it has served for two minutes', async () => {
   const rig = makeMachineRig();
   const stop = new AbortController();
   const parts = Promise.allSettled([rig.proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);

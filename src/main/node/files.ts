@@ -1,13 +1,29 @@
 import { constants } from 'node:fs';
-import { appendFile, lstat, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Files } from '../../ports/files.ts';
 
 /** Files on this machine's disk. */
 export const systemFiles: Files = {
-  read: (file) => unlessMissing(readFile(file, 'utf8'), undefined),
+  read: async (file) => {
+    await using handle = await openToRead(file);
+    if (handle === undefined) return undefined;
+    return (await handle.stat()).isFIFO() ? await readPipe(handle, file) : await handle.readFile('utf8');
+  },
   readStart: async (file, bytes) => {
-    await using handle = await unlessMissing(open(file, constants.O_RDONLY), undefined);
+    await using handle = await openToRead(file);
     if (handle === undefined) return undefined;
     const buffer = Buffer.alloc(bytes);
     let length = 0;
@@ -47,6 +63,35 @@ export const systemFiles: Files = {
   remove: (file) => rm(file, { force: true, recursive: true }),
   makeFolder: (folder, mode = 0o700) => makeFolder(folder, mode),
 };
+
+/** Without waiting for the writer of a named pipe: the thread that waits would never end. */
+function openToRead(file: string): Promise<FileHandle | undefined> {
+  return unlessMissing(open(file, constants.O_RDONLY | constants.O_NONBLOCK), undefined);
+}
+
+const pipePauseMs = 20;
+const pipeMs = 5_000;
+
+/** All that a process writes to a pipe, such as that of `--kubeconfig <(command)`. */
+async function readPipe(handle: FileHandle, file: string): Promise<string> {
+  const parts: Buffer[] = [];
+  const buffer = Buffer.alloc(65_536);
+  for (let waitedMs = 0; waitedMs < pipeMs;) {
+    const length = await handle.read(buffer).then(
+      ({ bytesRead }) => bytesRead,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EAGAIN') throw error;
+        return undefined;
+      },
+    );
+    if (length === 0) return Buffer.concat(parts).toString();
+    if (length === undefined) {
+      await setTimeout(pipePauseMs);
+      waitedMs += pipePauseMs;
+    } else parts.push(Buffer.from(buffer.subarray(0, length)));
+  }
+  throw new Error(`${file} is a pipe that has not ended within ${pipeMs / 1_000} s`);
+}
 
 async function unlessMissing<T, D>(found: Promise<T>, byDefault: D): Promise<T | D> {
   try {
