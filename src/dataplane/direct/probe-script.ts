@@ -10,10 +10,11 @@ export function probeScript(filter: readonly FilterStep[]): string {
   return String.raw`
 use strict;
 $| = 1;
-socket(my $link, 17, 3, unpack("S", pack("n", 3))) or die "packet socket: $!\n";          # AF_PACKET, SOCK_RAW, ETH_P_ALL
+socket(my $link, 17, 3, 0) or die "packet socket: $!\n";                                  # AF_PACKET, SOCK_RAW, receives nothing yet
 my @program = map { pack("SCCL", @$_) } (${filter.map((step) => `[${step.join()}]`).join()});
 my $program = join "", @program;
 setsockopt($link, 1, 26, pack("Sx6P", scalar @program, $program)) or die "socket filter: $!\n";  # SO_ATTACH_FILTER
+bind($link, pack("SnlSCCx8", 17, 3, 0, 0, 0, 0)) or die "packet socket: $!\n";             # ETH_P_ALL, only now that the filter is there
 setsockopt($link, 1, 33, pack("l", 1 << 21));                                             # SO_RCVBUFFORCE
 print "ready\n";
 my $waiting = "";
