@@ -34,7 +34,7 @@ test.each<[words: string, known: Known]>([
     { n1: { isDrained: true }, n2: { health: 'silent', obstacle: 'noAnswer' } },
   ],
   [
-    'n2, n3 are not shown to send packets with the address as source: the LAN may refuse them; kube-proxy on n1 has not shown a sync since the publication: read its log',
+    'n2, n3 have not been shown to send packets with the address as source: the LAN may refuse them; kube-proxy on n1 has not shown a sync since the publication: read its log',
     { n2: { obstacle: 'unheard' }, n3: { obstacle: 'unheard' } },
   ],
   [
