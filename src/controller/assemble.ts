@@ -60,6 +60,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     host,
     holders: makeHolders(host),
     endpoints: (service) => stores.endpoints.countOf(service),
+    areEndpointsCurrent: () => stores.endpoints.areCurrent(),
     podsOf: (service) => stores.endpoints.all()?.get(service),
     site: deps.site,
     writes: makeServiceWrites(client),
@@ -86,5 +87,9 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     for (const service of turned) queue.add(service);
   });
   deps.signal.addEventListener('abort', unsubscribe, { once: true });
+  const forgetCurrent = stores.endpoints.onCurrent(() => {
+    for (const service of stores.services.objects().keys()) queue.add(service);
+  });
+  deps.signal.addEventListener('abort', forgetCurrent, { once: true });
   return { stores, controller, paused, drained: queue.drained };
 }

@@ -36,6 +36,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
   const paused = new Set<ServiceKey>();
   const services = byKey([service]);
   const writer = makeServiceWriter({
+    areEndpointsCurrent: () => true,
     paused,
     services: {
       objects: () => byKey([stored]),

@@ -38,6 +38,8 @@ export type ServiceWriterDeps = {
   readonly holders: Holders;
   /** Ready endpoints of a Service; `undefined`: not known. */
   readonly endpoints: (service: ServiceKey) => number | undefined;
+  /** See `EndpointsByService`. */
+  readonly areEndpointsCurrent: () => boolean;
   /** Its endpoints themselves. */
   readonly podsOf: (service: ServiceKey) => ServiceEndpoints | undefined;
   readonly site: Pick<Site, 'defaults'>;
@@ -122,8 +124,11 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   };
 
   /** How many of its endpoints are ready; `undefined`: not known. */
-  const readyEndpoints = ({ key, spec }: Service, table: TrafficTable): number | undefined =>
-    countPods({ key, spec }, table) ?? (isLocal(spec) ? countLocalNodes(key, table) : undefined) ?? deps.endpoints(key);
+  const readyEndpoints = ({ key, spec }: Service, table: TrafficTable): number | undefined => {
+    const local = isLocal(spec) ? countLocalNodes(key, table) : undefined;
+    const ready = countPods({ key, spec }, table) ?? local ?? deps.endpoints(key);
+    return ready === 0 && !deps.areEndpointsCurrent() ? undefined : ready;
+  };
 
   /**
    * The status that the Service should have, and when that changes by time alone. Without `desired` the present status stays: the
@@ -147,6 +152,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (failures === undefined) return {};
     const atMs = clock.monotonic();
     const ready = readyEndpoints(service, table);
+    const isOutdated = ready === undefined && !deps.areEndpointsCurrent(); // the host refuses no connections then
     const gaps = ready === undefined ? noGaps : gapsOf(service, assignment, deps.podsOf(key));
     const endpoints = judgeListeners(ready, gaps, status.conditions, mine.lacking, atMs);
     const packets = judgeDropping(assignment, table, report, mine.droppingSinceMs, atMs);
@@ -160,8 +166,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, table, report.health),
       isOverBudget: plan.overBudget.has(key),
       nearestProfile: plan.overProfiles.get(key),
-      hasEndpoints: endpoints.hasEndpoints,
-      gaps: endpoints.gaps,
+      hasEndpoints: isOutdated || endpoints.hasEndpoints,
+      gaps: isOutdated ? [] : endpoints.gaps,
       dropping: packets.dropping,
       podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
       nowMs: clock.now(),
