@@ -13,7 +13,7 @@ import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import { gapsOf, noGaps } from '../core/traffic/without-endpoints.ts';
-import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
+import { isKubeError, RetryError } from '../kube/errors.ts';
 import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
@@ -21,6 +21,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
+import { pauseWords, refusalOf, type Unwritten } from './unwritten.ts';
 import { judgeDropping, soonest } from './dropping.ts';
 import { judgeListeners, type Lacking } from './endpoint-grace.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
@@ -49,8 +50,8 @@ export type ServiceWriterDeps = {
   /** Of the writes to all Services; the queue reports what fails. */
   readonly trouble: Pick<SharedTrouble<ServiceKey>, 'over'>;
   readonly recordEvent: RecordEvent;
-  /** Gets the Services whose status is not written because another client keeps changing it. */
-  readonly paused: Set<ServiceKey>;
+  /** Gets the Services that cannot be written. */
+  readonly unwritten: Map<ServiceKey, Unwritten>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -82,7 +83,7 @@ type ServiceMemory = {
 };
 
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
-  const { services, host, writes, trouble, clock, log, paused, recordEvent } = deps;
+  const { services, host, writes, trouble, clock, log, unwritten, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
     'furiwake_service_publish_seconds',
     'From first seeing a Service to its published address',
@@ -101,7 +102,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   const forget = (key: ServiceKey): undefined => {
     memory.delete(key);
-    paused.delete(key);
+    unwritten.delete(key);
     trouble.over(key);
   };
 
@@ -184,10 +185,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     mine: ServiceMemory,
     signal: AbortSignal,
   ): Promise<Requeue> => {
-    const step = beforeWrite(mine.conflict, service, clock.monotonic());
+    const step = beforeWrite(mine.conflict, service, status, clock.monotonic());
     mine.conflict = step.conflict;
-    if (step.conflict.pausedUntilMs === undefined) paused.delete(service.key);
-    else paused.add(service.key);
+    if (step.conflict.pausedUntilMs !== undefined)
+      unwritten.set(service.key, { reason: 'StatusConflict', words: pauseWords, wanted: status });
     const { ingressManager } = service.status;
     const manager = ingressManager === fieldManager ? undefined : ingressManager; // a field that was removed has none
     switch (step.action) {
@@ -237,14 +238,13 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
   const noteRefusal = (service: Service, write: Write, error: unknown, mine: ServiceMemory): void => {
-    const isRefusal = isKubeError(error) ? !isServerFailure(error) : error instanceof WriteAlteredError;
-    if (!isRefusal) return;
+    const refusal = refusalOf(write, error);
+    if (refusal === undefined) return;
     refused.add(1);
     mine.refusedWrites++;
     if (mine.refusedWrites < attemptsBeforeWarning) return;
-    const what = write.kind === 'status' ? 'status' : 'finalizers';
-    const note = `the ${what} cannot be written, retrying: ${error instanceof Error ? error.message : String(error)}`;
-    recordEvent(service, 'Warning', 'WriteRefused', note);
+    unwritten.set(service.key, refusal);
+    recordEvent(service, 'Warning', 'WriteRefused', refusal.words);
   };
 
   return async (key, signal) => {
@@ -262,7 +262,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
       trouble.over(key);
-      paused.delete(key);
+      unwritten.delete(key);
       return later;
     }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
@@ -275,6 +275,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
             : await finalizers.remove(service, write.finalizers, signal);
       mine.refusedWrites = 0;
       mine.mayBeGone = false;
+      if (mine.conflict.pausedUntilMs === undefined) unwritten.delete(key);
       trouble.over(key);
       return outcome ?? later;
     } catch (error) {

@@ -36,7 +36,7 @@ export type StoresDeps = {
   readonly metrics: Metrics;
 };
 
-/** A watch that fails for longer is told: the API server may restart. */
+/** A failure that lasts longer is shown: it is not a restart of the API server. */
 const unseenMs = 30_000;
 const [judgeEveryMs, outdatedMs] = [5_000, 20_000];
 
@@ -79,7 +79,7 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
   let isJudging = false;
   /**
    * While nothing changes because the whole API server is away, the endpoints are as they were. If their watch alone fails, they are
-   * outdated: Services and Pods come and go.
+   * outdated: Pods and Services are created and deleted.
    */
   const judgeWhileFailing = async (signal: AbortSignal): Promise<void> => {
     if (isJudging) return;

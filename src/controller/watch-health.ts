@@ -3,11 +3,11 @@ import type { WatchEvent } from '../kube/watch-event.ts';
 /** Whether one watch works, by its events. */
 export type WatchHealth = {
   /** An event of the watch. */
-  note(event: WatchEvent<unknown>): void;
+  readonly note: (event: WatchEvent<unknown>) => void;
   /** The API server has accepted the watch; whether it lasts is not known yet. */
-  noteAccepted(): void;
+  readonly noteAccepted: () => void;
   /** For how long it has failed, ms, and why; `undefined`: it works. */
-  failure(): { readonly lastsMs: number; readonly words: string } | undefined;
+  readonly failure: () => { readonly lastsMs: number; readonly words: string } | undefined;
 };
 
 /** An accepted watch works after this long without an event: it may break again at once, and bookmarks take a minute. */
