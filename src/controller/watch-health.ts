@@ -19,23 +19,11 @@ export function makeWatchHealth(monotonic: () => number): WatchHealth {
   const works = (): boolean => acceptedAtMs !== undefined && monotonic() - acceptedAtMs >= provenMs;
   return {
     note: (event) => {
-      switch (event.type) {
-        case 'error':
-          failing = {
-            sinceMs: failing === undefined || works() ? monotonic() : failing.sinceMs,
-            words: event.error.message,
-          };
-          acceptedAtMs = undefined;
-          return;
-        case 'apply':
-        case 'delete':
-        case 'bookmark':
-        case 'initDone':
-          failing = undefined;
-          return;
-        default:
-          return;
-      }
+      if (event.type === 'error') {
+        const sinceMs = failing === undefined || works() ? monotonic() : failing.sinceMs;
+        failing = { sinceMs, words: event.error.message };
+        acceptedAtMs = undefined;
+      } else if (['apply', 'delete', 'bookmark', 'initDone'].includes(event.type)) failing = undefined;
     },
     noteAccepted: () => {
       acceptedAtMs = monotonic();

@@ -1,11 +1,26 @@
 import { constants } from 'node:fs';
-import { appendFile, lstat, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
 import type { Files } from '../../ports/files.ts';
 
 /** Files on this machine's disk. */
 export const systemFiles: Files = {
-  read: (file) => unlessMissing(readFile(file, 'utf8'), undefined),
+  read: async (file) => {
+    await refuseNamedPipe(file);
+    return await unlessMissing(readFile(file, 'utf8'), undefined);
+  },
   readStart: async (file, bytes) => {
     await using handle = await unlessMissing(open(file, constants.O_RDONLY), undefined);
     if (handle === undefined) return undefined;
@@ -47,6 +62,14 @@ export const systemFiles: Files = {
   remove: (file) => rm(file, { force: true, recursive: true }),
   makeFolder: (folder, mode = 0o700) => makeFolder(folder, mode),
 };
+
+/** Opening one waits for a writer, without end, and so does the process that wants to exit. A pipe of a shell, `<(…)`, has a writer. */
+async function refuseNamedPipe(file: string): Promise<void> {
+  const found = await unlessMissing(stat(file), undefined);
+  if (found?.isFIFO() !== true) return;
+  const hasPath = await unlessMissing(realpath(file), undefined);
+  if (hasPath !== undefined) throw Object.assign(new Error(`${file} is a named pipe`), { code: 'NAMED_PIPE' });
+}
 
 async function unlessMissing<T, D>(found: Promise<T>, byDefault: D): Promise<T | D> {
   try {
