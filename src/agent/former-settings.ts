@@ -1,5 +1,6 @@
 import { profileText, usualProfile } from '../core/traffic/options.ts';
-import { type Listener, makeListener, usesHaproxy } from '../core/traffic/table.ts';
+import { type Listener, usesHaproxy } from '../core/traffic/table.ts';
+import { makeListener } from '../core/traffic/make-listener.ts';
 import { sameAs } from './listener-changes.ts';
 
 /**

@@ -1,5 +1,6 @@
 import type { ListenerKey } from '../core/model/names.ts';
-import { type Listener, makeListener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+import { type Listener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+import { makeListener } from '../core/traffic/make-listener.ts';
 import {
   type HostState,
   inForceOf,

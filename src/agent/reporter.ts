@@ -75,16 +75,18 @@ export function makeReporter(deps: {
     const isAlone = inForce?.dataplane === 'direct' && inForce.standIn === undefined && now?.lacksProxy === true;
     const standInTrouble = isAlone ? (gapOf(key)?.words ?? slowWords('proxy')) : undefined;
     const proxyTrouble = inForce && outageOf(inForce, { proxy, direct });
-    const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble, standInTrouble };
     const revision = now !== undefined && !isChanging && isCertain(now) ? inForce?.revision : undefined;
-    if (wanted === undefined) return { holder, revision, ...seen, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
-    const verdict = isInForce ? addressProblem(wanted, network.addresses()) : verdictOf(gapOf(key));
+    const verdict = wanted && isInForce ? addressProblem(wanted, network.addresses()) : verdictOf(gapOf(key));
     return {
       holder,
-      revision: isInForce ? wanted.revision : revision,
-      ...seen,
-      refusal: verdict && { revision: wanted.revision, verdict },
+      revision: isInForce ? wanted?.revision : revision,
+      isForwarding,
+      isFailing,
+      isHeaderRefused,
+      proxyTrouble,
+      standInTrouble,
+      refusal: wanted && verdict && { revision: wanted.revision, verdict },
     };
   };
 

@@ -1,4 +1,5 @@
-import { makeListener, makeTable, type Listener, type TrafficTable, withdrawnRanges } from '../core/traffic/table.ts';
+import { makeTable, type Listener, type TrafficTable, withdrawnRanges } from '../core/traffic/table.ts';
+import { makeListener } from '../core/traffic/make-listener.ts';
 
 const closedListeners = new WeakMap<Listener, Listener>();
 

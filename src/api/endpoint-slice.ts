@@ -3,6 +3,7 @@ import { type NodeName, serviceKey, type ServiceKey } from '../core/model/names.
 import type { Protocol } from '../core/model/service.ts';
 import { type NodeEndpoints, sumOfEndpoints } from '../core/traffic/local.ts';
 import { type Endpoint, type EndpointGroup, impossibleEndpoint } from '../core/traffic/pods.ts';
+import { asDecoded, type Once } from '../core/repeats.ts';
 import { fieldsOf, integerOf, type Json, listOf, textOf, textsOf } from './wire.ts';
 
 /** The fields of a discovery.k8s.io/v1 EndpointSlice that are kept. `family`: `undefined` for host names. */
@@ -14,8 +15,8 @@ export type EndpointSlice = EndpointGroup & {
 
 const serviceLabel = 'kubernetes.io/service-name';
 
-/** Projects an EndpointSlice to the fields that are kept. Total: never throws. */
-export function projectEndpointSlice(wire: Json): EndpointSlice {
+/** Projects an EndpointSlice to the fields that are kept. `once`: for the parts that are equal in many. Total: never throws. */
+export function projectEndpointSlice(wire: Json, once: Once = asDecoded): EndpointSlice {
   const object = fieldsOf(wire);
   const metadata = fieldsOf(object['metadata']);
   const [namespace, name] = [textOf(metadata['namespace']), textOf(metadata['name'])];
@@ -26,9 +27,9 @@ export function projectEndpointSlice(wire: Json): EndpointSlice {
     key: [namespace, name].join('/'), // kept: docs/adr/0021
     service: service === '' ? undefined : serviceKey(namespace, service),
     family,
-    ports: compact(listOf(object['ports']).map(projectPort)),
+    ports: once(compact(listOf(object['ports']).map(projectPort))),
     endpoints,
-    nodes: family === undefined ? [] : countByNode(family, endpoints),
+    nodes: once(family === undefined ? [] : countByNode(family, endpoints)),
   };
 }
 

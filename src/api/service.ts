@@ -28,6 +28,7 @@ import type {
   ServiceSpec,
   ServiceStatus,
 } from '../core/model/service.ts';
+import { asDecoded, type Once } from '../core/repeats.ts';
 import { fieldsOf, integerOf, type Json, listOf, optionalTextOf, textOf, textsOf } from './wire.ts';
 
 const none: readonly never[] = [];
@@ -44,9 +45,9 @@ function wordOf(value: Json): string {
 
 /**
  * Projects a core/v1 Service to the fields that are kept. `defaults`: annotations for a Service that does not have them; with an
- * empty text it has one. Total: never throws.
+ * empty text it has one. `once`: for the parts that are equal in many Services. Total: never throws.
  */
-export function projectService(wire: Json, defaults: readonly Annotation[] = none): Service {
+export function projectService(wire: Json, defaults: readonly Annotation[] = none, once: Once = asDecoded): Service {
   const object = fieldsOf(wire);
   const metadata = fieldsOf(object['metadata']);
   const annotations = fieldsOf(metadata['annotations']);
@@ -61,10 +62,10 @@ export function projectService(wire: Json, defaults: readonly Annotation[] = non
     isDeleting: optionalTextOf(metadata['deletionTimestamp']) !== undefined,
     finalizers: finalizersOf(metadata['finalizers']),
     spec: withDefaults(
-      projectSpec(namespace, fieldsOf(object['spec']), annotations),
+      projectSpec(namespace, fieldsOf(object['spec']), annotations, once),
       defaults.filter(([annotation]) => !Object.hasOwn(annotations, annotation)),
     ),
-    status: projectStatus(fieldsOf(object['status']), listOf(metadata['managedFields'])),
+    status: projectStatus(fieldsOf(object['status']), listOf(metadata['managedFields']), once),
   };
 }
 
@@ -72,12 +73,13 @@ function projectSpec(
   namespace: string,
   spec: Readonly<Record<string, Json>>,
   annotations: Readonly<Record<string, Json>>,
+  once: Once,
 ): ServiceSpec {
   return {
     type: wordOf(spec['type']),
     loadBalancerClass: optionalTextOf(spec['loadBalancerClass']),
     wantsNone: presentIn(annotations, [ignoreAnnotation])[0]?.[1] === 'true',
-    ipFamilies: familiesOf(spec['ipFamilies']),
+    ipFamilies: once(familiesOf(spec['ipFamilies'])),
     requireDualStack: spec['ipFamilyPolicy'] === 'RequireDualStack',
     ports: listOf(spec['ports']).map(projectPort),
     loadBalancerIp: optionalTextOf(spec['loadBalancerIP']),
@@ -181,43 +183,49 @@ function protocolOf(value: Json): Protocol {
   return value === 'UDP' || value === 'SCTP' ? value : 'TCP';
 }
 
-function projectStatus(status: Readonly<Record<string, Json>>, managedFields: readonly Json[]): ServiceStatus {
-  const ingress = listOf(fieldsOf(status['loadBalancer'])['ingress']).map(projectIngress);
+function projectStatus(
+  status: Readonly<Record<string, Json>>,
+  managedFields: readonly Json[],
+  once: Once,
+): ServiceStatus {
+  const ingress = listOf(fieldsOf(status['loadBalancer'])['ingress']).map((entry) => projectIngress(entry, once));
   return {
     ingress,
     conditions: listOf(status['conditions'])
-      .map(projectCondition)
+      .map((condition) => projectCondition(condition, once))
       .filter((condition) => ourConditionTypes.has(condition.type))
       .toSorted((a, b) => (a.type < b.type ? -1 : 1)),
     ingressManager: ingress.length === 0 ? undefined : ingressManagerOf(managedFields),
   };
 }
 
-function projectIngress(wire: Json): Ingress {
+function projectIngress(wire: Json, once: Once): Ingress {
   const entry = fieldsOf(wire);
   return {
     ip: optionalTextOf(entry['ip']),
     hostname: optionalTextOf(entry['hostname']),
     ipMode: optionalTextOf(entry['ipMode']),
-    ports: listOf(entry['ports']).map((item): PortStatus => {
-      const port = fieldsOf(item);
-      const error = optionalTextOf(port['error']);
-      const base = { port: integerOf(port['port']), protocol: textOf(port['protocol']) };
-      return error === undefined ? base : { ...base, error };
-    }),
+    ports: once(
+      listOf(entry['ports']).map((item): PortStatus => {
+        const port = fieldsOf(item);
+        const error = optionalTextOf(port['error']);
+        const base = { port: integerOf(port['port']), protocol: textOf(port['protocol']) };
+        return error === undefined ? base : { ...base, error };
+      }),
+    ),
   };
 }
 
-function projectCondition(wire: Json): Condition {
+function projectCondition(wire: Json, once: Once): Condition {
   const condition = fieldsOf(wire);
   const status = condition['status'];
-  return {
+  return once({
     type: wordOf(condition['type']),
     status: status === 'True' || status === 'False' ? status : 'Unknown',
     reason: wordOf(condition['reason']),
     message: textOf(condition['message']),
-    lastTransitionTime: textOf(condition['lastTransitionTime']),
-  };
+    lastTransitionTime: once(textOf(condition['lastTransitionTime'])),
+  });
 }
 
 /**

@@ -111,6 +111,7 @@ describe('the flags', () => {
       '192.0.2.1,192.0.2.20-192.0.2.10',
       '192.0.2.20-192.0.2.10: the first address is above the last one',
     ],
+    ['--addresses', '1::2-1::3-1::4', '"1::2-1::3-1::4" is not an address, CIDR or range; write for example '],
     ['--addresses', '192.0.2.200/28', '192.0.2.200/28 has host bits set; write 192.0.2.192/28'],
     ['--addresses', '0.0.0.0/0', '0.0.0.0/0: no Service can have "this network" addresses (0.0.0.0/8)'],
     ['--addresses', '192.0.2.1,'.repeat(10_000), 'the list has 10000 entries, of at most 1000'],

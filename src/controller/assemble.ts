@@ -62,7 +62,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     endpoints: (service) => stores.endpoints.countOf(service),
     areEndpointsCurrent: () => stores.endpoints.areCurrent(),
     podsOf: (service) => stores.endpoints.all()?.get(service),
-    site: deps.site,
+    decodeService: stores.decodeService,
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
     trouble,

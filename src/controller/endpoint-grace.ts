@@ -51,6 +51,9 @@ export function judgeGaps(
 /** Monotonic ms; since when a Service has no ready endpoint, and since when it has listeners without one, beside others. */
 export type Lacking = { readonly emptyMs: number | undefined; readonly gapsMs: number | undefined };
 
+/** The same object for most Services (docs/adr/0021). */
+const lackingNothing: Lacking = { emptyMs: undefined, gapsMs: undefined };
+
 /** Both answers. `gaps` of the answer: the listeners without endpoints that the status shows; `undefined` while they are not known. */
 export function judgeListeners(
   ready: number | undefined,
@@ -70,7 +73,10 @@ export function judgeListeners(
   return {
     hasEndpoints: whole.hasEndpoints,
     gaps: ready === undefined ? undefined : gaps.areAll || part.areShown ? gaps.listeners : [],
-    lacking: { emptyMs: whole.sinceMs, gapsMs: part.sinceMs },
+    lacking:
+      whole.sinceMs === undefined && part.sinceMs === undefined
+        ? lackingNothing
+        : { emptyMs: whole.sinceMs, gapsMs: part.sinceMs },
     later: soonest(whole.later, part.later),
   };
 }

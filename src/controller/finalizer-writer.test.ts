@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { makeService } from '../../test/make/service.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { projectService } from '../api/service.ts';
 import { ourFinalizers } from '../core/model/contract.ts';
 import { type AddedFinalizers, makeFinalizerWriter } from './finalizer-writer.ts';
 
@@ -19,7 +20,7 @@ function makeScene() {
   let removed = 0;
   const writer = makeFinalizerWriter({
     services: { versionOf: () => '1', put: () => undefined },
-    site: { defaults: [] },
+    decodeService: (wire) => projectService(wire),
     writes: {
       finalizers: async (_service, resourceVersion, finalizers) => {
         written++;

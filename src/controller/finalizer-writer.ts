@@ -1,13 +1,12 @@
-import { projectService } from '../api/service.ts';
 import { waitAfter, waitLimits } from '../async/backoff.ts';
 import { ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
-import type { Site } from '../core/model/site.ts';
 import type { Requeue } from '../kube/queue.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import type { Stores } from './stores.ts';
 import type { RecordEvent } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
 
@@ -39,7 +38,7 @@ const calmMs = 600_000;
 
 export function makeFinalizerWriter(deps: {
   readonly services: KeptServices;
-  readonly site: Pick<Site, 'defaults'>;
+  readonly decodeService: Stores['decodeService'];
   readonly writes: Pick<ServiceWrites, 'finalizers'>;
   readonly recordEvent: RecordEvent;
   /** Called when they were removed and are added again. */
@@ -47,12 +46,12 @@ export function makeFinalizerWriter(deps: {
   readonly clock: Clock;
   readonly log: Log;
 }): FinalizerWriter {
-  const { services, site, writes, recordEvent, onRemoved, clock, log } = deps;
+  const { services, writes, recordEvent, onRemoved, clock, log } = deps;
 
   const write = async (service: Service, finalizers: readonly string[], signal: AbortSignal): Promise<boolean> => {
     const version = services.versionOf(service.key);
     if (version === undefined) return false;
-    const answer = keep(services, site, await writes.finalizers(service, version, finalizers, signal));
+    const answer = keep(deps, await writes.finalizers(service, version, finalizers, signal));
     const altered = ourFinalizers.filter((name) => answer.finalizers.includes(name) !== finalizers.includes(name));
     if (altered.length > 0) throw new WriteAlteredError(`an admission plugin changes them: ${altered.join(', ')}`);
     return true;
@@ -85,8 +84,11 @@ export function makeFinalizerWriter(deps: {
 export type KeptServices = Pick<Store<Service, ServiceKey>, 'versionOf' | 'put'>;
 
 /** Decodes the answer to a write, and gives it to the store. */
-export function keep(services: KeptServices, { defaults }: Pick<Site, 'defaults'>, answer: unknown): Service {
-  const service = projectService(answer, defaults);
+export function keep(
+  { services, decodeService }: { readonly services: KeptServices; readonly decodeService: Stores['decodeService'] },
+  answer: unknown,
+): Service {
+  const service = decodeService(answer);
   const version = (answer as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
   if (version !== undefined) services.put(service, version);
   return service;

@@ -3,6 +3,7 @@ import { byKey, makeService, makeSite, poolOf } from '../../test/make/service.ts
 import { tableOf } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { projectService } from '../api/service.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
@@ -62,7 +63,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
       nodeTrouble: { 4: undefined, 6: undefined },
     }),
     host: { publish: () => undefined, report: () => emptyReport, subscribe: () => () => undefined },
-    site: { defaults: [['furiwake.dev/dataplane', 'haproxy']] },
+    decodeService: (wire) => projectService(wire, [['furiwake.dev/dataplane', 'haproxy']]),
     holders: { holds: () => false },
     podsOf: () => undefined,
     endpoints: () => (isOurs ? 1 : 0),

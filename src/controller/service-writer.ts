@@ -2,7 +2,6 @@ import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, fieldManager } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
-import type { Site } from '../core/model/site.ts';
 import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus, failuresOf } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
@@ -28,6 +27,7 @@ import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } fr
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
+import type { Stores } from './stores.ts';
 
 /** The Services, as the writer sees them. */
 type ServiceStore = Pick<Store<Service, ServiceKey>, 'objects' | 'versionOf' | 'put'>;
@@ -43,7 +43,7 @@ export type ServiceWriterDeps = {
   readonly areEndpointsCurrent: () => boolean;
   /** Its endpoints themselves. */
   readonly podsOf: (service: ServiceKey) => ServiceEndpoints | undefined;
-  readonly site: Pick<Site, 'defaults'>;
+  readonly decodeService: Stores['decodeService'];
   readonly writes: ServiceWrites;
   /** False while another process may hold the Lease: nothing is written then. */
   readonly mayWrite: () => boolean;
@@ -208,7 +208,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       default:
         assertNever(step.action);
     }
-    const answer = keep(services, deps.site, await writes.status(service, status, signal));
+    const answer = keep(deps, await writes.status(service, status, signal));
     if (!isSameStatus(answer.status, status)) throw new WriteAlteredError('an admission plugin changes it');
     const stored = services.objects().get(service.key)?.status;
     // Equal texts are kept once: with 10,000 Services it saves 10 MB.

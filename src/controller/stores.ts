@@ -1,5 +1,6 @@
 import { type EndpointSlice, projectEndpointSlice } from '../api/endpoint-slice.ts';
 import { projectNode } from '../api/node.ts';
+import { makeRepeats } from '../core/repeats.ts';
 import { projectService } from '../api/service.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
@@ -21,8 +22,13 @@ export type Stores = {
   readonly services: Store<Service, ServiceKey>;
   readonly nodes: Store<Node, NodeName>;
   readonly endpoints: EndpointsByService;
+<<<<<<< HEAD
   /** Changes in the cluster that have not been seen for some time, because a watch fails: a sentence each. */
   readonly unseen: () => readonly string[];
+=======
+  /** Decodes a Service as the watch does: the answer to a write. */
+  readonly decodeService: (wire: unknown) => Service;
+>>>>>>> main
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
@@ -56,7 +62,9 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     endpointslices: makeWatchHealth(monotonic),
   };
   const endpoints = makeEndpointsByService(slices);
-  const projectWithDefaults = (wire: KubeObject): Service => projectService(wire, site.defaults);
+  const [onceInServices, onceInSlices] = [makeRepeats(), makeRepeats()];
+  const decodeService = (wire: unknown): Service => projectService(wire, site.defaults, onceInServices);
+  const decodeSlice = (wire: unknown): EndpointSlice => projectEndpointSlice(wire, onceInSlices);
   const follow = <T, K extends string>(
     store: Store<T, K>,
     resource: Resource & { readonly plural: keyof typeof health },
@@ -101,16 +109,20 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     services,
     nodes,
     endpoints,
+<<<<<<< HEAD
     unseen: () =>
       Object.entries(health).flatMap(([plural, { failure }]) => {
         const found = failure();
         return found === undefined || found.lastsMs < unseenMs ? [] : [unseenWords(plural, found.words)];
       }),
+=======
+    decodeService,
+>>>>>>> main
     watch: async (signal) => {
       await Promise.all([
-        follow(services, { apiVersion: 'v1', plural: 'services' }, projectWithDefaults, signal),
+        follow(services, { apiVersion: 'v1', plural: 'services' }, decodeService, signal),
         follow(nodes, { apiVersion: 'v1', plural: 'nodes' }, projectNode, signal),
-        follow(slices, { apiVersion: 'discovery.k8s.io/v1', plural: 'endpointslices' }, projectEndpointSlice, signal),
+        follow(slices, { apiVersion: 'discovery.k8s.io/v1', plural: 'endpointslices' }, decodeSlice, signal),
       ]);
     },
   };

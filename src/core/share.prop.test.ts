@@ -32,6 +32,12 @@ test('equal parts keep their identity beside a changed one', () => {
   );
 });
 
+test('a new value that has nothing of the old one stays itself, also if other objects have it', () => {
+  const constant = ['a', 'b'];
+  expect(share({ list: [] as string[] }, { list: constant }).list).toBe(constant);
+  expect(share(['c'], constant)).toBe(constant);
+});
+
 test('neither value is changed', () => {
   fc.assert(
     fc.property(data, data, (prev, next) => {

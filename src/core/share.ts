@@ -19,7 +19,9 @@ function shareValue(prev: unknown, next: unknown): unknown {
 
 function shareArray(prev: readonly unknown[], next: readonly unknown[]): readonly unknown[] {
   const shared = next.map((value, index) => shareValue(prev[index], value));
-  return prev.length === next.length && shared.every((value, index) => Object.is(value, prev[index])) ? prev : shared;
+  const isAll = (of: readonly unknown[]): boolean => shared.every((value, index) => Object.is(value, of[index]));
+  if (prev.length === next.length && isAll(prev)) return prev;
+  return isAll(next) ? next : shared; // one that many objects have stays theirs
 }
 
 function shareFields(prev: Fields, next: Fields): Fields {

@@ -40,7 +40,7 @@ const wildcards: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 /** `LISTEN 0 4096 127.0.0.1:9470 0.0.0.0:* users:(("node",pid=12,fd=18))`, of `ss -Hltnp`. */
 function readSocketLine(line: string): SocketLine {
   const holders = [...line.matchAll(/\("([^"]*)",pid=(\d+)/g)].map(([, name = '', pid]) => ({
-    name,
+    name: name === 'MainThread' ? 'node' : name, // how Node.js names its thread
     pid: Number(pid),
   }));
   return { sockets: decodeListening(line, 'TCP'), holders };

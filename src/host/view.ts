@@ -1,14 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Ip } from '../core/ip/ip.ts';
+import { bitsOf, type Ip } from '../core/ip/ip.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import type { HostAddresses } from '../ports/network.ts';
-import { type NetworkInterface, sortAddresses } from './interfaces.ts';
+import { type InterfaceAddress, type NetworkInterface, sortAddresses } from './interfaces.ts';
 import type { PlacementRecord } from './placement-record.ts';
 import { neededAddresses, primaryAddresses, readRoutes, routedRanges } from './routes.ts';
 
 /** The state of the host, as last read and changed since. */
 export type NetworkView = {
+  /** With their addresses, but without those of furiwake about which `present` says all. */
   readonly interfaces: readonly NetworkInterface[];
   readonly own: ReadonlyMap<string, Ip>;
   readonly primary: readonly Ip[];
@@ -40,7 +41,7 @@ export async function viewOf(
   const routes = await readRoutes(exec, signal);
   const resolvConfs = await readResolvConfs(files);
   return {
-    interfaces,
+    interfaces: interfaces.map((link) => withoutOrdinary(link, present)),
     own,
     primary: primaryAddresses(routes, interfaces, present),
     needs: neededAddresses(routes, interfaces, resolvConfs),
@@ -48,6 +49,16 @@ export async function viewOf(
     resolvConfs,
     present,
   };
+}
+
+/** There may be ten thousand addresses of furiwake: most have no lifetime, and the mark of furiwake. */
+function withoutOrdinary(link: NetworkInterface, present: PlacementRecord): NetworkInterface {
+  const isOrdinary = ({ ip, prefixLength, expires, isMarked }: InterfaceAddress): boolean =>
+    prefixLength === bitsOf(ip.family) &&
+    !expires &&
+    (ip.family === 4 || isMarked) &&
+    present.get(ip.text) === link.name;
+  return { ...link, addresses: link.addresses.filter((address) => !isOrdinary(address)) };
 }
 
 /** The new facts, or the earlier ones: each unchanged part keeps its identity. */

@@ -169,7 +169,6 @@ export async function readText(files: Files, file: string): Promise<string | und
 const readErrors: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EISDIR: 'it is a directory',
-  NAMED_PIPE: 'it is a named pipe',
   ENOTDIR: 'a part of its path is not a directory',
 };
 

@@ -60,7 +60,7 @@ test('damaged lines are skipped and logged once with their line number; every ot
   expect(log.lines[0]).toMatchObject({
     level: 'error',
     message: 'damaged lines in a state file; using all others',
-    fields: { file: `${path}:3`, lines: 2 },
+    fields: { file: `${path}:3`, lines: 2, why: 'the line is not JSON' },
   });
   await ledger.commit(new Map([recordOf('c', '192.0.2.3')]), signal);
   await openLedger(filesOf(texts), log).read();

@@ -169,7 +169,11 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     }
     if (damage !== undefined)
       log.error(
-        { file: `${from}:${damage.line}`, lines: damaged, err: damage.error },
+        {
+          file: `${from}:${damage.line}`,
+          lines: damaged,
+          why: damage.error instanceof SyntaxError ? 'the line is not JSON' : 'the line is not an entry of this file',
+        },
         isWhole ? `damaged lines in a state file: ${without}` : 'damaged lines in a state file; using all others',
       );
     if (damage !== undefined && isWhole) return undefined;

@@ -9,12 +9,12 @@ import {
   type Listener,
   type PodBackend,
   emptyTable,
-  makeListener,
   nodesBackend,
   nodesBackends,
   type TrafficNode,
   type TrafficTable,
 } from '../core/traffic/table.ts';
+import { makeListener } from '../core/traffic/make-listener.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { ipText, port, rangeText } from './decoders.ts';

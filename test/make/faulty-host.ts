@@ -1,6 +1,7 @@
 import { makeSerial } from '../../src/async/serial.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
-import { emptyTable, type Listener, makeListener, usesHaproxy } from '../../src/core/traffic/table.ts';
+import { emptyTable, type Listener, usesHaproxy } from '../../src/core/traffic/table.ts';
+import { makeListener } from '../../src/core/traffic/make-listener.ts';
 import type { VirtualClock } from '../sim/virtual-clock.ts';
 import { answer, type AgentRig, makeAgentRig, table } from './agent-rig.ts';
 import { type FakeHostPorts, makeHostPorts, type StepName } from './host-ports.ts';

@@ -4,7 +4,6 @@ import { PersistentMap } from '../../src/core/persistent-map.ts';
 import {
   type Listener,
   localBackend,
-  makeListener,
   makeTable,
   nodesBackend,
   podBackend,
@@ -13,6 +12,7 @@ import {
   type TrafficNode,
   type TrafficTable,
 } from '../../src/core/traffic/table.ts';
+import { makeListener } from '../../src/core/traffic/make-listener.ts';
 import type { Addresses } from '../../src/ports/host.ts';
 
 /** A TCP listener on all nodes of its family, reached on `targetPort`. */

@@ -5,6 +5,7 @@ import { compareAge, type Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
+import { orNone } from '../none.ts';
 import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation } from './allocation.ts';
@@ -194,8 +195,8 @@ function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): Ser
   const assignment: Assignment = {
     addresses,
     verdict,
-    refused,
-    disowned,
+    refused: orNone(refused),
+    disowned: orNone(disowned),
     keepsStatus: draft.keepsStatus && addresses.length === 0,
     waitsForHost: !isSettled && (draft.waitsForHost || unserved.some(({ reason }) => reason === 'PortInUseOnHost')),
     isHostAddress: site.handsOutOwn,
@@ -213,7 +214,7 @@ function finishAddress(draft: AssignmentDraft, ip: Ip, allocation: Allocation): 
   return {
     ip,
     served: answers.filter(({ answer }) => answer === true).map(({ port }) => port),
-    unserved: answers.flatMap(({ port, answer }) => (answer === true ? [] : [{ port, ...answer }])),
+    unserved: orNone(answers.flatMap(({ port, answer }) => (answer === true ? [] : [{ port, ...answer }]))),
   };
 }
 

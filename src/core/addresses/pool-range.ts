@@ -62,9 +62,9 @@ function hostBitsProblem(text: string, { family, last }: IpRange): string | unde
 }
 
 function misreading(text: string): string {
-  const [firstText = '', lastText] = text.split('-');
+  const [firstText = '', lastText, excess] = text.split('-');
   const [first, last] = [parseIp(firstText), parseIp(lastText ?? '')];
-  if (first !== undefined && last !== undefined) {
+  if (first !== undefined && last !== undefined && excess === undefined) {
     if (first.family !== last.family) return `${text} mixes IPv4 and IPv6`;
     return `${text}: the first address is above the last one; write ${last.text}-${first.text}`;
   }

@@ -1,6 +1,7 @@
 import { type Family, type Ip, ipOf } from '../ip/ip.ts';
 import { indexOfRange } from '../ip/range.ts';
 import type { SiteRange } from '../model/site.ts';
+import { makeRepeats } from '../repeats.ts';
 import type { Pool } from './pool.ts';
 
 /** What decides who may be on an address together. */
@@ -21,6 +22,8 @@ export class UsedAddresses {
   readonly #uses = new Map<string, { readonly ip: Ip; readonly tenancies: readonly Tenancy[] }>();
   /** Of each range of the pool: all addresses before this one are in use. */
   readonly #cursors: bigint[];
+  /** Most addresses of a namespace have one tenant with as many listeners. */
+  readonly #once = makeRepeats();
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -38,7 +41,7 @@ export class UsedAddresses {
     const isSame = (each: Tenancy): boolean => each.namespace === namespace && each.sharingKey === sharingKey;
     const listeners = (known.find(isSame)?.listeners ?? 0) + change;
     const others = known.filter((each) => !isSame(each));
-    const tenancies = listeners > 0 ? others.concat({ namespace, sharingKey, listeners }) : others;
+    const tenancies = listeners > 0 ? this.#once(others.concat({ namespace, sharingKey, listeners })) : others;
     if (tenancies.length > 0) this.#uses.set(ip.text, { ip, tenancies });
     else {
       this.#uses.delete(ip.text);

@@ -46,6 +46,9 @@ describe('the condition Serving', () => {
       )?.message;
     expect(message(of('192.0.2.8', 81))).toBe('port 81 of 192.0.2.8 has no ready endpoints');
     expect(message(of('2001:db8::8', 80, 81))).toBe('2001:db8::8 has no ready endpoints');
+    expect(message([...of('192.0.2.8', 81), ...of('2001:db8::8', 81)])).toBe(
+      'port 81 of 192.0.2.8 and 2001:db8::8 has no ready endpoints',
+    );
     expect(message([])).toBeUndefined();
   });
 

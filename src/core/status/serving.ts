@@ -92,13 +92,18 @@ function no(reason: Verdict['reason'], message: string): ConditionContent {
 function gapTroubles({ assignment, gaps = [], hasEndpoints }: StatusInput): readonly Verdict[] {
   if (gaps.length === 0 || hasEndpoints === false) return [];
   const closed = new Set(gaps);
-  return assignment.addresses.flatMap(({ ip, served }): readonly Verdict[] => {
+  /** Both families usually lack the same ports. */
+  const addressesByPorts = new Map<string, string[]>();
+  for (const { ip, served } of assignment.addresses) {
     const ports = served.filter(({ port, protocol }) => closed.has(listenerKey(ip, port, protocol)));
-    if (ports.length === 0) return [];
-    const what =
-      ports.length === served.length ? ip.text : `port ${portList(ports.map(({ port }) => port))} of ${ip.text}`;
-    return [{ reason: 'NoEndpoints', message: `${what} has no ready endpoints` }];
-  });
+    if (ports.length === 0) continue;
+    const words = ports.length === served.length ? '' : `port ${portList(ports.map(({ port }) => port))} of `;
+    addressesByPorts.set(words, [...(addressesByPorts.get(words) ?? []), ip.text]);
+  }
+  return Array.from(addressesByPorts, ([ports, addresses]) => ({
+    reason: 'NoEndpoints',
+    message: `${ports}${addresses.join(' and ')} has no ready endpoints`,
+  }));
 }
 
 function hasSome(endpoints: ServiceEndpoints | undefined): boolean {

@@ -12,7 +12,8 @@ import { optionsOfPort } from './port-options.ts';
 import type { ProfileExcess } from './profile-budget.ts';
 import { needsFewerServers, type ServerExcesses, withinExcess } from './server-budget.ts';
 import { servedFamilies, planSourceRanges } from './source-ranges.ts';
-import { type Listener, makeListener, nodesBackend, podBackend, type PodBackend, usesNat } from './table.ts';
+import { type Listener, nodesBackend, podBackend, type PodBackend, usesNat } from './table.ts';
+import { makeListener } from './make-listener.ts';
 
 /** The listeners of a Service, and the Pods that serve them; without those while the endpoints are not known. */
 export type Carriers = {

@@ -1,11 +1,11 @@
 import type { Family, Ip } from '../ip/ip.ts';
-import { formatRange, type IpRange } from '../ip/range.ts';
+import type { IpRange } from '../ip/range.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey, ServiceUid } from '../model/names.ts';
 import type { Protocol } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
-import { type Revision, revisionOf } from '../revision.ts';
+import type { Revision } from '../revision.ts';
 import type { Dataplane, StandIn } from './dataplane.ts';
-import { type ListenerOptions, optionsText } from './options.ts';
+import type { ListenerOptions } from './options.ts';
 
 /**
  * The desired state of one load-balancer host, as plain data without Kubernetes. Five tables that change at different
@@ -186,54 +186,6 @@ export const emptyTable: TrafficTable = {
 
 export function listenerKey(address: Ip, port: number, protocol: Protocol): ListenerKey {
   return [address.text, port, protocol].join('|') as ListenerKey; // kept: docs/adr/0021
-}
-
-/** Adds key and revision. */
-export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listener {
-  const {
-    address,
-    port,
-    protocol,
-    service,
-    uid,
-    dataplane,
-    isPublished,
-    standIn,
-    needsProof,
-    isAffine,
-    affinitySeconds,
-    backend,
-    targetPort,
-    sourceRanges,
-    isDraining,
-  } = fields;
-  const ranges = sourceRanges === undefined ? 'open' : sourceRanges.map(formatRange).join(' ');
-  return {
-    ...fields,
-    key: listenerKey(address, port, protocol),
-    revision: revisionOf(
-      [
-        service,
-        uid,
-        [
-          [
-            dataplane,
-            isPublished && 'published',
-            standIn,
-            needsProof && 'proof',
-            isAffine && 'affine',
-            affinitySeconds || '',
-          ].join(' '),
-          ...(isDraining ? ['drain'] : []),
-        ].join(' '),
-        backend,
-        targetPort,
-        fields.isHostAddress ? 'own' : 'added',
-        ranges,
-        fields.options === undefined ? '' : optionsText(fields.options),
-      ].join('|'),
-    ),
-  };
 }
 
 /**

@@ -101,7 +101,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 
 	chain first${name} {
 		meta priority @flows continue${choose} send${name}
-		drop
+		goto again${name}
 	}
 
 	chain stay${name} {
@@ -258,6 +258,16 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		goto stack
 	}
 
+	chain again${name} {
+		${listener} goto settled${name}
+		goto stack
+	}
+
+	chain settled${name} {
+		meta priority @mixed jump share${name}
+		drop
+	}
+
 	chain check${name} {
 		meta priority @affine goto affine${name}
 		meta mark set ${flow}
@@ -280,7 +290,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		ether saddr @node_macs drop
 		${checkRanges}
 		meta priority @open goto admit${name}
-		drop
+		goto again${name}
 	}
 `;
 }

@@ -204,6 +204,22 @@ test.each([
   60_000,
 );
 
+test.each(['203.0.113.37', '2001:db8:f::37'])(
+  'a packet to %s that has seen the nodes of before a transaction, and the rest of after it, is not lost',
+  async (address) => {
+    const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
+    for (const node of lab.nodes) await serveVips(node, [address], port);
+    setOpen(true);
+    await program(onDirect);
+    await direct.audit(signal);
+    await program(natListener(address, port, port));
+    const chain = address.includes(':') ? 'listen6' : 'listen4';
+    await lab.balancer.nft(`insert rule netdev furiwake ${chain} meta priority set 0xfffe`); // no listener has this number
+    expect(await sourceOf(address, nextPort++)).toMatch(address.includes(':') ? /^2001:db8::2 / : /^192\.0\.2\.2 /);
+    await direct.audit(signal);
+  },
+);
+
 test('a flow at a node ends when its client is no longer permitted, also of a listener that has left direct', async () => {
   const address = '203.0.113.36';
   const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });

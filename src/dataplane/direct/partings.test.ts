@@ -16,10 +16,10 @@ const [open, closed] = [
   PersistentMap.empty<ListenerKey, SlotGroup>(),
 ];
 
-test('a TCP listener that has lost its nodes keeps them for four seconds', () => {
+test('a listener that has lost its nodes keeps them for four seconds', () => {
   const partings = makePartings();
   expect(partings.parting({ listeners, groups: open, nowMs: 0 })).toEqual({ groups: new Map(), untilMs: Infinity });
-  const parting = { groups: new Map([[web.key, group]]), untilMs: 5_000 };
+  const parting = { groups: new Map([web, dns].map(({ key }) => [key, group])), untilMs: 5_000 };
   expect(partings.parting({ listeners, groups: closed, nowMs: 1_000 })).toEqual(parting);
   expect(partings.parting({ listeners, groups: closed, nowMs: 4_999 })).toEqual(parting);
   expect(partings.parting({ listeners, groups: closed, nowMs: 5_000 }).groups.size).toBe(0);
@@ -35,7 +35,7 @@ test('it no longer parts from them when it has nodes again, is gone, or is of an
   ]) {
     const partings = makePartings();
     partings.parting({ listeners, groups: open, nowMs: 0 });
-    expect(partings.parting({ listeners, groups: closed, nowMs: 0 }).groups.size).toBe(1);
+    expect(partings.parting({ listeners, groups: closed, nowMs: 0 }).groups.size).toBe(2);
     expect(partings.parting({ ...next, nowMs: 1 }).groups.size).toBe(0);
   }
 });

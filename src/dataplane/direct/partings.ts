@@ -14,7 +14,7 @@ type Parting = { readonly uid: ServiceUid; readonly group: SlotGroup; readonly u
 /**
  * A TCP listener that leaves nodes for its stand-in may have connections whose SYN a node has, and whose ACK is on its way: they have no
  * pin yet. For some seconds such packets go to the nodes of before, unless the stand-in has their SYN (`seen`). The kernel ends
- * it by itself.
+ * it by itself. Of UDP and SCTP only the packet in which the kernel is when the listener leaves needs the nodes of before.
  */
 export type Partings = {
   /** The listeners that part from nodes, with these nodes; and when the first of them is to be forgotten, `Infinity` without any. */
@@ -35,7 +35,7 @@ export function makePartings(): Partings {
       for (const key of PersistentMap.changedKeys(before.groups, groups)) {
         const [group, listener] = [before.groups.get(key), before.listeners.get(key)];
         if (groups.has(key)) partings.delete(key);
-        else if (group !== undefined && listener?.protocol === 'TCP')
+        else if (group !== undefined && listener !== undefined)
           partings.set(key, { uid: listener.uid, group, untilMs: nowMs + keepMs });
       }
       before = { listeners, groups };

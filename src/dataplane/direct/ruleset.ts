@@ -85,6 +85,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   connections, unless their SYN is in `opening`: `pins` may be full.
  * - A listener in `parting` leaves its nodes (`partings.ts`): a packet without a pin goes to the node of before, unless `seen` says that
  *   its SYN went up the stack.
+ * - A transaction may come between two lookups for one packet: before it the listener is not in `mixed`, after it not in `open`.
+ *   So the listener of a packet that no node gets is looked up once more (`again`): the packet may be the stand-in's.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
  * - A frame with a VLAN tag has a device of its own, which comes later, without the tag; handed on here, it would keep the tag. VLAN 0
  *   is a priority only.

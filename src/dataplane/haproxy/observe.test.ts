@@ -3,7 +3,7 @@ import { withOptions } from '../../../test/make/options.ts';
 import { directListener, listener, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
 import type { RuntimeApi } from './client.ts';
 import { planDesired } from './desired.ts';
-import { makeListener } from '../../core/traffic/table.ts';
+import { makeListener } from '../../core/traffic/make-listener.ts';
 import { readCounters, readServerCounters } from './observe.ts';
 
 const rows = {

@@ -4,7 +4,8 @@ import { podListener, podTable, type PodText } from '../../../test/make/table.ts
 import { type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { applyTable, labNodes, shares } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { makeListener, type TrafficTable } from '../../core/traffic/table.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+import { makeListener } from '../../core/traffic/make-listener.ts';
 
 const web = podListener('10.50.0.1', 80, 'test/web');
 const web6 = podListener('fd50::1', 80, 'test/web');

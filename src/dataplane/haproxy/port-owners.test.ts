@@ -42,6 +42,25 @@ test('a HAProxy that no signal ends is an error after ten seconds, then at once 
   expect(signals[0]).toBe('SIGUSR1 70');
 });
 
+test('a socket without a process is waited for: its process is just ending; after two seconds it is an error', async () => {
+  const clock = virtualClock();
+  let untilMs = 400;
+  const owners = makePortOwners({
+    exec: execOf(() => (clock.monotonic() < untilMs ? 'LISTEN 0 1 127.0.0.1:292 0.0.0.0:*\n' : '')),
+    files: filesOf(new Map()),
+    clock,
+    kill: () => true,
+  });
+  const evict = (): Promise<void> => clock.drive(owners.evict(['/new'], new AbortController().signal));
+  await evict();
+  expect(clock.monotonic()).toBeGreaterThanOrEqual(400);
+  untilMs = Infinity;
+  await expect(evict()).rejects.toMatchObject({
+    message: 'port 292 of 127.0.0.1 is held by an unknown process: stop it',
+  });
+  expect(clock.monotonic()).toBeLessThan(4_000);
+});
+
 const header = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n';
 const socket = (local: string, state: string, inode: number): string =>
   `   0: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 ${inode} 1 0000 100 0 0 10 0\n`;

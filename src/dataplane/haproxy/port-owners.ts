@@ -41,7 +41,8 @@ export type PortOwners = {
   /**
    * Ensures that only the HAProxy of one of the folders `except` listens on the port: with SO_REUSEPORT the kernel would
    * distribute connections to both. Any other HAProxy of furiwake closes its listeners and keeps its connections until
-   * they end. Throws {@link PortHeldError} for other programs, and for a HAProxy that survives SIGKILL: after ten seconds,
+   * they end. Throws {@link PortHeldError} for other programs, for a socket without a known
+   * process after two seconds, and for a HAProxy that survives SIGKILL: after ten seconds,
    * then at once until it has ended.
    */
   evict(except: readonly string[], signal: AbortSignal): Promise<void>;
@@ -68,6 +69,8 @@ const poll = { firstMs: 20, mostMs: 500 };
 /** A worker closes its listeners within milliseconds, unless it is frozen; then it is killed. */
 const evictMs = 5000;
 const killMs = 5000;
+/** A process that has just been killed no longer shows its sockets as its own, and the kernel still closes them. */
+const endingMs = 2000;
 /** Sockets on these addresses prevent HAProxy from listening. */
 const addresses: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', '0.0.0.0', '[::]', '*']);
 
@@ -136,6 +139,7 @@ export function makePortOwners(deps: {
       const waitedMs = clock.monotonic() - startedMs;
       for (const owner of others) {
         const { pid, haproxy } = owner;
+        if (pid === undefined && waitedMs < endingMs) continue;
         if (haproxy === undefined || pid === undefined) throw new PortHeldError(owner, 'stop it');
         if (waitedMs > evictMs + killMs) unkillable.add(pid);
         if (unkillable.has(pid)) throw new PortHeldError(owner, 'it survives SIGKILL, so restart this host');

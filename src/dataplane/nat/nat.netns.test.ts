@@ -59,6 +59,21 @@ test('a backend without nodes refuses its flows, whatever the others have', asyn
 });
 
 describe.each(vips)('UDP to %s', (vip) => {
+  test.each([false, true])(
+    'a flow that has seen the group of before a transaction, and the slots of after it, gets a node (affinity: %s)',
+    async (isAffine) => {
+      await rig.apply(...vips.map((each) => dns(each, { isAffine })));
+      const family = vip.includes(':') ? 6 : 4;
+      const chain = isAffine ? `settle${family}` : `send${family}`;
+      await rig.lab.balancer.nft(`insert rule inet furiwake-nat ${chain} meta priority set 0xfffe`); // no group has this number
+      const count = isAffine ? 1 : all.length;
+      const nodes = nodesOf(await rig.newFlows(vip, 20));
+      expect(nodes).toHaveLength(count);
+      expect(all).toEqual(expect.arrayContaining([...nodes]));
+      await rig.nat().audit(signal);
+    },
+  );
+
   test('flows go over all nodes, and each stays at its node', async () => {
     const flows = await rig.newFlows(vip, 30);
     expect(nodesOf(flows)).toEqual(all);

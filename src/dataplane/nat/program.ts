@@ -15,7 +15,7 @@ import { makeIds } from '../nftables/ids.ts';
 import type { Guard } from './forwarding.ts';
 import { type Keepers, makeKeepers, type Members } from './keepers.ts';
 import { makeUses } from './uses.ts';
-import { natSlotCount } from './ruleset.ts';
+import { natSlotCount } from './choice-chains.ts';
 
 /** Nodes that take flows, for all backends that have the same ones: the address of the node of each slot. */
 export type NatGroup = { readonly id: number; readonly family: Family; readonly slots: readonly Ip[] };

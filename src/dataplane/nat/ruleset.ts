@@ -2,12 +2,10 @@ import { flowMark } from '../nftables/flow-mark.ts';
 import { classText } from '../nftables/element.ts';
 import { concatText, scalarText } from '../nftables/listing.ts';
 import { hex, type TableSpec } from '../nftables/table-text.ts';
+import { choiceChains, clientKey } from './choice-chains.ts';
 
 /** The most clients of each family that are kept at their nodes. */
 export const mostClients = 262_144;
-
-/** The number of slots of a group: the range of the hash that chooses one. */
-export const natSlotCount = 1021;
 
 /**
  * For how long clients are kept: a rule has a constant timeout, so each has a chain. Rounded up to the next one; 86,400 is the most
@@ -19,9 +17,6 @@ const timeouts = [10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 2
 export function keepChain(family: 4 | 6, seconds: number): string {
   return `keep${family}for${timeouts.find((each) => each >= seconds) ?? timeouts.at(-1)}`;
 }
-
-/** Part of the hash, the same on all hosts. */
-const seed = '0x66757269';
 
 /**
  * The table that sends flows to nodes by network address translation. A slot's second key is typed by an expression, because
@@ -90,53 +85,6 @@ function clients(family: 4 | 6): string {
   return `\n\tmap clients${family} { typeof meta l4proto . th dport . ${ends} : meta priority; ${limits} }`;
 }
 
-/** A client and its listener in a key: nft 1.0.6 writes wrong ones of more than 16 bytes in `update`. */
-function clientKey(family: 4 | 6, port: string, address: string): string {
-  const hashed = (part: string): string => `jhash ${part} mod ${2 ** 31 - 1} seed ${seed}`;
-  const ends = family === 4 ? `ip saddr . ${address}` : `${hashed('ip6 saddr')} . ${hashed(address)}`;
-  return `meta l4proto . ${port} . ${ends}`;
-}
-
-function serve(family: 4 | 6): string {
-  const ip = family === 4 ? 'ip' : 'ip6';
-  const listener = `${ip} daddr . meta l4proto . th dport`;
-  const toSlot = (hashed: string): string =>
-    translate(`meta priority . jhash ${hashed} mod ${natSlotCount} seed ${seed} map @slots${family}`);
-  const translate = (node: string): string =>
-    `meta l4proto { tcp, udp, sctp } dnat ${ip} to ${node} : ${listener} map @ports${family}`;
-  const client = clientKey(family, 'th dport', `${ip} daddr`);
-  return `
-	chain serve${family} {
-		ct mark set ct mark or ${hex(flowMark)}
-		${listener} @affine${family} goto affine${family}
-		meta priority set meta priority map @groups goto send${family}
-		goto refuse
-	}
-
-	chain send${family} {
-		${toSlot(`${ip} saddr . ${ip} daddr . th sport . th dport`)}
-		goto refuse
-	}
-
-	chain affine${family} {
-		meta priority set ${client} map @clients${family} jump keep${family}
-		delete @clients${family} { ${client} : meta priority }
-		meta priority set ${listener} map @listeners${family}
-		meta priority set meta priority map @groups goto settle${family}
-		goto refuse
-	}
-
-	chain keep${family} {
-		${translate(`meta priority map @keepers${family}`)}
-	}
-
-	chain settle${family} {
-		${toSlot(`${ip} saddr . ${ip} daddr`)}
-		goto refuse
-	}
-`;
-}
-
 /** The same for each family and protocol: nft knows the type of a port in conntrack only beside one protocol. */
 function forEach(ruleOf: (family: 4 | 6, protocol: string, listener: string) => string): string {
   const rules = ([4, 6] as const).flatMap((family) => {
@@ -177,7 +125,7 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   prerouting, output ─► to a restricted listener, from other sources? ─► drop
  *                      ─► opens a flow to a listener? ─► (affinity) the node that keeps the client ─► DNAT to node:nodePort
  *                                                      ─► its backend ─► group of nodes, slot of the flow ─► DNAT to node:nodePort
- *                                                                      └─ no node ─► refuse
+ *                                                                      └─ no node, asked twice ─► refuse
  *   forward, output    ─► of a flow of ours? ─► to or from the nodePort of a listener? ─► count, accept, else drop
  *   forward            ─► of another flow? ─► drop where furiwake switched forwarding on
  *   postrouting        ─► of a flow of ours? ─► count the flow, keep the client (affinity), masquerade: the node answers this host
@@ -189,6 +137,8 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  * - A flow without a listener, or at its former nodePort, is dropped until conntrack has forgotten it: the kernel would translate
  *   it as long as the client sends. ICMP errors, and connections that a helper of conntrack expects, have the mark of their flow.
  * - The elements of `opened`, `requests`, `answers` and `refused` count: a lookup that finds one adds the packet to it.
+ * - A transaction may come between two lookups for one packet: the group of its listener is of before it, the slots are of after it. So
+ *   a flow that gets no node is looked up once more (`again`) before it is refused.
  * - With affinity a client is kept at its node for the timeout of the Service after its last flow began. `clients` has
  *   the number that a node has for this holder of the listener, so that the next one inherits nothing, and `keepers`
  *   the nodes that may keep clients. The hash leaves the ports out. A client for which `clients` has no room gets the
@@ -198,8 +148,6 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  * - Packets to a listener pass the table in front of HAProxy (`inet furiwake`), which knows them as `passed`.
  * - The chains are called before those of other programs (-100): a rule of Docker or kube-proxy for the same port of all local
  *   addresses does not get there first. nft 1.0.6 knows no name for the priority in output.
- * - Source ports are random: with the ports of the clients, a node would often see an address and port that a connection has just
- *   left.
  * - Every packet is checked against the source ranges, not only the first one. Answers of a node to this host's own address are
  *   not: they may arrive at the port of a listener.
  */
@@ -247,7 +195,7 @@ ${clients(4)}${clients(6)}
 		meta priority set ip daddr . meta l4proto . th dport map @listeners4 goto serve4
 		meta priority set ip6 daddr . meta l4proto . th dport map @listeners6 goto serve6
 	}
-${serve(4)}${serve(6)}
+${choiceChains(4)}${choiceChains(6)}
 	chain refuse {
 		meta l4proto tcp reject with tcp reset
 		reject with icmpx port-unreachable

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
-import { searchPath, systemExec } from './exec.ts';
+import { reasonOf, searchPath, systemExec } from './exec.ts';
 
 const { signal } = new AbortController();
 
@@ -28,6 +28,13 @@ test('a program that does not exist is said to be not found', async () => {
     message: 'no-such-program: not found',
     isMissing: true,
   });
+});
+
+test.each([
+  ['EAGAIN', /may have no more processes$/],
+  ['ENOMEM', /out of memory$/],
+])('a program that cannot be started (%s) is said not to be', (code, words) => {
+  expect(reasonOf({ name: 'Error', code, message: `spawn nft ${code}` }, 1_000)).toMatch(words);
 });
 
 test('without a free file descriptor a program fails to start, and this process continues', async () => {

@@ -35,7 +35,7 @@ function startProgram(file: string, args: readonly string[], signal: AbortSignal
   const child: ChildProcess = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment(), signal });
   let errors = '';
   child.on('error', (error) => {
-    errors += error.message;
+    errors += reasonOf(error, 0);
   });
   const { stdin, stdout, stderr } = child;
   if (!stdin || !stdout || !stderr) throw new ExecError(file, undefined, noDescriptor); // Node has made no pipes
@@ -86,11 +86,13 @@ export function searchPath(path: string | undefined): string {
 /**
  * The cause for a program that failed without a message. Node's own message of a failed program contains its arguments.
  */
-function reasonOf({ killed, signal, code, message }: ExecFileException, timeoutMs: number): string {
+export function reasonOf({ killed, signal, code, message }: ExecFileException, timeoutMs: number): string {
   if (killed === true) return `no end within ${timeoutMs} ms`;
   if (code === 'ENOENT') return 'not found';
   if (code === 'EACCES') return 'permission denied';
   if (code === 'EMFILE' || code === 'ENFILE') return noDescriptor;
+  if (code === 'EAGAIN') return 'not started: this host, its cgroup or its user may have no more processes';
+  if (code === 'ENOMEM') return 'not started: out of memory';
   if (signal) return `ended by ${signal}`;
   return typeof code === 'number' ? '' : message;
 }

@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { filesContract } from '../../../test/contract/files.ts';
 import { filesOf } from '../../../test/sim/harness.ts';
+import { systemExec } from './exec.ts';
 import { systemFiles } from './files.ts';
 
 filesContract('the disk', async () => {
@@ -22,14 +22,17 @@ test('creating a folder below /proc fails without trying forever', async () => {
   await expect(systemFiles.makeFolder('/proc/furiwake/a')).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
-test('a named pipe is refused, and a pipe of a shell is read', async () => {
+test('a named pipe without a writer is empty, and the output of a command is read as a file', async () => {
+  const { signal } = new AbortController();
   const folder = await mkdtemp(path.join(tmpdir(), 'furiwake-files-'));
+  await using _ = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
   const pipe = path.join(folder, 'pipe');
-  execFileSync('mkfifo', [pipe]);
-  await expect(systemFiles.read(pipe)).rejects.toMatchObject({ code: 'NAMED_PIPE' });
-  await rm(folder, { recursive: true });
-  const module = path.join(import.meta.dirname, 'files.ts');
-  const script = `const { systemFiles } = await import(${JSON.stringify(module)}); console.log(await systemFiles.read('/dev/stdin'));`;
-  const shown = execFileSync('sh', ['-c', `echo text | "$0" --input-type=module -e "$1"`, process.execPath, script]);
-  expect(shown.toString()).toBe('text\n\n');
+  await systemExec.run('mkfifo', [pipe], { signal });
+  expect(await systemFiles.read(pipe)).toBe('');
+  const script = `
+    import { systemFiles } from ${JSON.stringify(new URL('files.ts', import.meta.url).href)};
+    process.stdout.write(await systemFiles.read(process.argv[1]));`;
+  const substituted = 'exec "$0" --input-type=module -e "$1" <(echo early; sleep 0.1; echo late)';
+  const { stdout } = await systemExec.run('bash', ['-c', substituted, process.execPath, script], { signal });
+  expect(stdout).toBe('early\nlate\n');
 });

@@ -1,28 +1,29 @@
 import { constants } from 'node:fs';
 import {
   appendFile,
+  type FileHandle,
   lstat,
   mkdir,
   open,
   readdir,
-  readFile,
-  realpath,
   rename,
   rm,
   stat,
   writeFile,
 } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Files } from '../../ports/files.ts';
 
 /** Files on this machine's disk. */
 export const systemFiles: Files = {
   read: async (file) => {
-    await refuseNamedPipe(file);
-    return await unlessMissing(readFile(file, 'utf8'), undefined);
+    await using handle = await openToRead(file);
+    if (handle === undefined) return undefined;
+    return (await handle.stat()).isFIFO() ? await readPipe(handle, file) : await handle.readFile('utf8');
   },
   readStart: async (file, bytes) => {
-    await using handle = await unlessMissing(open(file, constants.O_RDONLY), undefined);
+    await using handle = await openToRead(file);
     if (handle === undefined) return undefined;
     const buffer = Buffer.alloc(bytes);
     let length = 0;
@@ -63,12 +64,33 @@ export const systemFiles: Files = {
   makeFolder: (folder, mode = 0o700) => makeFolder(folder, mode),
 };
 
-/** Opening one waits for a writer, without end, and so does the process that wants to exit. A pipe of a shell, `<(…)`, has a writer. */
-async function refuseNamedPipe(file: string): Promise<void> {
-  const found = await unlessMissing(stat(file), undefined);
-  if (found?.isFIFO() !== true) return;
-  const hasPath = await unlessMissing(realpath(file), undefined);
-  if (hasPath !== undefined) throw Object.assign(new Error(`${file} is a named pipe`), { code: 'NAMED_PIPE' });
+/** Without waiting for the writer of a named pipe: the thread that waits would never end. */
+function openToRead(file: string): Promise<FileHandle | undefined> {
+  return unlessMissing(open(file, constants.O_RDONLY | constants.O_NONBLOCK), undefined);
+}
+
+const pipePauseMs = 20;
+const pipeMs = 5_000;
+
+/** All that a process writes to a pipe, such as that of `--kubeconfig <(command)`. */
+async function readPipe(handle: FileHandle, file: string): Promise<string> {
+  const parts: Buffer[] = [];
+  const buffer = Buffer.alloc(65_536);
+  for (let waitedMs = 0; waitedMs < pipeMs;) {
+    const length = await handle.read(buffer).then(
+      ({ bytesRead }) => bytesRead,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EAGAIN') throw error;
+        return undefined;
+      },
+    );
+    if (length === 0) return Buffer.concat(parts).toString();
+    if (length === undefined) {
+      await setTimeout(pipePauseMs);
+      waitedMs += pipePauseMs;
+    } else parts.push(Buffer.from(buffer.subarray(0, length)));
+  }
+  throw new Error(`${file} is a pipe that has not ended within ${pipeMs / 1_000} s`);
 }
 
 async function unlessMissing<T, D>(found: Promise<T>, byDefault: D): Promise<T | D> {
