@@ -22,13 +22,10 @@ export type Stores = {
   readonly services: Store<Service, ServiceKey>;
   readonly nodes: Store<Node, NodeName>;
   readonly endpoints: EndpointsByService;
-<<<<<<< HEAD
   /** Changes in the cluster that have not been seen for some time, because a watch fails: a sentence each. */
   readonly unseen: () => readonly string[];
-=======
   /** Decodes a Service as the watch does: the answer to a write. */
   readonly decodeService: (wire: unknown) => Service;
->>>>>>> main
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
@@ -109,15 +106,12 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     services,
     nodes,
     endpoints,
-<<<<<<< HEAD
     unseen: () =>
       Object.entries(health).flatMap(([plural, { failure }]) => {
         const found = failure();
         return found === undefined || found.lastsMs < unseenMs ? [] : [unseenWords(plural, found.words)];
       }),
-=======
     decodeService,
->>>>>>> main
     watch: async (signal) => {
       await Promise.all([
         follow(services, { apiVersion: 'v1', plural: 'services' }, decodeService, signal),
