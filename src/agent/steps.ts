@@ -104,7 +104,8 @@ export async function attract(
   // refused listener is not added.
   const addresses = commonOf(ports.addressesOf(table.listeners), wanted);
   const there = before.programmed?.placed ?? makeAddressIndex()(outcomes.inForce());
-  const added: Addresses = ports.mayAttract() ? addresses : noAddresses;
+  // Not those of a withdrawn table: a host that may serve again since the pass began serves what the next pass programs.
+  const added: Addresses = ports.mayAttract() && !isOvertaken() ? addresses : noAddresses;
   const isAdded = await step(
     'addresses',
     () => ports.placement.add(added, signal),

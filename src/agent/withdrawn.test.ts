@@ -51,6 +51,23 @@ describe('a withdrawn host', () => {
     expect(rig.agent.report().listeners.get(a.key)).toMatchObject({ revision: a.revision, isForwarding: true });
   });
 
+  test('that may serve again in the middle of a pass adds no address of the table that the pass began with', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const answer = Promise.withResolvers<void>();
+    rig.ports.hanging.set('steering.apply', answer.promise);
+    await publish(rig, a, listener('192.0.2.52', 80, 'former'));
+    rig.agent.setServing(false);
+    await rig.clock.advance(0);
+    rig.agent.publish(table(listener('192.0.2.53', 80, 'present')));
+    rig.agent.setServing(true);
+    rig.ports.hanging.clear();
+    answer.resolve();
+    await rig.clock.advance(2_000);
+    expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.53']);
+    expect([...rig.ports.held.attracted]).toEqual(['192.0.2.51', '192.0.2.53']);
+  });
+
   test.each(['proxy.upsert', 'steering.apply', 'proxy.prune'] as const)(
     'removes its addresses at once even while %s fails',
     async (step) => {

@@ -28,7 +28,7 @@ import type { EndpointsByService } from './service-endpoints.ts';
 import { type AddressDecision, makePlanner } from './planner.ts';
 import { makeDuplicateEvents, type RecordEvent, recordDecision } from './record-events.ts';
 import { concernsPlan, isSameHost, servicesConcerned } from './report-changes.ts';
-import { withoutStale } from './stale-records.ts';
+import { withoutOtherClasses, withoutStale } from './stale-records.ts';
 import { withUnrecorded } from './unrecorded.ts';
 
 /** A store, as the controller sees it. */
@@ -45,6 +45,8 @@ export type HostLink = {
 export type Term = {
   /** False: another host may have changed addresses since the ledger was written. */
   readonly isLedgerCurrent: boolean;
+  /** Another host serves the class of which the ledger has records from before `--load-balancer-class` was changed. */
+  readonly isFormerClassTaken: boolean;
   /** The ledger holds all that the first plan decided. */
   recorded(): void;
   /** The host has a table of this term. */
@@ -146,7 +148,8 @@ export function makeController(deps: ControllerDeps): Controller {
   const turn = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<void> => {
     const before = plan;
     const report = host.report();
-    const records = ledger.records();
+    const all = ledger.records();
+    const records = term.isFormerClassTaken ? withoutOtherClasses(all, services.objects(), deps.site) : all;
     const facts = await lookAtHost(seen, signal);
     const decision = decide({
       site: deps.site,

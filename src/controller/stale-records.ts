@@ -1,8 +1,10 @@
 import type { AddressRecord } from '../core/addresses/assignment.ts';
+import { belongsTo } from '../core/addresses/eligibility.ts';
 import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { type IpRange, rangeContains } from '../core/ip/range.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
+import type { Site } from '../core/model/site.ts';
 import type { PersistentMap } from '../core/persistent-map.ts';
 import type { LedgerRecords } from '../ports/ledger.ts';
 
@@ -41,4 +43,17 @@ export function withoutStale(
   return stale.length === 0
     ? records
     : records.with(stale.map((record) => [record.uid, { ...record, addresses: [], listeners: [] }]));
+}
+
+/**
+ * The ledger of a host that served another class before, which another host serves now. A record would tell that the finalizers
+ * and the address of a Service are this host's to release (`eligibilityOf`).
+ */
+export function withoutOtherClasses(
+  records: LedgerRecords,
+  services: PersistentMap<ServiceKey, Service>,
+  site: Site,
+): LedgerRecords {
+  const others = [...services.values()].filter((service) => records.has(service.uid) && !belongsTo(service, site));
+  return others.length === 0 ? records : records.with(others.map(({ uid }) => [uid, undefined]));
 }

@@ -79,7 +79,8 @@ async function readVersion(client: ClusterDeps['client'], signal: AbortSignal): 
   return client.get<ServerVersion>('/version', { signal, timeoutMs: versionTimeoutMs });
 }
 
-async function untilAnswered<T>(
+/** Asks until the API server answers. Throws {@link StartError} for faults that waiting does not solve. */
+export async function untilAnswered<T>(
   { server, clock, log, onTrouble }: ClusterDeps,
   signal: AbortSignal,
   ask: () => Promise<T>,

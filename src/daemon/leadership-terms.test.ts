@@ -20,6 +20,19 @@ test('a host that waited for another one serves with the first table of its term
   expect(host.changes).toEqual([false, true]);
 });
 
+test.each(['withdraw', 'keep'] as const)(
+  'a host whose class of before another host serves shows nothing of it, with --on-lease-loss %s',
+  async (onLeaseLoss) => {
+    const scene = makeScene();
+    const options = { publishes: false, isFormerClassTaken: true, onLeaseLoss };
+    const host = startLeading(scene, 'lb1_a-b', options);
+    await scene.clock.advance(30_000);
+    expect([host.isWorking, host.changes, host.term?.isFormerClassTaken]).toEqual([true, [false], true]);
+    host.term?.published();
+    expect(host.changes).toEqual([false, true]);
+  },
+);
+
 test('a renewal after an interruption opens no host that has no table of its term', async () => {
   const scene = makeScene();
   const host = startLeading(scene, 'lb1_a-b', { publishes: false, knowsOthers: true });

@@ -43,6 +43,8 @@ export type LeadershipDeps = {
    * Another holder of the Lease, or candidate for it, was seen at some time: this host cannot know that it is alone.
    */
   readonly hasOthers: () => boolean;
+  /** The last table of this host is of another class, which another host serves now. */
+  readonly isFormerClassTaken: boolean;
   readonly tenures: Pick<TenureRecord, 'successionTo' | 'keep'>;
   /** Whether this host has addresses that stay when furiwake ends. */
   readonly hasAddresses: () => boolean;
@@ -60,6 +62,7 @@ export type LeadershipDeps = {
  *
  *   started, Lease not read      ─► serving if no other candidate was ever seen, otherwise as the earlier process left the host,
  *                                   until the lifetimes end (below)
+ *   started with another class   ─► withdrawn until there is a table of this one, if another host serves the class of before
  *   waiting for another holder   ─► withdrawn
  *   waiting for its own identity ─► serving if no other candidate was ever seen, until a namesake renews the Lease
  *   held, no table of the term   ─► serving the last table if no other host held the Lease in between, as far as the record of
@@ -97,6 +100,8 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   const { lease, log, tenures } = deps;
   const keeps = deps.onLeaseLoss === 'keep';
   let isWithdrawn = false;
+  let hasOtherTable = deps.isFormerClassTaken;
+  if (hasOtherTable) deps.setServing(false);
   const withdraw = (): void => {
     if (keeps) return;
     isWithdrawn = true;
@@ -119,7 +124,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
     const inner = AbortSignal.any([signal, lost.signal]);
     // Not the last table, if another host may have given its addresses to other Services meanwhile.
     const isOwnTable = succession === 'own' || (!deps.hasOthers() && succession !== 'other');
-    let hasTable = keeps || (!isWithdrawn && isOwnTable);
+    let hasTable = !hasOtherTable && (keeps || (!isWithdrawn && isOwnTable));
     if (!hasTable)
       log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
     isWithdrawn = false;
@@ -132,12 +137,14 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
     let isRecorded = false;
     const term: Term = {
       isLedgerCurrent: succession === 'own',
+      isFormerClassTaken: deps.isFormerClassTaken,
       recorded: () => {
         if (!isRecorded) tenures.keep(tenure);
         isRecorded = true;
       },
       published: () => {
         hasTable = true;
+        hasOtherTable = false;
         serve();
       },
     };

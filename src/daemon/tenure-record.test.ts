@@ -12,8 +12,11 @@ const ledgerPath = '/state/ledger.jsonl';
 
 const clock = virtualClock();
 
-function load(files: Files, { identity = 'lb1_a', hostname = 'lb1', log = recordLog() } = {}): Promise<TenureRecord> {
-  return loadTenureRecord({ path, ledgerPath, identity, hostname, files, clock, log });
+function load(
+  files: Files,
+  { identity = 'lb1_a', hostname = 'lb1', leaseName = 'furiwake-a', log = recordLog() } = {},
+): Promise<TenureRecord> {
+  return loadTenureRecord({ path, ledgerPath, leaseName, identity, hostname, files, clock, log });
 }
 
 /** Keeps tenures, and runs the record for `ms`. */
@@ -105,4 +108,15 @@ test('the ledger is flushed to the disk before the tenure is written', async () 
   });
   await keep(record, [tenure(4)]);
   expect(steps).toEqual([`sync ${ledgerPath}`, `write ${path}`]);
+});
+
+test('the class of before is known until a tenure of the new one is recorded', async () => {
+  const texts = new Map<string, string>();
+  await keep(await load(filesOf(texts)), [tenure(4)]);
+  expect((await load(filesOf(texts))).formerClass).toBeUndefined();
+  const changed = { leaseName: 'furiwake-b' };
+  const record = await load(filesOf(texts), changed);
+  expect(record.formerClass).toMatchObject({ ...tenure(4), leaseName: 'furiwake-a', host: 'lb1' });
+  await keep(record, [tenure(0, 'lb1_a', 'uid-2')]);
+  expect((await load(filesOf(texts), changed)).formerClass).toBeUndefined();
 });

@@ -20,10 +20,15 @@ import { fileVersions } from '../state/file-versions.ts';
  */
 export type Succession = 'own' | 'other' | 'unknown';
 
+/** The last tenure of this host as the holder of another class, and the name of that Lease. */
+export type FormerClass = Tenure & { readonly leaseName: string; readonly host: string };
+
 /** The last tenure whose decisions are in the ledger of this state directory. */
 export type TenureRecord = {
   /** Whether the last one that was recorded before this process is of this boot of this machine. */
   readonly isOfThisBoot: boolean;
+  /** The last one that was recorded before this process, if it is of the Lease of another class. */
+  readonly formerClass: FormerClass | undefined;
   /** For the tenure before the one that this process begins; `undefined`: there was no Lease. */
   successionTo(before: Tenure | undefined): Succession;
   /**
@@ -39,6 +44,8 @@ const schema = z.object({
   lease: z.string(),
   transitions: z.int(),
   holder: z.string(),
+  /** `undefined`: written by an earlier release. */
+  name: z.string().optional(),
   host: z.string(),
   boot: z.string().optional(),
 });
@@ -50,6 +57,8 @@ const bootIdPath = '/proc/sys/kernel/random/boot_id';
 export async function loadTenureRecord(deps: {
   readonly path: string;
   readonly ledgerPath: string;
+  /** The Lease of the class of this process. */
+  readonly leaseName: string;
   /** Of this host in the Lease. */
   readonly identity: string;
   /** A copy of the state directory on another machine has the same identity. */
@@ -58,7 +67,7 @@ export async function loadTenureRecord(deps: {
   readonly clock: Clock;
   readonly log: Log;
 }): Promise<TenureRecord> {
-  const { ledgerPath, identity, hostname, files } = deps;
+  const { ledgerPath, leaseName, identity, hostname, files } = deps;
   const file = makeMapFile<string, KeptTenure>({
     ...deps,
     name: 'tenure',
@@ -75,12 +84,17 @@ export async function loadTenureRecord(deps: {
   const boot = (await files.read(bootIdPath).catch(() => undefined))?.trim();
   let last: KeptTenure | undefined;
   for (const kept of (await file.read())?.values() ?? []) last = kept;
+  const formerName = last?.name;
   const write = async (): Promise<void> => {
     // First the ledger: a power failure must not leave the tenure without its decisions.
     if (await files.exists(ledgerPath)) await files.sync(ledgerPath);
     if (last !== undefined) await file.write(PersistentMap.from([[last.lease, last]]));
   };
   return {
+    formerClass:
+      last === undefined || formerName === undefined || formerName === leaseName
+        ? undefined
+        : { ...last, leaseName: formerName },
     isOfThisBoot: boot !== undefined && last?.boot === boot,
     successionTo: (before) => {
       if (before === undefined) return 'unknown';
@@ -91,7 +105,7 @@ export async function loadTenureRecord(deps: {
       return isReleased ? 'other' : 'unknown';
     },
     keep: (tenure) => {
-      last = { ...tenure, host: hostname, boot };
+      last = { ...tenure, name: leaseName, host: hostname, boot };
       due.set();
     },
     run: (signal) =>

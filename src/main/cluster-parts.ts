@@ -6,11 +6,12 @@ import { assembleController, type ControllerParts } from '../controller/assemble
 import type { Term } from '../controller/controller.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Candidates } from '../daemon/candidates.ts';
-import { prepareCluster } from '../daemon/cluster.ts';
+import { prepareCluster, untilAnswered } from '../daemon/cluster.ts';
 import { type CommandDeps, earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import type { Drains } from '../daemon/drains.ts';
 import { StartError } from '../daemon/errors.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
+import { isTakenOver } from '../daemon/former-class.ts';
 import { newIdentity } from '../daemon/identity.ts';
 import { leadAsHolder, mayServeWithoutLease } from '../daemon/leadership.ts';
 import { leaseName } from '../daemon/lease-name.ts';
@@ -87,16 +88,17 @@ export async function makeClusterParts({
   // Before the tenure, which is written again only where the ledger is.
   const ledger = makeFileLedger({ path: paths.ledger, earlierPath: earlierPaths.records, files, clock, log });
   await ledger.assertVersion(); // a host that holds the Lease and ends, because it cannot read the ledger, would keep it
+  const shownLease = { namespace: leaseNamespace, name: leaseName(loadBalancerClass) };
   const tenures = await loadTenureRecord({
     path: paths.tenure,
     ledgerPath: paths.ledger,
+    leaseName: shownLease.name,
     identity,
     hostname,
     files,
     clock,
     log,
   });
-  const shownLease = { namespace: leaseNamespace, name: leaseName(loadBalancerClass) };
   const lease = makeLease({
     client,
     ...shownLease,
@@ -123,7 +125,7 @@ export async function makeClusterParts({
   let connected: HostStatus['cluster'];
   let current: ControllerParts | undefined;
 
-  const connect = async (signal: AbortSignal): Promise<void> => {
+  const connect = async (signal: AbortSignal): Promise<{ readonly isFormerClassTaken: boolean }> => {
     log.info({}, connectingWords);
     const onTrouble = (words: string): void => {
       connecting = words;
@@ -131,9 +133,20 @@ export async function makeClusterParts({
     const access = { client, server, leaseNamespace, clock, log, onTrouble };
     const { gitVersion, serviceCidrs } = await prepareCluster(access, site.ranges, signal);
     noteServiceCidrs(serviceCidrs);
+    const { formerClass } = tenures;
+    const lookup = { client, namespace: leaseNamespace, identity, hostname };
+    const isFormerClassTaken =
+      formerClass !== undefined &&
+      (await untilAnswered(access, signal, () => isTakenOver(formerClass, lookup, signal)));
+    if (isFormerClassTaken)
+      log.warn(
+        { lease: formerClass.leaseName },
+        'another host serves the class that this host served before: the Services and addresses of that class are left to it',
+      );
     connecting = undefined;
     connected = { server, kubernetes: gitVersion };
     log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
+    return { isFormerClassTaken };
   };
 
   /** With new stores, because the knowledge of an earlier term may be from another history. */
@@ -187,7 +200,7 @@ export async function makeClusterParts({
       if (agent.desired() === undefined) throw new StartError(`${words}: set --addresses`);
       log.warn({}, `${words}; Services keep the addresses that they have`); // it served before: the network may be late
     }
-    await connect(signal);
+    const { isFormerClassTaken } = await connect(signal);
     // Before other hosts see it.
     await identityFile.write(identity).catch((error: unknown) => refuseStateDir(stateDir, error));
     await leadAsHolder(
@@ -200,6 +213,7 @@ export async function makeClusterParts({
         keepAddressesUntil: (untilMs) => agent.keepAddressesUntil(untilMs),
         hasOthers: () => candidates.hasOthers(),
         hasAddresses: () => agent.hasAddresses(),
+        isFormerClassTaken,
         tenures,
         onLeaseLoss: options.onLeaseLoss,
         stopsTrafficOnExit: options.stopsTrafficOnExit,

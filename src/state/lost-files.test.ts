@@ -38,6 +38,7 @@ async function writeAll() {
     ...deps,
     path: at('tenure'),
     ledgerPath: at('ledger'),
+    leaseName: 'furiwake',
     identity: 'lb1_x',
     hostname: 'lb1',
   });
@@ -92,6 +93,7 @@ test('the tenure is not written again where the ledger is missing and not known'
     ...deps,
     path: '/state/tenure.jsonl',
     ledgerPath: '/state/ledger.jsonl',
+    leaseName: 'furiwake',
     identity: 'lb1_x',
     hostname: 'lb1',
   });

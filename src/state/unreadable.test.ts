@@ -102,6 +102,7 @@ function openTenures(log: RecordedLog): Opened {
   const record = loadTenureRecord({
     path: at,
     ledgerPath,
+    leaseName: 'furiwake',
     identity: 'lb1_a',
     hostname: 'lb1',
     files,

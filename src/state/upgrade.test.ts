@@ -225,7 +225,7 @@ test('the present code reads its own files without a log line, and writes the sa
   expect(candidates.hasOthers()).toBe(true);
   candidates.add('lb2_7d9c3f1a-0b52-4c8e-8d3f-5a6b7c8d9e0f');
   await runFor(candidates, clock);
-  const ofTenure = { path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure };
+  const ofTenure = { path: paths.tenure, ledgerPath: paths.ledger, leaseName: 'furiwake', ...ownTenure };
   const tenures = await loadTenureRecord({ ...ofTenure, files, clock, log });
   expect(tenures.successionTo(lastTenure)).toBe('own');
   tenures.keep(lastTenure);
@@ -261,7 +261,15 @@ test.each([
     await readAnsweringNodes({ path: paths.answeringNodes, files, log });
     const clock = virtualClock();
     await loadCandidates({ path: paths.candidates, files, clock, log });
-    await loadTenureRecord({ path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure, files, clock, log });
+    await loadTenureRecord({
+      path: paths.tenure,
+      ledgerPath: paths.ledger,
+      leaseName: 'furiwake',
+      ...ownTenure,
+      files,
+      clock,
+      log,
+    });
   };
   await expect(readAll()).rejects.toThrow(`${paths[name]} was written by a newer release`);
 });

@@ -52,6 +52,7 @@ export function startLeading(
     files = new Map(),
     hostname = 'lb1',
     leftUntilMs = -Infinity,
+    isFormerClassTaken = false,
     stop: { signal } = stop,
   }: Partial<{
     knowsOthers: boolean;
@@ -61,6 +62,7 @@ export function startLeading(
     files: Map<string, string>;
     hostname: string;
     leftUntilMs: number;
+    isFormerClassTaken: boolean;
     stop: AbortController;
   }> = {},
 ): Host {
@@ -88,6 +90,7 @@ export function startLeading(
     const tenures = await loadTenureRecord({
       path: '/tenure',
       ledgerPath: '/ledger',
+      leaseName: 'furiwake',
       identity,
       hostname,
       files: filesOf(files),
@@ -106,6 +109,7 @@ export function startLeading(
       isWorking = false;
     };
     const deps: LeadershipDeps = {
+      isFormerClassTaken,
       tenures,
       lease,
       shownLease: { namespace: 'ns', name: 'furiwake' },

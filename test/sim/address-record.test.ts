@@ -125,6 +125,7 @@ test('a full disk after the term of another host takes no Service the address th
   };
   let recorded: string | undefined;
   const term = {
+    isFormerClassTaken: false,
     isLedgerCurrent: false,
     recorded: () => {
       recorded ??= files.get('/ledger');
@@ -140,6 +141,38 @@ test('a full disk after the term of another host takes no Service the address th
   isFull = false;
   await until(() => expect(recorded).toContain('"addresses":["192.0.2.9"]'));
   expect(shownIp()).toBe('192.0.2.9');
+});
+
+test.each([
+  ['its Services stay as they are while another host serves the class of before', true, ['192.0.2.8']],
+  ['its Services are released when no other host serves the class of before', false, []],
+])('after a change of the class, %s', async (_, isFormerClassTaken, left) => {
+  const files = new Map<string, string>();
+  const first = await startController(server, startHost(), { files });
+  server.put('Service', wire());
+  await until(() => expect(shownIp()).toBe('192.0.2.8'));
+  await first[Symbol.asyncDispose]();
+  const { metadata, spec } = wire();
+  const loadBalancerClass = 'example.com/other';
+  server.put('Service', { metadata: { ...metadata, name: 'b' }, spec: { ...(spec as object), loadBalancerClass } });
+  const host = startHost();
+  const start = async (isTaken: boolean): Promise<void> => {
+    const term = {
+      isLedgerCurrent: false,
+      isFormerClassTaken: isTaken,
+      recorded: () => undefined,
+      published: () => undefined,
+    };
+    const site = { loadBalancerClass, takesDefaultClass: false };
+    const rig = await startController(server, host, { files, term, site, addresses: ['192.0.2.9'] });
+    await until(() => expect(shownIps(server, 'default/b')).toEqual(['192.0.2.9']));
+    await until(() => expect(shownIps(server, 'default/a')).toEqual(left));
+    await rig[Symbol.asyncDispose]();
+  };
+  await start(isFormerClassTaken);
+  await start(false); // the records are gone
+  expect(server.get('Service', 'default/a')?.metadata.finalizers ?? []).toHaveLength(left.length * 2);
+  expect([...host.ports.held.attracted]).toEqual(['192.0.2.9']);
 });
 
 test('a start with other addresses and without the record serves no address of another pool, and clears none', async () => {

@@ -124,7 +124,12 @@ export async function startController(
     client,
     site,
     host,
-    term: options.term ?? { isLedgerCurrent: true, recorded: () => undefined, published: () => undefined },
+    term: options.term ?? {
+      isLedgerCurrent: true,
+      isFormerClassTaken: false,
+      recorded: () => undefined,
+      published: () => undefined,
+    },
     facts: makeFacts({ ...ports, site, reserved: async () => new Map() }),
     ledger:
       options.ledger ?? makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),

@@ -40,7 +40,14 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
   const { client, ...harness } = await makeHarness(server, { clock, files: new Map() });
   const deps = { files: filesOf(files), clock, log };
   const candidates = await loadCandidates({ ...deps, path: '/candidates' });
-  const tenures = await loadTenureRecord({ ...deps, path: '/tenure', ledgerPath: '/ledger', identity, hostname: name });
+  const tenures = await loadTenureRecord({
+    ...deps,
+    path: '/tenure',
+    ledgerPath: '/ledger',
+    leaseName: 'furiwake',
+    identity,
+    hostname: name,
+  });
   const lease = makeLease({
     client,
     namespace: 'kube-system',
@@ -57,6 +64,7 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
     lease,
     shownLease: { namespace: 'kube-system', name: 'furiwake' },
     hasAddresses: () => true,
+    isFormerClassTaken: false,
     loadBalancerClass: 'furiwake.dev/haproxy',
     identity,
     setServing: (isServing) => {

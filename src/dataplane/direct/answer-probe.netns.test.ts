@@ -64,6 +64,22 @@ test.each(vips)(
   },
 );
 
+test('frames of others that arrive while the probe starts do not concern it', async () => {
+  const [node] = lab.nodes;
+  const [to, from] = [await lab.balancer.device('eth0'), await node?.device('eth0')];
+  const frame = [to.mac, from?.mac, '0806', '0001080006040001', from?.mac, 'c000020b', to.mac, 'c0000202'];
+  const flood = String.raw`
+socket(my $link, 17, 3, 0) or die "packet socket: $!";
+my ($frame, $to) = (pack("H*", shift), pack("SnlSCCx8", 17, 0x0806, shift, 0, 0, 6));
+my $end = time + 4;
+while (time < $end) { send($link, $frame, 0, $to) for 1 .. 100 }`;
+  const flooding = node?.exec('perl', '-e', flood, frame.join('').replaceAll(':', ''), String(from?.index));
+  const probe = makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock });
+  const paths = await pathsTo(vips[0], undefined);
+  for (let round = 0; round < 4; round++) expect((await probe(paths, signal)).crossing.size).toBe(0);
+  await flooding;
+});
+
 test('a node that puts another source on what it forwards is not shown', async () => {
   const [node] = lab.nodes;
   await node?.nft(`table ip hide {

@@ -10,12 +10,12 @@ export function probeScript(filter: readonly FilterStep[]): string {
   return String.raw`
 use strict;
 $| = 1;
-socket(my $link, 17, 3, 0) or die "packet socket: $!\n";                                  # AF_PACKET, SOCK_RAW
+socket(my $link, 17, 3, 0) or die "packet socket: $!\n";                                  # AF_PACKET, SOCK_RAW, receives nothing yet
 my @program = map { pack("SCCL", @$_) } (${filter.map((step) => `[${step.join()}]`).join()});
 my $program = join "", @program;
 setsockopt($link, 1, 26, pack("Sx6P", scalar @program, $program)) or die "socket filter: $!\n";  # SO_ATTACH_FILTER
+bind($link, pack("SnlSCCx8", 17, 3, 0, 0, 0, 0)) or die "packet socket: $!\n";             # ETH_P_ALL, only now that the filter is there
 setsockopt($link, 1, 33, pack("l", 1 << 21));                                             # SO_RCVBUFFORCE
-bind($link, pack("Snx16", 17, 3)) or die "packet socket: $!\n";                           # ETH_P_ALL; first the filter
 print "ready\n";
 my $waiting = "";
 vec($waiting, fileno($_), 1) = 1 for $link, *STDIN;

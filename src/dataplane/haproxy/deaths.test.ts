@@ -72,6 +72,18 @@ test.each([
   },
 );
 
+test('a HAProxy that died again and again has no outage when it has served for two minutes', async () => {
+  const rig = makeMachineRig();
+  const stop = new AbortController();
+  const parts = Promise.allSettled([rig.proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
+  await dieEvery(rig, 60_000, 8);
+  expect(rig.proxy.outage()).toBeDefined();
+  await rig.clock.advance(122_000);
+  expect([rig.proxy.outage(), rig.proxy.trouble()]).toEqual([undefined, undefined]);
+  stop.abort();
+  await parts;
+});
+
 test('the deaths of a HAProxy are forgotten one by one, ten minutes after each', async () => {
   const rig = makeMachineRig();
   const stop = new AbortController();

@@ -24,7 +24,7 @@ export type Recovery = 'serves' | 'busy' | 'new';
  *   paced       the first two deaths within ten minutes: started at once
  *               each further one, and each start that fails: after a wait that grows
  *   reported    `trouble`      at once; `furiwake_haproxy_up` is 0
- *               `outage`       after five seconds without service, until the process is steady
+ *               `outage`       after five seconds without service, until the process is steady or has served for two minutes
  *               log            each cause once, then at growing intervals
  *
  * What it means for the listeners of this host: agent/proxied.ts.
@@ -64,6 +64,8 @@ const deathsAtOnce = 2;
 const deathWindowMs = 600_000;
 /** How long a process has served before it counts as steady: without deaths, and after several. */
 const [steadyMs, steadyAfterDeathsMs] = [10_000, 30_000];
+/** After so long its Services no longer say that it is down, whatever came before. */
+const longestOutageMs = 120_000;
 /** A shorter failure is not an outage: HAProxy was started again at once. One that serves for a shorter time is still down. */
 const [outageMs, upMs] = [5_000, 10_000];
 /** A HAProxy that dies again sooner is logged at growing intervals only. */
@@ -200,7 +202,7 @@ export function makeLife({
   };
   const noteServing = (words: string | undefined): void => {
     if (servedMs() > upMs) downSinceMs = undefined;
-    report({ trouble: words, outage: isSteady() ? undefined : outage });
+    report({ trouble: words, outage: isSteady() || servedMs() > longestOutageMs ? undefined : outage });
     up.set(1);
     if (words !== undefined) serviceTrouble.failed(words);
     else if (isSteady()) serviceTrouble.over();
