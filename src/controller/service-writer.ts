@@ -20,7 +20,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
-import { pauseWords, refusalOf, type Unwritten } from './unwritten.ts';
+import { pauseWords, unwrittenAfter, type Unwritten } from './unwritten.ts';
 import { judgeDropping, soonest } from './dropping.ts';
 import { judgeListeners, type Lacking } from './endpoint-grace.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
@@ -238,7 +238,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
   const noteRefusal = (service: Service, write: Write, error: unknown, mine: ServiceMemory): void => {
-    const refusal = refusalOf(write, error);
+    const refusal = unwrittenAfter(write, error);
     if (refusal === undefined) return;
     refused.add(1);
     mine.refusedWrites++;

@@ -16,8 +16,8 @@ export type Unwritten = {
 
 export const pauseWords = 'another client keeps changing this status; status updates are paused';
 
-/** `undefined`: the error is no refusal of the API server or an admission plugin. */
-export function refusalOf(write: Write, error: unknown): Unwritten | undefined {
+/** What an error of the write means; `undefined`: neither the API server nor an admission plugin refused it. */
+export function unwrittenAfter(write: Write, error: unknown): Unwritten | undefined {
   if (!isKubeError(error) && !(error instanceof WriteAlteredError)) return undefined;
   if (isKubeError(error) && isServerFailure(error)) return undefined;
   return {
