@@ -3,9 +3,7 @@ import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, localListener, localTable, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
 import { allPrepared, refusing } from '../../../test/make/unprepared.ts';
 import type { Listener } from '../../core/traffic/table.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
-import { pathsIn } from './config.ts';
-import { alertsIn, makeProgram } from './program.ts';
+import { alertsIn } from './program.ts';
 
 const { signal } = new AbortController();
 const one = listener('192.0.2.51', 80, 30_080);
@@ -151,13 +149,6 @@ test.each([
   expect(alertsIn(lines.join('\n'))).toBe(expected);
 });
 
-test.each([
-  ['/usr/sbin/haproxy: error while loading shared libraries: libcrypt.so.1', 127, 'ExecError'],
-  ['[NOTICE]   (7) : New worker (8) forked', 1, 'ExecError'],
-  ['[ALERT]    (7) : config : [/x:29] : timer overflow', 1, 'ConfigRefusedError'],
-])('only what HAProxy itself says is a refusal: %s', async (stderr, exitCode, name) => {
-  const run: Exec['run'] = () => Promise.reject(new ExecError('haproxy', exitCode, stderr));
-  const program = makeProgram({ paths: pathsIn('/x'), exec: { run } });
   await expect(program.start(signal)).rejects.toMatchObject({ name });
 });
 
