@@ -10,3 +10,5 @@ test.each([
 ])('only what HAProxy itself says is a refusal: %s', async (stderr, exitCode, name) => {
   const run: Exec['run'] = () => Promise.reject(new ExecError('haproxy', exitCode, stderr));
   const program = makeProgram({ paths: pathsIn('/x'), exec: { run } });
+  await expect(program.start(new AbortController().signal)).rejects.toMatchObject({ name });
+});

@@ -149,9 +149,6 @@ test.each([
   expect(alertsIn(lines.join('\n'))).toBe(expected);
 });
 
-  await expect(program.start(signal)).rejects.toMatchObject({ name });
-});
-
 test.each([
   ['the disk is full', { isDiskFull: true }, 'ENOSPC'],
   [
