@@ -12,13 +12,13 @@ import type { RecordEvent } from './record-events.ts';
 import { attemptsBeforeWarning, makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites, referenceTo } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
+import type { Unwritten, UnwrittenServices } from './unwritten.ts';
 
 /** Everything of `furiwake run` that talks to the API server, wired: stores, controller, the queue of writes. */
 export type ControllerParts = {
   readonly stores: Stores;
   readonly controller: Controller;
-  /** The Services whose status is not written because another client keeps changing it. */
-  readonly paused: ReadonlySet<ServiceKey>;
+  readonly unwritten: UnwrittenServices;
   /** Resolves after `signal` has aborted, when the last write has ended. */
   readonly drained: Promise<void>;
 };
@@ -53,20 +53,21 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     recordEvent,
   });
   const trouble = makeSharedTrouble<ServiceKey>({ what: 'writing to Services', clock, log });
-  const paused = new Set<ServiceKey>();
+  const unwritten = new Map<ServiceKey, Unwritten>();
   const writer = makeServiceWriter({
     services: stores.services,
     plan: () => controller.plan(),
     host,
     holders: makeHolders(host),
     endpoints: (service) => stores.endpoints.countOf(service),
+    areEndpointsCurrent: () => stores.endpoints.areCurrent(),
     podsOf: (service) => stores.endpoints.all()?.get(service),
     decodeService: stores.decodeService,
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
     trouble,
     recordEvent,
-    paused,
+    unwritten,
     clock,
     log,
     metrics: deps.metrics,
@@ -86,5 +87,9 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     for (const service of turned) queue.add(service);
   });
   deps.signal.addEventListener('abort', unsubscribe, { once: true });
-  return { stores, controller, paused, drained: queue.drained };
+  const forgetCurrent = stores.endpoints.onCurrent(() => {
+    for (const service of stores.services.objects().keys()) queue.add(service);
+  });
+  deps.signal.addEventListener('abort', forgetCurrent, { once: true });
+  return { stores, controller, unwritten, drained: queue.drained };
 }

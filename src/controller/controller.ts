@@ -176,6 +176,7 @@ export function makeController(deps: ControllerDeps): Controller {
       drained: deps.drains.current(),
       drainedServices: deps.serviceDrains.current(),
       endpoints,
+      areEndpointsCurrent: deps.endpoints.areCurrent(),
       podPlace,
     });
     const trouble = share(before?.nodeTrouble, nodeTroubleOf({ nodes: nodes.objects(), table, health: report.health }));
@@ -266,6 +267,7 @@ export function makeController(deps: ControllerDeps): Controller {
           for (const { key } of concerned) touched.add(key);
           if (concerned.length > 0) wake.set();
         }),
+        deps.endpoints.onCurrent(() => wake.set()),
         deps.drains.subscribe(() => wake.set()),
         deps.serviceDrains.subscribe(() => wake.set()),
         ledger.subscribe(() => wake.set()),

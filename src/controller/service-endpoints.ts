@@ -12,6 +12,11 @@ export type EndpointsByService = {
   readonly countOf: (service: ServiceKey) => number | undefined;
   /** Resolves when they are known. */
   readonly known: Promise<void>;
+  /** False while their watch fails and others work: new Pods and Services are not among them. */
+  readonly areCurrent: () => boolean;
+  readonly setCurrent: (areCurrent: boolean) => void;
+  /** Called when `areCurrent` changes. Returns the end of the subscription. */
+  readonly onCurrent: (listener: () => void) => () => void;
   /** Called with the Services that changed. Returns the end of the subscription. */
   readonly subscribe: (listener: EndpointsListener) => () => void;
 };
@@ -22,6 +27,8 @@ export type EndpointsListener = (changed: ReadonlySet<ServiceKey>, turned: Reado
 /** Follows the store of EndpointSlices. A change costs as much as the Services that it concerns have slices. */
 export function makeEndpointsByService(slices: Store<EndpointSlice>): EndpointsByService {
   const listeners = new Set<EndpointsListener>();
+  const currentListeners = new Set<() => void>();
+  let areCurrent = true;
   let known = PersistentMap.empty<string, EndpointSlice>();
   let endpoints = PersistentMap.empty<ServiceKey, ServiceEndpoints>();
 
@@ -55,6 +62,16 @@ export function makeEndpointsByService(slices: Store<EndpointSlice>): EndpointsB
   return {
     known: slices.synced,
     all: () => (slices.isSynced ? endpoints : undefined),
+    areCurrent: () => areCurrent,
+    setCurrent: (now) => {
+      if (areCurrent === now) return;
+      areCurrent = now;
+      for (const listener of currentListeners) listener();
+    },
+    onCurrent: (listener) => {
+      currentListeners.add(listener);
+      return () => void currentListeners.delete(listener);
+    },
     countOf: (service) => (slices.isSynced ? countIn(endpoints, service) : undefined),
     subscribe: (listener) => {
       listeners.add(listener);

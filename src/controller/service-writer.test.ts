@@ -12,6 +12,7 @@ import { pauseMs } from '../core/status/conflict.ts';
 import { emptyReport } from '../core/traffic/report.ts';
 import { KubeError, type KubeErrorCode } from '../kube/errors.ts';
 import { makeServiceWriter } from './service-writer.ts';
+import type { Unwritten } from './unwritten.ts';
 
 const { signal } = new AbortController();
 
@@ -34,10 +35,11 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
   let stored: Service = service;
   let answered: Service | undefined;
   let written = 0;
-  const paused = new Set<ServiceKey>();
+  const unwritten = new Map<ServiceKey, Unwritten>();
   const services = byKey([service]);
   const writer = makeServiceWriter({
-    paused,
+    areEndpointsCurrent: () => true,
+    unwritten,
     services: {
       objects: () => byKey([stored]),
       versionOf: () => '1',

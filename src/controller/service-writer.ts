@@ -12,7 +12,7 @@ import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import { gapsOf, noGaps } from '../core/traffic/without-endpoints.ts';
-import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
+import { isKubeError, RetryError } from '../kube/errors.ts';
 import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
@@ -20,6 +20,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
+import { pauseWords, unwrittenAfter, type Unwritten } from './unwritten.ts';
 import { judgeDropping, soonest } from './dropping.ts';
 import { judgeListeners, type Lacking } from './endpoint-grace.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
@@ -38,6 +39,8 @@ export type ServiceWriterDeps = {
   readonly holders: Holders;
   /** Ready endpoints of a Service; `undefined`: not known. */
   readonly endpoints: (service: ServiceKey) => number | undefined;
+  /** See `EndpointsByService`. */
+  readonly areEndpointsCurrent: () => boolean;
   /** Its endpoints themselves. */
   readonly podsOf: (service: ServiceKey) => ServiceEndpoints | undefined;
   readonly decodeService: Stores['decodeService'];
@@ -47,8 +50,8 @@ export type ServiceWriterDeps = {
   /** Of the writes to all Services; the queue reports what fails. */
   readonly trouble: Pick<SharedTrouble<ServiceKey>, 'over'>;
   readonly recordEvent: RecordEvent;
-  /** Gets the Services whose status is not written because another client keeps changing it. */
-  readonly paused: Set<ServiceKey>;
+  /** Gets the Services that cannot be written. */
+  readonly unwritten: Map<ServiceKey, Unwritten>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -80,7 +83,7 @@ type ServiceMemory = {
 };
 
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
-  const { services, host, writes, trouble, clock, log, paused, recordEvent } = deps;
+  const { services, host, writes, trouble, clock, log, unwritten, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
     'furiwake_service_publish_seconds',
     'From first seeing a Service to its published address',
@@ -99,7 +102,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   const forget = (key: ServiceKey): undefined => {
     memory.delete(key);
-    paused.delete(key);
+    unwritten.delete(key);
     trouble.over(key);
   };
 
@@ -122,8 +125,11 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   };
 
   /** How many of its endpoints are ready; `undefined`: not known. */
-  const readyEndpoints = ({ key, spec }: Service, table: TrafficTable): number | undefined =>
-    countPods({ key, spec }, table) ?? (isLocal(spec) ? countLocalNodes(key, table) : undefined) ?? deps.endpoints(key);
+  const readyEndpoints = ({ key, spec }: Service, table: TrafficTable): number | undefined => {
+    const local = isLocal(spec) ? countLocalNodes(key, table) : undefined;
+    const ready = countPods({ key, spec }, table) ?? local ?? deps.endpoints(key);
+    return ready === 0 && !deps.areEndpointsCurrent() ? undefined : ready;
+  };
 
   /**
    * The status that the Service should have, and when that changes by time alone. Without `desired` the present status stays: the
@@ -147,6 +153,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (failures === undefined) return {};
     const atMs = clock.monotonic();
     const ready = readyEndpoints(service, table);
+    const isOutdated = ready === undefined && !deps.areEndpointsCurrent(); // the host refuses no connections then
     const gaps = ready === undefined ? noGaps : gapsOf(service, assignment, deps.podsOf(key));
     const endpoints = judgeListeners(ready, gaps, status.conditions, mine.lacking, atMs);
     const packets = judgeDropping(assignment, table, report, mine.droppingSinceMs, atMs);
@@ -160,8 +167,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, table, report.health),
       isOverBudget: plan.overBudget.has(key),
       nearestProfile: plan.overProfiles.get(key),
-      hasEndpoints: endpoints.hasEndpoints,
-      gaps: endpoints.gaps,
+      hasEndpoints: isOutdated || endpoints.hasEndpoints,
+      gaps: isOutdated ? [] : endpoints.gaps,
       dropping: packets.dropping,
       podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
       nowMs: clock.now(),
@@ -178,10 +185,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     mine: ServiceMemory,
     signal: AbortSignal,
   ): Promise<Requeue> => {
-    const step = beforeWrite(mine.conflict, service, clock.monotonic());
+    const step = beforeWrite(mine.conflict, service, status, clock.monotonic());
     mine.conflict = step.conflict;
-    if (step.conflict.pausedUntilMs === undefined) paused.delete(service.key);
-    else paused.add(service.key);
+    if (step.conflict.pausedUntilMs !== undefined)
+      unwritten.set(service.key, { reason: 'StatusConflict', words: pauseWords, wanted: status });
     const { ingressManager } = service.status;
     const manager = ingressManager === fieldManager ? undefined : ingressManager; // a field that was removed has none
     switch (step.action) {
@@ -231,14 +238,13 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
   const noteRefusal = (service: Service, write: Write, error: unknown, mine: ServiceMemory): void => {
-    const isRefusal = isKubeError(error) ? !isServerFailure(error) : error instanceof WriteAlteredError;
-    if (!isRefusal) return;
+    const refusal = unwrittenAfter(write, error);
+    if (refusal === undefined) return;
     refused.add(1);
     mine.refusedWrites++;
     if (mine.refusedWrites < attemptsBeforeWarning) return;
-    const what = write.kind === 'status' ? 'status' : 'finalizers';
-    const note = `the ${what} cannot be written, retrying: ${error instanceof Error ? error.message : String(error)}`;
-    recordEvent(service, 'Warning', 'WriteRefused', note);
+    unwritten.set(service.key, refusal);
+    recordEvent(service, 'Warning', 'WriteRefused', refusal.words);
   };
 
   return async (key, signal) => {
@@ -256,7 +262,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
       trouble.over(key);
-      paused.delete(key);
+      unwritten.delete(key);
       return later;
     }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
@@ -269,6 +275,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
             : await finalizers.remove(service, write.finalizers, signal);
       mine.refusedWrites = 0;
       mine.mayBeGone = false;
+      if (mine.conflict.pausedUntilMs === undefined) unwritten.delete(key);
       trouble.over(key);
       return outcome ?? later;
     } catch (error) {

@@ -41,3 +41,23 @@ test('a record whose address only another Service shows has no address', () => {
   expect(after(makeService('a'))).toEqual({ ...record, addresses: [] });
   expect(after(makeService('a', {}, { status: { ingress } }))).toBe(record);
 });
+
+test.each([
+  ['the same address: the pool was narrowed', ['192.0.2.200'], '192.0.2.200'],
+  ['an address of the pool of the other host', ['192.0.2.206'], ''],
+  ['no address: another client cleared it', [], '192.0.2.200'],
+])('a record outside the pool stands against a status with %s, unless another one is shown', (_, shown, kept) => {
+  const ingress = shown.map((text) => ({ ip: text, hostname: undefined, ipMode: undefined, ports: [] }));
+  const service = makeService('a', {}, { status: { ingress } });
+  const record = { uid: service.uid, service: service.key, addresses: [ip('192.0.2.200')], listeners: [] };
+  const after = withoutStale(PersistentMap.from([[service.uid, record]]), byKey([service]), pool).get(service.uid);
+  expect(after?.addresses.map(({ text }) => text).join()).toBe(kept);
+});
+
+test('a record outside the pool has no address if another Service shows it', () => {
+  const { uid, key } = makeService('a');
+  const record = { uid, service: key, addresses: [ip('192.0.2.200')], listeners: [] };
+  const ingress = [{ ip: '192.0.2.200', hostname: undefined, ipMode: undefined, ports: [] }];
+  const services = byKey([makeService('a'), makeService('b', {}, { status: { ingress } })]);
+  expect(withoutStale(PersistentMap.from([[uid, record]]), services, pool).get(uid)?.addresses).toEqual([]);
+});

@@ -1,6 +1,6 @@
 import type { AddressRecord } from '../core/addresses/assignment.ts';
 import { belongsTo } from '../core/addresses/eligibility.ts';
-import { parseIp } from '../core/ip/ip.ts';
+import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { type IpRange, rangeContains } from '../core/ip/range.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
@@ -16,26 +16,28 @@ import type { LedgerRecords } from '../ports/ledger.ts';
  *   record .8, status .9        → none
  *   record .8, status empty     → .8: another client cleared it; none if another Service shows .8
  *   record .8, status 10.0.0.1  → .8: no address of the pool; likewise
+ *
+ * If .8 is not in the pool either, only a status with .8 shows that the Service still has it: the other host may have another
+ * pool, and 10.0.0.1 is of that one.
  */
 export function withoutStale(
   records: LedgerRecords,
   services: PersistentMap<ServiceKey, Service>,
   ranges: readonly IpRange[],
 ): LedgerRecords {
-  const shownBy = new Map<ServiceUid, readonly string[]>();
+  const isInPool = (ip: Ip): boolean => ranges.some((range) => rangeContains(range, ip));
+  const shownBy = new Map<ServiceUid, readonly Ip[]>();
   for (const { uid, status } of services.values()) {
-    const shown = status.ingress.flatMap(({ ip: text }) => {
-      const ip = text === undefined ? undefined : parseIp(text);
-      return ip !== undefined && ranges.some((range) => rangeContains(range, ip)) ? [ip.text] : [];
-    });
+    const shown = status.ingress.flatMap(({ ip: text }) => (text === undefined ? [] : (parseIp(text) ?? [])));
     if (shown.length > 0) shownBy.set(uid, shown);
   }
-  const shownByAny = new Set([...shownBy.values()].flat());
+  const shownByAny = new Set([...shownBy.values()].flat().map(({ text }) => text));
   const isStale = ({ uid, addresses }: AddressRecord): boolean => {
     const recorded = new Set(addresses.map(({ text }) => text));
-    const shown = shownBy.get(uid);
-    if (shown === undefined) return [...recorded].some((text) => shownByAny.has(text));
-    return shown.some((text) => !recorded.has(text));
+    const shown = shownBy.get(uid) ?? [];
+    if (shown.some((ip) => isInPool(ip) && !recorded.has(ip.text))) return true;
+    if (shown.some(({ text }) => recorded.has(text))) return false;
+    return addresses.some((ip) => shownByAny.has(ip.text) || (shown.length > 0 && !isInPool(ip)));
   };
   const stale = [...records.values()].filter((record) => record.addresses.length > 0 && isStale(record));
   return stale.length === 0

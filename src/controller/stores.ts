@@ -14,6 +14,7 @@ import { watchResource } from '../kube/watcher.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import { makeWatchHealth } from './watch-health.ts';
 import { type EndpointsByService, makeEndpointsByService } from './service-endpoints.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
@@ -21,6 +22,8 @@ export type Stores = {
   readonly services: Store<Service, ServiceKey>;
   readonly nodes: Store<Node, NodeName>;
   readonly endpoints: EndpointsByService;
+  /** Changes in the cluster that have not been seen for some time, because a watch fails: a sentence each. */
+  readonly unseen: () => readonly string[];
   /** Decodes a Service as the watch does: the answer to a write. */
   readonly decodeService: (wire: unknown) => Service;
   /** Watches until `signal` aborts. */
@@ -36,29 +39,78 @@ export type StoresDeps = {
   readonly metrics: Metrics;
 };
 
+/** A failure that lasts longer is shown: it is not a restart of the API server. */
+const unseenMs = 30_000;
+const [judgeEveryMs, outdatedMs] = [5_000, 20_000];
+
+function unseenWords(plural: string, why: string): string {
+  const names: Record<string, string> = { services: 'Services', nodes: 'Nodes', endpointslices: 'EndpointSlices' };
+  return `changes of ${names[plural]} are not seen: ${why}`;
+}
+
 export function makeStores({ client, site, clock, random, log, metrics }: StoresDeps): Stores {
   const services = makeStore<Service, ServiceKey>({ keyOf: (service) => service.key });
   const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
+  const monotonic = (): number => clock.monotonic();
+  const health = {
+    services: makeWatchHealth(monotonic),
+    nodes: makeWatchHealth(monotonic),
+    endpointslices: makeWatchHealth(monotonic),
+  };
   const endpoints = makeEndpointsByService(slices);
   const [onceInServices, onceInSlices] = [makeRepeats(), makeRepeats()];
   const decodeService = (wire: unknown): Service => projectService(wire, site.defaults, onceInServices);
   const decodeSlice = (wire: unknown): EndpointSlice => projectEndpointSlice(wire, onceInSlices);
   const follow = <T, K extends string>(
     store: Store<T, K>,
-    resource: Resource,
+    resource: Resource & { readonly plural: keyof typeof health },
     project: (wire: KubeObject) => T,
     signal: AbortSignal,
   ): Promise<void> => {
     const path = resourcePath(resource);
     const { newestAnswer } = store;
-    const events = watchResource({ client, path, project, newestAnswer, signal, clock, random, metrics });
-    return feedStore(store, events, { what: `watching ${resource.plural}`, clock, log });
+    const { note, noteAccepted: onAccepted } = health[resource.plural];
+    const events = watchResource({ client, path, project, newestAnswer, onAccepted, signal, clock, random, metrics });
+    const noted = async function* (): typeof events {
+      for await (const event of events) {
+        note(event);
+        if (event.type === 'error' && resource.plural === 'endpointslices') void judgeWhileFailing(signal);
+        yield event;
+      }
+    };
+    return feedStore(store, noted(), { what: `watching ${resource.plural}`, clock, log });
+  };
+  let isJudging = false;
+  /**
+   * While nothing changes because the whole API server is away, the endpoints are as they were. If their watch alone fails, they are
+   * outdated: Pods and Services are created and deleted.
+   */
+  const judgeWhileFailing = async (signal: AbortSignal): Promise<void> => {
+    if (isJudging) return;
+    isJudging = true;
+    let aloneMs = 0;
+    try {
+      while (health.endpointslices.failure() !== undefined) {
+        await clock.sleep(judgeEveryMs, signal).catch(() => undefined);
+        if (signal.aborted) return;
+        const isAlone = health.endpointslices.failure() !== undefined && health.services.failure() === undefined;
+        aloneMs = isAlone ? aloneMs + judgeEveryMs : 0;
+        endpoints.setCurrent(aloneMs < outdatedMs);
+      }
+    } finally {
+      isJudging = false;
+    }
   };
   return {
     services,
     nodes,
     endpoints,
+    unseen: () =>
+      Object.entries(health).flatMap(([plural, { failure }]) => {
+        const found = failure();
+        return found === undefined || found.lastsMs < unseenMs ? [] : [unseenWords(plural, found.words)];
+      }),
     decodeService,
     watch: async (signal) => {
       await Promise.all([

@@ -205,7 +205,7 @@ export const reasons = {
   StatusConflict: {
     where: 'event',
     means:
-      'Another client changed the status that furiwake wrote three times within a minute. furiwake stops writing it for ten minutes, or until the spec changes; traffic continues.',
+      'Another client changed the status that furiwake wrote three times within a minute. furiwake stops writing it for ten minutes, or until the spec or the address changes; traffic continues.',
     do: 'Find the other writer (kubectl get service NAME -o yaml --show-managed-fields) and give one of the two another loadBalancerClass.',
   },
   StatusRepaired: {

@@ -1,5 +1,6 @@
 import type { Agent } from '../agent/agent.ts';
 import type { Plan } from '../controller/controller.ts';
+import type { UnwrittenServices } from '../controller/unwritten.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import { type Eligibility, occupiedWords } from '../core/addresses/eligibility.ts';
 import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
@@ -118,8 +119,7 @@ type PlannedServices<Parts extends keyof Plan> = {
   readonly services: ReadonlyMap<ServiceKey, Service>;
   /** This host has removed its addresses: the conditions may be of the time before, because it cannot write others. */
   readonly isWithdrawn?: boolean;
-  /** Services whose status is not written because another client keeps changing it. */
-  readonly paused?: ReadonlySet<ServiceKey> | undefined;
+  readonly unwritten?: UnwrittenServices | undefined;
   /** Why this host is not as wanted. A Service that is released waits for it. */
   readonly troubles?: readonly string[];
 };
@@ -148,7 +148,7 @@ export function serviceLine(
   const addresses = plan.assignments.get(key)?.addresses ?? [];
   return {
     service: key,
-    ...withPause(verdictOf(service, eligibility, host), host.paused?.has(key) === true),
+    ...verdictOf(service, eligibility, host),
     addresses: addresses.map(({ ip }) => ip.text),
     ports: portsOf(addresses),
     traffic,
@@ -236,16 +236,23 @@ function releasingWords(troubles: readonly string[]): string {
   return troubles.length === 0 ? words : `${words}, which this host delays: ${troubles.join('; ')}`;
 }
 
-/** A status that another client keeps changing may say anything. */
-function withPause(verdict: ServiceVerdict, isPaused: boolean): ServiceVerdict {
-  if (!isPaused) return verdict;
-  const words = 'another client keeps changing this status; status updates are paused';
-  return { ...verdict, reason: 'StatusConflict', message: [words, verdict.message].filter(Boolean).join('; ') };
-}
-
 type ServiceVerdict = Pick<ServiceLine, 'status' | 'reason' | 'message'>;
 
+/** What cannot be written counts instead of the conditions, which may say anything; but an address that is not published is pending. */
 function verdictOf(
+  { key, status, ...service }: Service,
+  eligibility: Eligibility,
+  { unwritten, ...host }: Pick<PlannedServices<never>, 'isWithdrawn' | 'troubles' | 'unwritten'>,
+): ServiceVerdict {
+  const found = unwritten?.get(key);
+  const shown = shownVerdict({ ...service, key, status: { ...status, ...found?.wanted } }, eligibility, host);
+  if (found === undefined) return shown;
+  const { reason, words } = found;
+  if (status.ingress.length === 0 && eligibility === 'ours') return { status: 'Pending', reason, message: words };
+  return { ...shown, reason, message: [words, shown.message].filter(Boolean).join('; ') };
+}
+
+function shownVerdict(
   service: Service,
   eligibility: Eligibility,
   { isWithdrawn = false, troubles = [] }: Pick<PlannedServices<never>, 'isWithdrawn' | 'troubles'>,

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Agent } from '../agent/agent.ts';
 import type { ControllerParts } from '../controller/assemble.ts';
 import type { Plan } from '../controller/controller.ts';
+import type { UnwrittenServices } from '../controller/unwritten.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
@@ -30,7 +31,7 @@ export type HostViewDeps = {
   /** Why this host is not ready, a line each. */
   readonly notReady: () => readonly string[];
   /** Of the current term of the Lease. */
-  readonly parts: () => Pick<ControllerParts, 'stores' | 'controller' | 'paused'> | undefined;
+  readonly parts: () => Pick<ControllerParts, 'stores' | 'controller' | 'unwritten'> | undefined;
   readonly agent: Pick<Agent, 'desired' | 'report' | 'isServing' | 'troubles'>;
   readonly proxy: Pick<Proxy, 'observe' | 'serverCounters' | 'trouble'>;
   readonly counters: ReadCounters;
@@ -62,7 +63,7 @@ export function makeHostView({
 }: HostViewDeps): HostView {
   const startedMs = clock.monotonic();
   const planned = (): PlannedCluster | undefined => {
-    const { stores, controller, paused } = parts() ?? {};
+    const { stores, controller, unwritten } = parts() ?? {};
     const plan = controller?.plan();
     if (plan === undefined || stores === undefined) return undefined;
     return {
@@ -70,7 +71,7 @@ export function makeHostView({
       services: stores.services.objects(),
       nodes: stores.nodes.objects(),
       isWithdrawn: !agent.isServing(),
-      paused,
+      unwritten,
       troubles: agent.troubles(),
     };
   };
@@ -159,6 +160,6 @@ type PlannedCluster = {
   readonly services: ReadonlyMap<ServiceKey, Service>;
   readonly nodes: ReadonlyMap<NodeName, Node>;
   readonly isWithdrawn: boolean;
-  readonly paused: ReadonlySet<ServiceKey> | undefined;
+  readonly unwritten: UnwrittenServices | undefined;
   readonly troubles: readonly string[];
 };

@@ -54,6 +54,9 @@ test('with another host known, etcd restored from a backup withdraws until the L
   scene.cluster.lease = leaseOf('lb1_a-b', 'long ago');
   await scene.clock.advance(30_000);
   expect([host.changes, host.terms]).toEqual([[true, false, true], 2]);
+  expect(messages(host, 'error')).toEqual([
+    'the Lease was changed with the identity of this host (was etcd restored from a backup?): its addresses are withdrawn, established connections continue, until it is known whether another process renews the Lease',
+  ]);
 });
 
 test('another process with the same identity means a copied state directory: the host withdraws and logs it', async () => {

@@ -176,12 +176,15 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
 }
 
 function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder: string): string {
-  if (holder === identity && !hasOthers())
-    return 'the Lease was changed with the identity of this host (was etcd restored from a backup?): traffic continues; writes to the cluster wait until it is known whether another process renews the Lease';
+  const isSelf = holder === identity;
+  const changed = 'the Lease was changed with the identity of this host (was etcd restored from a backup?)';
+  const proof = 'until it is known whether another process renews the Lease';
+  if (isSelf && !hasOthers()) return `${changed}: traffic continues; writes to the cluster wait ${proof}`;
   const what =
     onLeaseLoss === 'withdraw'
       ? 'its addresses are withdrawn, established connections continue'
       : 'it keeps its addresses (--on-lease-loss keep)';
+  if (isSelf) return `${changed}: ${what}, ${proof}`;
   if (holder === '') return `another host took over the Lease while this host was cut off, and released it; ${what}`;
   return `host ${hostOfIdentity(holder)} took over the Lease: this host no longer serves; ${what}`;
 }

@@ -42,7 +42,7 @@ test.each([
   'a host that %s is not ready for these reasons',
   (_, isHolder, trouble, isSynced, nodeTrouble, expected) => {
     const parts = {
-      stores: { services: { isSynced }, nodes: { isSynced: true } },
+      stores: { services: { isSynced }, nodes: { isSynced: true }, unseen: () => [] },
       controller: { plan: () => nodeTrouble && { nodeTrouble }, recordingTrouble: () => undefined },
     };
     const lease = { ...noLease, isHolder: () => isHolder, trouble: () => trouble };
@@ -57,7 +57,7 @@ test('until the API server has answered, that is the only reason', () => {
 
 test('a host whose ledger cannot be written is not ready', () => {
   const parts = {
-    stores: { services: { isSynced: true }, nodes: { isSynced: true } },
+    stores: { services: { isSynced: true }, nodes: { isSynced: true }, unseen: () => [] },
     controller: { plan: () => undefined, recordingTrouble: () => 'ENOSPC' },
   };
   const lease = { ...noLease, isHolder: () => true };
@@ -90,4 +90,15 @@ test('a holder is not ready while another host kept its addresses, and a machine
   const advice = expect.stringContaining('run furiwake cleanup on lb1;');
   expect(words(true)).toContainEqual(advice);
   expect(words(false)).not.toContainEqual(advice); // it was switched off
+});
+
+test('a host that holds the Lease and does not see changes is not ready; without the API server that is the reason', () => {
+  const words = 'changes of EndpointSlices are not seen: forbidden';
+  const parts = {
+    stores: { services: { isSynced: true }, nodes: { isSynced: true }, unseen: () => [words] },
+    controller: { plan: () => undefined, recordingTrouble: () => undefined },
+  };
+  const lease = { ...noLease, isHolder: () => true };
+  expect(troublesOf({ lease, parts })).toEqual([words]);
+  expect(troublesOf({ lease: { ...lease, trouble: () => 'connection refused' }, parts })).toEqual([]);
 });

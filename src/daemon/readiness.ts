@@ -3,7 +3,9 @@ import type { Lease } from '../kube/lease.ts';
 import { hostOfIdentity, keptAddressesWords, type ShownLease } from './leadership.ts';
 
 type ReadinessParts = {
-  readonly stores: Readonly<Record<'services' | 'nodes', { readonly isSynced: boolean }>>;
+  readonly stores: Readonly<Record<'services' | 'nodes', { readonly isSynced: boolean }>> & {
+    readonly unseen: () => readonly string[];
+  };
   readonly controller: Pick<Controller, 'recordingTrouble'> & { plan(): Pick<Plan, 'nodeTrouble'> | undefined };
 };
 
@@ -40,6 +42,8 @@ export function clusterTroubles({
       ? lease.hostsWithAddresses().map((host) => keptAddressesWords(host, shownLease))
       : []),
     ...(isSynced ? [] : ['Services and Nodes are not known yet']),
+    // Without an answer of the API server that is the reason.
+    ...(lease.trouble() === undefined ? (parts?.stores.unseen() ?? []) : []),
     ...(recordingTrouble === undefined ? [] : [`addresses cannot be recorded: ${recordingTrouble}`]),
     // Both families are without a node, so no connection can be served.
     ...(nodeTrouble?.[4] === undefined || nodeTrouble[6] === undefined

@@ -45,6 +45,8 @@ export type WatchOptions<Wire extends KubeObject, T> = {
    * and no event would report it.
    */
   readonly newestAnswer: () => string;
+  /** The API server has accepted a watch. */
+  readonly onAccepted?: () => void;
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly random: Random;
@@ -186,7 +188,7 @@ type WireEvent<Wire> =
 /** One watch: from a version, or with the initial set before it (WatchList, KEP-3157). */
 async function* watch<Wire extends KubeObject, T>(
   state: WatchState & { phase: 'stream' | 'watch' },
-  { client, path, signal, clock, random, project }: WatchOptions<Wire, T>,
+  { client, path, signal, clock, random, project, onAccepted }: WatchOptions<Wire, T>,
 ): AsyncGenerator<WatchStep<T>> {
   let syncing = state.phase === 'stream';
   if (syncing) yield { event: { type: 'init' } };
@@ -210,6 +212,7 @@ async function* watch<Wire extends KubeObject, T>(
           : { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' }),
       },
     });
+    onAccepted?.();
     for await (const text of readLines(body)) {
       const line = JSON.parse(text) as WireEvent<Wire>;
       if (line.type === 'ERROR') throw statusError(line.object, { verb: 'watch', path });

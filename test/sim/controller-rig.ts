@@ -1,6 +1,7 @@
 import { makeFacts } from '../../src/agent/facts.ts';
 import { assembleController } from '../../src/controller/assemble.ts';
 import type { Controller, HostLink, Term } from '../../src/controller/controller.ts';
+import type { UnwrittenServices } from '../../src/controller/unwritten.ts';
 import type { NodeName, ServiceKey } from '../../src/core/model/names.ts';
 import type { Site } from '../../src/core/model/site.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
@@ -66,8 +67,7 @@ export function startHost({
 /** The controller as the program wires it, against a simulated API server and a fake host. */
 export type ControllerRig = AsyncDisposable & {
   readonly controller: Controller;
-  /** The Services whose status is not written because of a conflict. */
-  readonly paused: ReadonlySet<ServiceKey>;
+  readonly unwritten: UnwrittenServices;
   readonly events: readonly EventFacts[];
   readonly log: readonly LogLine[];
   readonly serviceDrains: Drains<ServiceKey>;
@@ -120,7 +120,7 @@ export async function startController(
     files: filesOf(files),
     log,
   });
-  const { stores, controller, paused, drained } = assembleController({
+  const { stores, controller, unwritten, drained } = assembleController({
     client,
     site,
     host,
@@ -146,7 +146,7 @@ export async function startController(
   const running = Promise.allSettled([stores.watch(stop.signal), controller.run(stop.signal)]);
   return {
     controller,
-    paused,
+    unwritten,
     serviceDrains,
     events,
     log: log.lines,

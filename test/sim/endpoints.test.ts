@@ -109,3 +109,40 @@ test('a port whose targetPort no Pod has is said to refuse connections, alone or
   await until(() => expect(serving('alone')).toMatch(/^True Serving/));
   await until(() => expect(serving('beside')).toMatch(/^True Serving/));
 });
+
+test('while EndpointSlices cannot be watched, a new Service is not called one without endpoints, and connections are not refused', async () => {
+  const server = await startSimApiServer({ seed: 1 });
+  const host = startHost({ clock: fastClock(40) });
+  stack.push(server, host);
+  server.put('Node', {
+    metadata: { name: 'n1' },
+    status: { addresses: [{ type: 'InternalIP', address: '192.0.2.11' }] },
+  });
+  const put = (name: string): void =>
+    void server.put('Service', {
+      metadata: { name, namespace: 'default' },
+      spec: {
+        type: 'LoadBalancer',
+        ipFamilies: ['IPv4'],
+        ports: [{ name: 'p', port: 80, protocol: 'TCP', nodePort: 30_080 }],
+      },
+    });
+  const serving = (name: string): string | undefined => shownCondition(server, `default/${name}`, 'Serving')?.reason;
+  const refused = (): number => host.tables.at(-1)?.withoutEndpoints?.size ?? -1;
+  const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
+  put('empty');
+  stack.push(await startController(server, host, { clock: fastClock(40), addresses: ['192.0.2.8-192.0.2.15'] }));
+  await until(() => expect(serving('empty')).toBe('NoEndpoints'));
+  expect(refused()).toBe(1);
+  let isForbidden = true;
+  server.faults.next({
+    mishap: { answer: 403 },
+    times: Number.POSITIVE_INFINITY,
+    on: ({ resource }) => isForbidden && resource === 'endpointslices',
+  });
+  server.faults.restart();
+  put('later');
+  await until(() => expect([serving('empty'), serving('later'), refused()]).toEqual(['Serving', 'Serving', 0]));
+  isForbidden = false;
+  await until(() => expect([serving('empty'), serving('later'), refused()]).toEqual(['NoEndpoints', 'NoEndpoints', 2]));
+});

@@ -11,8 +11,8 @@ export type StatusConflict = {
   /** Times of foreign writes within the last minute, ms. */
   readonly foreignWritesMs: readonly number[];
   readonly pausedUntilMs: number | undefined;
-  /** The spec at the beginning of the pause; a change of it ends the pause. */
-  readonly pausedFor: ServiceSpec | undefined;
+  /** What the Service asked for and got at the beginning of the pause; a change of either ends the pause. */
+  readonly pausedFor: { readonly spec: ServiceSpec; readonly addresses: string } | undefined;
 };
 
 export const noConflict: StatusConflict = {
@@ -35,23 +35,40 @@ export type ConflictStep = {
 /**
  * Decides what a status write would be: our own update (`write`), or a repair of what another client changed (`repair`).
  * furiwake does not repair the third foreign write within a minute (`giveUp`), and then writes nothing for ten minutes
- * (`wait`) or until the user changes the spec.
+ * (`wait`), or until the user changes the spec or the Service gets another address, which the status would not show.
  */
 export function beforeWrite(
   conflict: StatusConflict,
   { status: shown, spec }: Pick<Service, 'status' | 'spec'>,
+  wanted: DesiredStatus,
   nowMs: number,
 ): ConflictStep {
   if (conflict.pausedUntilMs !== undefined) {
-    if (nowMs < conflict.pausedUntilMs && conflict.pausedFor === spec) return { conflict, action: 'wait' };
+    const isSame = conflict.pausedFor?.spec === spec && conflict.pausedFor.addresses === addressesOf(wanted);
+    if (nowMs < conflict.pausedUntilMs && isSame) return { conflict, action: 'wait' };
     return { conflict: { ...noConflict, published: shown }, action: 'write' };
   }
-  if (conflict.published === undefined || isSameStatus(conflict.published, shown)) return { conflict, action: 'write' };
+  if (conflict.published === undefined || isSameStatus(expected(conflict.published, shown, spec), shown))
+    return { conflict, action: 'write' };
   const foreignWritesMs = [...conflict.foreignWritesMs.filter((at) => nowMs - at < windowMs), nowMs];
   if (foreignWritesMs.length < foreignWritesAllowed)
     return { conflict: { ...conflict, foreignWritesMs }, action: 'repair' };
   return {
-    conflict: { ...conflict, foreignWritesMs, pausedUntilMs: nowMs + pauseMs, pausedFor: spec },
+    conflict: {
+      ...conflict,
+      foreignWritesMs,
+      pausedUntilMs: nowMs + pauseMs,
+      pausedFor: { spec, addresses: addressesOf(wanted) },
+    },
     action: 'giveUp',
   };
+}
+
+function addressesOf({ ingress }: DesiredStatus): string {
+  return ingress.map(({ ip }) => ip).join();
+}
+
+/** What the status shows if no other client changed it: the API server itself removes the addresses when the type changes. */
+function expected(published: DesiredStatus, shown: DesiredStatus, { type }: Pick<ServiceSpec, 'type'>): DesiredStatus {
+  return type !== 'LoadBalancer' && shown.ingress.length === 0 ? { ...published, ingress: [] } : published;
 }

@@ -95,7 +95,7 @@ describe('another client that changes the status', () => {
     let conflict: StatusConflict = { ...noConflict, published: desired };
     const actions: string[] = [];
     for (const nowMs of times) {
-      const step = beforeWrite(conflict, { status: shown({ ...desired, ...change }), spec }, nowMs);
+      const step = beforeWrite(conflict, { status: shown({ ...desired, ...change }), spec }, desired, nowMs);
       actions.push(step.action);
       conflict = ['repair', 'write'].includes(step.action) ? { ...step.conflict, published: desired } : step.conflict;
     }
@@ -125,13 +125,32 @@ describe('another client that changes the status', () => {
     const { conflict } = writesAt([0, 1, 2]);
     const changed = makeService('a', { loadBalancerIp: '192.0.2.9' });
     const status = shown({ ...desired, ingress: ingress('203.0.113.1') });
-    expect(beforeWrite(conflict, { status, spec }, 3).action).toBe('wait');
-    expect(beforeWrite(conflict, { status, spec: changed.spec }, 3).action).toBe('write');
+    expect(beforeWrite(conflict, { status, spec }, desired, 3).action).toBe('wait');
+    expect(beforeWrite(conflict, { status, spec: changed.spec }, desired, 3).action).toBe('write');
+  });
+
+  test('does not keep a change of the address from the status', () => {
+    const { conflict } = writesAt([0, 1, 2]);
+    const status = shown({ ...desired, ingress: ingress('203.0.113.1') });
+    const moved = { ...desired, ingress: ingress('192.0.2.9') };
+    expect(beforeWrite(conflict, { status, spec }, { ...desired, conditions: [] }, 3).action).toBe('wait');
+    expect(beforeWrite(conflict, { status, spec }, moved, 3).action).toBe('write');
+  });
+
+  test('is none when the API server removes the addresses because the type of the Service changed', () => {
+    const published: StatusConflict = { ...noConflict, published: desired };
+    const nothing: DesiredStatus = { ingress: [], conditions: [] };
+    const status = shown({ ...desired, ingress: [] });
+    const actionOf = (type: string): string =>
+      beforeWrite(published, { status, spec: { ...spec, type } }, nothing, 0).action;
+    expect([actionOf('ClusterIP'), actionOf('LoadBalancer')]).toEqual(['write', 'repair']);
   });
 
   test('is none while the status shows what we published', () => {
     const published: StatusConflict = { ...noConflict, published: desired };
-    expect(beforeWrite(published, { status: shown(desired), spec }, 0).action).toBe('write');
-    expect(beforeWrite(noConflict, { status: shown({ ...desired, ingress: [] }), spec }, 0).action).toBe('write');
+    expect(beforeWrite(published, { status: shown(desired), spec }, desired, 0).action).toBe('write');
+    expect(beforeWrite(noConflict, { status: shown({ ...desired, ingress: [] }), spec }, desired, 0).action).toBe(
+      'write',
+    );
   });
 });

@@ -29,6 +29,8 @@ export type TrafficInput = CarrierFacts & {
   readonly nodes: ReadonlyMap<NodeName, Node>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
+  /** False: the endpoints are outdated, so no listener counts as one without. Default: true. */
+  readonly areEndpointsCurrent?: boolean;
 };
 
 /**
@@ -40,7 +42,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
   const planLocal = makeLocalPlanner();
   const withoutEndpointsOf = makeWithoutEndpoints();
-  let last: Omit<TrafficInput, 'nodes' | 'drained'> = {
+  let last: Omit<TrafficInput, 'nodes' | 'drained' | 'areEndpointsCurrent'> = {
     services: PersistentMap.empty(),
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
@@ -100,7 +102,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   };
 
   return (input) => {
-    const { nodes: allNodes, drained, ...rest } = input;
+    const { nodes: allNodes, drained, areEndpointsCurrent = true, ...rest } = input;
     const { services, assignments, overBudget, overProfiles, overServers, drainedServices, onLink, endpoints } = rest;
     const apart = changedApart(services, last.endpoints, endpoints);
     const changed = new Set([
@@ -137,12 +139,14 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     last = rest;
     const { nodes, excludedNodes, backends: shared } = planNodes(allNodes, drained);
     const backends = planLocal({ services, endpoints, backendsOf, nodes, shared });
-    const withoutEndpoints = withoutEndpointsOf(input);
+    const withoutEndpoints = areEndpointsCurrent ? withoutEndpointsOf(input) : noneWithout;
     const next = { listeners, backends, pods, nodes, excludedNodes, withoutEndpoints };
     if (!isSameParts(table, next)) table = next;
     return table;
   };
 }
+
+const noneWithout: NonNullable<TrafficTable['withoutEndpoints']> = PersistentMap.empty();
 
 function isSameParts(a: TrafficTable, b: TrafficTable): boolean {
   return (

@@ -103,7 +103,9 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
       }
     };
     const receive = async (text: string): Promise<void> => {
-      const { mac, source, target, segment } = decodeFrame(text);
+      const frame = decodeFrame(text);
+      if (frame === undefined) return;
+      const { mac, source, target, segment } = frame;
       const index = segment.readUInt16BE(2) - firstPort; // the target port
       const path = probed[index];
       if (path === undefined || source.text !== path.vip.text || mac === path.link.mac) return; // of another source, or a reflection

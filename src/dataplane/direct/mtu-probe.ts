@@ -73,7 +73,9 @@ export function makeMtuProbe({ exec, clock }: { readonly exec: Exec; readonly cl
         sending = sendAll().finally(() => isOver.abort());
         sending.catch(() => undefined); // the end of perl, which is reported below
       } else if (!line.startsWith('sent ')) {
-        const { id, mac, source, packetBytes, isWhole } = decodeReply(line);
+        const reply = decodeReply(line);
+        if (reply === undefined) continue;
+        const { id, mac, source, packetBytes, isWhole } = reply;
         const path = measured[id - firstId];
         if (path !== undefined && source.text === path.nodeAddress.text && mac === path.nodeMac)
           found.set(path, compareMtu(path.link.mtu, packetBytes, isWhole));
@@ -93,20 +95,25 @@ function compareMtu(lan: number, packetBytes: number, isWhole: boolean): Unequal
   return least <= lan && lan <= most ? 'equal' : { least, most, lan };
 }
 
-function decodeReply(hex: string): {
-  readonly id: number;
-  readonly mac: string;
-  readonly source: Ip;
-  readonly packetBytes: number;
-  readonly isWhole: boolean;
-} {
-  const { mac, source, packet, segment } = decodeFrame(hex);
+function decodeReply(hex: string):
+  | {
+      readonly id: number;
+      readonly mac: string;
+      readonly source: Ip;
+      readonly packetBytes: number;
+      readonly isWhole: boolean;
+    }
+  | undefined {
+  const frame = decodeFrame(hex);
+  if (frame === undefined) return undefined;
+  const { mac, source, packet, segment } = frame;
   if (source.family === 4) {
     const isWhole = (packet.readUInt16BE(6) & 0x20_00) === 0;
     return { id: segment.readUInt16BE(4), mac, source, packetBytes: packet.readUInt16BE(2), isWhole };
   }
   const isWhole = packet[6] === icmpv6;
   const echo = isWhole ? segment : segment.subarray(8);
+  if (echo.length < 8) return undefined;
   return { id: echo.readUInt16BE(4), mac, source, packetBytes: 40 + packet.readUInt16BE(4), isWhole };
 }
 

@@ -77,26 +77,33 @@ const wholeLan = 64;
 
 /**
  * An Ethernet frame, in hex, with a packet of IPv4 or IPv6. `mac`: of its source. `packet`: with the IP header. `segment`: what follows
- * the IP header; a fragment header of IPv6 is part of it.
+ * the IP header; a fragment header of IPv6 is part of it. `undefined`: the frame is too short for an answer to a probe.
  */
-export function decodeFrame(hex: string): {
-  readonly mac: string;
-  readonly source: Ip;
-  readonly target: Ip;
-  readonly packet: Buffer;
-  readonly segment: Buffer;
-} {
+export function decodeFrame(hex: string):
+  | {
+      readonly mac: string;
+      readonly source: Ip;
+      readonly target: Ip;
+      readonly packet: Buffer;
+      readonly segment: Buffer;
+    }
+  | undefined {
   const packet = Buffer.from(hex.slice(28), 'hex');
   const isV4 = hex.slice(24, 28) === '0800';
+  const headerBytes = isV4 ? 4 * ((packet[0] ?? 0) & 0xf) : ipv6HeaderBytes;
+  if (packet.length < Math.max(headerBytes, ipv4HeaderBytes) + leastSegmentBytes) return undefined;
   const addressAt = (at: number, bytes: number): bigint => BigInt(`0x${packet.toString('hex', at, at + bytes)}`);
   return {
     mac: (hex.slice(12, 24).match(/../g) ?? []).join(':'),
     source: isV4 ? ipOf(4, addressAt(12, 4)) : ipOf(6, addressAt(8, 16)),
     target: isV4 ? ipOf(4, addressAt(16, 4)) : ipOf(6, addressAt(24, 16)),
     packet,
-    segment: packet.subarray(isV4 ? 4 * ((packet[0] ?? 0) & 0xf) : ipv6HeaderBytes),
+    segment: packet.subarray(headerBytes),
   };
 }
+
+/** The header of UDP and of an echo. */
+const leastSegmentBytes = 8;
 
 /** `checksumAt`: its position in the segment, where it is 0. */
 function frameOf(
