@@ -38,7 +38,6 @@ test.each([
 });
 
 test('a program that a signal ends says so, unless it has said why itself', async () => {
-  const { signal } = new AbortController();
   const wordsOf = async (script: string): Promise<string> => {
     await using program = systemExec.spawn('sh', ['-c', script], signal);
     await program.exited;

@@ -45,7 +45,7 @@ function startProgram(file: string, args: readonly string[], signal: AbortSignal
   stdin.on('error', () => undefined); // `write` reports it
   const exited = new Promise<number | undefined>((resolve) => {
     child.once('close', (code, by) => {
-      if (by !== null && errors === '') errors = endedBy(by); // of the kernel, for want of memory, or of an administrator
+      if (by !== null && errors === '') errors = endedBy(by); // of the kernel when memory is full, for example
       resolve(code ?? undefined);
     });
   });
