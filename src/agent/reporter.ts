@@ -77,7 +77,10 @@ export function makeReporter(deps: {
     const proxyTrouble = inForce && outageOf(inForce, { proxy, direct });
     const revision = now !== undefined && !isChanging && isCertain(now) ? inForce?.revision : undefined;
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
-    const verdict = wanted && isInForce ? addressProblem(wanted, network.addresses()) : verdictOf(gapOf(key));
+    const verdict =
+      wanted && isInForce
+        ? addressProblem(wanted, network.addresses())
+        : verdictOf(gapOf(key), wanted && outageOf(wanted, { proxy, direct }));
     return {
       holder,
       revision: isInForce ? wanted?.revision : revision,
@@ -149,8 +152,10 @@ export function makeReporter(deps: {
   };
 }
 
-function verdictOf(gap: Gap | undefined): Verdict | undefined {
+/** `outage`: HAProxy takes no connections, so that it has not refused this listener in particular. */
+function verdictOf(gap: Gap | undefined, outage: string | undefined): Verdict | undefined {
   if (gap?.words === undefined) return undefined;
+  if (outage !== undefined) return { reason: 'HaproxyDown', message: `HAProxy does not serve: ${outage}` };
   return { reason: gap.is === 'deferred' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
 }
 

@@ -181,7 +181,7 @@ test.each([
     expect(shown(scene, 'goes')).toBeUndefined();
     put(server, 'next', 81);
     await clock.advance(60_000);
-    expect(shown(scene, 'next')).toMatch(new RegExp(`^no address: DataplaneError .*${words}`));
+    expect(shown(scene, 'next')).toMatch(new RegExp(`^no address: HaproxyDown .*${words}`));
 
     Object.assign(machine.faults, { start: undefined, portHolder: undefined });
     await clock.advance(60_000);

@@ -155,20 +155,24 @@ export function makeLife({
     }, signal);
   };
 
-  const awaitEndOfSilence = (): void => {
-    silentSinceMs ??= monotonic();
+  /** `askedMs`: when it was asked what it has not answered. */
+  const awaitEndOfSilence = (askedMs: number): void => {
+    silentSinceMs ??= askedMs;
     if (monotonic() - silentSinceMs >= silenceMs) return;
-    const words = 'HAProxy answers neither commands nor requests';
-    throw new RuntimeError('silent', `${words}; it is replaced after ${silenceMs / 1000} s of silence`);
+    downSinceMs ??= silentSinceMs;
+    const words = `HAProxy answers neither commands nor requests; it is replaced after ${silenceMs / 1000} s of silence`;
+    reportDown(words); // a change that waits for it may ask before `revive`
+    throw new RuntimeError('silent', words);
   };
 
   const recover = async (id: ProgramId, signal: AbortSignal): Promise<Recovery> => {
+    const askedMs = monotonic();
     const seen = await process.look(signal);
     if (seen === 'serves') noteAnswer();
     if (seen === 'busy') silentSinceMs = undefined;
     if (seen === 'serves' || seen === 'busy') return seen;
     if (seen === 'silent') {
-      awaitEndOfSilence();
+      awaitEndOfSilence(askedMs);
       await process.kill(signal);
     }
     // A reload does not bind a removed socket again: the new worker inherits it from the old one.
@@ -192,12 +196,16 @@ export function makeLife({
     ({ trouble, outage } = next);
     subscribers.tell();
   };
+  const reportDown = (words: string): void => {
+    const isOutage = monotonic() - (downSinceMs ?? monotonic()) >= outageMs;
+    report({ trouble: words, outage: outage ?? (isOutage ? words : undefined) });
+    up.set(0);
+  };
   /** Each attempt may fail with words of its own; the first ones stay. */
   const noteDown = (error: unknown): void => {
     const words = error instanceof Error ? error.message : String(error);
     downSinceMs ??= monotonic();
-    report({ trouble: words, outage: outage ?? (monotonic() - downSinceMs >= outageMs ? words : undefined) });
-    up.set(0);
+    reportDown(words);
     serviceTrouble.failed(error);
   };
   const noteServing = (words: string | undefined): void => {

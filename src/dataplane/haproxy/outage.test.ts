@@ -53,6 +53,19 @@ test.each<[string, Partial<HaproxyMachine['faults']>]>([
   await running;
 });
 
+test('a HAProxy that is frozen when furiwake starts is an outage after changes that wait for it', async () => {
+  const { machine, proxy, clock } = makeMachineRig();
+  const { signal } = new AbortController();
+  await proxy.upsert(table, signal);
+  machine.faults.isFrozen = true;
+  const next = makeMachineRig({ machine, clock });
+  for (const _ of [1, 2]) {
+    await expect(next.proxy.upsert(table, signal)).rejects.toThrow('neither commands nor requests');
+    await clock.advance(6_000);
+  }
+  expect(next.proxy.outage()).toMatch(/^HAProxy answers neither commands nor requests/);
+});
+
 test('a HAProxy that is started again at once does not count as an outage', async () => {
   const { machine, proxy, clock } = makeMachineRig();
   const stop = new AbortController();

@@ -25,7 +25,7 @@ export type Program = {
 
 const startMs = 10_000;
 
-export function makeProgram({ paths, exec }: { readonly paths: Paths; readonly exec: Exec }): Program {
+export function makeProgram({ paths, exec }: { readonly paths: Paths; readonly exec: Pick<Exec, 'run'> }): Program {
   return {
     validate: (file, signal) => refusable(exec.run('haproxy', ['-c', '-f', file], { signal })),
     start: (signal) => {
@@ -42,9 +42,16 @@ async function refusable(running: Promise<unknown>): Promise<void> {
   } catch (error) {
     if (!(error instanceof ExecError)) throw error;
     const words = alertsIn(error.stderr);
-    if (error.exitCode !== undefined) throw new ConfigRefusedError(words, { cause: error });
-    throw new ExecError(error.command, undefined, words, { isMissing: error.isMissing, cause: error });
+    if (error.exitCode !== undefined && hasAlert(error.stderr)) throw new ConfigRefusedError(words, { cause: error });
+    // Without an alert it is not HAProxy that speaks: a missing library, a limit, or a process that was killed.
+    throw new ExecError(error.command, error.exitCode, words, { isMissing: error.isMissing, cause: error });
   }
+}
+
+const alert = '[ALERT]';
+
+function hasAlert(stderr: string): boolean {
+  return stderr.split('\n').some((line) => line.trim().startsWith(alert));
 }
 
 /**
@@ -53,7 +60,7 @@ async function refusable(running: Promise<unknown>): Promise<void> {
  */
 export function alertsIn(stderr: string): string {
   const lines = stderr.split('\n').map((line) => line.trim());
-  const alerts = lines.filter((line) => line.startsWith('[ALERT]'));
+  const alerts = lines.filter((line) => line.startsWith(alert));
   const others = lines.filter((line) => line !== '' && !/^\[(NOTICE|WARNING)\]/.test(line));
   const words = ([alerts, others].find((some) => some.length > 0) ?? lines)
     .map((line) => line.replace(/^\[[A-Z]+\]\s*(?:\(\d+\))?\s*:?\s*/, '').trim())
