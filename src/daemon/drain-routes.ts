@@ -120,7 +120,7 @@ function unknownReply(what: 'nodes' | 'Services', otherHolder: string | undefine
   if (otherHolder !== undefined)
     return textReply(
       409,
-      `This host is on standby: ${otherHolder}. Run the command there; each host keeps its own drains.\n`,
+      `This host waits: ${otherHolder}. Run the command there; each host keeps its own drains.\n`,
     );
   return textReply(503, `The ${what} are not known yet. Try again when \`furiwake status\` says ready.\n`);
 }
