@@ -23,6 +23,7 @@ import type { NatGroup, NatProgram } from './program.ts';
  *   192.0.2.0/24                          refused4     192.0.2.51 . udp . 53            (counts)
  *                                         ranges4      192.0.2.51 . udp . 53 : 0:1      the number of its ranges
  *                                         sources4     0:1 . 192.0.2.0-192.0.2.255
+ *   … that another dataplane has now       requests4, answers4, ranges4 …                      its connections continue
  *   nodes4 → n1, n2                       groups       0:1 : 0:7                          the number of its group of nodes
  *   group n1, n2                          slots4       0:7 . 0 : 192.0.2.11, 0:7 . 1 : 192.0.2.12 …
  *   forwarding switched on for            guarded4     "eth0"                             IPv4 packets that arrive there
@@ -31,27 +32,32 @@ import type { NatGroup, NatProgram } from './program.ts';
 export const natLayout: Layout<NatProgram> = {
   empty: {
     listeners: PersistentMap.empty(),
+    former: new Set(),
     numberOf: () => 0,
     groups: new Map(),
     keepers: PersistentMap.empty(),
     own: new Map(),
     guard: noGuard,
   },
-  elementsOf: ({ numberOf, keepers, own }, listener) => {
+  elementsOf: ({ former, numberOf, keepers, own }, listener) => {
     const { address, backend, key, sourceRanges, targetPort } = listener;
     if (!usesNat(listener)) return [];
     const { family } = address;
     const where = whereText(listener);
     const through = throughText(listener);
     const backendNumber = listener.isDraining ? noBackend : numberOf(backend);
+    const isFormer = former.has(key);
     const elements: Element[] = [
-      { set: `listeners${family}`, text: `${where} : ${classText(backendNumber)}` },
-      { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
-      { set: `opened${family}`, text: where },
       { set: `requests${family}`, text: through },
       { set: `answers${family}`, text: through },
     ];
-    if (listener.isAffine && !listener.isDraining) {
+    if (!isFormer)
+      elements.push(
+        { set: `listeners${family}`, text: `${where} : ${classText(backendNumber)}` },
+        { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
+        { set: `opened${family}`, text: where },
+      );
+    if (listener.isAffine && !listener.isDraining && !isFormer) {
       elements.push(
         { set: `affine${family}`, text: where },
         { set: `timeouts${family}`, text: `${where} : jump ${keepChain(family, listener.affinitySeconds)}` },
@@ -73,7 +79,8 @@ export const natLayout: Layout<NatProgram> = {
   mayDiffer: (before, after) => {
     const { own, keepers } = after;
     const restricted = before.own === own ? [] : [...after.listeners.values()].filter((each) => each.sourceRanges);
-    return [...PersistentMap.changedKeys(before.keepers, keepers), ...restricted.map(({ key }) => key)];
+    const moved = before.former === after.former ? [] : [...before.former, ...after.former];
+    return [...PersistentMap.changedKeys(before.keepers, keepers), ...restricted.map(({ key }) => key), ...moved];
   },
   rest: (program) => [...commonElements(program), ...[...slotsOf(program)].flatMap(slotElements)],
   restChange: (before, after) => {
