@@ -53,11 +53,7 @@ function lineOf(
 
 describe('a Service', () => {
   test.each<[string, readonly Condition[], object]>([
-    [
-      'that is served',
-      [assigned, serving],
-      { status: 'Serving', message: '' },
-    ],
+    ['that is served', [assigned, serving], { status: 'Serving', message: '' }],
     [
       'whose request for a pool is ignored',
       [condition('AddressAssigned', 'True', 'Assigned', 'assigned 192.0.2.7; ignored: a; ignored: b'), serving],
@@ -217,10 +213,7 @@ test('a withdrawn host serves nothing, whatever the conditions were before', () 
   const good = { conditions: [assigned, serving] };
   const drained = { conditions: [assigned, condition('Serving', 'False', 'Drained', 'drained')] };
   const services = new Map(
-    [makeService('a', {}, { status: good }), makeService('b', {}, { status: drained })].map((each) => [
-      each.key,
-      each,
-    ]),
+    [makeService('a', {}, { status: good }), makeService('b', {}, { status: drained })].map((each) => [each.key, each]),
   );
   const plan = {
     eligibility: PersistentMap.from(Array.from(services.keys(), (key) => [key, 'ours' as const])),
