@@ -15,7 +15,7 @@ import type { NatGroup, NatProgram } from './program.ts';
  *                                         opened4      192.0.2.51 . udp . 53            (counts flows)
  *                                         requests4    192.0.2.51 . udp . 53 . 30053    (counts) their packets pass
  *                                         answers4     192.0.2.51 . udp . 53 . 30053    (counts)
- *   … that drains                        listeners4   192.0.2.51 . udp . 53 : 0:0        no backend: new flows are refused
+ *   … that drains or has no endpoint     listeners4   192.0.2.51 . udp . 53 : 0:0        no backend: new flows are refused
  *   its clients keep their nodes          affine4      192.0.2.51 . udp . 53
  *   for 10 minutes after their last flow  timeouts4    192.0.2.51 . udp . 53 : jump keep4for600
  *                                         pairs4       192.0.2.51 . udp . 53 . 192.0.2.11 : 0:5   the number of n1 for them
@@ -31,19 +31,21 @@ import type { NatGroup, NatProgram } from './program.ts';
 export const natLayout: Layout<NatProgram> = {
   empty: {
     listeners: PersistentMap.empty(),
+    serverless: new Set(),
     numberOf: () => 0,
     groups: new Map(),
     keepers: PersistentMap.empty(),
     own: new Map(),
     guard: noGuard,
   },
-  elementsOf: ({ numberOf, keepers, own }, listener) => {
+  elementsOf: ({ serverless, numberOf, keepers, own }, listener) => {
     const { address, backend, key, sourceRanges, targetPort } = listener;
     if (!usesNat(listener)) return [];
     const { family } = address;
     const where = whereText(listener);
     const through = throughText(listener);
-    const backendNumber = listener.isDraining ? noBackend : numberOf(backend);
+    const isRefused = listener.isDraining || serverless.has(key);
+    const backendNumber = isRefused ? noBackend : numberOf(backend);
     const elements: Element[] = [
       { set: `listeners${family}`, text: `${where} : ${classText(backendNumber)}` },
       { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
@@ -51,7 +53,7 @@ export const natLayout: Layout<NatProgram> = {
       { set: `requests${family}`, text: through },
       { set: `answers${family}`, text: through },
     ];
-    if (listener.isAffine && !listener.isDraining) {
+    if (listener.isAffine && !isRefused) {
       elements.push(
         { set: `affine${family}`, text: where },
         { set: `timeouts${family}`, text: `${where} : jump ${keepChain(family, listener.affinitySeconds)}` },
@@ -73,7 +75,15 @@ export const natLayout: Layout<NatProgram> = {
   mayDiffer: (before, after) => {
     const { own, keepers } = after;
     const restricted = before.own === own ? [] : [...after.listeners.values()].filter((each) => each.sourceRanges);
-    return [...PersistentMap.changedKeys(before.keepers, keepers), ...restricted.map(({ key }) => key)];
+    return [
+      ...PersistentMap.changedKeys(before.keepers, keepers),
+      ...restricted.map(({ key }) => key),
+      ...(before.serverless === after.serverless
+        ? []
+        : [...before.serverless, ...after.serverless].filter(
+            (key) => before.serverless.has(key) !== after.serverless.has(key),
+          )),
+    ];
   },
   rest: (program) => [...commonElements(program), ...[...slotsOf(program)].flatMap(slotElements)],
   restChange: (before, after) => {

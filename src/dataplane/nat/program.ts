@@ -1,5 +1,5 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
-import type { BackendId, NodeName } from '../../core/model/names.ts';
+import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { nodeUse } from '../../core/traffic/node-use.ts';
@@ -23,6 +23,8 @@ export type NatGroup = { readonly id: number; readonly family: Family; readonly 
 /** The contents of the table, apart from the syntax of nft. Unchanged parts keep their identity. */
 export type NatProgram = {
   readonly listeners: TrafficTable['listeners'];
+  /** The listeners for which their Service has no endpoint: new flows are refused here, because nodes refuse only some per second. */
+  readonly serverless: ReadonlySet<ListenerKey>;
   /** The number of a backend, the same as long as this process runs. */
   readonly numberOf: (backend: BackendId) => number;
   /** A backend without a group refuses its flows. */
