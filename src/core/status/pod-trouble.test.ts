@@ -97,6 +97,9 @@ describe('a Service with Pods as servers', () => {
     expect(serving(undefined, { ports: [tcp(80), udp(53)] })).toBe(
       `${ignored}pods for port 53 (only HAProxy has Pods as servers)`,
     );
+    expect(serving(undefined, { ports: [tcp(53), udp(53), udp(54)] })).toBe(
+      `${ignored}pods for port 54, 53/UDP (only HAProxy has Pods as servers)`,
+    );
     expect(serving(undefined, { dataplane: 'nat' })).toBe(
       `${ignored}pods for port 80 (only HAProxy has Pods as servers)`,
     );

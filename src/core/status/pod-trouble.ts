@@ -96,7 +96,12 @@ export function ignoredBackends(spec: ServiceSpec): readonly string[] {
   if (spec.backends !== 'pods') return backendsTrouble(spec.backends);
   const others = spec.ports.filter((port) => !hasPodServers(spec, port));
   if (others.length === 0) return [];
-  const ports = portList(others.map(({ port }) => port));
+  const isAlsoServed = ({ port }: ServicePort): boolean =>
+    spec.ports.some((each) => each.port === port && hasPodServers(spec, each));
+  const { true: shared = [], false: apart = [] } = Object.groupBy(others, (port) => `${isAlsoServed(port)}`);
+  const ports = [portList(apart.map(({ port }) => port)), ...shared.map(({ port, protocol }) => `${port}/${protocol}`)]
+    .filter((text) => text !== '')
+    .join(', ');
   return [`annotation ${backendsAnnotation}=pods for port ${ports} (only HAProxy has Pods as servers)`];
 }
 

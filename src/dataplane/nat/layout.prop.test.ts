@@ -22,6 +22,7 @@ const input = fc.record({
       service: fc.string(),
       isRestricted: fc.boolean(),
       isAffine: fc.boolean(),
+      hasEndpoints: fc.boolean(),
     }),
     { selector: ({ address, port, protocol }) => `${address} ${port} ${protocol}`, maxLength: 6 },
   ),
@@ -65,6 +66,7 @@ const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): read
     return {
       listeners: table.listeners,
       former: new Set([...table.listeners].flatMap(([key, { port }]) => (port === formerPort ? key : []))),
+      serverless: new Set([...table.listeners.keys()].filter((_, index) => listeners[index]?.hasEndpoints === false)),
       numberOf: (backend) => (backend === 'nodes4' ? 1 : 2),
       groups,
       keepers,

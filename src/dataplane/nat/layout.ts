@@ -1,3 +1,4 @@
+import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { addressText, classText, type Element, elementKey, portText } from '../nftables/element.ts';
 import { ownedRangeListOf } from '../nftables/elements.ts';
@@ -15,7 +16,7 @@ import type { NatGroup, NatProgram } from './program.ts';
  *                                         opened4      192.0.2.51 . udp . 53            (counts flows)
  *                                         requests4    192.0.2.51 . udp . 53 . 30053    (counts) their packets pass
  *                                         answers4     192.0.2.51 . udp . 53 . 30053    (counts)
- *   … that drains                        listeners4   192.0.2.51 . udp . 53 : 0:0        no backend: new flows are refused
+ *   … that drains or has no endpoint     listeners4   192.0.2.51 . udp . 53 : 0:0        no backend: new flows are refused
  *   its clients keep their nodes          affine4      192.0.2.51 . udp . 53
  *   for 10 minutes after their last flow  timeouts4    192.0.2.51 . udp . 53 : jump keep4for600
  *                                         pairs4       192.0.2.51 . udp . 53 . 192.0.2.11 : 0:5   the number of n1 for them
@@ -33,20 +34,22 @@ export const natLayout: Layout<NatProgram> = {
   empty: {
     listeners: PersistentMap.empty(),
     former: new Set(),
+    serverless: new Set(),
     numberOf: () => 0,
     groups: new Map(),
     keepers: PersistentMap.empty(),
     own: new Map(),
     guard: noGuard,
   },
-  elementsOf: ({ former, numberOf, keepers, own }, listener) => {
+  elementsOf: ({ former, serverless, numberOf, keepers, own }, listener) => {
     const { address, backend, key, sourceRanges, targetPort } = listener;
     if (!usesNat(listener)) return [];
     const { family } = address;
     const where = whereText(listener);
     const through = throughText(listener);
-    const backendNumber = listener.isDraining ? noBackend : numberOf(backend);
     const isFormer = former.has(key);
+    const isRefused = listener.isDraining || serverless.has(key);
+    const backendNumber = isRefused ? noBackend : numberOf(backend);
     const elements: Element[] = [
       { set: `requests${family}`, text: through },
       { set: `answers${family}`, text: through },
@@ -57,7 +60,7 @@ export const natLayout: Layout<NatProgram> = {
         { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
         { set: `opened${family}`, text: where },
       );
-    if (listener.isAffine && !listener.isDraining && !isFormer) {
+    if (listener.isAffine && !isRefused && !isFormer) {
       elements.push(
         { set: `affine${family}`, text: where },
         { set: `timeouts${family}`, text: `${where} : jump ${keepChain(family, listener.affinitySeconds)}` },
@@ -79,8 +82,14 @@ export const natLayout: Layout<NatProgram> = {
   mayDiffer: (before, after) => {
     const { own, keepers } = after;
     const restricted = before.own === own ? [] : [...after.listeners.values()].filter((each) => each.sourceRanges);
-    const moved = before.former === after.former ? [] : [...before.former, ...after.former];
-    return [...PersistentMap.changedKeys(before.keepers, keepers), ...restricted.map(({ key }) => key), ...moved];
+    const differing = (a: ReadonlySet<ListenerKey>, b: ReadonlySet<ListenerKey>): readonly ListenerKey[] =>
+      a === b ? [] : [...a, ...b].filter((key) => a.has(key) !== b.has(key));
+    return [
+      ...PersistentMap.changedKeys(before.keepers, keepers),
+      ...restricted.map(({ key }) => key),
+      ...differing(before.former, after.former),
+      ...differing(before.serverless, after.serverless),
+    ];
   },
   rest: (program) => [...commonElements(program), ...[...slotsOf(program)].flatMap(slotElements)],
   restChange: (before, after) => {

@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { dns, type NatRig, otherNodePort, startNatRig } from '../../../test/netns/nat-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { localTable, node } from '../../../test/make/table.ts';
+import { localTable, node, tableOf } from '../../../test/make/table.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import { parseRange } from '../../core/ip/range.ts';
 import { serviceKey } from '../../core/model/names.ts';
 import { localBackend } from '../../core/traffic/table.ts';
@@ -100,6 +101,18 @@ describe.each(vips)('UDP to %s', (vip) => {
       expect(nodesOf(await rig.newFlows(vip, 3)).every((name) => all.includes(name))).toBe(true);
     },
   );
+
+  test('a listener without endpoints keeps its flows and refuses new ones here, not at a node', async () => {
+    const flows = await rig.newFlows(vip, 5);
+    const listener = dns(vip);
+    const nodes = rig.lab.nodes.map(({ name, ip4, ip6 }) => node(name, ip4, ip6));
+    const wanted = tableOf([listener], nodes);
+    await rig.nat().apply({ ...wanted, withoutEndpoints: PersistentMap.from([[listener.key, listener.uid]]) }, signal);
+    expect(await again(vip, flows)).toEqual(flows);
+    expect(nodesOf(await rig.newFlows(vip, 3))).toEqual(['ECONNREFUSED']);
+    await rig.nat().apply(wanted, signal);
+    expect(nodesOf(await rig.newFlows(vip, 3)).every((name) => all.includes(name))).toBe(true);
+  });
 
   test('a silent node keeps its flows for a while and gets no new ones; then it loses them, and those of others stay', async () => {
     const flows = await rig.newFlows(vip, 20);

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { makeNatMachine, type NatMachine } from '../../../test/make/nat-machine.ts';
 import { natListener, node, tableOf } from '../../../test/make/table.ts';
 import { serviceKey } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
 import type { Nat } from '../../ports/nat.ts';
 
@@ -40,6 +41,23 @@ test('the table follows the verdicts on nodes, without a change of the listeners
     await machine.clock.advance(0);
     expect(takers(machine)).toEqual(['192.0.2.12']);
   });
+});
+
+test('a listener without endpoints has no backend until it has some; the others keep theirs', async () => {
+  const machine = makeNatMachine();
+  const backends = (): readonly string[] =>
+    [...(machine.nft.elements() ?? [])].flatMap(
+      (key) => /^listeners4 (\S+) .* : (\S+)$/.exec(key)?.slice(1).join(' ') ?? [],
+    );
+  const wanted = table(a, b);
+  const gaps = (...keys: readonly Listener[]): TrafficTable['withoutEndpoints'] =>
+    PersistentMap.from(keys.map(({ key, uid }) => [key, uid]));
+  await machine.nat.apply({ ...wanted, withoutEndpoints: gaps() }, signal);
+  expect(backends().toSorted()).toEqual(['203.0.113.1 0:1', '203.0.113.2 0:1']);
+  await machine.nat.apply({ ...wanted, withoutEndpoints: gaps(a) }, signal);
+  expect(backends().toSorted()).toEqual(['203.0.113.1 0:0', '203.0.113.2 0:1']);
+  await machine.nat.apply({ ...wanted, withoutEndpoints: gaps() }, signal);
+  expect(backends().toSorted()).toEqual(['203.0.113.1 0:1', '203.0.113.2 0:1']);
 });
 
 describe('an nft that accepts no change', () => {

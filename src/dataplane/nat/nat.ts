@@ -8,6 +8,7 @@ import { superviseAll } from '../../async/supervise-all.ts';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
+import { makeServerlessIndex } from '../../core/traffic/serverless.ts';
 import { emptyTable, type Listeners, type TrafficTable, usesNat } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
@@ -76,6 +77,7 @@ export function makeNat(deps: {
   const flows = makeFlowSweeper(deps);
   const former = makeFormerListeners(deps);
   const usesOf = makeUses();
+  const serverlessOf = makeServerlessIndex();
   const watchRoom = makeFlowRoomWatch({ exec, clock, log, metrics, isInPlace: () => kernel.isInPlace() });
   const repairs = metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
@@ -100,7 +102,8 @@ export function makeNat(deps: {
 
   const transact = async (listeners: Listeners, guard: Guard, signal: AbortSignal): ReturnType<Nat['apply']> => {
     const { groups, keepers, places } = plan({ table: { ...table, listeners }, verdicts: health.verdicts(), isLost });
-    const target = { listeners, former: former.keys(), numberOf, groups, keepers, own: deps.own(), guard };
+    const serverless = serverlessOf(table);
+    const target = { listeners, former: former.keys(), serverless, numberOf, groups, keepers, own: deps.own(), guard };
     const refusals = await kernel.apply(target, signal);
     const held = listeners.with(Array.from(refusals.keys(), (key) => [key, inForce.listeners.get(key)]));
     inForce = { ...target, listeners: held };
@@ -215,7 +218,10 @@ export function makeNat(deps: {
         published = next;
         const old = table;
         table = { ...next, listeners: table.listeners.with(changes) };
-        const isSame = old.listeners === table.listeners && old.nodes === next.nodes;
+        const isSame =
+          old.listeners === table.listeners &&
+          old.nodes === next.nodes &&
+          old.withoutEndpoints === next.withoutEndpoints;
         if (accepted === undefined || !isSame || old.backends !== next.backends) await program(signal);
         return accepted ?? new Map();
       }),
