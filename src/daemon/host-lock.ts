@@ -31,9 +31,8 @@ const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(
  *
  * The folder is accessible only to root, and belongs to one network namespace. Each instance listens on its own socket
  * there and then connects to all others. Of two instances the one that listens later finds the other, so two never
- * succeed, and the removal of a stale socket never removes a live one. `ss` finds
- * an instance whose socket was removed. `cleanup` leaves no folder behind. Throws
- * {@link StartError} while another instance exists.
+ * succeed, and the removal of a stale socket never removes a live one. `ss` finds an instance whose socket was removed.
+ * `cleanup` leaves no folder behind. Throws {@link StartError} while another instance exists.
  */
 export async function lockHost(holder: LockHolder, deps: LockDeps, signal: AbortSignal): Promise<HostLock> {
   const { files, exec, newId, runFolder } = deps;
