@@ -2,7 +2,7 @@ import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, fieldManager } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
-import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
+import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus, failuresOf } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
@@ -213,7 +213,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const stored = services.objects().get(service.key)?.status;
     // Equal texts are kept once: with 10,000 Services it saves 10 MB.
     const published = stored !== undefined && isSameStatus(stored, status) ? stored : status;
-    mine.conflict = { ...mine.conflict, published };
+    mine.conflict = afterWrite(mine.conflict, published);
     if (step.action === 'repair') {
       const note = 'another client changed the status; restored it';
       log.warn({ service: service.key, reason: 'StatusRepaired', manager }, note);

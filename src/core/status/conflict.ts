@@ -8,6 +8,8 @@ import { isSameStatus } from './next-write.ts';
  */
 export type StatusConflict = {
   readonly published: DesiredStatus | undefined;
+  /** What another client wrote last, counted and not repaired yet: the API server may refuse repairs for a while. */
+  readonly unrepaired: DesiredStatus | undefined;
   /** Times of foreign writes within the last minute, ms. */
   readonly foreignWritesMs: readonly number[];
   readonly pausedUntilMs: number | undefined;
@@ -17,6 +19,7 @@ export type StatusConflict = {
 
 export const noConflict: StatusConflict = {
   published: undefined,
+  unrepaired: undefined,
   foreignWritesMs: [],
   pausedUntilMs: undefined,
   pausedFor: undefined,
@@ -50,9 +53,11 @@ export function beforeWrite(
   }
   if (conflict.published === undefined || isSameStatus(expected(conflict.published, shown, spec), shown))
     return { conflict, action: 'write' };
+  if (conflict.unrepaired !== undefined && isSameStatus(conflict.unrepaired, shown))
+    return { conflict, action: 'repair' };
   const foreignWritesMs = [...conflict.foreignWritesMs.filter((at) => nowMs - at < windowMs), nowMs];
   if (foreignWritesMs.length < foreignWritesAllowed)
-    return { conflict: { ...conflict, foreignWritesMs }, action: 'repair' };
+    return { conflict: { ...conflict, foreignWritesMs, unrepaired: shown }, action: 'repair' };
   return {
     conflict: {
       ...conflict,
@@ -62,6 +67,11 @@ export function beforeWrite(
     },
     action: 'giveUp',
   };
+}
+
+/** After a write that succeeded. */
+export function afterWrite(conflict: StatusConflict, published: DesiredStatus): StatusConflict {
+  return { ...conflict, published, unrepaired: undefined };
 }
 
 function addressesOf({ ingress }: DesiredStatus): string {

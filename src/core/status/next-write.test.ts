@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { makeService } from '../../../test/make/service.ts';
 import type { ServiceStatus } from '../model/service.ts';
 import { ourFinalizers } from '../model/contract.ts';
-import { beforeWrite, noConflict, pauseMs, type StatusConflict } from './conflict.ts';
+import { afterWrite, beforeWrite, noConflict, pauseMs, type StatusConflict } from './conflict.ts';
 import type { DesiredStatus } from './desired.ts';
 import { nextWrite } from './next-write.ts';
 
@@ -97,7 +97,7 @@ describe('another client that changes the status', () => {
     for (const nowMs of times) {
       const step = beforeWrite(conflict, { status: shown({ ...desired, ...change }), spec }, desired, nowMs);
       actions.push(step.action);
-      conflict = ['repair', 'write'].includes(step.action) ? { ...step.conflict, published: desired } : step.conflict;
+      conflict = ['repair', 'write'].includes(step.action) ? afterWrite(step.conflict, desired) : step.conflict;
     }
     return { actions, conflict };
   };
@@ -135,6 +135,20 @@ describe('another client that changes the status', () => {
     const moved = { ...desired, ingress: ingress('192.0.2.9') };
     expect(beforeWrite(conflict, { status, spec }, { ...desired, conditions: [] }, 3).action).toBe('wait');
     expect(beforeWrite(conflict, { status, spec }, moved, 3).action).toBe('write');
+  });
+
+  test('counts once while the API server refuses the repair', () => {
+    let conflict: StatusConflict = { ...noConflict, published: desired };
+    const status = shown({ ...desired, ingress: ingress('203.0.113.1') });
+    const actions = [0, 1, 2, 3, 4].map((nowMs) => {
+      const step = beforeWrite(conflict, { status, spec }, desired, nowMs);
+      ({ conflict } = step);
+      return step.action;
+    });
+    expect(new Set(actions)).toEqual(new Set(['repair']));
+    expect(conflict.foreignWritesMs).toEqual([0]);
+    const next = beforeWrite(afterWrite(conflict, desired), { status, spec }, desired, 5);
+    expect(next.conflict.foreignWritesMs).toEqual([0, 5]);
   });
 
   test('is none when the API server removes the addresses because the type of the Service changed', () => {

@@ -37,6 +37,16 @@ test.each([
   expect(reasonOf({ name: 'Error', code, message: `spawn nft ${code}` }, 1_000)).toMatch(words);
 });
 
+test('a program that a signal ends says so, unless it has said why itself', async () => {
+  const wordsOf = async (script: string): Promise<string> => {
+    await using program = systemExec.spawn('sh', ['-c', script], signal);
+    await program.exited;
+    return program.takeErrors().trim();
+  };
+  expect(await wordsOf('kill -9 $$')).toBe('ended by SIGKILL');
+  expect(await wordsOf('echo no space >&2; kill -9 $$')).toBe('no space');
+});
+
 test('without a free file descriptor a program fails to start, and this process continues', async () => {
   const script = `
     import { openSync } from 'node:fs';

@@ -44,7 +44,10 @@ function startProgram(file: string, args: readonly string[], signal: AbortSignal
   });
   stdin.on('error', () => undefined); // `write` reports it
   const exited = new Promise<number | undefined>((resolve) => {
-    child.once('close', (code) => resolve(code ?? undefined));
+    child.once('close', (code, by) => {
+      if (by !== null && errors === '') errors = endedBy(by); // of the kernel when memory is full, for example
+      resolve(code ?? undefined);
+    });
   });
   return {
     pid: child.pid ?? 0,
@@ -93,6 +96,10 @@ export function reasonOf({ killed, signal, code, message }: ExecFileException, t
   if (code === 'EMFILE' || code === 'ENFILE') return noDescriptor;
   if (code === 'EAGAIN') return 'not started: this host, its cgroup or its user may have no more processes';
   if (code === 'ENOMEM') return 'not started: out of memory';
-  if (signal) return `ended by ${signal}`;
+  if (signal) return endedBy(signal);
   return typeof code === 'number' ? '' : message;
+}
+
+function endedBy(signal: NodeJS.Signals): string {
+  return `ended by ${signal}`;
 }
