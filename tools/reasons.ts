@@ -27,7 +27,7 @@ const places: readonly { readonly where: string; readonly title: string; readonl
   {
     where: 'LoadBalancerPortsError',
     title: 'Condition `LoadBalancerPortsError`',
-    look: "The API's own condition, present only while a port is not served. Its reason is that of the first such port, or this one:",
+    look: "The API's own condition, present only while a port is not served. Its reason is that of the first such port.",
   },
   {
     where: 'event',

@@ -22,12 +22,12 @@ export const reasons = {
   AddressNotInPool: {
     where: 'AddressAssigned',
     means: 'The address that the Service requests, or shows in its status, is not in the address pool.',
-    do: 'Request an address of the pool, or add this one to --addresses. Where furiwake published it with other --addresses and another --state-dir, start furiwake with those, or release the Services with furiwake cleanup --cluster.',
+    do: 'Request an address of the pool, or add this one to --addresses. If furiwake published it while it ran with another --addresses and --state-dir, start it with those again, or release the Services with `furiwake cleanup --cluster`.',
   },
   AddressInUse: {
     where: 'AddressAssigned',
     means:
-      'The requested address belongs to a cluster node, the API server or a Service of another load balancer, or the load-balancer host needs it.',
+      'The requested address belongs to a cluster node, the API server or a Service of another load balancer, or the load-balancer host itself needs it (a gateway or DNS server, for example).',
     do: 'Request another address.',
   },
   PortConflict: {
@@ -79,25 +79,25 @@ export const reasons = {
   FieldsNotHonoured: {
     where: 'Serving',
     means:
-      'The Service is served, but furiwake ignores what the message names: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod; with nat a client keeps its node), the address of clients where HAProxy serves the Service or stands in for direct, an annotation of another implementation, or a furiwake.dev/dataplane or furiwake.dev/backends that is not valid.',
-    do: 'Nothing, if that is good enough. Otherwise do what the message says, use None and Cluster, or correct or remove the annotation.',
+      'The Service is served, but without what the message names: sessionAffinity (kube-proxy sees the load-balancer host as the only client, so all connections through a node use one Pod; with nat a client keeps its node); the address of clients, where HAProxy serves the Service or stands in for direct; an annotation of another implementation; or an annotation of furiwake that is unknown or not valid.',
+    do: 'Nothing, if the Service does not need it. Otherwise do what the message says, or correct the annotation. To make the condition say Serving, set sessionAffinity to None and externalTrafficPolicy to Cluster, or remove the annotation.',
   },
   NotConfirmed: {
     where: 'Serving',
     means:
-      'With externalTrafficPolicy: Local, kube-proxy has not confirmed for ten seconds that nodes have endpoints of the Service, as the EndpointSlices say. The message names the nodes. They get no connections, except where no node of the Service is confirmed.',
-    do: 'Open the healthCheckNodePort of the Service on the nodes to the load-balancer host, and let nodePortAddresses of kube-proxy include the address of the node. Check that kube-proxy runs there.',
+      'With externalTrafficPolicy: Local, the EndpointSlices say that a node has endpoints of the Service, but kube-proxy there has not confirmed it for ten seconds. The message names the nodes. They get no connections, unless no node of the Service is confirmed.',
+    do: 'Check that kube-proxy runs on these nodes, that the load-balancer host can reach the healthCheckNodePort of the Service there, and that nodePortAddresses of kube-proxy includes the address of the node.',
   },
   EndpointsRefused: {
     where: 'Serving',
     means:
-      'EndpointSlices of the Service have addresses that no Pod can have: loopback, link-local, unspecified and multicast ones, and with furiwake.dev/backends: pods those of the load-balancer host and of Services, and those that the host needs, such as the API server. They get no connections; with externalTrafficPolicy: Local their nodes get none for them. The message names them.',
+      'EndpointSlices of the Service have addresses that no Pod can have: loopback, link-local, unspecified and multicast addresses; with furiwake.dev/backends: pods also those of the load-balancer host, of Services, and of what the host needs, such as the API server. The message names them. They get no connections, and with externalTrafficPolicy: Local they do not count as endpoints of their nodes.',
     do: 'Correct the EndpointSlices. With furiwake.dev/backends: pods you may also remove the annotation: then kube-proxy decides.',
   },
   NoRouteToPods: {
     where: 'Serving',
     means:
-      'With furiwake.dev/backends: pods, the load-balancer host has no route but its default route to some addresses of Pods, which the message names. If it has none to any Pod, NodePorts serve the Service.',
+      'With furiwake.dev/backends: pods, the load-balancer host has only its default route to some addresses of Pods, which the message names. If that is so for all Pods, NodePorts serve the Service.',
     do: 'Give the host routes to the Pod CIDRs of the nodes, as each node has them: `ip route add POD-CIDR via NODE`, a routing daemon, or the agent of the CNI plugin on the host. furiwake notices them within a second. Otherwise remove the annotation.',
   },
   NoAddress: {
@@ -108,49 +108,49 @@ export const reasons = {
   NoNodes: {
     where: 'Serving',
     means:
-      'No node can take connections: there is none, or all are excluded, drained, unhealthy, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service. Ports with a health check of their own do not depend on the health of nodes: see NoServers.',
+      'No node can take connections: the cluster has none, or each one is excluded, drained, unhealthy, silent or without an address of the family. With externalTrafficPolicy: Local only nodes with endpoints of the Service count. The health of nodes does not matter for ports with a health check of their own: see NoServers.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
   },
   SettingsWaiting: {
     where: 'Serving',
     means:
-      'The port that the message names is served without the settings that it names: with those of before, or for a new port with the usual ones. They need a reload of HAProxy, which waits or has failed. A reload leaves a worker that keeps its memory until its last connection ends, so after five in succession the next ones wait, and while too many such workers have connections: eight, of which one namespace alone leaves four to others, or sixteen for the first reload of a namespace. The message says until when.',
-    do: 'Nothing, or find the Services whose annotations for HAProxy change all the time. `furiwake status` counts the workers that were replaced. After a failure, read the log of the load-balancer host.',
+      'The port that the message names has new settings that need a reload of HAProxy, and the reload waits or has failed. Meanwhile the former settings apply, or the usual ones if the port is new. Each reload leaves an old worker, which keeps its memory until its last connection ends. So furiwake delays reloads after five in succession, and while eight old workers still have connections (four, if one namespace caused them all; sixteen, for the first reload that a namespace causes). The message says until when.',
+    do: 'Wait, or find the Services whose annotations for HAProxy change all the time. `furiwake status` counts the old workers. If the reload failed, read the log of furiwake.',
   },
   HeaderRefused: {
     where: 'Serving',
     means:
-      'With furiwake.dev/proxy-protocol, a server of the port that the message names closes a connection that begins with the header at once, or answers with an error of HTTP or TLS, and keeps one that does not. furiwake tries that itself, again after a minute.',
+      'With furiwake.dev/proxy-protocol, a server of the port that the message names does not accept the header: it closes a connection that begins with it, or answers with an HTTP or TLS error, but keeps a connection without it. furiwake tests this with connections of its own, and repeats the test after a minute.',
     do: 'Configure the Pods to accept the PROXY protocol, also from the addresses of the nodes, or remove the annotation.',
   },
   Drained: {
     where: 'Serving',
     means:
-      'An administrator drains the Service (`furiwake drain NS/NAME`): HAProxy or nat refuses new connections, and those that exist continue. A port that direct serves and that has a nodePort leaves direct meanwhile; one without a nodePort is not drained, and the message names it. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
+      'An administrator has drained the Service (`furiwake drain NS/NAME`): new connections are refused, and existing ones continue. Ports that direct serves move to HAProxy or nat for that time. A port of direct without a nodePort cannot move, so it is not drained; the message names it. The drain lasts until `furiwake undrain NS/NAME`, even if the Service is deleted and created again.',
     do: 'Nothing, or `furiwake undrain NS/NAME` on the load-balancer host.',
   },
   NoServers: {
     where: 'Serving',
     means:
-      'HAProxy has no server for connections to the address or port that the message names, and closes them. Its servers have checks of their own (furiwake.dev/health-check, or furiwake.dev/backends: pods), and each fails its check, or its node is drained or silent.',
-    do: 'Connect from the load-balancer host to the nodePort on the nodes, or with furiwake.dev/backends: pods to the Pods, and compare with the check: with the PROXY protocol, it sends a header as well.',
+      'HAProxy closes connections to the address or port that the message names, because no server is usable. The servers have checks of their own (furiwake.dev/health-check or furiwake.dev/backends: pods), and each one fails its check, or its node is drained or silent.',
+    do: 'From the load-balancer host, try to connect to the nodePort on the nodes, or with furiwake.dev/backends: pods to the Pods. The check does the same; with furiwake.dev/proxy-protocol it also sends a header.',
   },
   NotForwarding: {
     where: 'Serving',
     means:
-      'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks. A TCP port has HAProxy as its stand-in meanwhile, unless HAProxy cannot be changed: the message says that, too.',
+      'With the dataplane direct, the host drops the packets, because no node is known to serve the address. A node gets packets if it is in a LAN of the host, and after its kube-proxy has reported on port 10256 a sync that is later than the publication of the address. The message says what each node lacks. HAProxy stands in for TCP ports, unless it cannot be changed; the message says that, too.',
     do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), connect the host to the LAN of the nodes, or give the nodes another gateway than this host. Otherwise use furiwake.dev/dataplane: haproxy, for TCP; for a TCP port without a nodePort furiwake.dev/backends: pods.',
   },
   NoEndpoints: {
     where: 'Serving',
     means:
-      'The Service has an address and no ready endpoint, or none of its ready endpoints has the targetPort of one of its ports: connections are refused, by the load-balancer host or, with the dataplanes direct and nat, by kube-proxy. If only some ports or one family lack endpoints, the reason is PartlyServing.',
+      'The Service has an address but no ready endpoint, or no ready endpoint has the targetPort of any of its ports. Connections are refused, by the load-balancer host or, with the dataplanes direct and nat, by kube-proxy. If only some ports or one family lack endpoints, the reason is PartlyServing.',
     do: 'Check the Pods that the selector of the Service matches, their readiness probes, and that a targetPort with a name is a named port of their containers.',
   },
   AddressNotOnHost: {
     where: 'Serving',
     means:
-      'The address is not on the load-balancer host, so it takes no connections: the host has lost an address of its own, or the kernel refuses the address. The message says which. The Service keeps the address.',
+      'The load-balancer host does not have the address, so it takes no connections: the host has lost an address of its own, or the kernel refuses to add one. The message says which. The Service keeps the address.',
     do: 'Give the host its address back; furiwake notices it. For an IPv6 address that the kernel refuses, check net.ipv6.conf.*.disable_ipv6 of the interface in the message.',
   },
   HaproxyDown: {
@@ -167,45 +167,45 @@ export const reasons = {
   InvalidSourceRanges: {
     where: 'Serving',
     means:
-      'loadBalancerSourceRanges has an entry that is not a CIDR, which matches no client, or no entry of a family that the Service has: it is closed to all clients of that family.',
-    do: 'Correct the entry.',
+      'loadBalancerSourceRanges has an entry that is not a CIDR: it matches no client. Or it has no entry for one of the families of the Service, which is closed to all clients of that family.',
+    do: 'Correct the entry, or add one for the family.',
   },
   TooManySourceRanges: {
     where: 'Serving',
     means:
-      'loadBalancerSourceRanges, of the families of the Service, are more ranges than the kernel is given for one Service (10,000), or than older Services leave of those for the load-balancer host (30,000). The Service is closed to all clients.',
+      'loadBalancerSourceRanges has more ranges, in the families of the Service, than the 10,000 that one Service may have, or more than older Services leave of the 30,000 for a load-balancer host. The Service is closed to all clients.',
     do: 'Use fewer, wider ranges.',
   },
   TooManyProfiles: {
     where: 'Serving',
     means:
-      'The Service asks for a combination of furiwake.dev/balance, timeouts and the path of a health check that no other Service has, and HAProxy has as many combinations as it can, 64. It is served with the usual settings. The message names the combination in use that is most like it.',
+      'The Service requests a combination of furiwake.dev/balance, timeouts and health-check path that no other Service has, and HAProxy already has the maximum of 64 combinations. The Service is served with the usual settings. The message names the most similar combination in use.',
     do: 'Use that combination, or change or delete other Services. Older Services have precedence.',
   },
   TooManyServers: {
     where: 'Serving',
     means:
-      'With furiwake.dev/backends: pods each Pod is a server of HAProxy for each port and family, and these would be more than 4,000 for one Service, or than older Services leave of the 20,000 of the load balancer. NodePorts serve the Service; ports without a NodePort have some of their Pods as servers, the same ones on every load-balancer host, at most 4,000 (100 if the limit of the load balancer is exceeded) over all of them.',
+      'With furiwake.dev/backends: pods each Pod is a server of HAProxy for each port and family. The Service needs more than 4,000 servers, or more than older Services leave of the 20,000 for a load-balancer host. NodePorts serve it instead. A port without a NodePort uses only some of its Pods, the same ones on every load-balancer host: at most 4,000 servers for all such ports, or 100 if the limit of the host is exceeded.',
     do: 'Use fewer ports, or remove the annotation: through NodePorts all Pods get connections. Older Services have precedence.',
   },
   // ports[].error and condition LoadBalancerPortsError
   NodePortMissing: {
     where: 'ports[].error',
     means:
-      'The port has no nodePort (allocateLoadBalancerNodePorts: false), HAProxy and nat reach Pods through NodePorts, and direct may not serve the Service: by an annotation or its default (--default-annotation), or because the address is that of the host itself.',
-    do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/backends to pods, for TCP, or furiwake.dev/dataplane to direct.',
+      'The port has no nodePort (allocateLoadBalancerNodePorts: false), which HAProxy and nat need. direct does not need one, but may not serve the Service: an annotation or its default (--default-annotation) requests another dataplane, or the address is that of the host itself.',
+    do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/dataplane to direct, or for TCP furiwake.dev/backends to pods.',
   },
   HaproxyRequired: {
     where: 'ports[].error',
     means:
-      'The port asks for the PROXY protocol (furiwake.dev/proxy-protocol) or for HTTP mode (furiwake.dev/http-mode), and furiwake.dev/dataplane requests a dataplane that has neither.',
+      'The Service requests the PROXY protocol (furiwake.dev/proxy-protocol) or HTTP mode (furiwake.dev/http-mode) for the port, and with furiwake.dev/dataplane a dataplane that has neither.',
     do: 'Remove one of the two annotations.',
   },
   // events and log
   StatusConflict: {
     where: 'event',
     means:
-      'Another client changed the status that furiwake wrote three times within a minute. furiwake stops writing it for ten minutes, or until the spec or the address changes; traffic continues.',
+      'Three times within a minute, another client changed the status that furiwake had written. furiwake stops writing it for ten minutes, or until the spec or the address changes; traffic continues.',
     do: 'Find the other writer (kubectl get service NAME -o yaml --show-managed-fields) and give one of the two another loadBalancerClass.',
   },
   StatusRepaired: {
@@ -216,7 +216,7 @@ export const reasons = {
   FinalizersRepaired: {
     where: 'event',
     means:
-      'Another client removed the finalizers of furiwake from the Service, which it still serves; furiwake added them again. If that repeats, it waits longer each time, at most a minute.',
+      'Another client removed the finalizers of furiwake from a Service that furiwake still serves; furiwake added them again. If that repeats, furiwake waits longer each time, up to a minute.',
     do: 'Nothing, unless it happens again: then stop the client that removes them. Without them a deleted Service vanishes while the host still serves it.',
   },
   WriteRefused: {
@@ -228,13 +228,13 @@ export const reasons = {
   HeldByAnother: {
     where: 'event',
     means:
-      'The Service has no class and another client, which the message names, wrote its address: furiwake leaves it alone.',
-    do: 'Create the Service again with spec.loadBalancerClass, or remove the other controller and clear the status.',
+      'The Service has no class, and another client, which the message names, wrote its address: furiwake leaves it alone.',
+    do: 'To keep its address, first note it in the annotation furiwake.dev/addresses. Then remove the other controller and clear the status; or create the Service again with spec.loadBalancerClass.',
   },
   DuplicateAddress: {
     where: 'event',
     means:
-      'Another machine on the LAN, of which the message gives the MAC address, answers for the address of the Service: some clients reach that machine. furiwake announces the address nevertheless.',
+      'Another machine on the LAN answers for the address of the Service, so some clients reach that machine. The message has its MAC address. furiwake announces the address nevertheless.',
     do: 'Remove the address from that machine, or from --addresses. `furiwake check` probes the LAN for all addresses of the pool.',
   },
   NodeWithoutAddress: {

@@ -88,7 +88,7 @@ export async function leadAsHolder(deps: LeadershipDeps, work: Work, signal: Abo
     else if (isLeft && lease.isHolder())
       log.info(
         {},
-        'the Lease stays with this host for a restart; without one, the kernel removes the addresses within 12 s, and another host takes over within 15 s',
+        'the Lease stays with this host for a restart; without one, the kernel removes the addresses within 12 s, and another host takes over within 17 s',
       );
   }
 }

@@ -83,6 +83,11 @@ test('while the EndpointSlices cannot be read, the Service is served, and its no
   expect(servers()).toBeUndefined();
 });
 
+test('a Service without any endpoint does not speak of nodes', async () => {
+  stack.push(await startController(server, host));
+  await until(() => expect(serving()).toMatch(/^NoEndpoints: the Service has no ready endpoints(?! on)/));
+});
+
 test('a Service whose endpoints are on no node in use says so', async () => {
   putEndpoints('unknown');
   stack.push(await startController(server, host));

@@ -111,7 +111,7 @@ test.each<[string, CheckScene, string, object]>([
     'a Service that another implementation holds',
     { objects: { services: [servedService('taken', '198.51.100.1', 'metallb')] } },
     'held Services',
-    { mark: 'warning', found: /addresses to default\/taken \(metallb\);/ },
+    { mark: 'warning', found: /addresses to default\/taken \(metallb\);/, advice: /furiwake\.dev\/addresses/ },
   ],
   [
     'a Service of another class',

@@ -172,7 +172,7 @@ function checkServices(services: readonly Service[], options: RunOptions): reado
       'held Services',
       warning(
         `another implementation has given addresses to ${named(holders)}; furiwake leaves them alone`,
-        'set spec.loadBalancerClass, or disable the other implementation and empty their status.loadBalancer',
+        'to serve one, note its address in the annotation furiwake.dev/addresses, disable the other implementation and clear status.loadBalancer; or create it again with spec.loadBalancerClass',
       ),
     ),
   ];

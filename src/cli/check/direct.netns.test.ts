@@ -68,7 +68,7 @@ test('the MTU of each node is measured', async () => {
   expect(await find(balancer.execPort, [node])).not.toContain('MTU');
   await client.exec('ip', 'link', 'set', 'eth0', 'mtu', '1400');
   expect(await find(balancer.execPort, [node])).toMatch(
-    /the MTU of n1 is 1[34]\d\d to 14\d\d, not 1500 as that of the load-balancer host/,
+    /the MTU of n1 is 1[34]\d\d to 14\d\d, not 1500 like that of the load-balancer host/,
   );
   await client.exec('ip', 'link', 'set', 'eth0', 'mtu', '1500');
 });

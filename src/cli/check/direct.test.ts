@@ -28,7 +28,7 @@ test('with no Service that asks for direct, one line says how it is', async () =
     {
       mark: 'ok',
       found:
-        'no Service asks for it; 0 of 2 node addresses can get packets; kube-proxy on n1, n2 does not answer at port 10256',
+        'no Service asks for it; 0 of 2 node addresses can get packets; kube-proxy on n1, n2 does not answer on port 10256',
     },
   ]);
 });
@@ -68,7 +68,7 @@ test.each<[what: string, scene: CheckScene, usable: string, found: string]>([
     'a closed health port',
     { kubeProxy: (address) => (address === '192.0.2.12' ? undefined : kubeProxyAnswer({ 4: { id: '1', endMs: 0 } })) },
     '1 of 2',
-    'kube-proxy on n2 does not answer at port 10256',
+    'kube-proxy on n2 does not answer on port 10256',
   ],
   [
     'a family that is not synced',

@@ -102,7 +102,7 @@ function troubleOf(
       };
     case 'noAnswer':
       return {
-        found: `kube-proxy on ${names} does not answer at port ${kubeProxyHealthPort}`,
+        found: `kube-proxy on ${names} does not answer on port ${kubeProxyHealthPort}`,
         advice:
           'open the port to this host (k3s binds it to localhost): without it the node gets no packets of new Services',
       };

@@ -34,7 +34,7 @@ test.each<[words: string, known: Known]>([
     { n1: { isDrained: true }, n2: { health: 'silent', obstacle: 'noAnswer' } },
   ],
   [
-    'n2, n3 are not shown to send packets with the address as source: the LAN may refuse them; kube-proxy on n1 has not shown a sync since the publication: read its log',
+    'n2, n3 have not been shown to send packets with the address as source: the LAN may refuse them; kube-proxy on n1 has not shown a sync since the publication: read its log',
     { n2: { obstacle: 'unheard' }, n3: { obstacle: 'unheard' } },
   ],
   [
@@ -50,11 +50,11 @@ test.each<[words: string, known: Known]>([
     },
   ],
   [
-    'n2 has the load-balancer host as the gateway to clients outside the LAN, and it drops such answers: use another gateway, or furiwake.dev/dataplane=direct if all clients are on the LAN; n1, n3 are not shown to send packets with the address as source: the LAN may refuse them',
+    'n2 uses the load-balancer host as the gateway to clients outside the LAN, and it drops such answers: use another gateway, or furiwake.dev/dataplane=direct if all clients are on the LAN; n1, n3 have not been shown to send packets with the address as source: the LAN may refuse them',
     { n1: { obstacle: 'unheard' }, n2: { obstacle: 'crossing' }, n3: { obstacle: 'unheard' } },
   ],
   [
-    'the MTU of n1, n2 is 1396 to 1403, not 1500, the MTU of n3 is 1501 or more, not 1500 as that of the load-balancer host: direct would lose large packets, so set the same MTU',
+    'the MTU of n1, n2 is 1396 to 1403, not 1500, the MTU of n3 is 1501 or more, not 1500 like that of the load-balancer host: direct would lose large packets, so set the same MTU',
     {
       n1: { obstacle: { least: 1_396, most: 1_403, lan: 1_500 } },
       n2: { obstacle: { least: 1_396, most: 1_403, lan: 1_500 } },
@@ -62,7 +62,7 @@ test.each<[words: string, known: Known]>([
     },
   ],
   [
-    'kube-proxy on n1, n2, n3 does not answer at port 10256: open the port to the load-balancer host',
+    'kube-proxy on n1, n2, n3 does not answer on port 10256: open the port to the load-balancer host',
     { n1: { obstacle: 'noAnswer' }, n2: { obstacle: 'noAnswer' }, n3: { obstacle: 'noAnswer' } },
   ],
 ])('says of each node why it gets no packets: %s', (words, known) => expect(wordsOf(known)).toBe(words));

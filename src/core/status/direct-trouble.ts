@@ -104,22 +104,22 @@ function wordsFor(obstacle: Exclude<Obstacle, 'unequalMtu'>, nodes: readonly Nod
     case 'offLink':
       return `${names} ${has} no address in a LAN of the load-balancer host`;
     case 'noAnswer':
-      return `kube-proxy on ${names} does not answer at port ${kubeProxyHealthPort}: open the port to the load-balancer host`;
+      return `kube-proxy on ${names} does not answer on port ${kubeProxyHealthPort}: open the port to the load-balancer host`;
     case 'crossing':
-      return `${names} ${has} the load-balancer host as the gateway to clients outside the LAN, and it drops such answers: use another gateway, or ${dataplaneAnnotation}=direct if all clients are on the LAN`;
+      return `${names} ${nodes.length === 1 ? 'uses' : 'use'} the load-balancer host as the gateway to clients outside the LAN, and it drops such answers: use another gateway, or ${dataplaneAnnotation}=direct if all clients are on the LAN`;
     case 'unheard':
-      return `${names} ${is} not shown to send packets with the address as source: the LAN may refuse them`;
+      return `${names} ${has} not been shown to send packets with the address as source: the LAN may refuse them`;
     case 'unproven':
       return `kube-proxy on ${names} has not shown a sync since the publication: read its log`;
   }
 }
 
-/** `the MTU of n1, n2 is 1400, not 1500 as that of the load-balancer host`: the nodes by MTU. */
+/** `the MTU of n1, n2 is 1400, not 1500 like that of the load-balancer host`: the nodes by MTU. */
 export function mtuWords(mtus: readonly (readonly [NodeName, UnequalMtu])[]): string {
   const groups = Map.groupBy(mtus, ([, { least, most, lan }]) => {
     const range = most === undefined ? `${least} or more` : most === least ? String(least) : `${least} to ${most}`;
     return `${range}, not ${lan}`;
   });
   const all = Array.from(groups, ([text, those]) => `the MTU of ${nodeNames(those.map(([name]) => name))} is ${text}`);
-  return `${all.join(', ')} as that of the load-balancer host`;
+  return `${all.join(', ')} like that of the load-balancer host`;
 }

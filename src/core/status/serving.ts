@@ -69,9 +69,10 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   const [noEndpoint] = endpoints.verdicts;
   if (noEndpoint !== undefined && endpoints.isWhole) return no(noEndpoint.reason, sentences(shortcomings));
   if (input.hasEndpoints === false) {
-    const where = isLocal(service.spec) ? ' on a node that is in use' : '';
+    const hasReady = hasSome(input.podFacts.endpoints);
+    const where = isLocal(service.spec) && hasReady ? ' on a node that is in use' : '';
     const message =
-      input.gaps !== undefined && input.gaps.length > 0 && hasSome(input.podFacts.endpoints)
+      input.gaps !== undefined && input.gaps.length > 0 && hasReady
         ? 'no ready endpoint has the targetPort of a port of the Service'
         : `the Service has no ready endpoints${where}`;
     const verdict: Verdict = { reason: 'NoEndpoints', message };
@@ -123,7 +124,7 @@ function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Fam
   for (const family of closed)
     found.push({
       reason: 'InvalidSourceRanges',
-      message: `closed to all IPv${family} clients: loadBalancerSourceRanges have no IPv${family} range`,
+      message: `closed to all IPv${family} clients: loadBalancerSourceRanges has no IPv${family} range`,
     });
   return found;
 }

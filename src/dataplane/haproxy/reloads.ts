@@ -115,7 +115,7 @@ export function makeReloads({
       return wait(need) === undefined;
     },
     reload: async (program, need, replaced, signal) => {
-      log.info({}, 'HAProxy runs another program: reloading it');
+      log.info({}, 'HAProxy runs another configuration: reloading it');
       await process.reload(program, replaced, signal);
       count.add(1);
       trouble.over();
