@@ -41,7 +41,7 @@ export type AuditDeps = {
 
 type Programmed = NonNullable<HostState['programmed']>;
 
-/** Both ways to look resolve with the number of repairs. */
+/** Both calls resolve with the number of repairs. */
 type Audit = {
   readonly audit: (programmed: Programmed) => Promise<number>;
   /** In place of an audit while none is due. */

@@ -41,7 +41,7 @@ export type ListenerState = {
   readonly lacksProxy: boolean;
   /** `undefined`: a pass is to program it. */
   readonly gap: Gap | undefined;
-  /** Dataplanes beside HAProxy that were asked to take the listener, be it in vain, and may have it beside the one of `held`. */
+  /** Dataplanes other than HAProxy and that of `held` that were asked to take the listener, and may have it even if they failed. */
   readonly asked?: readonly OtherDataplane[];
 };
 
@@ -89,7 +89,7 @@ export function inForceOf(state: ListenerState | undefined): Listener | undefine
   return state?.inForce === 'no' ? undefined : state?.held;
 }
 
-/** Whether it is certain that `held` is in force, be it without its stand-in. */
+/** Whether it is certain that `held` is in force, with or without its stand-in. */
 export function isCertain({ held, inForce, lacksProxy }: ListenerState): boolean {
   return inForce === 'yes' && (!lacksProxy || held?.dataplane === 'direct');
 }

@@ -35,7 +35,7 @@ export function tableToSave(desired: TrafficTable, host: HostState): TrafficTabl
   );
 }
 
-/** Whether HAProxy must do anything before the listener can be in force, which is of the same Service if it was before. */
+/** Whether HAProxy must be changed before the listener can be in force. `state`: of the same Service. */
 export function needsProxy(state: ListenerState | undefined, listener: Listener): boolean {
   if (!usesHaproxy(listener)) return false;
   const { backend, options, targetPort } = listener;
@@ -53,7 +53,7 @@ export function withoutStandIn(listener: Listener, old: Listener | undefined): L
   return isServed ? listener : sameAs(old, makeListener({ ...listener, standIn: undefined }));
 }
 
-/** Whether `listener` is in force, be it without its stand-in. */
+/** Whether `listener` is in force, with or without its stand-in. */
 export function isInForceAs(listener: Listener, state: ListenerState | undefined): boolean {
   if (state?.held === undefined || !isCertain(state)) return false;
   const { held, lacksProxy } = state;

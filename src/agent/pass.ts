@@ -145,7 +145,7 @@ async function makeOnePass(
   }
   const { isDone, askedFor } = await programOthers(pass);
   const isProgrammed = isDone && isSteered;
-  /** What the kernel has, be the addresses there or not. */
+  /** What the kernel has, whether or not the addresses are on the host. */
   const table = outcomes.table();
   const mayHave = (key: ListenerKey): Listener | undefined => {
     const uncertain = attempted?.get(key) ?? inForceOf(stateOf(before, key));

@@ -254,6 +254,8 @@ describe('the commands', () => {
     [['--help'], 0, 'docs/flags.md'],
     [['help'], 0, 'FURIWAKE_'],
     [['rum'], 2, 'Did you mean run?'],
+    [['help', 'rum'], 2, 'Did you mean run?'],
+    [['help', 'status'], 0, 'Usage: furiwake status'],
     [['drain'], 2, "See 'furiwake drain --help'."],
     [['run', '--adresses', 'x'], 2, '(Did you mean --addresses?)'],
     [['cleanup', '--idle-timeout', '5'], 2, "unknown option '--idle-timeout'"],

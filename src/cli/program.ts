@@ -134,10 +134,18 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
       .showHelpAfterError(`See '${each === program ? 'furiwake' : `furiwake ${each.name()}`} --help'.`);
   }
   try {
-    program.parse(args[0] === '-V' ? ['--version'] : args, { from: 'user' });
+    const names = program.commands.map((each) => each.name());
+    program.parse(parsedAs(args, [...names, 'help']), { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     return { command: 'none', exitCode: error.exitCode === 0 ? 0 : 2 };
   }
   return invocation ?? { command: 'none', exitCode: 2 };
+}
+
+/** `-V` is an alias; help on a command that does not exist is an unknown command, of which commander would say nothing. */
+function parsedAs(args: readonly string[], names: readonly string[]): readonly string[] {
+  const [first, second] = args;
+  if (first === '-V') return ['--version'];
+  return first === 'help' && second !== undefined && !names.includes(second) ? args.slice(1) : args;
 }

@@ -77,7 +77,7 @@ export type ControllerDeps = {
   readonly drains: Drained<NodeName>;
   /** Services that an administrator drains. */
   readonly serviceDrains: Drained<ServiceKey>;
-  /** Has one Service checked again soon, and the difference written; does not wait. */
+  /** Enqueues one Service: it is checked again soon, and the difference is written. Does not wait. */
   readonly enqueue: (service: ServiceKey) => void;
   readonly recordEvent: RecordEvent;
   readonly clock: Clock;

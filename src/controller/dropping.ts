@@ -11,7 +11,7 @@ export const droppingGraceMs = 10_000;
 
 /**
  * Whether the host drops packets of a Service or leaves them to a stand-in, since when, and when that answer changes by
- * time alone. `sinceMs`: the same of the last call, monotonic ms. It stays while the host has not reported on all
+ * time alone. `sinceMs`: since when by the last call, monotonic ms. It stays while the host has not reported on all
  * listeners of the Service.
  */
 export function judgeDropping(

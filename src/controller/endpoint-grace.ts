@@ -9,7 +9,7 @@ export const endpointGraceMs = 5_000;
 
 /**
  * Whether a Service has endpoints for its status (`undefined`: not known), since when it has none, and when that answer changes by
- * time alone. `ready`: the number of ready ones, if it is known. `sinceMs`: the same of the last call, monotonic ms.
+ * time alone. `ready`: the number of ready ones, if it is known. `sinceMs`: since when by the last call, monotonic ms.
  *
  * Until it is certain, the status keeps what its conditions say: a restart changes no status.
  */
@@ -30,7 +30,7 @@ export function judgeEndpoints(
 }
 
 /**
- * The same for listeners without endpoints of a Service that has others with some: whether its status says so. `sinceMs`: since when it has
+ * The same for a Service of which only some listeners have endpoints: whether its status names the others. `sinceMs`: since when it has
  * such listeners, by the last call. A status that already calls the Service partly served does not wait.
  */
 export function judgeGaps(

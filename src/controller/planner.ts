@@ -81,7 +81,7 @@ export function makePlanner(): (snapshot: Snapshot) => AddressDecision {
   };
 }
 
-/** A Service that is leaving holds no address back; its record only shows that it was ours. */
+/** A Service that is leaving keeps no address from others; its record only shows that it was ours. */
 function withoutAddresses(record: AddressRecord | undefined): AddressRecord | undefined {
   if (record === undefined || (record.addresses.length === 0 && record.listeners.length === 0)) return record;
   return { ...record, addresses: [], listeners: [] };

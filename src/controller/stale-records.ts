@@ -46,7 +46,7 @@ export function withoutStale(
 }
 
 /**
- * The ledger of a host that served another class before, which another host serves now. A record would tell that the finalizers
+ * The ledger of a host that served another class before, which another host serves now. A record would claim that the finalizers
  * and the address of a Service are this host's to release (`eligibilityOf`).
  */
 export function withoutOtherClasses(

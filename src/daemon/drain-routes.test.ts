@@ -132,7 +132,7 @@ test('on a host that waits for the Lease, the answer names the host that has it,
     for (const verb of ['drain', 'undrain'])
       expect(await routes[`POST /${verb}`]?.(name, signal, new URLSearchParams())).toMatchObject({
         status: 409,
-        body: 'This host is on standby: host lb2 holds the Lease furiwake-system/furiwake. Run the command there; each host keeps its own drains.\n',
+        body: 'This host waits: host lb2 holds the Lease furiwake-system/furiwake. Run the command there; each host keeps its own drains.\n',
       });
   expect([drains.current().size, serviceDrains.current().size]).toEqual([0, 0]);
 });

@@ -118,10 +118,7 @@ export function noServiceReply(
 
 function unknownReply(what: 'nodes' | 'Services', otherHolder: string | undefined): HttpReply {
   if (otherHolder !== undefined)
-    return textReply(
-      409,
-      `This host is on standby: ${otherHolder}. Run the command there; each host keeps its own drains.\n`,
-    );
+    return textReply(409, `This host waits: ${otherHolder}. Run the command there; each host keeps its own drains.\n`);
   return textReply(503, `The ${what} are not known yet. Try again when \`furiwake status\` says ready.\n`);
 }
 

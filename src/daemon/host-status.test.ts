@@ -24,6 +24,7 @@ const condition = (type: string, status: 'True' | 'False', reason: string, messa
   lastTransitionTime: '',
 });
 const assigned = condition('AddressAssigned', 'True', 'Assigned');
+const serving = condition('Serving', 'True', 'Serving', 'all ports are served');
 
 const unassigned: Assignment = {
   addresses: [],
@@ -52,10 +53,11 @@ function lineOf(
 
 describe('a Service', () => {
   test.each<[string, readonly Condition[], object]>([
+    ['that is served', [assigned, serving], { status: 'Serving', message: '' }],
     [
-      'that is served',
-      [assigned, condition('Serving', 'True', 'Serving', 'all ports are served')],
-      { status: 'Serving', message: '' },
+      'whose request for a pool is ignored',
+      [condition('AddressAssigned', 'True', 'Assigned', 'assigned 192.0.2.7; ignored: a; ignored: b'), serving],
+      { status: 'Serving', reason: 'Serving', message: 'ignored: a; ignored: b' },
     ],
     [
       'of which a field is ignored',
@@ -208,13 +210,10 @@ test('the ports of a dual-stack Service are listed once, with their protocol', (
 });
 
 test('a withdrawn host serves nothing, whatever the conditions were before', () => {
-  const serving = { conditions: [assigned, condition('Serving', 'True', 'Serving', 'all ports are served')] };
+  const good = { conditions: [assigned, serving] };
   const drained = { conditions: [assigned, condition('Serving', 'False', 'Drained', 'drained')] };
   const services = new Map(
-    [makeService('a', {}, { status: serving }), makeService('b', {}, { status: drained })].map((each) => [
-      each.key,
-      each,
-    ]),
+    [makeService('a', {}, { status: good }), makeService('b', {}, { status: drained })].map((each) => [each.key, each]),
   );
   const plan = {
     eligibility: PersistentMap.from(Array.from(services.keys(), (key) => [key, 'ours' as const])),

@@ -274,7 +274,13 @@ function shownVerdict(
   const explained = [assigned, serving].filter(({ reason }) => reason !== 'Assigned' && reason !== 'Serving');
   const status = statusOf(serving, service.status.ingress.length > 0);
   const reason = serving.reason === 'Serving' ? (explained[0]?.reason ?? serving.reason) : serving.reason;
-  return { status, reason, message: explained.map(({ message }) => message).join('; ') };
+  const words = explained.map(({ message }) => message);
+  return { status, reason, message: [...notesOf(assigned), ...words].join('; ') };
+}
+
+/** `ignored: …` of `assigned 192.0.2.7; ignored: …`: the table shows the addresses, but not the rest. */
+function notesOf({ reason, message }: Condition): readonly string[] {
+  return reason === 'Assigned' ? message.split('; ').slice(1) : [];
 }
 
 /** Reasons of `Serving=True` with which a port, an address or some clients are not served. */

@@ -73,7 +73,7 @@ export async function loadTenureRecord(deps: {
     name: 'tenure',
     needs: ledgerPath, // without the ledger the tenure must be unknown
     version: fileVersions.tenure,
-    without: 'addresses in the statuses of the Services go before those of the ledger',
+    without: 'addresses in the statuses of the Services take precedence over those of the ledger',
     encode: (kept) => kept,
     decode: (fields) => {
       const kept = schema.parse(fields);

@@ -90,7 +90,10 @@ async function noteCleaned(
   } catch (error) {
     signal.throwIfAborted();
     const words = error instanceof Error ? error.message : String(error);
-    deps.log.info({}, `the Lease was not read (${words}): another host may say that this one still answers`);
+    deps.log.info(
+      {},
+      `the Lease was not read (${words}): if it notes that this host keeps its addresses, the note stays, and another host may warn of them. To remove it, run furiwake cleanup with --kubeconfig`,
+    );
   } finally {
     if (client !== connected) await client?.close();
   }

@@ -139,7 +139,7 @@ const tables: readonly (readonly [file: string, open: (log: RecordedLog) => Open
     'tenure.jsonl',
     openTenures,
     'unknown',
-    /: addresses in the statuses of the Services go before those of the ledger$/,
+    /: addresses in the statuses of the Services take precedence over those of the ledger$/,
   ],
 ];
 

@@ -118,7 +118,7 @@ async function checkStateDir(files: Files, stateDir: string): Promise<Finding> {
     return ok(found === 'present' ? stateDir : `${stateDir}, which run creates`);
   } catch (error) {
     if (error instanceof StartError || error instanceof NewerFileError)
-      return problem(error.message, 'name another --state-dir, or do with this folder as the message says');
+      return problem(error.message, 'name another --state-dir, or do what the message says with this folder');
     throw error;
   }
 }

@@ -59,7 +59,7 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
             'bridges',
             warning(
               `br_netfilter filters the packets of ${filtered.join(', ')}`,
-              'packets of Services of nat, and of UDP and SCTP ports of direct, for which nat stands in, are lost if clients and nodes are behind the same port of the bridge; HAProxy is not concerned. Set net.bridge.bridge-nf-call-iptables, net.bridge.bridge-nf-call-ip6tables and the nf_call_iptables and nf_call_ip6tables of the bridge to 0 if there are such Services',
+              'packets of Services of nat, and of UDP and SCTP ports of direct, for which nat stands in, are lost if clients and nodes are behind the same port of the bridge; HAProxy is not affected. Set net.bridge.bridge-nf-call-iptables, net.bridge.bridge-nf-call-ip6tables and the nf_call_iptables and nf_call_ip6tables of the bridge to 0 if there are such Services',
             ),
           ),
         ]),

@@ -81,7 +81,7 @@ export function makeServingWorker(deps: {
   let pid: number | undefined;
   /** The worker whose program is known: that of an earlier furiwake, or of the last start or reload. `next`: the one that answers next. */
   let known: number | 'next' | undefined = 'next';
-  const reloaded = makePacedRepairs({ what: 'the program of HAProxy', clock, log });
+  const reloaded = makePacedRepairs({ what: 'the configuration of HAProxy', clock, log });
   const reloadBackoff = makeBackoff(waitLimits.patient);
   let reloadDueMs = 0;
   let hasMet = false;
