@@ -61,8 +61,8 @@ export const steeringTable: TableSpec = {
  *   that port does not work (measured). `notrack` would prevent it and save 10 %, but hosts whose firewall accepts only
  *   `ct state new` would then drop every client. Input chains of firewalld, ufw and iptables run later and see the
  *   client's destination address and port; stateful ones work.
- * - A listener of `nat` is handled by another table, after this one. When HAProxy gets it, the connections of `nat` stay there, recognised by
- *   the mark of conntrack. Like the rule below, this one enables conntrack, so it exists only then.
+ * - A listener of `nat` is handled by another table, after this one. When HAProxy gets it, the connections of `nat` stay there,
+ *   recognised by the mark of conntrack. Like the rule below, this one enables conntrack, so it exists only then.
  * - A host that masquerades connections of other machines (a router in front of the cluster) gets their replies at its
  *   own address, at a port that may be a listener's. Conntrack translates them only later, so its state exempts them
  *   here. This rule exists only with a listener on an own address: it enables conntrack for the whole host, which costs
