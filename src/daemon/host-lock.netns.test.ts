@@ -44,3 +44,20 @@ test('a process of another user with the name of the earlier lock does not block
 test('a running earlier release is detected by its socket', async () => {
   expect(await lockBesideListener(0)).toMatch(/^an earlier release of furiwake is running on this host \(PID N\)/);
 });
+
+test('a running instance whose socket was removed is found, also by a start with another state directory', async () => {
+  const runFolder = path.join(folder, 'lost');
+  const name = `${runFolder}/${randomUUID()}.sock`;
+  await files.makeFolder(runFolder);
+  const listen = `require('node:net').createServer().listen('${name}', () => console.log(process.pid))`;
+  const deps = { files, exec: lab.balancer.execPort, newId: randomUUID, runFolder };
+  const lock = (): Promise<AsyncDisposable> => lockHost({ ...holder, stateDir: '/var/lib/other' }, deps, signal);
+  {
+    await using listener = lab.balancer.execPort.spawn(process.execPath, ['--eval', listen], signal);
+    await listener.lines[Symbol.asyncIterator]().next();
+    await files.remove(name);
+    await expect(lock()).rejects.toThrow(`(PID ${listener.pid}), and its socket in ${runFolder} was removed`);
+    expect(await files.list(runFolder)).toEqual([]);
+  }
+  await using _lock = await lock();
+});

@@ -31,8 +31,8 @@ const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(
  *
  * The folder is accessible only to root, and belongs to one network namespace. Each instance listens on its own socket
  * there and then connects to all others. Of two instances the one that listens later finds the other, so two never
- * succeed, and the removal of a stale socket never removes a live one. `cleanup` leaves no folder behind. Throws
- * {@link StartError} while another instance exists.
+ * succeed, and the removal of a stale socket never removes a live one. `ss` finds an instance whose socket was removed.
+ * `cleanup` leaves no folder behind. Throws {@link StartError} while another instance exists.
  */
 export async function lockHost(holder: LockHolder, deps: LockDeps, signal: AbortSignal): Promise<HostLock> {
   const { files, exec, newId, runFolder } = deps;
@@ -53,11 +53,14 @@ export async function lockHost(holder: LockHolder, deps: LockDeps, signal: Abort
   try {
     const other = await findHolder(deps, signal, name);
     if (other !== undefined) throw new StartError(heldBy(other));
+    const lost = await lostHolder(deps, name, signal);
+    if (lost !== undefined)
+      throw new StartError(
+        `furiwake is already running on this host (PID ${lost}), and its socket in ${runFolder} was removed. ${oneInstance}`,
+      );
     const earlier = await earlierHolder(deps, signal);
     if (earlier !== undefined)
-      throw new StartError(
-        `an earlier release of furiwake is running on this host (PID ${earlier}). Stop it first: only one instance per host is supported.`,
-      );
+      throw new StartError(`an earlier release of furiwake is running on this host (PID ${earlier}). ${oneInstance}`);
   } catch (error) {
     await release();
     throw error;
@@ -101,26 +104,46 @@ export async function findHolder(
   return undefined;
 }
 
+const oneInstance = 'Stop it first: only one instance per host is supported.';
+
 function heldBy(other: LockHolder | 'unknown'): string {
-  const advice = 'Stop it first: only one instance per host is supported.';
   if (other === 'unknown')
-    return `furiwake is already running on this host, and does not answer (find its PID with pgrep -f furiwake). ${advice}`;
+    return `furiwake is already running on this host, and does not answer (find its PID with pgrep -f furiwake). ${oneInstance}`;
   if (other.command === 'cleanup')
     return `furiwake cleanup is running on this host (PID ${other.pid}). Wait until it has ended.`;
-  return `furiwake is already running on this host (PID ${other.pid}, state directory ${other.stateDir}). ${advice}`;
+  return `furiwake is already running on this host (PID ${other.pid}, state directory ${other.stateDir}). ${oneInstance}`;
+}
+
+/** PID of an instance whose socket was removed from the folder: the kernel still knows the name. */
+async function lostHolder(deps: LockDeps, own: string, signal: AbortSignal): Promise<number | undefined> {
+  const { runFolder } = deps;
+  const isLock = (name: string): boolean =>
+    path.dirname(name) === runFolder && name.endsWith('.sock') && name !== `${runFolder}/${own}`;
+  return await rootListener(`${runFolder}/*`, isLock, deps, signal);
+}
+
+/** PID of a furiwake 0.1.0, which held the abstract unix socket `@furiwake`. */
+async function earlierHolder(deps: LockDeps, signal: AbortSignal): Promise<number | undefined> {
+  // Node pads the name with NUL bytes, shown as @.
+  return await rootListener('@furiwake*', (name) => /^@furiwake@*$/.test(name), deps, signal);
 }
 
 /**
- * PID of a furiwake 0.1.0, which held the abstract unix socket `@furiwake`. Any user can hold that name, so it counts
- * only if the process belongs to root.
+ * PID of a process that listens on a unix socket of this network namespace. Any user can hold a name (a path, too, in a mount
+ * namespace of its own), so it counts only if the process belongs to root.
  */
-async function earlierHolder({ exec, files }: LockDeps, signal: AbortSignal): Promise<number | undefined> {
-  const sockets = await exec.run('ss', ['-Hlxp', 'src', '@furiwake*'], { signal }).catch((error: unknown) => {
+async function rootListener(
+  pattern: string,
+  isName: (name: string) => boolean,
+  { exec, files }: Pick<LockDeps, 'exec' | 'files'>,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const sockets = await exec.run('ss', ['-Hlxp', 'src', pattern], { signal }).catch((error: unknown) => {
     if (error instanceof ExecError) return undefined; // without ss no release can have run here
     throw error;
   });
   for (const line of sockets?.stdout.split('\n') ?? []) {
-    if (!/\s@furiwake@*\s/.test(line)) continue; // Node pads the name with NUL bytes, shown as @
+    if (!line.trim().split(/\s+/).some(isName)) continue;
     for (const [, pid] of line.matchAll(/pid=(\d+)/g)) {
       const status = await files.read(`/proc/${pid}/status`);
       if (status !== undefined && /^Uid:\s+0\s/m.test(status)) return Number(pid);

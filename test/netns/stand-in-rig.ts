@@ -19,12 +19,14 @@ import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import type { Direct } from '../../src/ports/direct.ts';
 import type { Host } from '../../src/ports/host.ts';
+import type { Nat } from '../../src/ports/nat.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import type { Steering } from '../../src/ports/steering.ts';
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { makeAnswerProbe } from '../../src/dataplane/direct/answer-probe.ts';
 import { makeAnsweringNodes } from '../../src/dataplane/direct/answering-nodes.ts';
+import { makeNat } from '../../src/dataplane/nat/nat.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
 import { allPrepared } from '../make/unprepared.ts';
 import { makeMtuProbe } from '../../src/dataplane/direct/mtu-probe.ts';
@@ -43,6 +45,7 @@ let folder: string;
 const lifetime = new AbortController();
 let proxy: Proxy;
 let steering: Steering;
+export let nat: Nat;
 let host: Host;
 /** That of the present process. */
 export let direct: Direct;
@@ -151,6 +154,14 @@ beforeAll(async () => {
     isBridgeFiltered: async () => lanDevice === 'br0',
     lifetime: lifetime.signal,
   });
+  nat = makeNat({
+    ...deps,
+    health: { verdicts: () => new Map(), subscribe: () => () => undefined },
+    silentSince: () => undefined,
+    silenceMs: 15_000,
+    own: () => new Map(),
+    lifetime: lifetime.signal,
+  });
   startDirect();
 });
 afterAll(async () => {
@@ -177,6 +188,7 @@ export async function program(each: Listener): Promise<void> {
   };
   expect(await steering.apply(target, signal)).toEqual(new Map());
   expect(await direct.apply(table, signal)).toEqual(new Map());
+  expect(await nat.apply(table, signal)).toEqual(new Map());
   await proxy.prune(table, signal);
 }
 

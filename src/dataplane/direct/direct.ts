@@ -79,7 +79,6 @@ export function makeDirect(deps: DirectDeps): Direct {
   const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const standIns = makeStandIns();
   const serverlessOf = makeServerlessIndex();
-  const sorting = makeFlowSorting({ ...deps, standIns });
   const ifAble = makeTableTrial({ ...deps, exists: (signal) => kernel.exists(signal) });
   const inTurn = makeSerial();
   const changed = makeLatch();
@@ -93,6 +92,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
   const passing = makePassingStates({ clock, alarm });
+  const sorting = makeFlowSorting({ ...deps, standIns, passing });
 
   /** The numbers of the listeners in the kernel. */
   let ids: DirectProgram['ids'] = PersistentMap.empty();

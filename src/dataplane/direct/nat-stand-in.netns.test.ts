@@ -11,7 +11,7 @@ import type { Listener } from '../../core/traffic/table.ts';
 import { makeHost } from '../../host/host.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import type { Direct } from '../../ports/direct.ts';
-import { readFlowClients } from './nat-clients.ts';
+import { readFlowClients } from '../nftables/nat-clients.ts';
 import { makeNat } from '../nat/nat.ts';
 import { makeSteering } from '../nftables/steering.ts';
 import { makeDirect } from './direct.ts';

@@ -1,8 +1,9 @@
 import type { Alarm } from '../../async/alarm.ts';
 import type { Family } from '../../core/ip/ip.ts';
-import type { NodeName } from '../../core/model/names.ts';
+import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
+import { makeFormerNat } from '../nftables/former-nat.ts';
 import { makeFirstWaits } from './first-waits.ts';
 import { makePartings } from './partings.ts';
 import { type DirectProgram, groupKey, type SlotGroup } from './program.ts';
@@ -12,6 +13,8 @@ import { makeHandovers } from './handovers.ts';
 export type PassingStates = {
   /** Follows the change from one table to the next; not that to the first table of a process. */
   follow(before: TrafficTable['listeners'], after: TrafficTable['listeners']): void;
+  /** Listeners of which `nat` may still have connections, whatever their stand-in is. */
+  formerNat(): ReadonlySet<ListenerKey>;
   /** The program with those of now. The alarm rings when one of them ends. */
   into<Program extends DirectProgram>(
     program: Program,
@@ -24,11 +27,14 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
   const firstWaits = makeFirstWaits();
   const handovers = makeHandovers();
   const partings = makePartings();
+  const formerNat = makeFormerNat();
   return {
     follow: (before, after) => {
+      formerNat.follow(before, after);
       firstWaits.follow(before, after);
       handovers.follow(before, after, clock.monotonic());
     },
+    formerNat: () => formerNat.keys(),
     into: (program, table, mayOpen) => {
       const { groups } = program;
       const nowMs = clock.monotonic();

@@ -54,6 +54,8 @@ export type Life = Pick<Proxy, 'trouble' | 'outage' | 'onTrouble'> & {
   noteUp(): void;
   /** Another worker answers than before. */
   noteWorker(): void;
+  /** Another program listens on the port beside HAProxy, which serves only some of the connections; `undefined`: none does. */
+  notePort(words: string | undefined): void;
   /** See `HaproxyProcess.stop`. */
   stop(signal: AbortSignal): Promise<boolean>;
 };
@@ -190,6 +192,7 @@ export function makeLife({
   const subscribers = makeSubscribers();
   let trouble: string | undefined;
   let outage: string | undefined;
+  let sharedPort: string | undefined;
   let downSinceMs: number | undefined;
   const report = (next: { readonly trouble: string | undefined; readonly outage: string | undefined }): void => {
     if (next.trouble === trouble && next.outage === outage) return;
@@ -256,7 +259,12 @@ export function makeLife({
       workerChanged.abort();
       workerChanged = new AbortController();
     },
-    trouble: () => trouble,
+    notePort: (words) => {
+      if (sharedPort === words) return;
+      sharedPort = words;
+      subscribers.tell();
+    },
+    trouble: () => trouble ?? sharedPort,
     outage: () => outage,
     onTrouble: subscribers.subscribe,
     stop: async (signal) => {

@@ -17,6 +17,7 @@ import type { Life, Recovery } from './life.ts';
 import { makeMapSaver } from './map-saver.ts';
 import type { OldWorkers } from './old-workers.ts';
 import type { HaproxyProcess } from './process.ts';
+import { PortHeldError } from './port-owners.ts';
 import { makeRefused } from './refused.ts';
 import { makeReloads, type Reloads } from './reloads.ts';
 import { isSameSet } from './own-checks.ts';
@@ -170,7 +171,13 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   let portClearedMs = -Infinity;
   const clearPort = async (signal: AbortSignal): Promise<void> => {
-    await process.clearPort(signal);
+    try {
+      await process.clearPort(signal);
+    } catch (error) {
+      life.notePort(error instanceof PortHeldError ? error.message : undefined);
+      throw error;
+    }
+    life.notePort(undefined);
     portClearedMs = clock.monotonic();
   };
 

@@ -33,12 +33,14 @@ const input = fc.record({
   own: fc.subarray(['10.1.1.1', '198.51.100.1', '2001:db8::1']),
   links: fc.subarray(['eth0', 'eth1']),
   hasIpv6: fc.boolean(),
+  /** Another dataplane has the listeners on this port. */
+  formerPort: fc.nat(4),
 });
 
 /** Programs that follow each other in one process. */
 const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): readonly NatProgram[] => {
   const plan = makeNatPlanner();
-  return all.map(({ listeners, verdicts, drained, isTwice, own, links, hasIpv6 }) => {
+  return all.map(({ listeners, verdicts, drained, isTwice, own, links, hasIpv6, formerPort }) => {
     const nodes = names.map((name, index) => ({
       ...node(name, ...['192.0.2.', '2001:db8::'].map((net) => `${net}${isTwice && index === 2 ? 12 : 11 + index}`)),
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
@@ -63,6 +65,7 @@ const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): read
     });
     return {
       listeners: table.listeners,
+      former: new Set([...table.listeners].flatMap(([key, { port }]) => (port === formerPort ? key : []))),
       serverless: new Set([...table.listeners.keys()].filter((_, index) => listeners[index]?.hasEndpoints === false)),
       numberOf: (backend) => (backend === 'nodes4' ? 1 : 2),
       groups,

@@ -1,3 +1,4 @@
+import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { addressText, classText, type Element, elementKey, portText } from '../nftables/element.ts';
 import { ownedRangeListOf } from '../nftables/elements.ts';
@@ -23,6 +24,7 @@ import type { NatGroup, NatProgram } from './program.ts';
  *   192.0.2.0/24                          refused4     192.0.2.51 . udp . 53            (counts)
  *                                         ranges4      192.0.2.51 . udp . 53 : 0:1      the number of its ranges
  *                                         sources4     0:1 . 192.0.2.0-192.0.2.255
+ *   … that another dataplane has now       requests4, answers4, ranges4 …                      its connections continue
  *   nodes4 → n1, n2                       groups       0:1 : 0:7                          the number of its group of nodes
  *   group n1, n2                          slots4       0:7 . 0 : 192.0.2.11, 0:7 . 1 : 192.0.2.12 …
  *   forwarding switched on for            guarded4     "eth0"                             IPv4 packets that arrive there
@@ -31,6 +33,7 @@ import type { NatGroup, NatProgram } from './program.ts';
 export const natLayout: Layout<NatProgram> = {
   empty: {
     listeners: PersistentMap.empty(),
+    former: new Set(),
     serverless: new Set(),
     numberOf: () => 0,
     groups: new Map(),
@@ -38,22 +41,26 @@ export const natLayout: Layout<NatProgram> = {
     own: new Map(),
     guard: noGuard,
   },
-  elementsOf: ({ serverless, numberOf, keepers, own }, listener) => {
+  elementsOf: ({ former, serverless, numberOf, keepers, own }, listener) => {
     const { address, backend, key, sourceRanges, targetPort } = listener;
     if (!usesNat(listener)) return [];
     const { family } = address;
     const where = whereText(listener);
     const through = throughText(listener);
+    const isFormer = former.has(key);
     const isRefused = listener.isDraining || serverless.has(key);
     const backendNumber = isRefused ? noBackend : numberOf(backend);
     const elements: Element[] = [
-      { set: `listeners${family}`, text: `${where} : ${classText(backendNumber)}` },
-      { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
-      { set: `opened${family}`, text: where },
       { set: `requests${family}`, text: through },
       { set: `answers${family}`, text: through },
     ];
-    if (listener.isAffine && !isRefused) {
+    if (!isFormer)
+      elements.push(
+        { set: `listeners${family}`, text: `${where} : ${classText(backendNumber)}` },
+        { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
+        { set: `opened${family}`, text: where },
+      );
+    if (listener.isAffine && !isRefused && !isFormer) {
       elements.push(
         { set: `affine${family}`, text: where },
         { set: `timeouts${family}`, text: `${where} : jump ${keepChain(family, listener.affinitySeconds)}` },
@@ -75,14 +82,13 @@ export const natLayout: Layout<NatProgram> = {
   mayDiffer: (before, after) => {
     const { own, keepers } = after;
     const restricted = before.own === own ? [] : [...after.listeners.values()].filter((each) => each.sourceRanges);
+    const differing = (a: ReadonlySet<ListenerKey>, b: ReadonlySet<ListenerKey>): readonly ListenerKey[] =>
+      a === b ? [] : [...a, ...b].filter((key) => a.has(key) !== b.has(key));
     return [
       ...PersistentMap.changedKeys(before.keepers, keepers),
       ...restricted.map(({ key }) => key),
-      ...(before.serverless === after.serverless
-        ? []
-        : [...before.serverless, ...after.serverless].filter(
-            (key) => before.serverless.has(key) !== after.serverless.has(key),
-          )),
+      ...differing(before.former, after.former),
+      ...differing(before.serverless, after.serverless),
     ];
   },
   rest: (program) => [...commonElements(program), ...[...slotsOf(program)].flatMap(slotElements)],

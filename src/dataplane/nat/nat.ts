@@ -24,6 +24,7 @@ import { watchTable } from '../nftables/watch-table.ts';
 import { readNatCounters } from './counters.ts';
 import { makeFlowSweeper } from './flow-sweeper.ts';
 import { makeFlowRoomWatch } from './flow-room.ts';
+import { makeFormerListeners } from './former-listeners.ts';
 import { ForwardingError, type Guard, makeForwarding } from './forwarding.ts';
 import { natLayout } from './layout.ts';
 import { makeNatPlanner, type NatProgram } from './program.ts';
@@ -74,13 +75,14 @@ export function makeNat(deps: {
     },
   });
   const flows = makeFlowSweeper(deps);
+  const former = makeFormerListeners(deps);
   const usesOf = makeUses();
   const serverlessOf = makeServerlessIndex();
   const watchRoom = makeFlowRoomWatch({ exec, clock, log, metrics, isInPlace: () => kernel.isInPlace() });
   const repairs = metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
   let published: TrafficTable | undefined;
-  /** The same with the listeners of this dataplane only. */
+  /** The same with the listeners of this dataplane only, and those that it had. */
   let table: TrafficTable = emptyTable;
   /** The contents of the kernel. */
   let inForce: NatProgram = natLayout.empty;
@@ -101,7 +103,7 @@ export function makeNat(deps: {
   const transact = async (listeners: Listeners, guard: Guard, signal: AbortSignal): ReturnType<Nat['apply']> => {
     const { groups, keepers, places } = plan({ table: { ...table, listeners }, verdicts: health.verdicts(), isLost });
     const serverless = serverlessOf(table);
-    const target = { listeners, serverless, numberOf, groups, keepers, own: deps.own(), guard };
+    const target = { listeners, former: former.keys(), serverless, numberOf, groups, keepers, own: deps.own(), guard };
     const refusals = await kernel.apply(target, signal);
     const held = listeners.with(Array.from(refusals.keys(), (key) => [key, inForce.listeners.get(key)]));
     inForce = { ...target, listeners: held };
@@ -184,6 +186,7 @@ export function makeNat(deps: {
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
     inTurn(async () => {
       const found = counted(await kernel[how](signal)); // first: the rest asks conntrack and the links, which may fail
+      table = { ...table, listeners: await former.withoutIdle(table.listeners, signal) };
       await program(signal, true); // links and own addresses may have changed
       return found === undefined ? 0 : 1;
     });
@@ -206,9 +209,11 @@ export function makeNat(deps: {
     apply: (next, signal) =>
       inTurn(async () => {
         const before = published?.listeners ?? emptyTable.listeners;
+        former.follow(before, next.listeners);
         const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
-          const listener = next.listeners.get(key);
-          return [key, listener !== undefined && usesNat(listener) ? listener : undefined] as const;
+          const [had, listener] = [table.listeners.get(key), next.listeners.get(key)];
+          if (listener === undefined || usesNat(listener)) return [key, listener] as const;
+          return [key, had !== undefined && former.keys().has(key) ? former.rest(had, listener) : undefined] as const;
         });
         published = next;
         const old = table;

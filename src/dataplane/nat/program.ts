@@ -23,6 +23,8 @@ export type NatGroup = { readonly id: number; readonly family: Family; readonly 
 /** The contents of the table, apart from the syntax of nft. Unchanged parts keep their identity. */
 export type NatProgram = {
   readonly listeners: TrafficTable['listeners'];
+  /** Those of them that get no new flows, because another dataplane has them now. */
+  readonly former: ReadonlySet<ListenerKey>;
   /** The listeners for which their Service has no endpoint: new flows are refused here, because nodes refuse only some per second. */
   readonly serverless: ReadonlySet<ListenerKey>;
   /** The number of a backend, the same as long as this process runs. */

@@ -146,6 +146,8 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  * - The priority carries the number of the source ranges, then of the backend, then of its group, from rule to rule, as in table
  *   `netdev furiwake`; it is reset before the packet leaves. No packet is marked.
  * - Packets to a listener pass the table in front of HAProxy (`inet furiwake`), which knows them as `passed`.
+ * - A connection that the table in front of HAProxy has given to it is HAProxy's: while a listener moves between the two, both have it.
+ *   Translated, the connection would seem to be one to the node.
  * - The chains are called before those of other programs (-100): a rule of Docker or kube-proxy for the same port of all local
  *   addresses does not get there first. nft 1.0.6 knows no name for the priority in output.
  * - Every packet is checked against the source ranges, not only the first one. Answers of a node to this host's own address are
@@ -183,6 +185,7 @@ ${clients(4)}${clients(6)}
 
 	chain arrive {
 		type nat hook prerouting priority -110; policy accept;
+		meta l4proto tcp socket transparent 1 accept
 		meta l4proto { tcp, udp, sctp } goto choose
 	}
 

@@ -119,7 +119,7 @@ test('the same table gives the same bytes, whatever the order of its listeners',
           steeringTable,
           allElements(steeringLayout, differenceTo(steeringLayout, targetOf(order), emptyMirror(steeringLayout)).goal),
           1,
-          steeringRules({ hasOwnAddresses: false, isBridgeFiltered: false }),
+          steeringRules({ hasOwnAddresses: false, isBridgeFiltered: false, hasFormerNat: false }),
         );
       expect(render(unique.toReversed())).toBe(render(unique));
     }),

@@ -7,7 +7,16 @@ import { steeringRules, steeringTable } from './ruleset.ts';
 import { renderChange, renderTable } from './table-text.ts';
 import { makeOwnAddressIndex, steeringLayout } from './steering-layout.ts';
 
-test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarget['own'], isBridgeFiltered?: boolean]>([
+test.each<
+  [
+    string,
+    readonly Listening[],
+    added: typeof ours,
+    own?: SteeringTarget['own'],
+    isBridgeFiltered?: boolean,
+    hasFormerNat?: boolean,
+  ]
+>([
   ['nothing', [], addressesOf()],
   [
     'open-listeners',
@@ -40,17 +49,21 @@ test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarge
   ],
   ['bridges', [], addressesOf(), new Map(), true],
   ['own-address-and-bridges', [['192.0.2.51', 80]], addressesOf(), addressesOf('192.0.2.51'), true],
-])('the table for %s is unchanged', async (name, listeners, added, own = new Map(), isBridgeFiltered = false) => {
-  const target = targetOf(tableOf(listeners), added, undefined, own);
-  const hasOwnAddresses = makeOwnAddressIndex()(target);
-  const text = renderTable(
-    steeringTable,
-    allElements(steeringLayout, differenceTo(steeringLayout, target, emptyMirror(steeringLayout)).goal),
-    7,
-    steeringRules({ hasOwnAddresses, isBridgeFiltered }),
-  );
-  await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
-});
+  ['former-nat-and-bridges', [['192.0.2.51', 80]], addressesOf(), addressesOf(), true, true],
+])(
+  'the table for %s is unchanged',
+  async (name, listeners, added, own = new Map(), isBridgeFiltered = false, hasFormerNat = false) => {
+    const target = targetOf(tableOf(listeners), added, undefined, own);
+    const hasOwnAddresses = makeOwnAddressIndex()(target);
+    const text = renderTable(
+      steeringTable,
+      allElements(steeringLayout, differenceTo(steeringLayout, target, emptyMirror(steeringLayout)).goal),
+      7,
+      steeringRules({ hasOwnAddresses, isBridgeFiltered, hasFormerNat }),
+    );
+    await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
+  },
+);
 
 test('a change is one line that also exchanges the generation', () => {
   const before: readonly Listening[] = [

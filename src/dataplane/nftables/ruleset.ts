@@ -1,3 +1,4 @@
+import { flowMark } from './flow-mark.ts';
 import { concatText, scalarText } from './listing.ts';
 import { hex, type TableSpec } from './table-text.ts';
 
@@ -60,7 +61,8 @@ export const steeringTable: TableSpec = {
  *   that port does not work (measured). `notrack` would prevent it and save 10 %, but hosts whose firewall accepts only
  *   `ct state new` would then drop every client. Input chains of firewalld, ufw and iptables run later and see the
  *   client's destination address and port; stateful ones work.
- * - A listener of `nat` is handled by another table, after this one.
+ * - A listener of `nat` is handled by another table, after this one. When HAProxy gets it, the connections of `nat` stay there,
+ *   recognised by the mark of conntrack. Like the rule below, this one enables conntrack, so it exists only then.
  * - A host that masquerades connections of other machines (a router in front of the cluster) gets their replies at its
  *   own address, at a port that may be a listener's. Conntrack translates them only later, so its state exempts them
  *   here. This rule exists only with a listener on an own address: it enables conntrack for the whole host, which costs
@@ -74,13 +76,18 @@ export const steeringTable: TableSpec = {
  *   a masqueraded connection must not have a socket; what has no state of conntrack has not been in the bridge.
  * - nft 1.0.6 lists the tproxy rules without their map. The kernel has it, but a listing that is loaded again does not.
  */
-/** `hasOwnAddresses`: a listener is on an own address of the host. `isBridgeFiltered`: see `makeBridgeFilter`. */
+/**
+ * `hasOwnAddresses`: a listener is on an own address of the host. `isBridgeFiltered`: see `makeBridgeFilter`. `hasFormerNat`: HAProxy
+ * has a listener that `nat` had (`former-nat.ts`).
+ */
 export const steeringRules = ({
   hasOwnAddresses,
   isBridgeFiltered,
+  hasFormerNat,
 }: {
   readonly hasOwnAddresses: boolean;
   readonly isBridgeFiltered: boolean;
+  readonly hasFormerNat: boolean;
 }): string => `
 	chain exclude {
 		ip daddr . tcp dport @refused4 drop
@@ -117,19 +124,19 @@ export const steeringRules = ({
 
 	chain classify {
 		type filter hook prerouting priority mangle; policy accept;
-		tcp flags & (fin | syn | rst | ack) == syn jump restrict${hasOwnAddresses ? spareReplies : ''}
+		tcp flags & (fin | syn | rst | ack) == syn jump restrict${hasOwnAddresses ? spareReplies : ''}${hasFormerNat ? spareNat : ''}
 		meta l4proto tcp tproxy ip to 127.0.0.1:ip daddr . tcp dport map @listeners4 goto deliver
 		meta l4proto tcp tproxy ip6 to [::1]:ip6 daddr . tcp dport map @listeners6 goto deliver
 		tcp flags & (fin | syn | rst | ack) == syn goto refuse
 		meta l4proto != { tcp, icmp, ipv6-icmp } goto refuse
 	}
-${isBridgeFiltered ? secondTime(hasOwnAddresses) : ''}`;
+${isBridgeFiltered ? secondTime(hasOwnAddresses, hasFormerNat) : ''}`;
 
 /** The chains for packets that have passed a bridge, up to devices above it. */
-const secondTime = (hasOwnAddresses: boolean): string => `
+const secondTime = (hasOwnAddresses: boolean, hasFormerNat: boolean): string => `
 	chain bridged {
 		ip frag-off & 0x3fff != 0 accept
-		exthdr frag exists accept
+		exthdr frag exists accept${hasFormerNat ? spareNat : ''}
 		meta l4proto tcp tproxy ip to 127.0.0.1:ip daddr . tcp dport map @listeners4 goto deliver
 		meta l4proto tcp tproxy ip6 to [::1]:ip6 daddr . tcp dport map @listeners6 goto deliver
 	}
@@ -139,5 +146,8 @@ const secondTime = (hasOwnAddresses: boolean): string => `
 		meta iifkind { "bridge", "vlan", "macvlan" }${hasOwnAddresses ? ' ct direction original' : ''} jump bridged
 	}
 `;
+
+/** Of a connection that `nat` has, to a listener that HAProxy has now. */
+const spareNat = `\n\t\tct mark and ${hex(flowMark)} == ${hex(flowMark)} accept`;
 
 const spareReplies = '\n\t\tct direction reply ct status snat accept';

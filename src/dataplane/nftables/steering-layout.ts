@@ -6,8 +6,8 @@ import type { Element } from './element.ts';
 import { closedElement, listenerElements, passedElement, vipElement } from './elements.ts';
 import type { Layout } from './mirror.ts';
 
-/** `isBridgeFiltered`: see `makeBridgeFilter`; without it, false. */
-export type SteeredTarget = SteeringTarget & { readonly isBridgeFiltered?: boolean };
+/** See `steeringRules`; without them, false. */
+export type SteeredTarget = SteeringTarget & { readonly isBridgeFiltered?: boolean; readonly hasFormerNat?: boolean };
 
 /** The elements of table `inet furiwake`: the rest are the added addresses, where everything but listeners is rejected. */
 export const steeringLayout: Layout<SteeredTarget> = {

@@ -13,6 +13,7 @@ import type { Steering } from '../../ports/steering.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { readElementCounters } from './element-counters.ts';
+import { makeFormerNat } from './former-nat.ts';
 import { makeExcludedClients } from './excluded-clients.ts';
 import { addressKey, portKey } from './element-keys.ts';
 import { makeRouting } from './routing.ts';
@@ -37,13 +38,18 @@ export function makeSteering(deps: {
 }): Steering {
   const { exec, clock, log, metrics } = deps;
   const hasOwnAddresses = makeOwnAddressIndex();
+  const formerNat = makeFormerNat();
   let isBridgeFiltered = false;
   const table = makeTableReconciler({
     ...deps,
     table: steeringTable,
     layout: steeringLayout,
     rulesOf: (target) =>
-      steeringRules({ hasOwnAddresses: hasOwnAddresses(target), isBridgeFiltered: target.isBridgeFiltered ?? false }),
+      steeringRules({
+        hasOwnAddresses: hasOwnAddresses(target),
+        isBridgeFiltered: target.isBridgeFiltered ?? false,
+        hasFormerNat: target.hasFormerNat ?? false,
+      }),
   });
   const routing = makeRouting(deps);
   const excludedClients = makeExcludedClients(deps);
@@ -58,6 +64,8 @@ export function makeSteering(deps: {
   });
 
   const inTurn = makeSerial();
+  /** Those of the last target. */
+  let asked = emptyTable.listeners;
   /** Those in force: of a listener that nft refused, the one before. */
   let listeners = emptyTable.listeners;
 
@@ -127,7 +135,10 @@ export function makeSteering(deps: {
           isBridgeFiltered = await deps.isBridgeFiltered();
           await ensureRouting(signal);
         }
-        const refusals = await table.apply({ ...target, isBridgeFiltered }, signal);
+        formerNat.follow(asked, target.listeners);
+        asked = target.listeners;
+        const hasFormerNat = formerNat.keys().size > 0;
+        const refusals = await table.apply({ ...target, isBridgeFiltered, hasFormerNat }, signal);
         const asBefore = Array.from(refusals.keys(), (key) => [key, listeners.get(key)] as const);
         listeners = target.listeners.with(asBefore);
         excludedClients.follow(listeners, target.own);
@@ -160,6 +171,7 @@ export function makeSteering(deps: {
     remove: (signal) =>
       inTurn(async () => {
         ({ listeners } = emptyTable);
+        asked = emptyTable.listeners;
         const hadTable = await table.exists(signal);
         await table.remove(signal);
         return (await routing.remove(signal)) || hadTable;

@@ -4,8 +4,8 @@ import type { ListenerKey } from '../../core/model/names.ts';
 import { type ListenerAddress, listenerKey } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Client } from '../../ports/host.ts';
-import { protocolNumbers } from '../nftables/element.ts';
-import { flowMark } from '../nftables/flow-mark.ts';
+import { protocolNumbers } from './element.ts';
+import { flowMark } from './flow-mark.ts';
 
 /*
  * Lists the entries of conntrack that `nat` translates and that the kernel calls *assured* (IPS_ASSURED): of UDP, answered flows
