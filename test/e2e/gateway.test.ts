@@ -59,7 +59,9 @@ describe.skipIf(!isRoot)('the load-balancer host is the gateway of the nodes', (
       await untilAnswer(client, urlOf(ip), fromWeb);
       await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 50, held: 2 });
       const { message } = await services.condition(tcp, 'Serving', 'FieldsNotHonoured');
-      expect(message).toMatch(/^serving, but HAProxy stands in for direct, .*: n1, n2 use the load-balancer host as the gateway/);
+      expect(message).toMatch(
+        /^serving, but HAProxy stands in for direct, .*: n1, n2 use the load-balancer host as the gateway/,
+      );
       await services.create(udp, { spec: { ...local, ports: [dns], loadBalancerIP } });
       await services.published(udp);
       await eventually(async () => {
