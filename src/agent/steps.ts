@@ -59,8 +59,8 @@ const uses = (name: Dataplane, listener: Listener | undefined): boolean =>
   listener?.dataplane === name || listener?.standIn === name;
 
 /**
- * `nat` gets the listeners that move there before their present dataplane lets them go, and still has those that leave it: a connection
- * that came between the two would be refused. Resolves to the listeners that it was asked for.
+ * `nat` gets the listeners that move there before they are removed from their present dataplane, and still has those that leave it: a
+ * connection that came between the two would be refused. Resolves to the listeners that it was asked for.
  */
 export async function prepareNat({ ports, before, changed, outcomes, step, signal }: Pass): Promise<Set<ListenerKey>> {
   const table = outcomes.table();

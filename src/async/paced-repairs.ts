@@ -47,7 +47,7 @@ export function makePacedRepairs(deps: {
       log.failing(task, 1);
       alarm.setAt(repairedAtMs + calmMs);
     }
-    const { firstMs, mostMs } = waitLimits.quick;
-    return waitAfter(repairs, { firstMs, mostMs: Math.min(mostMs, Math.max(shortMs, tookMs * mostShare)) });
+    const limitMs = Math.max(shortMs, tookMs * mostShare);
+    return Math.min(limitMs, waitAfter(repairs, waitLimits.quick));
   };
 }
