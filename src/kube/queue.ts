@@ -2,7 +2,6 @@ import { makeAlarm } from '../async/alarm.ts';
 import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { RetryError } from './errors.ts';
 
 /** What a successful run asks for: nothing, or another run after some time. */
 export type Requeue = { readonly requeueAfterMs?: number } | undefined;
@@ -18,8 +17,8 @@ export type QueueOptions<Key extends string> = {
   /** Label in metrics. */
   readonly name: string;
   /**
-   * Processes one key. After an exception the key runs again: after `RetryError`, which does not count as an error, at
-   * exactly its time; after any other after its backoff, and not before its `retryAfterMs` if it has one.
+   * Processes one key. After an exception the key runs again after its backoff, and not before the `retryAfterMs` of the error, if it
+   * has one.
    */
   readonly run: (key: Key, signal: AbortSignal) => Promise<Requeue>;
   /** How many keys of one group run at a time, if it is alone; of all groups, twice as many at most. */
@@ -156,7 +155,6 @@ export function makeQueue<Key extends string>({
   };
 
   const fail = (key: Key, error: unknown): void => {
-    if (error instanceof RetryError) return addAfter(key, error.afterMs);
     errorCounter.add(1, { queue: name });
     const failure = failures.get(key) ?? { attempts: 0, backoff: makeBackoff({ ...backoffMs, random }) };
     failures.set(key, failure);
