@@ -36,8 +36,8 @@ export type ControllerPartsDeps = Omit<
   readonly signal: AbortSignal;
 };
 
-/** Writes of Services under way at once: enough for 1,000 Services within a second, bounded for the API server's sake. */
-const writeConcurrency = 16;
+/** Writes of Services of a namespace under way at once: enough for 1,000 Services within a second, bounded for the API server's sake. */
+export const writeConcurrency = 16;
 
 export function assembleController(deps: ControllerPartsDeps): ControllerParts {
   const { client, host, events, clock, log } = deps;
@@ -77,6 +77,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     name: 'services',
     run: writer,
     concurrency: writeConcurrency,
+    groupOf: (service) => service.slice(0, service.indexOf('/')),
     onError: (service, error, attempt) => {
       if (isServerFailure(error)) trouble.failed(service, error);
       else if (attempt >= attemptsBeforeWarning) trouble.failed(service, error, { service });

@@ -29,6 +29,7 @@ function scene(
   const queue = makeQueue<string>({
     name: 'test',
     concurrency,
+    groupOf: (key) => /^(.*)\//.exec(key)?.[1] ?? '',
     clock,
     random: () => 0,
     metrics,
@@ -237,4 +238,25 @@ test('is drained at once if no run is active', async () => {
   const { queue, stop } = scene(fine);
   stop.abort();
   expect(await queue.drained).toBeUndefined();
+});
+
+test('a group whose runs never end leaves places to the others: each takes at most as many as it leaves', async () => {
+  const { queue, runs, clock } = scene((key) => (key.startsWith('fine/') ? fine() : new Promise(() => undefined)), {
+    concurrency: 8,
+  });
+  const running = (group: string): number => runs.filter(([key]) => key.startsWith(`${group}/`)).length;
+  for (const group of ['a', 'b']) for (let index = 0; index < 100; index++) queue.add(`${group}/${index}`);
+  await clock.advance(0);
+  expect([running('a'), running('b')]).toEqual([8, 4]);
+  for (let index = 0; index < 100; index++) queue.add(`fine/${index}`);
+  await vi.waitFor(() => expect(running('fine')).toBe(100));
+});
+
+test('the groups take turns: one with a thousand keys does not hold up another', async () => {
+  const { queue, runs } = scene(fine);
+  for (let index = 0; index < 1_000; index++) queue.add(`many/${index}`);
+  queue.add('one/0');
+  await vi.waitFor(() => expect(runs.map(([key]) => key)).toContain('one/0'));
+  expect(runs.length).toBeLessThan(1_000);
+  await vi.waitFor(() => expect(runs).toHaveLength(1_001));
 });

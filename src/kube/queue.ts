@@ -22,7 +22,10 @@ export type QueueOptions<Key extends string> = {
    * exactly its time; after any other after its backoff, and not before its `retryAfterMs` if it has one.
    */
   readonly run: (key: Key, signal: AbortSignal) => Promise<Requeue>;
+  /** How many keys of one group run at a time, if it is alone; of all groups, twice as many at most. */
   readonly concurrency: number;
+  /** Keys of one group may all be slow together, as Services of a namespace whose webhook does not answer. */
+  readonly groupOf: (key: Key) => string;
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly random: Random;
@@ -40,20 +43,24 @@ const wakeStepMs = 5;
 
 /**
  * A work queue keyed by object, as client-go's: a key never runs twice at the same time; a key added while it runs is run
- * once more afterwards; a failed key is repeated with exponential backoff. First in, first out.
+ * once more afterwards; a failed key is repeated with exponential backoff. First in, first out in each group, and the groups in turn.
+ *
+ * A group never takes the last places: it leaves as many free as it has, so that others run while all of its own hang.
  */
 export function makeQueue<Key extends string>({
   name,
   run,
   concurrency,
+  groupOf,
   signal,
   clock,
   random,
   metrics,
   onError,
 }: QueueOptions<Key>): Queue<Key> {
-  const ready = new Set<Key>();
+  const ready = new Map<string, Set<Key>>(); // by group
   const running = new Set<Key>();
+  const runningOf = new Map<string, number>(); // by group
   const dirty = new Set<Key>(); // added again while running
   const delayed = new Map<Key, number>(); // key → due time, monotonic ms
   const failures = new Map<Key, { attempts: number; readonly backoff: Backoff }>();
@@ -82,8 +89,34 @@ export function makeQueue<Key extends string>({
   const add = (key: Key): void => {
     delayed.delete(key);
     if (running.has(key)) dirty.add(key);
-    else ready.add(key);
+    else {
+      const group = groupOf(key);
+      const keys = ready.get(group) ?? new Set();
+      ready.set(group, keys.add(key));
+    }
     pump();
+  };
+
+  const countRun = (key: Key, by: 1 | -1): void => {
+    const group = groupOf(key);
+    const count = (runningOf.get(group) ?? 0) + by;
+    if (count === 0) runningOf.delete(group);
+    else runningOf.set(group, count);
+  };
+
+  /** The next key that may run; its group is then the last in turn. */
+  const takeNext = (): Key | undefined => {
+    const free = 2 * concurrency - running.size;
+    if (free <= 0) return undefined;
+    for (const [group, keys] of ready) {
+      if ((runningOf.get(group) ?? 0) >= free) continue;
+      const [key] = keys;
+      ready.delete(group);
+      if (key !== undefined) keys.delete(key);
+      if (keys.size > 0) ready.set(group, keys);
+      return key;
+    }
+    return undefined;
   };
 
   let runs = 0;
@@ -93,14 +126,17 @@ export function makeQueue<Key extends string>({
   };
 
   const pump = (): void => {
-    for (const key of ready) {
-      if (running.size >= concurrency || runs >= runsPerTurn || signal.aborted) break;
+    while (runs < runsPerTurn && !signal.aborted) {
+      const key = takeNext();
+      if (key === undefined) break;
       if (runs++ === 0) setImmediate(nextTurn);
-      ready.delete(key);
       running.add(key);
+      countRun(key, 1);
       void work(key);
     }
-    depthGauge.set(ready.size + dirty.size, { queue: name }); // without those in backoff
+    let depth = dirty.size;
+    for (const keys of ready.values()) depth += keys.size;
+    depthGauge.set(depth, { queue: name }); // without those in backoff
     if (signal.aborted && running.size === 0) drained.resolve();
   };
 
@@ -113,6 +149,7 @@ export function makeQueue<Key extends string>({
       if (!signal.aborted) fail(key, error);
     } finally {
       running.delete(key);
+      countRun(key, -1);
       if (dirty.delete(key)) add(key);
       else pump();
     }
