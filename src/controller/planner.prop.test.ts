@@ -20,12 +20,12 @@ const anyFate = fc.record({
   isDeleting: fc.nat(5).map((number) => number === 0),
   isRecordLost: fc.nat(9).map((number) => number === 0),
 });
-type Fate = typeof anyFate extends fc.Arbitrary<infer Value> ? Value : never;
+type ServiceFate = typeof anyFate extends fc.Arbitrary<infer Value> ? Value : never;
 
 /** By the number of the Service, for one world after the other. */
 const anyFates = fc.array(fc.array(anyFate, { minLength: 8, maxLength: 8 }), { minLength: 1, maxLength: 5 });
 
-function withFate(service: Service, fates: readonly Fate[]): Service {
+function withFate(service: Service, fates: readonly ServiceFate[]): Service {
   const { type, loadBalancerClass, wantsNone, isDeleting } = fates[Number(service.name.slice(1))]!;
   return { ...service, isDeleting, spec: { ...service.spec, type, loadBalancerClass, wantsNone } };
 }
@@ -39,7 +39,7 @@ function eachDecision(check: (snapshot: Snapshot, decision: AddressDecision) => 
       let services = PersistentMap.empty<ServiceKey, Service>();
       let nodes = PersistentMap.from([...worlds[0]!.nodes].map((node) => [node.name, node]));
       let records = noRecords;
-      const decide = (world: World, fates: readonly Fate[]): void => {
+      const decide = (world: World, fates: readonly ServiceFate[]): void => {
         const present = byKey(world.services.map((service) => withFate(service, fates)));
         // As in a store: a Service that stays the same is the same object.
         services = services.with([

@@ -45,9 +45,8 @@ export type ServiceWriterDeps = {
   readonly podsOf: (service: ServiceKey) => ServiceEndpoints | undefined;
   readonly decodeService: Stores['decodeService'];
   readonly writes: ServiceWrites;
-  /** False while another process may hold the Lease: nothing is written then. */
+  /** False while another process may hold the Lease: nothing is written then, and Services that need it are held back until it is over. */
   readonly mayWrite: () => boolean;
-  /** Gets each Service that cannot be written for that reason: it is to run again when that is over. */
   readonly holdBack: (service: ServiceKey) => void;
   /** Of the writes to all Services; the queue reports what fails. */
   readonly trouble: Pick<SharedTrouble<ServiceKey>, 'over'>;
@@ -266,10 +265,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       unwritten.delete(key);
       return later;
     }
-    if (!deps.mayWrite()) {
-      deps.holdBack(key);
-      return later;
-    }
+    if (!deps.mayWrite()) return void deps.holdBack(key);
     try {
       const outcome =
         write.kind === 'status'
