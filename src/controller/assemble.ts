@@ -10,10 +10,10 @@ import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, makeController } from './controller.ts';
 import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
-import { attemptsBeforeWarning, makeServiceWriter } from './service-writer.ts';
+import { makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites, referenceTo } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
-import type { Unwritten, UnwrittenServices } from './unwritten.ts';
+import { attemptsBeforeWarning, type Unwritten, type UnwrittenServices } from './unwritten.ts';
 
 /** Everything of `furiwake run` that talks to the API server, wired: stores, controller, the queue of writes. */
 export type ControllerParts = {

@@ -20,7 +20,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
-import { pauseWords, unwrittenAfter, type Unwritten } from './unwritten.ts';
+import { attemptsBeforeWarning, pauseWords, unwrittenAfter, type Unwritten } from './unwritten.ts';
 import { judgeDropping, soonest } from './dropping.ts';
 import { judgeListeners, type Lacking } from './endpoint-grace.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
@@ -64,8 +64,6 @@ export type ServiceWriter = QueueOptions<ServiceKey>['run'];
 const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30];
 /** After a first 404: by then the watch has reported the deletion, unless a webhook sent the 404 (it may send any code). */
 const goneRetryMs = 2_000;
-/** Event and log show a refused write from this attempt on: the first refusals may be a change under way. */
-export const attemptsBeforeWarning = 3;
 
 /** What is remembered of a Service while it is ours or leaving. */
 type ServiceMemory = {
@@ -140,8 +138,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     plan: Plan,
     mine: ServiceMemory,
   ): { readonly desired?: DesiredStatus; readonly later?: Requeue } => {
-    const { key, status } = service;
-    const { table } = plan;
+    const [{ key, status }, { table }] = [service, plan];
     const assignment = plan.assignments.get(key);
     if (assignment === undefined) {
       mine.droppingSinceMs = undefined;
@@ -265,7 +262,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       unwritten.delete(key);
       return later;
     }
-    if (!deps.mayWrite()) return void deps.holdBack(key);
+    if (!deps.mayWrite()) {
+      deps.holdBack(key);
+      return undefined;
+    }
     try {
       const outcome =
         write.kind === 'status'
