@@ -6,6 +6,8 @@ import type { NetworkView } from './view.ts';
 
 /** The links, for the watch and the audits, which report their changes. */
 export type ReportedLinks = Links & {
+  /** Another text when an interface came, went or was renamed. */
+  text(): string;
   /** The kernel reported that the interfaces with these numbers came up or changed their MAC. */
   noteUp(indexes: readonly number[]): void;
   /**
@@ -34,6 +36,10 @@ export function makeLinks(view: () => Pick<NetworkView, 'interfaces' | 'present'
       const { name, index, mac, mtu } = link;
       return { name, index, mac, mtu };
     },
+    text: () =>
+      view()
+        .interfaces.map(({ index, name }) => `${index} ${name}`)
+        .join('\n'),
     onStaleNeighbours: subscribers.subscribe,
     noteUp: (indexes) => {
       up = new Set([...up, ...indexes]);
