@@ -2,7 +2,6 @@ import { setImmediate } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
-import { RetryError } from './errors.ts';
 import { makeQueue, type Queue, type Requeue } from './queue.ts';
 
 type Scene = {
@@ -141,18 +140,6 @@ test('a key in backoff delays no other', async () => {
   queue.add('good');
   await clock.advance(0);
   expect(runs.map(([key]) => key)).toEqual(['bad', 'good']);
-});
-
-test('a RetryError waits exactly for its time, does not increase the backoff, and is not reported as a failure', async () => {
-  const { queue, clock, runs, told, metrics } = scene(async (_key, run) => {
-    if (run <= 3) throw new RetryError(1_000);
-    if (run === 4) throw new Error('no');
-    return undefined;
-  });
-  queue.add('a');
-  await clock.advance(10_000);
-  expect(runs.map(([, atMs]) => atMs)).toEqual([0, 1_000, 2_000, 3_000, 3_005]);
-  expect([told.length, metrics.total('furiwake_reconcile_errors_total')]).toEqual([1, 1]);
 });
 
 test('Retry-After is a lower bound', async () => {

@@ -2,7 +2,7 @@ import { makeAlarm } from '../async/alarm.ts';
 import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { RetryError } from './errors.ts';
+import { makeTurns } from './turns.ts';
 
 /** What a successful run asks for: nothing, or another run after some time. */
 export type Requeue = { readonly requeueAfterMs?: number } | undefined;
@@ -18,8 +18,8 @@ export type QueueOptions<Key extends string> = {
   /** Label in metrics. */
   readonly name: string;
   /**
-   * Processes one key. After an exception the key runs again: after `RetryError`, which does not count as an error, at
-   * exactly its time; after any other after its backoff, and not before its `retryAfterMs` if it has one.
+   * Processes one key. After an exception the key runs again after its backoff, and not before the `retryAfterMs` of the error, if it
+   * has one.
    */
   readonly run: (key: Key, signal: AbortSignal) => Promise<Requeue>;
   /** How many keys of one group run at a time, if it is alone; of all groups, twice as many at most. */
@@ -58,7 +58,7 @@ export function makeQueue<Key extends string>({
   metrics,
   onError,
 }: QueueOptions<Key>): Queue<Key> {
-  const ready = new Map<string, Set<Key>>(); // by group
+  const ready = makeTurns(groupOf);
   const running = new Set<Key>();
   const runningOf = new Map<string, number>(); // by group
   const dirty = new Set<Key>(); // added again while running
@@ -89,11 +89,7 @@ export function makeQueue<Key extends string>({
   const add = (key: Key): void => {
     delayed.delete(key);
     if (running.has(key)) dirty.add(key);
-    else {
-      const group = groupOf(key);
-      const keys = ready.get(group) ?? new Set();
-      ready.set(group, keys.add(key));
-    }
+    else ready.add(key);
     pump();
   };
 
@@ -104,21 +100,6 @@ export function makeQueue<Key extends string>({
     else runningOf.set(group, count);
   };
 
-  /** The next key that may run; its group is then the last in turn. */
-  const takeNext = (): Key | undefined => {
-    const free = 2 * concurrency - running.size;
-    if (free <= 0) return undefined;
-    for (const [group, keys] of ready) {
-      if ((runningOf.get(group) ?? 0) >= free) continue;
-      const [key] = keys;
-      ready.delete(group);
-      if (key !== undefined) keys.delete(key);
-      if (keys.size > 0) ready.set(group, keys);
-      return key;
-    }
-    return undefined;
-  };
-
   let runs = 0;
   const nextTurn = (): void => {
     runs = 0;
@@ -127,16 +108,15 @@ export function makeQueue<Key extends string>({
 
   const pump = (): void => {
     while (runs < runsPerTurn && !signal.aborted) {
-      const key = takeNext();
+      const free = 2 * concurrency - running.size;
+      const key = free > 0 ? ready.take((group) => (runningOf.get(group) ?? 0) < free) : undefined;
       if (key === undefined) break;
       if (runs++ === 0) setImmediate(nextTurn);
       running.add(key);
       countRun(key, 1);
       void work(key);
     }
-    let depth = dirty.size;
-    for (const keys of ready.values()) depth += keys.size;
-    depthGauge.set(depth, { queue: name }); // without those in backoff
+    depthGauge.set(ready.size() + dirty.size, { queue: name }); // without those in backoff
     if (signal.aborted && running.size === 0) drained.resolve();
   };
 
@@ -156,7 +136,6 @@ export function makeQueue<Key extends string>({
   };
 
   const fail = (key: Key, error: unknown): void => {
-    if (error instanceof RetryError) return addAfter(key, error.afterMs);
     errorCounter.add(1, { queue: name });
     const failure = failures.get(key) ?? { attempts: 0, backoff: makeBackoff({ ...backoffMs, random }) };
     failures.set(key, failure);

@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest';
+import { makeEventSender } from '../../src/kube/events.ts';
 import { makeSimApiServer } from './apiserver.ts';
 import { startController, startHost } from './controller-rig.ts';
+import { makeHarness } from './harness.ts';
+import { recordLog } from './observers.ts';
 import { shownIps } from './shown-status.ts';
-import { virtualClock } from './virtual-clock.ts';
+import { seededRandom, virtualClock } from './virtual-clock.ts';
 
 test('writes to a hundred Services of a namespace that are never answered delay those of no other namespace', async () => {
   const clock = virtualClock();
@@ -38,4 +41,51 @@ test('writes to a hundred Services of a namespace that are never answered delay 
   isSlow = false;
   await clock.advance(240_000);
   expect(shownIps(server, 'slow/s99')).toHaveLength(1);
+});
+
+test('Events of a namespace that are never answered, and nine hundred of another one, cost a third one a few seconds', async () => {
+  const clock = virtualClock();
+  const server = makeSimApiServer({ seed: 1, clock });
+  for (const name of ['slow', 'many', 'few']) server.put('Namespace', { metadata: { name } });
+  const harness = await makeHarness(server, { clock });
+  const stop = new AbortController();
+  const sender = makeEventSender({
+    client: harness.client,
+    clock,
+    random: seededRandom(6),
+    log: recordLog(),
+    metrics: harness.metrics,
+    reportingController: 'furiwake.dev/controller',
+    reportingInstance: 'lb1',
+  });
+  server.faults.next({
+    mishap: 'hang',
+    times: Number.POSITIVE_INFINITY,
+    on: ({ path }) => path.includes('/slow/'),
+  });
+  const record = (namespace: string, events: number): void => {
+    for (let index = 0; index < events; index++)
+      sender.record({
+        regarding: { apiVersion: 'v1', kind: 'Service', namespace, name: `s${index}`, uid: `${namespace}-${index}` },
+        type: 'Warning',
+        reason: 'PoolExhausted',
+        action: 'Sync',
+        note: 'no address is free',
+      });
+  };
+  record('slow', 50);
+  record('many', 940);
+  record('few', 20);
+  expect(harness.metrics.total('furiwake_events_dropped_total', { reason: 'queue-full' })).toBe(10);
+  const running = sender.run(stop.signal);
+  await clock.advance(60_000);
+  const sent = (namespace: string): number =>
+    server.list('Event').filter(({ metadata }) => metadata.namespace === namespace).length;
+  expect(sent('few')).toBeGreaterThanOrEqual(7);
+  expect(sent('many')).toBeGreaterThanOrEqual(7);
+  await clock.advance(120_000);
+  expect([sent('few'), sent('slow')]).toEqual([20, 0]);
+  stop.abort();
+  await clock.drive(running);
+  for (const each of [harness, server]) await clock.drive(Promise.resolve(each[Symbol.asyncDispose]()));
 });
