@@ -53,6 +53,14 @@ test('every file that a page names exists', () => {
   expect(missingFiles('README.md', text)).toEqual(['README.md: src/none.ts']);
 });
 
+test('no command of a page waits without an end', () => {
+  const blocks = pages.flatMap((page) => [...readFileSync(page, 'utf8').matchAll(/^ *```sh\n(.*?)^ *```$/gms)]);
+  const lines = blocks.flatMap(([, block = '']) => block.split('\n').map((line) => line.replace(/ # .*/, '')));
+  expect(lines.length).toBeGreaterThan(50);
+  const waits = lines.filter((line) => /\buntil\b|\bwhile (?!read\b)|\bwait\b|rollout status/.test(line));
+  expect(waits.filter((line) => !line.includes('--timeout'))).toEqual([]);
+});
+
 test('every link between pages leads to a file and a heading', () => {
   expect(pages).toContain('README.md');
   expect(pages.flatMap((page) => brokenLinks(page, readFileSync(page, 'utf8')))).toEqual([]);
