@@ -92,7 +92,9 @@ export function makeLeaseObserver({
   let entries: ReadonlyMap<string, { readonly text: string; readonly sinceMs: number }> = new Map();
 
   const isUnknown = ({ spec }: LeaseObject): boolean =>
-    spec.holderIdentity === identity && held !== undefined && !ours.includes(spec.renewTime ?? '');
+    spec.holderIdentity === identity &&
+    (held !== undefined || former !== undefined) &&
+    !ours.includes(spec.renewTime ?? '');
 
   // Only this process writes its acquireTime.
   const isCopyOfOurs = (lease: LeaseObject): boolean =>
@@ -105,7 +107,10 @@ export function makeLeaseObserver({
   const noteFormer = (lease: LeaseObject | undefined, isNew: boolean): void => {
     const tenure = lease && tenureOf(lease);
     if (tenure !== undefined && tenure.holder !== '') {
-      if (tenure.holder !== identity) former = { tenure, goneAtMs: undefined };
+      if (tenure.holder === identity) return;
+      // From now on a Lease of this host that it did not claim again is from a backup.
+      former = { tenure, goneAtMs: undefined };
+      ours = [];
     } else if (former !== undefined) {
       const isReleased = lease !== undefined && isReleaseOf(lease, former.tenure);
       const goneAtMs = isNew ? undefined : former.goneAtMs;
