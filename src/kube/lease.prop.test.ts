@@ -51,7 +51,7 @@ test('two hosts never hold the Lease at the same time: interruptions, jumps of t
           if (spec?.acquireTime !== shown?.acquireTime) heldSinceMs = clock.monotonic();
           if (boxes.some((box) => (cluster.links.get(box) ?? 'up') !== 'up')) allUpSinceMs = clock.monotonic();
           shown = spec;
-          expect(hosts.filter((lease) => lease.isHolder()).length).toBeLessThanOrEqual(1);
+          expect(hosts.filter((each) => each.isHolder()).length).toBeLessThanOrEqual(1);
         }
       }
       cluster.links.clear();

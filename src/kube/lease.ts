@@ -24,7 +24,8 @@ export type Lease = {
    * Waits until this process holds the Lease. At the first call it takes a Lease with its own identity at once (the
    * process restarted), and any other one when its holder has released it, or when it has expired: also one that was deleted or
    * emptied by hand, for its holder does not know yet. While it waits, this host is a candidate that the holder can see.
-   * `onHolder` is called for each holder, and when its kind changes. Failures of the API are logged and retried; rejects when `signal` aborts, and with {@link NoNamespaceError}.
+   * `onHolder` is called for each holder, and when its kind changes. Failures of the API are logged and retried;
+   * rejects when `signal` aborts, and with {@link NoNamespaceError}.
    */
   acquire(signal: AbortSignal, onHolder?: (holder: LeaseHolder) => void): Promise<Acquisition>;
   /**
