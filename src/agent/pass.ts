@@ -17,7 +17,7 @@ import { withListeners } from './listener-changes.ts';
 import { makeOutcomes } from './outcomes.ts';
 import { isProxied, prepareProxy } from './proxied.ts';
 import { type PassStages, slowWords } from './stages.ts';
-import { attract, type Pass, type PassPorts, programOthers, type Step, steeringTarget } from './steps.ts';
+import { attract, type Pass, type PassPorts, prepareNat, programOthers, type Step, steeringTarget } from './steps.ts';
 
 export type PassResult = {
   readonly state: HostState;
@@ -43,9 +43,11 @@ type PassOptions = {
 /**
  * One pass over the host: programs `target`, except for the listeners that a tool refuses.
  *
- *   proxy.upsert ─► steering.apply ─► direct.apply, nat.apply ─► placement.add, advertise ─┐  new listeners are ready before packets
- *   ┌──────────────────────────────────────────────────────────────────────────────────────┘
- *   └► proxy.prune ─► connections reset ─► placement.remove                                   packets stop before listeners are removed
+ *   proxy.upsert ─► nat.apply, of those that move there ─► steering.apply ─┐   new listeners are ready before packets come
+ *   ┌──────────────────────────────────────────────────────────────────────┘
+ *   └► direct.apply ─► nat.apply ─► placement.add, advertise ─┐
+ *   ┌─────────────────────────────────────────────────────────┘
+ *   └► proxy.prune ─► connections reset ─► placement.remove                    packets stop before listeners are removed
  *
  * A refused listener stays as it was and delays no other. A stage that is not done, because it failed as a whole, or is slow,
  * keeps the listeners that depend on it as they were; the others, and the removals that do not depend on it, still proceed.
@@ -116,6 +118,7 @@ async function makeOnePass(
   const wanted = ports.addressesOf(addressedBy);
 
   const { isUpserted, mustWait, upserted } = await prepareProxy(pass);
+  const prepared = mustWait ? new Set<ListenerKey>() : await prepareNat(pass);
   /** What nftables has accepted, or may have. */
   let attempted: Listeners | undefined;
   const isSteered =
@@ -143,7 +146,7 @@ async function makeOnePass(
     });
     return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle, mustWait };
   }
-  const { isDone, askedFor } = await programOthers(pass);
+  const { isDone, askedFor } = await programOthers(pass, prepared);
   const isProgrammed = isDone && isSteered;
   /** What the kernel has, whether or not the addresses are on the host. */
   const table = outcomes.table();

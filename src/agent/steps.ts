@@ -1,8 +1,10 @@
+import { PersistentMap } from '../core/persistent-map.ts';
+import { withListeners } from './listener-changes.ts';
 import { commonOf, makeAddressIndex, noAddresses, unionOf, withoutOwn } from './addresses.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import type { Listener, Listeners, TrafficTable } from '../core/traffic/table.ts';
-import { type HostState, type OtherDataplane, stateOf } from './host-state.ts';
+import { type Listener, type Listeners, type TrafficTable, usesNat } from '../core/traffic/table.ts';
+import { type HostState, inForceOf, type OtherDataplane, stateOf } from './host-state.ts';
 import type { Addresses, Host } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Steering, SteeringTarget } from '../ports/steering.ts';
@@ -53,14 +55,49 @@ export type Pass = {
   readonly signal: AbortSignal;
 };
 
-/** Programs the dataplanes beside HAProxy. */
-export async function programOthers({ ports, before, changed, gone, outcomes, step, signal }: Pass): Promise<{
+const uses = (name: Dataplane, listener: Listener | undefined): boolean =>
+  listener?.dataplane === name || listener?.standIn === name;
+
+/**
+ * `nat` gets the listeners that move there before they are removed from their present dataplane, and still has those that leave it: a
+ * connection that came between the two would be refused. Resolves to the listeners that it was asked for.
+ */
+export async function prepareNat({ ports, before, changed, outcomes, step, signal }: Pass): Promise<Set<ListenerKey>> {
+  const table = outcomes.table();
+  const given = changed.flatMap(({ key }) => table.listeners.get(key) ?? []).filter(usesNat);
+  const moving = given.filter(({ key }) => {
+    const held = inForceOf(outcomes.stateOf(key));
+    return held !== undefined && !usesNat(held);
+  });
+  if (before.programmed === undefined || moving.length === 0) return new Set();
+  const present = before.programmed.table;
+  const leaving = PersistentMap.changedKeys(present.listeners, table.listeners)
+    .flatMap((key) => present.listeners.get(key) ?? [])
+    .filter((had) => usesNat(had) && !usesNat(table.listeners.get(had.key) ?? had));
+  const backends = leaving.map(
+    ({ backend }) => [backend, table.backends.get(backend) ?? present.backends.get(backend)] as const,
+  );
+  const joined = withListeners(
+    { ...table, backends: table.backends.with(backends) },
+    leaving.map((had) => [had.key, had]),
+  );
+  await step(
+    'nat',
+    async () => outcomes.refuse(await ports.nat.apply(joined, signal)),
+    () => moving,
+  );
+  return new Set(given.map(({ key }) => key));
+}
+
+/** Programs the dataplanes beside HAProxy. `asked`: the listeners that `nat` was asked for in this pass. */
+export async function programOthers(
+  { ports, before, changed, gone, outcomes, step, signal }: Pass,
+  asked: ReadonlySet<ListenerKey>,
+): Promise<{
   readonly isDone: boolean;
   /** The dataplanes that may have the listener, whatever is in force. */
   readonly askedFor: (key: ListenerKey) => readonly OtherDataplane[];
 }> {
-  const uses = (name: Dataplane, listener: Listener | undefined): boolean =>
-    listener?.dataplane === name || listener?.standIn === name;
   const applied = new Map<OtherDataplane, { readonly given: ReadonlySet<ListenerKey>; readonly isDone: boolean }>();
   for (const name of ['direct', 'nat'] as const) {
     const given = new Set<ListenerKey>();
@@ -83,8 +120,9 @@ export async function programOthers({ ports, before, changed, gone, outcomes, st
     isDone: [...applied.values()].every((each) => each.isDone),
     askedFor: (key) => {
       const were = stateOf(before, key)?.asked ?? [];
+      const wasAsked = (name: OtherDataplane): boolean => were.includes(name) || (name === 'nat' && asked.has(key));
       return Array.from(applied).flatMap(([name, { given, isDone }]) =>
-        given.has(key) || (!isDone && were.includes(name)) ? name : [],
+        given.has(key) || (!isDone && wasAsked(name)) ? name : [],
       );
     },
   };

@@ -30,3 +30,28 @@ test('after a calm minute a repair is the first again', async () => {
   expect(repaired({ found: 'gone' })).toBe(100);
   expect(log.lines.map(({ fields }) => (fields as { repairs: number }).repairs)).toEqual([1, 2, 1]);
 });
+
+test('cheap repairs wait half a second at most, and dear ones take a tenth of the time', () => {
+  const clock = virtualClock();
+  const repaired = makePacedRepairs({ what: 'the table', clock, log: recordLog() });
+  const waits = Array.from({ length: 6 }, () => repaired({ found: 'gone' }, 20));
+  expect(waits).toEqual([100, 200, 400, 500, 500, 500]);
+  expect([repaired({ found: 'gone' }, 200), repaired({ found: 'gone' }, 2_000)]).toEqual([2_000, 5_000]);
+});
+
+test('a program that changes it again and again is shown in furiwake_failing until there has been a calm minute', async () => {
+  const clock = virtualClock();
+  const log = recordLog();
+  const { signal } = new AbortController();
+  const repaired = makePacedRepairs({ what: 'the table', clock, log, signal });
+  for (let count = 0; count < 2; count++) await clock.advance(repaired({ found: 'gone' }));
+  expect(log.failures.size).toBe(0);
+  repaired({ found: 'gone' });
+  expect([...log.failures]).toEqual([['reverting external changes to the table', 1]]);
+  await clock.advance(50_000);
+  repaired({ found: 'gone' });
+  await clock.advance(59_000);
+  expect(log.failures.size).toBe(1);
+  await clock.advance(1_000);
+  expect([log.failures.size, log.lines.at(-1)?.message]).toEqual([0, 'no external change to the table for 60 s']);
+});

@@ -27,7 +27,12 @@ const withoutAddress: Assignment = {
 };
 
 /** A Service without an address, whose status the writer writes to a store in memory. */
-function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs?: boolean } = {}) {
+function makeScene({
+  refusal,
+  isOurs = true,
+  mayWrite = true,
+}: { refusal?: KubeErrorCode; isOurs?: boolean; mayWrite?: boolean } = {}) {
+  const heldBack: ServiceKey[] = [];
   const service = makeService('a');
   const { key } = service;
   const clock = virtualClock();
@@ -79,7 +84,8 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
         };
       },
     },
-    mayWrite: () => true,
+    mayWrite: () => mayWrite,
+    holdBack: (each) => void heldBack.push(each),
     trouble: { over: () => undefined },
     recordEvent: () => undefined,
     clock,
@@ -89,6 +95,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
   return {
     clock,
     log,
+    heldBack,
     written: () => written,
     answered: () => answered,
     /** Another client empties the status. */
@@ -135,6 +142,12 @@ test('a 404 is a refusal like any other if the watch still shows the Service aft
   expect(await run()).toEqual({ requeueAfterMs: 2_000 });
   expect(log.lines.filter(({ level }) => level !== 'debug')).toEqual([]);
   await expect(run()).rejects.toMatchObject({ code: 'NOT_FOUND' });
+});
+
+test('without the Lease a Service whose status differs is held back, and asks for no run of its own', async () => {
+  const { run, written, heldBack } = makeScene({ mayWrite: false });
+  expect(await run()).toBeUndefined();
+  expect([written(), heldBack]).toEqual([0, ['default/a']]);
 });
 
 test('a foreign Service without endpoints is not checked again', async () => {

@@ -12,7 +12,7 @@ import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import { gapsOf, noGaps } from '../core/traffic/without-endpoints.ts';
-import { isKubeError, RetryError } from '../kube/errors.ts';
+import { isKubeError } from '../kube/errors.ts';
 import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
@@ -20,7 +20,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
-import { pauseWords, unwrittenAfter, type Unwritten } from './unwritten.ts';
+import { attemptsBeforeWarning, pauseWords, unwrittenAfter, type Unwritten } from './unwritten.ts';
 import { judgeDropping, soonest } from './dropping.ts';
 import { judgeListeners, type Lacking } from './endpoint-grace.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
@@ -45,8 +45,9 @@ export type ServiceWriterDeps = {
   readonly podsOf: (service: ServiceKey) => ServiceEndpoints | undefined;
   readonly decodeService: Stores['decodeService'];
   readonly writes: ServiceWrites;
-  /** False while another process may hold the Lease: nothing is written then. */
+  /** False while another process may hold the Lease: nothing is written then, and Services that need it are held back until it is over. */
   readonly mayWrite: () => boolean;
+  readonly holdBack: (service: ServiceKey) => void;
   /** Of the writes to all Services; the queue reports what fails. */
   readonly trouble: Pick<SharedTrouble<ServiceKey>, 'over'>;
   readonly recordEvent: RecordEvent;
@@ -61,11 +62,8 @@ export type ServiceWriterDeps = {
 export type ServiceWriter = QueueOptions<ServiceKey>['run'];
 
 const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30];
-const notLeaderRetryMs = 1_000;
 /** After a first 404: by then the watch has reported the deletion, unless a webhook sent the 404 (it may send any code). */
 const goneRetryMs = 2_000;
-/** Event and log show a refused write from this attempt on: the first refusals may be a change under way. */
-export const attemptsBeforeWarning = 3;
 
 /** What is remembered of a Service while it is ours or leaving. */
 type ServiceMemory = {
@@ -140,8 +138,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     plan: Plan,
     mine: ServiceMemory,
   ): { readonly desired?: DesiredStatus; readonly later?: Requeue } => {
-    const { key, status } = service;
-    const { table } = plan;
+    const [{ key, status }, { table }] = [service, plan];
     const assignment = plan.assignments.get(key);
     if (assignment === undefined) {
       mine.droppingSinceMs = undefined;
@@ -265,7 +262,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       unwritten.delete(key);
       return later;
     }
-    if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
+    if (!deps.mayWrite()) {
+      deps.holdBack(key);
+      return undefined;
+    }
     try {
       const outcome =
         write.kind === 'status'

@@ -14,6 +14,9 @@ export type Unwritten = {
   readonly wanted: DesiredStatus | undefined;
 };
 
+/** Event and log show a refused write from this attempt on: the first refusals may be a change under way. */
+export const attemptsBeforeWarning = 3;
+
 export const pauseWords = 'another client keeps changing this status; status updates are paused';
 
 /** What an error of the write means; `undefined`: neither the API server nor an admission plugin refused it. */

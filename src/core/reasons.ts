@@ -43,7 +43,7 @@ export const reasons = {
   PortInUseOnHost: {
     where: 'AddressAssigned',
     means:
-      "The address is the load-balancer host's own, and a program there listens on the port, or the port is one of --reserved-ports.",
+      "The address is the load-balancer host's own, and a program there listens on the port, the port is one of --reserved-ports, or the programs that listen there cannot be read at present.",
     do: 'Use another port, give furiwake other addresses (--addresses), or stop the program on the host.',
   },
   ConflictingRequest: {

@@ -92,7 +92,7 @@ test('a health port that refuses only on some nodes is reported, with a remedy',
   const scene = makeHealthScene();
   await scene.round('alive', 'ok');
   expect(scene.health.verdicts().get(nodeName('n1'))).toEqual({ 4: 'unhealthy' });
-  expect(scene.messages()).toEqual([expect.stringContaining('Set --healthz-bind-address of kube-proxy')]);
+  expect(scene.messages()).toEqual([expect.stringContaining('Is kube-proxy running there')]);
 });
 
 test('a node that answers that it is unhealthy is logged once', async () => {

@@ -93,7 +93,7 @@ const words: Readonly<Record<DetailedHealth, string>> = {
   unhealthy: 'kube-proxy on this node reports that it is unhealthy: no new connections',
   refusing:
     `port ${kubeProxyHealthPort} of this node does not answer as kube-proxy's health port does, and other nodes do: ` +
-    'no new connections. Set --healthz-bind-address of kube-proxy to the same value on all nodes',
+    'no new connections. Is kube-proxy running there, with the same --healthz-bind-address as on the others?',
   silent: 'node does not answer: no new connections',
   kept: 'node does not answer, and no other node in use does: it stays in use',
 };

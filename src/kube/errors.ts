@@ -117,14 +117,3 @@ export class KubeConfigError extends Error {
   override readonly name = 'KubeConfigError';
   readonly code = 'KUBE_CONFIG';
 }
-
-/** Thrown by a run of a queue to be repeated after exactly `afterMs`; not a failure, so its backoff does not grow. */
-export class RetryError extends Error {
-  override readonly name = 'RetryError';
-  readonly code = 'RETRY';
-  readonly afterMs: number;
-  constructor(afterMs: number) {
-    super(`again in ${afterMs} ms`);
-    this.afterMs = afterMs;
-  }
-}

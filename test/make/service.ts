@@ -93,7 +93,14 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
 }
 
 export function makeHostFacts(rest: Partial<HostFacts> = {}): HostFacts {
-  return { ownAddresses: [], primaryAddresses: [], listening: [], needs: new Map(), ...rest };
+  return {
+    ownAddresses: [],
+    primaryAddresses: [],
+    listening: [],
+    listeningTrouble: undefined,
+    needs: new Map(),
+    ...rest,
+  };
 }
 
 /** The pool of a site, in a cluster of these nodes. */

@@ -1,5 +1,6 @@
 import { makeTrouble } from '../../async/trouble.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
+import { makeListener } from '../../core/traffic/make-listener.ts';
 import type { Listener, Listeners } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
@@ -29,7 +30,7 @@ export function makeFormerListeners(deps: {
   });
   return {
     ...former,
-    rest: (had, { sourceRanges }) => (had.sourceRanges === sourceRanges ? had : { ...had, sourceRanges }),
+    rest: (had, { sourceRanges }) => (had.sourceRanges === sourceRanges ? had : makeListener({ ...had, sourceRanges })),
     withoutIdle: async (listeners, signal) => {
       const asked = Array.from(former.keys(), (key) => listeners.get(key)).filter((each) => each !== undefined);
       if (asked.length === 0) return listeners;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { makeNatMachine, type NatMachine } from '../../../test/make/nat-machine.ts';
-import { natListener, node, tableOf } from '../../../test/make/table.ts';
+import { listener, natListener, node, tableOf } from '../../../test/make/table.ts';
 import { serviceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
@@ -192,6 +192,14 @@ describe('forwarding', () => {
     expect(served(machine)).toEqual([]);
     broken.clear();
     expect(await apply(nat, six)).toEqual(new Map());
+  });
+
+  test('that cannot be switched on says nothing of a listener that HAProxy has by now', async () => {
+    const { nat, broken } = makeNatMachine();
+    await apply(nat, natListener('203.0.113.3', 80, 30_080, { protocol: 'TCP' }));
+    broken.add('forwarding');
+    const moved = listener('203.0.113.3', 80, 30_080, { sourceRanges: [] });
+    expect([...(await apply(nat, moved, six)).keys()]).toEqual([six.key]);
   });
 
   test('that could never be switched on: each listener is refused, and leaves', async () => {

@@ -223,7 +223,8 @@ export function makeNat(deps: {
           old.nodes === next.nodes &&
           old.withoutEndpoints === next.withoutEndpoints;
         if (accepted === undefined || !isSame || old.backends !== next.backends) await program(signal);
-        return accepted ?? new Map();
+        // A refusal of a former listener does not concern the one that another dataplane has.
+        return new Map([...(accepted ?? [])].filter(([key]) => !former.keys().has(key)));
       }),
     counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
     audit: (signal) => look('audit', signal),

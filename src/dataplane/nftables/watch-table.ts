@@ -27,7 +27,7 @@ export async function watchTable(
   signal: AbortSignal,
 ): Promise<void> {
   const { what, table, kernel, repair, repairRules = async () => undefined, exec, clock } = deps;
-  const repaired = makePacedRepairs(deps);
+  const repaired = makePacedRepairs({ ...deps, signal });
   const events = async function* (): AsyncGenerator<KernelEvent, void> {
     try {
       yield* watchKernel(exec, table, signal);
@@ -42,10 +42,11 @@ export async function watchTable(
     react: async (event) => {
       if (event.kind === 'table' && kernel.saw(event.generation)) return;
       if (event.kind === 'unsure') kernel.doubt(true);
+      const begunMs = clock.monotonic();
       const ofRules = event.kind === 'table' ? undefined : await repairRules();
       const ofTable = event.kind === 'rules' ? undefined : await repair();
       const found = ofTable ?? ofRules;
-      if (found !== undefined) await clock.sleep(repaired({ found }), signal);
+      if (found !== undefined) await clock.sleep(repaired({ found }, clock.monotonic() - begunMs), signal);
     },
     signal,
   });

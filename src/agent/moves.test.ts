@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest';
+import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
+import type { StepName } from '../../test/make/host-ports.ts';
+import type { Listener } from '../core/traffic/table.ts';
+
+type Choice = Pick<Listener, 'protocol' | 'dataplane' | 'standIn'>;
+
+const choices: Readonly<Record<'TCP' | 'UDP', Readonly<Record<string, Choice>>>> = {
+  TCP: {
+    HAProxy: { protocol: 'TCP', dataplane: 'haproxy', standIn: undefined },
+    nat: { protocol: 'TCP', dataplane: 'nat', standIn: undefined },
+    direct: { protocol: 'TCP', dataplane: 'direct', standIn: undefined },
+    'direct with HAProxy': { protocol: 'TCP', dataplane: 'direct', standIn: 'haproxy' },
+    'direct with nat': { protocol: 'TCP', dataplane: 'direct', standIn: 'nat' },
+  },
+  UDP: {
+    nat: { protocol: 'UDP', dataplane: 'nat', standIn: undefined },
+    direct: { protocol: 'UDP', dataplane: 'direct', standIn: undefined },
+    'direct with nat': { protocol: 'UDP', dataplane: 'direct', standIn: 'nat' },
+  },
+};
+
+const steps: readonly StepName[] = [
+  'proxy.upsert',
+  'steering.apply',
+  'direct.apply',
+  'nat.apply',
+  'placement.add',
+  'proxy.prune',
+  'placement.remove',
+];
+
+/** `direct` without a stand-in serves only when a node is shown to answer, in any case. */
+const waits = new Set(['HAProxy', 'direct']);
+
+const moves = (['TCP', 'UDP'] as const).flatMap((protocol) => {
+  const entries = Object.entries(choices[protocol]);
+  return entries.flatMap(([name, from]) =>
+    entries
+      .filter(([other]) => other !== name && !(waits.has(name) && waits.has(other)))
+      .map(([other, to]) => [protocol, name, other, from, to] as const),
+  );
+});
+
+test.each(moves)('%s: moved from %s to %s, another Service back: each step finds both served', async (...move) => {
+  const [, , , from, to] = move;
+  const web = (choice: Choice): Listener => listener('192.0.2.51', 80, 'web', { ...choice, isPublished: true });
+  const mail = (choice: Choice): Listener => listener('192.0.2.52', 25, 'mail', { ...choice, isPublished: true });
+  const rig = startAgent();
+  const { ports } = rig;
+  ports.setOnLink(new Set([4]));
+  await publish(rig, web(from), mail(to));
+  const { held } = ports;
+  const isServed = ({ key }: Listener): boolean =>
+    held.direct.has(key) || held.nat.has(key) || (held.steering.listeners.has(key) && held.proxy.has(key));
+  const unserved: string[] = [];
+  for (const step of steps)
+    ports.failing.set(step, () => {
+      for (const each of [web(from), mail(to)]) if (!isServed(each)) unserved.push(`${each.service} before ${step}`);
+      return undefined;
+    });
+  await publish(rig, web(to), mail(from));
+  expect(unserved).toEqual([]);
+  expect([answer(rig, web(to)), answer(rig, mail(from))]).toEqual(['ready', 'ready']);
+  const natted = [web(to), mail(from)].filter((each) => each.dataplane === 'nat' || each.standIn === 'nat');
+  expect(Array.from(held.nat.values(), ({ revision }) => revision)).toEqual(natted.map(({ revision }) => revision));
+});
