@@ -98,7 +98,7 @@ test('with another host known, an older Lease of this process changes no traffic
   expect([host.changes, host.terms]).toEqual([[true, false], 2]);
 });
 
-test('an outage of the API server for a minute, in which a candidate writes its entry, is not taken for a restored backup', async () => {
+test('an outage of the API server for a minute, in which a candidate writes its entry, does not count as a restored backup', async () => {
   const scene = makeScene();
   const host = startLeading(scene, 'lb1_a-b', { knowsOthers: true });
   await scene.clock.advance(20_000);
