@@ -1,7 +1,7 @@
 import type { ServiceKey } from '../core/model/names.ts';
 import type { DesiredStatus } from '../core/status/desired.ts';
 import type { Write } from '../core/status/next-write.ts';
-import { isKubeError, isServerFailure } from '../kube/errors.ts';
+import { isKubeError, isServerFailure, isWebhookFailure } from '../kube/errors.ts';
 import { WriteAlteredError } from './finalizer-writer.ts';
 
 /** The Services whose status or finalizers cannot be written. */
@@ -22,7 +22,7 @@ export const pauseWords = 'another client keeps changing this status; status upd
 /** What an error of the write means; `undefined`: neither the API server nor an admission plugin refused it. */
 export function unwrittenAfter(write: Write, error: unknown): Unwritten | undefined {
   if (!isKubeError(error) && !(error instanceof WriteAlteredError)) return undefined;
-  if (isKubeError(error) && isServerFailure(error)) return undefined;
+  if (isServerFailure(error) && !isWebhookFailure(error)) return undefined;
   return {
     reason: 'WriteRefused',
     words: `the ${write.kind} cannot be written, retrying: ${error.message}`,
