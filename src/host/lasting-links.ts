@@ -3,8 +3,11 @@ import type { Clock } from '../ports/clock.ts';
 import type { Links } from '../ports/network.ts';
 import { isOurInterface, linkFinder, type NetworkInterface } from './interfaces.ts';
 
-/** Longer than a DHCP client takes that removes all addresses of an interface and adds them again. */
-const graceMs = 3_000;
+/**
+ * Longer than a DHCP client takes that removes all addresses of an interface and adds them again; and than the 5 s that pass at
+ * most before addresses that change again and again are read.
+ */
+const graceMs = 8_000;
 
 /** A link as it was when it lost `link.addresses`, and until when these count. */
 type Lost = { readonly link: NetworkInterface; readonly untilMs: number };
