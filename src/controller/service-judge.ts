@@ -32,7 +32,7 @@ export type ServiceJudgeDeps = {
   readonly clock: Clock;
 };
 
-type Judgement = { readonly desired?: DesiredStatus; readonly later?: Requeue };
+type ServiceJudgement = { readonly desired?: DesiredStatus; readonly later?: Requeue };
 
 /**
  * The status that the Service should have, and when that changes by time alone. Without `desired` the present status stays: the
@@ -40,7 +40,7 @@ type Judgement = { readonly desired?: DesiredStatus; readonly later?: Requeue };
  */
 export function makeServiceJudge(
   deps: ServiceJudgeDeps,
-): (service: Service, plan: Plan, mine: JudgedService) => Judgement {
+): (service: Service, plan: Plan, mine: JudgedService) => ServiceJudgement {
   const { host, clock } = deps;
 
   /** How many of its endpoints are ready; `undefined`: not known. */
@@ -51,7 +51,8 @@ export function makeServiceJudge(
   };
 
   return (service, plan, mine) => {
-    const [{ key, status }, { table }] = [service, plan];
+    const { key, status } = service;
+    const { table } = plan;
     const assignment = plan.assignments.get(key);
     if (assignment === undefined) {
       mine.droppingSinceMs = undefined;

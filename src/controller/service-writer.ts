@@ -12,7 +12,14 @@ import type { Store } from '../kube/store.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Plan } from './controller.ts';
-import { attemptsBeforeWarning, pauseWords, unwrittenAfter, type Unwritten } from './unwritten.ts';
+import {
+  attemptsBeforeWarning,
+  noLeaseWords,
+  notWritten,
+  pauseWords,
+  unwrittenAfter,
+  type Unwritten,
+} from './unwritten.ts';
 import { type JudgedService, makeServiceJudge, type ServiceJudgeDeps } from './service-judge.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
 import type { Holders } from './holders.ts';
@@ -161,15 +168,25 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     log[isNew ? 'info' : 'debug']({ service: before.key, addresses, reason }, isNew ? 'published' : 'status updated');
   };
 
+  /** A refusal or a conflict that is known says more. */
+  const noteUnwritten = (key: ServiceKey, found: Unwritten): void => {
+    const known = unwritten.get(key);
+    unwritten.set(
+      key,
+      known === undefined || known.reason === 'NotWritten' ? found : { ...known, wanted: found.wanted },
+    );
+  };
+
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
-  const noteRefusal = (service: Service, write: Write, error: unknown, mine: ServiceMemory): void => {
-    const refusal = unwrittenAfter(write, error);
-    if (refusal === undefined) return;
+  const noteFailure = (service: Service, write: Write, error: unknown, mine: ServiceMemory): void => {
+    const found = unwrittenAfter(write, error);
+    if (found?.reason === 'NotWritten') noteUnwritten(service.key, found);
+    if (found?.reason !== 'WriteRefused') return;
     refused.add(1);
     mine.refusedWrites++;
     if (mine.refusedWrites < attemptsBeforeWarning) return;
-    unwritten.set(service.key, refusal);
-    recordEvent(service, 'Warning', 'WriteRefused', refusal.words);
+    unwritten.set(service.key, found);
+    recordEvent(service, 'Warning', 'WriteRefused', found.words);
   };
 
   return async (key, signal) => {
@@ -191,6 +208,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       return later;
     }
     if (!deps.mayWrite()) {
+      noteUnwritten(key, notWritten(write, noLeaseWords));
       deps.holdBack(key);
       return undefined;
     }
@@ -214,7 +232,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         return { requeueAfterMs: goneRetryMs };
       }
       // Unless it is another object by now, a webhook or a policy refuses the write, and no watch event reports when that ends.
-      noteRefusal(service, write, error, mine);
+      noteFailure(service, write, error, mine);
       throw error;
     }
   };
