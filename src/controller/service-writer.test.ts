@@ -23,7 +23,6 @@ const withoutAddress: Assignment = {
   disowned: [],
   keepsStatus: false,
   waitsForHost: false,
-  isHostAddress: false,
 };
 
 /** A Service without an address, whose status the writer writes to a store in memory. */
