@@ -39,6 +39,28 @@ function brokenLinks(page: string, text: string): readonly string[] {
     .map((target) => `${page}: ${target}`);
 }
 
+/** Files of this repository that a page names in code marks, and that do not exist. */
+function missingFiles(page: string, text: string): readonly string[] {
+  return [...withoutCode(text).matchAll(/`((?:src|test|tools|lab|bench|demo|deploy|docs)\/[\w./-]+)`/g)]
+    .flatMap(([, file = '']) => file)
+    .filter((file) => !existsSync(file))
+    .map((file) => `${page}: ${file}`);
+}
+
+test('every file that a page names exists', () => {
+  expect(pages.flatMap((page) => missingFiles(page, readFileSync(page, 'utf8')))).toEqual([]);
+  const text = '`src/core/reasons.ts` `src/core/` `src/none.ts` `deploy/furiwake.yaml` `x/none.ts`';
+  expect(missingFiles('README.md', text)).toEqual(['README.md: src/none.ts']);
+});
+
+test('no command of a page waits without an end', () => {
+  const blocks = pages.flatMap((page) => [...readFileSync(page, 'utf8').matchAll(/^ *```sh\n(.*?)^ *```$/gms)]);
+  const lines = blocks.flatMap(([, block = '']) => block.split('\n').map((line) => line.replace(/ # .*/, '')));
+  expect(lines.length).toBeGreaterThan(50);
+  const waits = lines.filter((line) => /\buntil\b|\bwhile (?!read\b)|\bwait\b|rollout status/.test(line));
+  expect(waits.filter((line) => !line.includes('--timeout'))).toEqual([]);
+});
+
 test('every link between pages leads to a file and a heading', () => {
   expect(pages).toContain('README.md');
   expect(pages.flatMap((page) => brokenLinks(page, readFileSync(page, 'utf8')))).toEqual([]);

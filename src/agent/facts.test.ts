@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { systemClock } from '../main/node/clock.ts';
+import { recordLog } from '../../test/sim/observers.ts';
 import { makeHostPorts } from '../../test/make/host-ports.ts';
 import { ip, makeSite } from '../../test/make/service.ts';
 import type { HostFacts } from '../core/model/host.ts';
@@ -11,11 +12,12 @@ const listening: HostFacts['listening'] = [{ protocol: 'TCP', address: undefined
 
 /** A host with an own address, a need and a program that listens. */
 function host(site: Site, reserved = new Map<string, string>()) {
-  const ports = makeHostPorts(systemClock);
+  const [clock, log] = [systemClock, recordLog()];
+  const ports = makeHostPorts(clock);
   ports.setOwn('192.0.2.51');
   ports.setNeeds(new Map([['192.0.2.1', 'default gateway of this host']]));
   ports.listening = listening;
-  return { ports, facts: makeFacts({ ...ports, site, reserved: async () => reserved }) };
+  return { ports, facts: makeFacts({ ...ports, site, reserved: async () => reserved, clock, log }) };
 }
 
 test('the facts hold the own addresses and everything that the host needs', async () => {
@@ -24,6 +26,7 @@ test('the facts hold the own addresses and everything that the host needs', asyn
     ownAddresses: [ip('192.0.2.51')],
     primaryAddresses: [ip('192.0.2.51')],
     listening: [],
+    listeningTrouble: undefined,
     needs: new Map([
       ['192.0.2.1', 'default gateway of this host'],
       ['192.0.2.2', 'the API server'],

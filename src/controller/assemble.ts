@@ -1,6 +1,7 @@
+import { makeAlarm } from '../async/alarm.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isServerFailure } from '../kube/errors.ts';
+import { isServerFailure, isWebhookFailure } from '../kube/errors.ts';
 import type { EventSender } from '../kube/events.ts';
 import { makeQueue } from '../kube/queue.ts';
 import { makeSharedTrouble } from '../kube/shared-trouble.ts';
@@ -9,10 +10,10 @@ import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, makeController } from './controller.ts';
 import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
-import { attemptsBeforeWarning, makeServiceWriter } from './service-writer.ts';
+import { makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites, referenceTo } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
-import type { Unwritten, UnwrittenServices } from './unwritten.ts';
+import { attemptsBeforeWarning, type Unwritten, type UnwrittenServices } from './unwritten.ts';
 
 /** Everything of `furiwake run` that talks to the API server, wired: stores, controller, the queue of writes. */
 export type ControllerParts = {
@@ -36,8 +37,9 @@ export type ControllerPartsDeps = Omit<
   readonly signal: AbortSignal;
 };
 
-/** Writes of Services under way at once: enough for 1,000 Services within a second, bounded for the API server's sake. */
-const writeConcurrency = 16;
+/** Writes of Services of a namespace under way at once: enough for 1,000 Services within a second, bounded for the API server's sake. */
+export const writeConcurrency = 16;
+const leaseCheckMs = 1_000;
 
 export function assembleController(deps: ControllerPartsDeps): ControllerParts {
   const { client, host, events, clock, log } = deps;
@@ -52,6 +54,17 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     enqueue: (service) => queue.add(service),
     recordEvent,
   });
+  /** Services whose write waits for the Lease: one check a second for all of them. */
+  const heldBack = new Set<ServiceKey>();
+  const leaseCheck = makeAlarm({
+    clock,
+    signal: deps.signal,
+    ring: () => {
+      if (!deps.mayWrite()) return leaseCheck.setAt(clock.monotonic() + leaseCheckMs);
+      for (const service of heldBack) queue.add(service);
+      heldBack.clear();
+    },
+  });
   const trouble = makeSharedTrouble<ServiceKey>({ what: 'writing to Services', clock, log });
   const unwritten = new Map<ServiceKey, Unwritten>();
   const writer = makeServiceWriter({
@@ -65,6 +78,10 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     decodeService: stores.decodeService,
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
+    holdBack: (service) => {
+      heldBack.add(service);
+      leaseCheck.setAt(clock.monotonic() + leaseCheckMs);
+    },
     trouble,
     recordEvent,
     unwritten,
@@ -77,8 +94,9 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     name: 'services',
     run: writer,
     concurrency: writeConcurrency,
+    groupOf: (service) => service.slice(0, service.indexOf('/')),
     onError: (service, error, attempt) => {
-      if (isServerFailure(error)) trouble.failed(service, error);
+      if (isServerFailure(error) && !isWebhookFailure(error)) trouble.failed(service, error);
       else if (attempt >= attemptsBeforeWarning) trouble.failed(service, error, { service });
       else log.debug({ service, err: error }, 'writing to the Service failed; retrying');
     },

@@ -14,6 +14,7 @@ import { watchResource } from '../kube/watcher.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import { makeEndpointsCurrent } from './endpoints-current.ts';
 import { makeWatchHealth } from './watch-health.ts';
 import { type EndpointsByService, makeEndpointsByService } from './service-endpoints.ts';
 
@@ -41,7 +42,6 @@ export type StoresDeps = {
 
 /** A failure that lasts longer is shown: it is not a restart of the API server. */
 const unseenMs = 30_000;
-const [judgeEveryMs, outdatedMs] = [5_000, 20_000];
 
 function unseenWords(plural: string, why: string): string {
   const names: Record<string, string> = { services: 'Services', nodes: 'Nodes', endpointslices: 'EndpointSlices' };
@@ -59,6 +59,7 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     endpointslices: makeWatchHealth(monotonic),
   };
   const endpoints = makeEndpointsByService(slices);
+  const judgeEndpoints = makeEndpointsCurrent({ health, setCurrent: endpoints.setCurrent, clock });
   const [onceInServices, onceInSlices] = [makeRepeats(), makeRepeats()];
   const decodeService = (wire: unknown): Service => projectService(wire, site.defaults, onceInServices);
   const decodeSlice = (wire: unknown): EndpointSlice => projectEndpointSlice(wire, onceInSlices);
@@ -75,32 +76,11 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     const noted = async function* (): typeof events {
       for await (const event of events) {
         note(event);
-        if (event.type === 'error' && resource.plural === 'endpointslices') void judgeWhileFailing(signal);
+        if (event.type === 'error' && resource.plural === 'endpointslices') judgeEndpoints(signal);
         yield event;
       }
     };
     return feedStore(store, noted(), { what: `watching ${resource.plural}`, clock, log });
-  };
-  let isJudging = false;
-  /**
-   * While nothing changes because the whole API server is away, the endpoints are as they were. If their watch alone fails, they are
-   * outdated: Pods and Services are created and deleted.
-   */
-  const judgeWhileFailing = async (signal: AbortSignal): Promise<void> => {
-    if (isJudging) return;
-    isJudging = true;
-    let aloneMs = 0;
-    try {
-      while (health.endpointslices.failure() !== undefined) {
-        await clock.sleep(judgeEveryMs, signal).catch(() => undefined);
-        if (signal.aborted) return;
-        const isAlone = health.endpointslices.failure() !== undefined && health.services.failure() === undefined;
-        aloneMs = isAlone ? aloneMs + judgeEveryMs : 0;
-        endpoints.setCurrent(aloneMs < outdatedMs);
-      }
-    } finally {
-      isJudging = false;
-    }
   };
   return {
     services,

@@ -43,7 +43,7 @@ export const reasons = {
   PortInUseOnHost: {
     where: 'AddressAssigned',
     means:
-      "The address is the load-balancer host's own, and a program there listens on the port, or the port is one of --reserved-ports.",
+      "The address is the load-balancer host's own, and a program there listens on the port, the port is one of --reserved-ports, or the programs that listen there cannot be read at present.",
     do: 'Use another port, give furiwake other addresses (--addresses), or stop the program on the host.',
   },
   ConflictingRequest: {
@@ -222,8 +222,8 @@ export const reasons = {
   WriteRefused: {
     where: 'event',
     means:
-      'The API server refuses what furiwake writes to the Service, or an admission plugin changes it. furiwake retries.',
-    do: 'Look for an admission webhook or policy that rejects or changes updates of the status or the finalizers of Services.',
+      'The API server refuses what furiwake writes to the Service, an admission webhook fails, or an admission plugin changes it. furiwake retries.',
+    do: 'Look for an admission webhook that does not answer, or a webhook or policy that rejects or changes updates of the status or the finalizers of Services.',
   },
   HeldByAnother: {
     where: 'event',

@@ -9,6 +9,7 @@ import {
   startLeading,
 } from '../../test/make/leading-hosts.ts';
 import type { Connectivity } from '../../test/make/lease-cluster.ts';
+import { withCandidate } from '../kube/lease-object.ts';
 
 test('a host that starts while another one holds the Lease withdraws, names the holder, and serves when that one has ended', async () => {
   const scene = makeScene();
@@ -45,6 +46,69 @@ test('a host that has always been alone continues to serve when etcd is restored
   await scene.clock.advance(20_000);
   expect([host.changes, host.terms, host.isWorking]).toEqual([[], 2, true]);
   expect(messages(host, 'error')).toEqual([]);
+});
+
+test.each([
+  ['deleted', undefined],
+  ['emptied by hand', ''],
+])(
+  'a Lease that is %s stays with its holder; a host that waits takes it when it would have expired',
+  async (_, holder) => {
+    const scene = makeScene();
+    const [first, second] = [startLeading(scene, 'lb1_a-b'), startLeading(scene, 'lb2_c-d')];
+    await scene.clock.advance(11_000);
+    const remove = (): void => {
+      const { lease } = scene.cluster;
+      scene.cluster.lease =
+        holder === undefined || lease === undefined
+          ? undefined
+          : { ...lease, spec: { ...lease.spec, holderIdentity: holder } };
+    };
+    remove();
+    await scene.clock.advance(20_000);
+    expect([first.changes, second.changes]).toEqual([[], [false]]);
+    scene.cluster.links.set('lb1_a-b', 'cut');
+    remove();
+    await scene.clock.advance(14_000);
+    expect([first.changes, second.changes]).toEqual([[false], [false]]);
+    await scene.clock.advance(5_000);
+    expect(second.changes).toEqual([false, true]);
+    expect(messages(second, 'warn')).toContainEqual(
+      'the Lease was deleted or emptied while host lb1 held it; taking it in 15 s unless that host writes it again',
+    );
+  },
+);
+
+test('with another host known, an older Lease of this process changes no traffic, and the cluster is read again', async () => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { knowsOthers: true });
+  await scene.clock.advance(1_000);
+  const backup = scene.cluster.lease;
+  await scene.clock.advance(60_000);
+  scene.cluster.lease = backup;
+  await scene.clock.advance(6_000);
+  expect([host.changes, host.terms, host.isWorking]).toEqual([[true], 2, true]);
+  expect(messages(host, 'error')).toEqual([]);
+  // After its own Lease has ended another host may have held it.
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  await scene.clock.advance(20_000);
+  scene.cluster.lease = backup;
+  scene.cluster.links.clear();
+  await scene.clock.advance(10_000);
+  expect([host.changes, host.terms]).toEqual([[true, false], 2]);
+});
+
+test('an outage of the API server for a minute, in which a candidate writes its entry, does not count as a restored backup', async () => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { knowsOthers: true });
+  await scene.clock.advance(20_000);
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  await scene.clock.advance(60_000);
+  const { lease } = scene.cluster;
+  if (lease !== undefined) scene.cluster.lease = withCandidate(lease, 'lb2_c-d', 0);
+  scene.cluster.links.clear();
+  await scene.clock.advance(4_000);
+  expect([host.changes, host.terms]).toEqual([[true, false, true], 1]);
 });
 
 test('with another host known, etcd restored from a backup withdraws until the Lease is held again', async () => {

@@ -2,7 +2,7 @@ import { untilAborted } from '../async/abort.ts';
 import { type Latch, makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { Term } from '../controller/controller.ts';
-import type { Lease } from '../kube/lease.ts';
+import type { Lease, LeaseLoss } from '../kube/lease.ts';
 import { type Acquisition, NoNamespaceError } from '../kube/lease-attempts.ts';
 import { keptAddressesAnnotation } from '../kube/lease-object.ts';
 import type { LeaseHolder } from '../kube/lease-observer.ts';
@@ -161,12 +161,9 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
           const loss = await lease.hold(until, onTried);
           if (loss === undefined) return;
           // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
-          const isKept = loss.holder === deps.identity && !deps.hasOthers();
+          const isKept = loss.isCopy || (loss.holder === deps.identity && !deps.hasOthers());
           if (!isKept) withdraw();
-          log[isKept ? 'warn' : 'error'](
-            { holder: loss.holder, class: deps.loadBalancerClass },
-            lossWords(deps, loss.holder),
-          );
+          log[isKept ? 'warn' : 'error']({ holder: loss.holder, class: deps.loadBalancerClass }, lossWords(deps, loss));
           lost.abort(new Error('the Lease was lost'));
         },
       ],
@@ -175,7 +172,8 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   }
 }
 
-function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder: string): string {
+function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, { holder, isCopy }: LeaseLoss): string {
+  if (isCopy) return 'the Lease is an older one of this host (was etcd restored from a backup?): traffic continues';
   const isSelf = holder === identity;
   const changed = 'the Lease was changed with the identity of this host (was etcd restored from a backup?)';
   const proof = 'until it is known whether another process renews the Lease';
@@ -185,7 +183,7 @@ function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder:
       ? 'its addresses are withdrawn, established connections continue'
       : 'it keeps its addresses (--on-lease-loss keep)';
   if (isSelf) return `${changed}: ${what}, ${proof}`;
-  if (holder === '') return `another host took over the Lease while this host was cut off, and released it; ${what}`;
+  if (holder === '') return `another host may have held the Lease while this host was cut off; ${what}`;
   return `host ${hostOfIdentity(holder)} took over the Lease: this host no longer serves; ${what}`;
 }
 
@@ -206,6 +204,9 @@ function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, ex
   switch (kind) {
     case 'other':
       return `host ${hostOfIdentity(identity)} holds the Lease for class ${loadBalancerClass}; taking over when it expires (in ${seconds} s unless renewed) or is released`;
+    case 'former':
+      return `the Lease was deleted or emptied while ${identity === '' ? 'another host may have' : `host ${hostOfIdentity(identity)}`} held it; taking it in ${seconds} s unless that host writes it again`;
+    case 'copy': // not waited for
     case 'unknown':
       return `the Lease has the identity of this host, but this process did not write it; taking it in ${seconds} s unless another process renews it`;
     case 'namesake':

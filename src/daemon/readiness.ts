@@ -54,7 +54,10 @@ export function clusterTroubles({
 
 /** `host lb2 holds the Lease furiwake-system/furiwake`; `undefined`: no other host does. `leaseName`: with its namespace. */
 export function otherHolderWords(holder: ReturnType<Lease['holder']>, leaseName: string): string | undefined {
-  return holder?.kind === 'other' ? `host ${hostOfIdentity(holder.identity)} holds the Lease ${leaseName}` : undefined;
+  if (holder === undefined) return undefined;
+  const host = holder.identity === '' ? 'another host' : `host ${hostOfIdentity(holder.identity)}`;
+  if (holder.kind === 'former') return `the Lease ${leaseName} was deleted or emptied, and ${host} may still serve`;
+  return holder.kind === 'other' ? `${host} holds the Lease ${leaseName}` : undefined;
 }
 
 function leaseTroubles(

@@ -1,5 +1,6 @@
 import { untilAborted } from '../async/abort.ts';
 import { type Alarm, makeAlarm } from '../async/alarm.ts';
+import { waitAfter } from '../async/backoff.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import type { Family, Ip } from '../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../core/model/names.ts';
@@ -49,8 +50,7 @@ const firstWaitMs = 200;
 const firstWaitsMs = 3_000;
 const longestWaitMs = 5_000;
 /** While no listener waits: until kube-proxy is known to have synced. Without an answer at growing intervals. */
-const idleWaitMs = 5_000;
-const longestIdleWaitMs = 60_000;
+const idleWaits = { firstMs: 5_000, mostMs: 60_000 };
 
 /** When to ask next while a listener waits. */
 function dueMs({ askedMs, newsMs }: GatedNode): number {
@@ -60,7 +60,7 @@ function dueMs({ askedMs, newsMs }: GatedNode): number {
 /** The same while none does: what is known of the syncs before a publication proves one after it sooner. */
 function idleDueMs({ askedMs, sinceMs, failures, process, paths }: GatedNode): number | undefined {
   if (process?.isStarted === true || families.every((family) => paths[family].upMs === undefined)) return undefined;
-  return Math.max(askedMs, sinceMs) + Math.min(longestIdleWaitMs, idleWaitMs * 2 ** failures);
+  return Math.max(askedMs, sinceMs) + waitAfter(failures + 1, idleWaits);
 }
 
 /**

@@ -112,19 +112,16 @@ export function isServerFailure(error: unknown): error is KubeError {
   return isKubeError(error, ...connectionCodes, 'THROTTLED', 'SERVER', 'PROTOCOL');
 }
 
+/**
+ * True if an admission webhook that fails, or that refuses with a 5xx code, is the cause: other objects may be written. The API server
+ * says it only in its message: `failed calling webhook "…"`, `admission webhook "…" denied the request`.
+ */
+export function isWebhookFailure(error: unknown): boolean {
+  return isKubeError(error, 'SERVER') && error.message.includes('webhook "');
+}
+
 /** An unusable kubeconfig, token file or exec plugin: one line that says what is wrong, where, and what to do. */
 export class KubeConfigError extends Error {
   override readonly name = 'KubeConfigError';
   readonly code = 'KUBE_CONFIG';
-}
-
-/** Thrown by a run of a queue to be repeated after exactly `afterMs`; not a failure, so its backoff does not grow. */
-export class RetryError extends Error {
-  override readonly name = 'RetryError';
-  readonly code = 'RETRY';
-  readonly afterMs: number;
-  constructor(afterMs: number) {
-    super(`again in ${afterMs} ms`);
-    this.afterMs = afterMs;
-  }
 }

@@ -1,17 +1,18 @@
 import { makeBackoff } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
 import type { KubeClient } from './client.ts';
-import { isKubeError, isServerFailure } from './errors.ts';
+import { isKubeError, isServerFailure, type KubeError } from './errors.ts';
 import { cutNote, eventBody, type EventFacts, eventName, eventNamespace } from './event-object.ts';
 import { microTime } from './lease-object.ts';
 import { resourcePath } from './paths.ts';
 import { makeSharedTrouble } from './shared-trouble.ts';
+import { makeTurns } from './turns.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 
 export type EventSender = {
-  /** Never waits and never throws: when the queue is full, the Event is counted and dropped. */
+  /** Never waits and never throws: when the queue is full, an Event of the namespace with the most is counted and dropped. */
   record(event: EventFacts): void;
   /** Sends the recorded Events, one at a time, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -26,6 +27,8 @@ type Series = {
   count: number;
   isCreated: boolean;
   isQueued: boolean;
+  /** Attempts since the last one that ended well. */
+  tries: number;
 };
 
 const maxQueued = 1_000;
@@ -37,11 +40,13 @@ const courtesyMs = 500;
 const burst = 25;
 const perSecond = 1;
 const maxAttempts = 5;
-/** All attempts of one Event wait for less than a minute: those that follow it wait, too. */
+const timeoutMs = 5_000;
+/** After failures in a row: those that follow wait, too. */
 const backoffMs = { firstMs: 2_000, mostMs: 30_000 };
 
 /**
- * Sends Events (events.k8s.io/v1): one sender, bursts of at most 25, then one per second.
+ * Sends Events (events.k8s.io/v1): one sender, bursts of at most 25, then one per second. Namespaces take turns: a thousand Events of
+ * one, or a webhook there that does not answer, cost the others a few seconds.
  *
  * A repetition (same object, reason, type and note) within six minutes increases the count of one Event's series; the
  * count is written at 2, 4, 8, …, so that a storm causes only a few writes. An Event that the cluster refuses because
@@ -70,7 +75,7 @@ export function makeEventSender({
   const dropped = metrics.counter('furiwake_events_dropped_total', 'Events that were not sent, by reason.', ['reason']);
   const bucket = makeTokenBucket(clock);
   const known = new Map<string, Series>(); // least recently seen first
-  const queue = new Set<Series>();
+  const queue = makeTurns<Series>(({ facts }) => eventNamespace(facts.regarding));
   const work = makeLatch();
   /** By namespace. */
   const trouble = makeSharedTrouble<string>({ what: 'sending Events', clock, log });
@@ -84,7 +89,7 @@ export function makeEventSender({
     const suffix = `${Math.trunc(nowMs).toString(16)}${Math.trunc(random() * 2 ** 32).toString(16)}`;
     const series = isContinued
       ? old
-      : { facts, suffix, firstMs: nowMs, lastMs: nowMs, count: 0, isCreated: false, isQueued: false };
+      : { facts, suffix, firstMs: nowMs, lastMs: nowMs, count: 0, isCreated: false, isQueued: false, tries: 0 };
     known.delete(key);
     known.set(key, series);
     const [oldest] = known.keys();
@@ -98,46 +103,50 @@ export function makeEventSender({
     const soFar = { count, lastObservedTime: microTime(lastMs) };
     if (series.isCreated) {
       const path = resourcePath(resource, { namespace, name: eventName(facts.regarding.name, suffix) });
-      await client.jsonPatch(path, [{ op: 'add', path: '/series', value: soFar }], { signal });
+      await client.jsonPatch(path, [{ op: 'add', path: '/series', value: soFar }], { signal, timeoutMs });
       return;
     }
     const body = eventBody(facts, { suffix, nowMs: firstMs, reportingController, reportingInstance });
     await client.create(resourcePath(resource, { namespace }), count > 1 ? { ...body, series: soFar } : body, {
       signal,
+      timeoutMs,
     });
     series.isCreated = true;
   };
 
-  /** Sends one; transient failures are retried a few times, all others drop it. */
-  const deliver = async (series: Series, signal: AbortSignal): Promise<void> => {
+  const enqueue = (series: Series): void => {
+    if (series.isQueued) return;
+    series.isQueued = true;
+    queue.add(series);
+  };
+
+  /** One attempt. After a transient failure it has another one, when other namespaces have had their turn, and the error is returned. */
+  const deliver = async (series: Series, signal: AbortSignal): Promise<KubeError | undefined> => {
     const namespace = eventNamespace(series.facts.regarding);
-    const backoff = makeBackoff({ ...backoffMs, random });
-    for (let tries = 1; ; tries += 1) {
-      await bucket.take(signal);
-      try {
-        await send(series, signal);
-        return trouble.over(namespace);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (isKubeError(error, 'ALREADY_EXISTS')) {
-          series.isCreated = true; // the answer was lost
-          return trouble.over(namespace);
-        }
-        if (isUnwanted(error, series.isCreated)) {
-          log.debug({ err: error }, 'event refused: its namespace is being deleted');
-          return trouble.over(namespace);
-        }
-        if (isKubeError(error, 'NOT_FOUND')) {
-          series.isCreated = false; // Events live for an hour: create it again
-          continue;
-        }
-        if (!isServerFailure(error) || tries >= maxAttempts) {
-          dropped.add(1, { reason: 'failed' });
-          return trouble.failed(namespace, error);
-        }
-        await clock.sleep(Math.max(error.retryAfterMs ?? 0, backoff.next()), signal);
+    const tries = (series.tries += 1);
+    try {
+      await send(series, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isKubeError(error, 'NOT_FOUND') && series.isCreated) {
+        series.isCreated = false; // Events live for an hour: create it again
+        enqueue(series);
+        return undefined;
       }
+      if (isUnwanted(error)) log.debug({ err: error }, 'event refused: its namespace is being deleted');
+      else if (isServerFailure(error) && tries < maxAttempts) {
+        enqueue(series);
+        return error;
+      } else if (!isKubeError(error, 'ALREADY_EXISTS')) {
+        dropped.add(1, { reason: 'failed' });
+        series.tries = 0;
+        trouble.failed(namespace, error);
+        return undefined;
+      } else series.isCreated = true; // the answer was lost
     }
+    series.tries = 0;
+    trouble.over(namespace);
+    return undefined;
   };
 
   return {
@@ -146,23 +155,28 @@ export function makeEventSender({
       series.count += 1;
       series.lastMs = clock.now();
       if (series.isQueued || !isPowerOfTwo(series.count)) return;
-      if (queue.size >= maxQueued) return dropped.add(1, { reason: 'queue-full' });
-      series.isQueued = true;
-      queue.add(series);
+      enqueue(series);
       work.set();
+      if (queue.size() <= maxQueued) return;
+      const excess = queue.takeFromLargest();
+      if (excess !== undefined) excess.isQueued = false;
+      dropped.add(1, { reason: 'queue-full' });
     },
     run: async (signal) => {
+      const backoff = makeBackoff({ ...backoffMs, random });
       while (!signal.aborted) {
-        const [series] = queue;
+        const series = queue.take();
         try {
           if (series === undefined) {
             await work.wait(signal);
             await clock.sleep(courtesyMs, signal);
             continue;
           }
-          queue.delete(series);
           series.isQueued = false;
-          await deliver(series, signal);
+          await bucket.take(signal);
+          const error = await deliver(series, signal);
+          if (error === undefined) backoff.reset();
+          else await clock.sleep(Math.max(error.retryAfterMs ?? 0, backoff.next()), signal);
         } catch (error) {
           if (!signal.aborted) throw error;
         }
@@ -172,9 +186,9 @@ export function makeEventSender({
 }
 
 /** The namespace is being deleted, or no longer exists. */
-function isUnwanted(error: unknown, isCreated: boolean): boolean {
+function isUnwanted(error: unknown): boolean {
   if (isKubeError(error, 'FORBIDDEN')) return error.causes.some(({ reason }) => reason === 'NamespaceTerminating');
-  return isKubeError(error, 'NOT_FOUND') && !isCreated;
+  return isKubeError(error, 'NOT_FOUND');
 }
 
 function isPowerOfTwo(count: number): boolean {

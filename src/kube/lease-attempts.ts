@@ -7,6 +7,7 @@ import {
   isSameTenure,
   leaseBody,
   type LeaseObject,
+  releasedSeconds,
   type Tenure,
   tenureOf,
   withCandidate,
@@ -114,7 +115,7 @@ export function makeLeaseAttempts({
     observer.willClaim(body.spec.renewTime ?? '');
     const written = base === undefined ? await create(body, signal) : await replace(body, signal, timeoutMs);
     observer.see(written);
-    observer.hasClaimed();
+    observer.hasClaimed(startedAt);
     holderUntilMs = startedAt + renewDeadlineMs;
     tenure = tenureOf(written);
     onClaimed();
@@ -134,22 +135,26 @@ export function makeLeaseAttempts({
     acquire: async (onHolder, signal) => {
       await read(signal);
       const holder = observer.holder();
-      if (observer.lease !== undefined && holder !== undefined && holder.expiresInMs > 0) {
+      if (holder !== undefined && holder.expiresInMs > 0) {
         onHolder(holder);
-        await beCandidate(observer.lease, signal);
+        if (observer.lease !== undefined) await beCandidate(observer.lease, signal);
         return undefined;
       }
       const before = observer.lease && tenureOf(observer.lease);
       return { before, tenure: await claim(signal, { isRenewal: false }) };
     },
     renew: async (signal) => {
+      // Without a Lease the claim compares no version: another host may have created it, and it may have been deleted again.
+      if (observer.lease === undefined) await read(signal);
       try {
-        await claim(signal, { isRenewal: true });
-        return 'own';
+        if (observer.holder() === undefined) {
+          await claim(signal, { isRenewal: true });
+          return 'own';
+        }
       } catch (error) {
         if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS', 'NOT_FOUND')) throw error;
+        await read(signal); // it was changed, or deleted
       }
-      await read(signal); // it was changed, or deleted
       const found = observer.lease && tenureOf(observer.lease);
       // Another host took it while this one was cut off, and released it.
       const isPassedOver = found?.holder === '' && tenure !== undefined && !isSameTenure(found, tenure);
@@ -166,7 +171,15 @@ export function makeLeaseAttempts({
           const base = observer.lease;
           const keptBy = keepsAddresses ? identity : undefined;
           const nowMs = clock.now();
-          const body = leaseBody({ namespace, name, base, identity: '', durationSeconds: 1, keptBy, nowMs });
+          const body = leaseBody({
+            namespace,
+            name,
+            base,
+            identity: '',
+            durationSeconds: releasedSeconds,
+            keptBy,
+            nowMs,
+          });
           try {
             observer.see(await replace(body, signal, releaseTimeoutMs));
             return;

@@ -34,6 +34,18 @@ export function isSameTenure(a: Tenure, b: Tenure): boolean {
   return a.lease === b.lease && a.transitions === b.transitions;
 }
 
+/**
+ * Whether the holder of this tenure, or a later one, released the Lease. False if it was emptied by hand, or is from a backup: then
+ * its holder does not know yet.
+ */
+export function isReleaseOf(lease: LeaseObject, tenure: Tenure): boolean {
+  const { lease: uid, transitions, holder } = tenureOf(lease);
+  const isReleased = holder === '' && lease.spec.leaseDurationSeconds === releasedSeconds;
+  return isReleased && uid === tenure.lease && transitions >= tenure.transitions;
+}
+
+/** As in client-go: the duration of a Lease that its holder has released. */
+export const releasedSeconds = 1;
 /** As in client-go: how long a holder that does not renew the Lease keeps it. */
 export const defaultDurationSeconds = 15;
 

@@ -1,4 +1,11 @@
-import { candidatesOf, defaultDurationSeconds, type LeaseObject } from './lease-object.ts';
+import {
+  candidatesOf,
+  defaultDurationSeconds,
+  isReleaseOf,
+  type LeaseObject,
+  type Tenure,
+  tenureOf,
+} from './lease-object.ts';
 
 /** The holder of the Lease that `acquire` waits for. */
 export type LeaseHolder = {
@@ -8,16 +15,28 @@ export type LeaseHolder = {
    * - `unknown`: this host's identity, but not written by this process: etcd was restored from a backup, or another
    *   process uses the identity. A renewal shows the latter.
    * - `namesake`: another process renews it with this host's identity: it uses a copy of the state directory.
+   * - `copy`: this process wrote it, but not last: etcd was restored from a backup. It has renewed the Lease so recently that no other
+   *   host can have taken it since.
+   * - `former`: another identity held it when it was deleted or emptied by hand, or may have (empty: it was not seen). That host did
+   *   not release it, so it serves until it notices, or until its Lease would have expired.
    */
-  readonly kind: 'other' | 'unknown' | 'namesake';
+  readonly kind: 'other' | 'unknown' | 'namesake' | 'copy' | 'former';
   /** Time until the Lease expires if it is not renewed; not positive: it has expired. */
   readonly expiresInMs: number;
 };
 
-/** The claims of half a minute, while an API server is silent: it may still execute one of them. */
-const mostClaims = 8;
+/** The claims of two minutes without an answer: the API server may have executed any of them. */
+const mostClaims = 64;
+/** For so long after a renewal no other host can have taken the Lease: it waits for the duration of the Lease, and a second is spare. */
+const ownForMs = (defaultDurationSeconds - 1) * 1000;
 /** A candidate renews its entry every 10 s, and may miss a few times. */
 const candidateGoneMs = 60_000;
+
+/** A candidate reads the Lease every 2.4 s at most. A holder creates a Lease again within 5 s, and it may be deleted once more. */
+const silentMs = 5_000;
+
+/** Of another host, which may have held the Lease while this host was cut off. */
+const unseen: Tenure = { lease: '', transitions: 0, holder: '' };
 
 /** The knowledge of this process about a Lease, from repeated reading. */
 export type LeaseObserver = {
@@ -31,10 +50,10 @@ export type LeaseObserver = {
    */
   willClaim(renewTime: string): void;
   /**
-   * The claim was accepted: from now on, a Lease with this identity that this process did not write is not from before
-   * a restart.
+   * The claim that was sent at `startedAtMs` (monotonic) was accepted, and its answer seen: from now on, a Lease with this identity
+   * that this process did not write is not from before a restart.
    */
-  hasClaimed(): void;
+  hasClaimed(startedAtMs: number): void;
   /** Its holder; `undefined`: it is held by this process, released or deleted. */
   holder(): LeaseHolder | undefined;
   /** The candidates in the Lease whose entries have not changed for a minute. */
@@ -61,15 +80,45 @@ export function makeLeaseObserver({
 }): LeaseObserver {
   let seen: LeaseObject | undefined;
   let renewedAtMs = 0;
-  /** renewTime of this process's last claims. */
+  let seenAtMs = 0;
+  /** renewTime of this process's last accepted claim, and of those since then. */
   let ours: readonly string[] = [];
-  let hasHeld = false;
+  /** When the last accepted claim was sent, and the acquireTime of this process's tenure. */
+  let held: { readonly atMs: number; readonly acquireTime: string | undefined } | undefined;
+  /** The last tenure of another holder, and since when the Lease is without one that was not released. */
+  let former: { readonly tenure: Tenure; readonly goneAtMs: number | undefined } | undefined;
   let hasNamesake = false;
   const others = new Set<string>();
   let entries: ReadonlyMap<string, { readonly text: string; readonly sinceMs: number }> = new Map();
 
   const isUnknown = ({ spec }: LeaseObject): boolean =>
-    spec.holderIdentity === identity && hasHeld && !ours.includes(spec.renewTime ?? '');
+    spec.holderIdentity === identity &&
+    (held !== undefined || former !== undefined) &&
+    !ours.includes(spec.renewTime ?? '');
+
+  // Only this process writes its acquireTime.
+  const isCopyOfOurs = (lease: LeaseObject): boolean =>
+    isUnknown(lease) && lease.spec.acquireTime === held?.acquireTime && monotonic() - (held?.atMs ?? 0) < ownForMs;
+
+  const expiryOf = ({ spec }: LeaseObject): number =>
+    renewedAtMs + (spec.leaseDurationSeconds ?? defaultDurationSeconds) * 1000;
+
+  /** `isNew`: a change of the Lease other than by a candidate, or a read after a silence in which it may have been held. */
+  const noteFormer = (lease: LeaseObject | undefined, isNew: boolean): void => {
+    const tenure = lease && tenureOf(lease);
+    if (tenure !== undefined && tenure.holder !== '') {
+      if (tenure.holder === identity) return;
+      // From now on a Lease of this host that it did not claim again is from a backup.
+      former = { tenure, goneAtMs: undefined };
+      ours = [];
+    } else if (former !== undefined) {
+      const isReleased = lease !== undefined && isReleaseOf(lease, former.tenure);
+      const goneAtMs = isNew ? undefined : former.goneAtMs;
+      former = isReleased ? undefined : { ...former, goneAtMs: goneAtMs ?? monotonic() };
+    } else if (held !== undefined && others.size > 0 && monotonic() - held.atMs >= ownForMs) {
+      former = { tenure: unseen, goneAtMs: monotonic() };
+    }
+  };
 
   const noteOther = (other: string): void => {
     if (other === '' || others.has(other)) return;
@@ -81,11 +130,15 @@ export function makeLeaseObserver({
     see: (lease) => {
       const last = seen;
       seen = lease;
-      if (lease === undefined) return;
       // Only a renewal is a sign of life of the holder: candidates also change the object.
-      const { holderIdentity = '', renewTime } = lease.spec;
-      const isRenewed = last?.spec.holderIdentity !== holderIdentity || last.spec.renewTime !== renewTime;
+      const isRenewed =
+        lease !== undefined &&
+        (last?.spec.holderIdentity !== lease.spec.holderIdentity || last?.spec.renewTime !== lease.spec.renewTime);
       if (isRenewed) renewedAtMs = monotonic();
+      noteFormer(lease, isRenewed || monotonic() - seenAtMs > silentMs);
+      seenAtMs = monotonic();
+      if (lease === undefined) return;
+      const { holderIdentity = '' } = lease.spec;
       hasNamesake = isUnknown(lease) && (hasNamesake || (isRenewed && last !== undefined && isUnknown(last)));
       const texts = candidatesOf(lease);
       const candidates = Object.keys(texts);
@@ -106,17 +159,24 @@ export function makeLeaseObserver({
     willClaim: (renewTime) => {
       ours = [...ours, renewTime].slice(-mostClaims);
     },
-    hasClaimed: () => {
-      hasHeld = true;
+    hasClaimed: (startedAtMs) => {
+      ours = ours.slice(-1);
+      held = { atMs: startedAtMs, acquireTime: seen?.spec.acquireTime };
+      former = undefined;
     },
     holder: () => {
-      const { holderIdentity = '', leaseDurationSeconds = defaultDurationSeconds } = seen?.spec ?? {};
-      if (seen === undefined || holderIdentity === '' || (holderIdentity === identity && !isUnknown(seen)))
-        return undefined;
+      const holderIdentity = seen?.spec.holderIdentity ?? '';
+      if (seen === undefined || holderIdentity === '') {
+        if (former?.goneAtMs === undefined) return undefined;
+        const expiresInMs = former.goneAtMs + defaultDurationSeconds * 1000 - monotonic();
+        return expiresInMs > 0 ? { identity: former.tenure.holder, kind: 'former', expiresInMs } : undefined;
+      }
+      if (holderIdentity === identity && !isUnknown(seen)) return undefined;
+      if (isCopyOfOurs(seen)) return { identity, kind: 'copy', expiresInMs: 0 };
       return {
         identity: holderIdentity,
         kind: holderIdentity !== identity ? 'other' : hasNamesake ? 'namesake' : 'unknown',
-        expiresInMs: renewedAtMs + leaseDurationSeconds * 1000 - monotonic(),
+        expiresInMs: expiryOf(seen) - monotonic(),
       };
     },
     goneCandidates: () => {

@@ -13,14 +13,19 @@ import { type LeaseHolder, makeLeaseObserver } from './lease-observer.ts';
  * The Lease names another holder, or has this host's identity but was not written by this process (see
  * {@link LeaseHolder}), or another holder took and released it (`holder` is empty).
  */
-export type LeaseLoss = { readonly holder: string };
+export type LeaseLoss = {
+  readonly holder: string;
+  /** It is an older copy of the Lease of this process: no other host holds it, but the cluster is that of a backup. */
+  readonly isCopy: boolean;
+};
 
 export type Lease = {
   /**
    * Waits until this process holds the Lease. At the first call it takes a Lease with its own identity at once (the
-   * process restarted), and any other one when it is released, deleted, or has expired. While it waits, this host is a
-   * candidate that the holder can see. `onHolder` is called for each holder, and when its kind changes. Failures of the
-   * API are logged and retried; rejects when `signal` aborts, and with {@link NoNamespaceError}.
+   * process restarted), and any other one when its holder has released it, or when it has expired: also one that was deleted or
+   * emptied by hand, for its holder does not know yet. While it waits, this host is a candidate that the holder can see.
+   * `onHolder` is called for each holder, and when its kind changes. Failures of the API are logged and retried;
+   * rejects when `signal` aborts, and with {@link NoNamespaceError}.
    */
   acquire(signal: AbortSignal, onHolder?: (holder: LeaseHolder) => void): Promise<Acquisition>;
   /**
@@ -50,6 +55,8 @@ const renewEveryMs = 5_000;
 /** Several attempts must fit into the time until the deadline. */
 const renewRetry = { firstMs: 1_000, mostMs: 2_000 };
 const retryEveryMs = 2_000;
+/** A candidate tries to take a Lease that has expired for so long. */
+const expiredForMs = 100;
 /**
  * A coordination.k8s.io/v1 Lease as leader election, after client-go. Every write is a compare-and-swap.
  *
@@ -134,7 +141,10 @@ export function makeLease({
           // Two candidates try to take a free Lease: one gets it, the other notices at its next read.
           if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS')) failed(error);
         }
-        await clock.sleep(retryEveryMs * (1 + random() / 5), signal);
+        const retryInMs = retryEveryMs * (1 + random() / 5);
+        const expiresInMs = observer.holder()?.expiresInMs ?? 0;
+        // At the end of the Lease, not up to a wait after it.
+        await clock.sleep(expiresInMs > 0 ? Math.min(retryInMs, expiresInMs + expiredForMs) : retryInMs, signal);
       }
     },
     hold: async (signal, onTried = () => undefined) => {
@@ -155,7 +165,7 @@ export function makeLease({
               waitMs = waitMs === 0 ? retryEveryMs : 0; // again at once, over what was read
               break;
             case 'others':
-              return { holder: observer.holder()?.identity ?? '' };
+              return { holder: observer.holder()?.identity ?? '', isCopy: observer.holder()?.kind === 'copy' };
             default:
               assertNever(state);
           }

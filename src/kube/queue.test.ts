@@ -2,7 +2,6 @@ import { setImmediate } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
-import { RetryError } from './errors.ts';
 import { makeQueue, type Queue, type Requeue } from './queue.ts';
 
 type Scene = {
@@ -29,6 +28,7 @@ function scene(
   const queue = makeQueue<string>({
     name: 'test',
     concurrency,
+    groupOf: (key) => /^(.*)\//.exec(key)?.[1] ?? '',
     clock,
     random: () => 0,
     metrics,
@@ -142,18 +142,6 @@ test('a key in backoff delays no other', async () => {
   expect(runs.map(([key]) => key)).toEqual(['bad', 'good']);
 });
 
-test('a RetryError waits exactly for its time, does not increase the backoff, and is not reported as a failure', async () => {
-  const { queue, clock, runs, told, metrics } = scene(async (_key, run) => {
-    if (run <= 3) throw new RetryError(1_000);
-    if (run === 4) throw new Error('no');
-    return undefined;
-  });
-  queue.add('a');
-  await clock.advance(10_000);
-  expect(runs.map(([, atMs]) => atMs)).toEqual([0, 1_000, 2_000, 3_000, 3_005]);
-  expect([told.length, metrics.total('furiwake_reconcile_errors_total')]).toEqual([1, 1]);
-});
-
 test('Retry-After is a lower bound', async () => {
   const { queue, clock, runs } = scene(failing(1, Object.assign(new Error('busy'), { retryAfterMs: 700 })));
   queue.add('a');
@@ -237,4 +225,25 @@ test('is drained at once if no run is active', async () => {
   const { queue, stop } = scene(fine);
   stop.abort();
   expect(await queue.drained).toBeUndefined();
+});
+
+test('a group whose runs never end leaves places to the others: each takes at most as many as it leaves', async () => {
+  const { queue, runs, clock } = scene((key) => (key.startsWith('fine/') ? fine() : new Promise(() => undefined)), {
+    concurrency: 8,
+  });
+  const running = (group: string): number => runs.filter(([key]) => key.startsWith(`${group}/`)).length;
+  for (const group of ['a', 'b']) for (let index = 0; index < 100; index++) queue.add(`${group}/${index}`);
+  await clock.advance(0);
+  expect([running('a'), running('b')]).toEqual([8, 4]);
+  for (let index = 0; index < 100; index++) queue.add(`fine/${index}`);
+  await vi.waitFor(() => expect(running('fine')).toBe(100));
+});
+
+test('the groups take turns: one with a thousand keys does not hold up another', async () => {
+  const { queue, runs } = scene(fine);
+  for (let index = 0; index < 1_000; index++) queue.add(`many/${index}`);
+  queue.add('one/0');
+  await vi.waitFor(() => expect(runs.map(([key]) => key)).toContain('one/0'));
+  expect(runs.length).toBeLessThan(1_000);
+  await vi.waitFor(() => expect(runs).toHaveLength(1_001));
 });

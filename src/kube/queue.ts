@@ -2,7 +2,7 @@ import { makeAlarm } from '../async/alarm.ts';
 import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { RetryError } from './errors.ts';
+import { makeTurns } from './turns.ts';
 
 /** What a successful run asks for: nothing, or another run after some time. */
 export type Requeue = { readonly requeueAfterMs?: number } | undefined;
@@ -18,11 +18,14 @@ export type QueueOptions<Key extends string> = {
   /** Label in metrics. */
   readonly name: string;
   /**
-   * Processes one key. After an exception the key runs again: after `RetryError`, which does not count as an error, at
-   * exactly its time; after any other after its backoff, and not before its `retryAfterMs` if it has one.
+   * Processes one key. After an exception the key runs again after its backoff, and not before the `retryAfterMs` of the error, if it
+   * has one.
    */
   readonly run: (key: Key, signal: AbortSignal) => Promise<Requeue>;
+  /** How many keys of one group run at a time, if it is alone; of all groups, twice as many at most. */
   readonly concurrency: number;
+  /** Keys of one group may all be slow together, as Services of a namespace whose webhook does not answer. */
+  readonly groupOf: (key: Key) => string;
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly random: Random;
@@ -40,20 +43,24 @@ const wakeStepMs = 5;
 
 /**
  * A work queue keyed by object, as client-go's: a key never runs twice at the same time; a key added while it runs is run
- * once more afterwards; a failed key is repeated with exponential backoff. First in, first out.
+ * once more afterwards; a failed key is repeated with exponential backoff. First in, first out in each group, and the groups in turn.
+ *
+ * A group never takes the last places: it leaves as many free as it has, so that others run while all of its own hang.
  */
 export function makeQueue<Key extends string>({
   name,
   run,
   concurrency,
+  groupOf,
   signal,
   clock,
   random,
   metrics,
   onError,
 }: QueueOptions<Key>): Queue<Key> {
-  const ready = new Set<Key>();
+  const ready = makeTurns(groupOf);
   const running = new Set<Key>();
+  const runningOf = new Map<string, number>(); // by group
   const dirty = new Set<Key>(); // added again while running
   const delayed = new Map<Key, number>(); // key → due time, monotonic ms
   const failures = new Map<Key, { attempts: number; readonly backoff: Backoff }>();
@@ -86,6 +93,13 @@ export function makeQueue<Key extends string>({
     pump();
   };
 
+  const countRun = (key: Key, by: 1 | -1): void => {
+    const group = groupOf(key);
+    const count = (runningOf.get(group) ?? 0) + by;
+    if (count === 0) runningOf.delete(group);
+    else runningOf.set(group, count);
+  };
+
   let runs = 0;
   const nextTurn = (): void => {
     runs = 0;
@@ -93,14 +107,16 @@ export function makeQueue<Key extends string>({
   };
 
   const pump = (): void => {
-    for (const key of ready) {
-      if (running.size >= concurrency || runs >= runsPerTurn || signal.aborted) break;
+    while (runs < runsPerTurn && !signal.aborted) {
+      const free = 2 * concurrency - running.size;
+      const key = free > 0 ? ready.take((group) => (runningOf.get(group) ?? 0) < free) : undefined;
+      if (key === undefined) break;
       if (runs++ === 0) setImmediate(nextTurn);
-      ready.delete(key);
       running.add(key);
+      countRun(key, 1);
       void work(key);
     }
-    depthGauge.set(ready.size + dirty.size, { queue: name }); // without those in backoff
+    depthGauge.set(ready.size() + dirty.size, { queue: name }); // without those in backoff
     if (signal.aborted && running.size === 0) drained.resolve();
   };
 
@@ -113,13 +129,13 @@ export function makeQueue<Key extends string>({
       if (!signal.aborted) fail(key, error);
     } finally {
       running.delete(key);
+      countRun(key, -1);
       if (dirty.delete(key)) add(key);
       else pump();
     }
   };
 
   const fail = (key: Key, error: unknown): void => {
-    if (error instanceof RetryError) return addAfter(key, error.afterMs);
     errorCounter.add(1, { queue: name });
     const failure = failures.get(key) ?? { attempts: 0, backoff: makeBackoff({ ...backoffMs, random }) };
     failures.set(key, failure);

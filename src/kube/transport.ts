@@ -28,8 +28,11 @@ export type Transport = {
   close(): Promise<void>;
 };
 
-/** Enough for the writes that are in flight at the same time, few enough not to burden the API server. */
-const requestConnections = 16;
+/**
+ * More than the writes to Services under way at once, 32 at most (src/controller/assemble.ts): a webhook that answers none of them
+ * delays neither the Lease nor anything else. Opened as they are needed.
+ */
+const requestConnections = 40;
 const headersTimeoutMs = 30_000;
 /**
  * Below the 90 s after which the API server closes an idle connection, so that no request uses a closing connection.

@@ -118,7 +118,7 @@ export async function makeClusterParts({
     reportingController: 'furiwake.dev/controller',
     reportingInstance: hostname,
   });
-  const facts = makeFacts({ host, network, site, reserved: apiServer });
+  const facts = makeFacts({ host, network, site, reserved: apiServer, clock, log });
   const connectingWords = `connecting to the API server ${server}`;
   /** `undefined` once the cluster is connected. */
   let connecting: string | undefined = connectingWords;

@@ -162,6 +162,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     silentSince,
     silenceMs,
     own: () => network.addresses().own,
+    links: () => links.text(),
     clock,
     log: log.child({ part: 'nat' }),
     metrics,

@@ -113,9 +113,10 @@ export const anyHost: fc.Arbitrary<HostFacts> = fc
       }),
       { maxLength: 2 },
     ),
+    areSocketsOld: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
     needs: fc.subarray(['192.0.2.2', '2001:db8::1', '203.0.113.254'], { maxLength: 1 }),
   })
-  .map(({ own, primaries, sockets, needs }) => {
+  .map(({ own, primaries, sockets, areSocketsOld, needs }) => {
     const ownAddresses = own.map(ip);
     const firstOf = (family: 4 | 6): HostFacts['ownAddresses'] =>
       ownAddresses.filter((each) => each.family === family).slice(0, 1);
@@ -126,6 +127,7 @@ export const anyHost: fc.Arbitrary<HostFacts> = fc
         const bound = address === undefined ? undefined : ip(address);
         return { protocol, address: bound, family: bound?.family ?? (isIp6 ? (6 as const) : (4 as const)), port };
       }),
+      listeningTrouble: areSocketsOld ? 'ss does not answer' : undefined,
       needs: new Map(needs.map((text) => [text, 'default gateway'])),
     };
   });
@@ -166,8 +168,12 @@ const anyRecord: fc.Arbitrary<AddressRecord> = fc
     index: fc.nat(7),
     texts: fc.uniqueArray(anyAddress, { maxLength: 2, selector: (text) => text.includes(':') }),
     ports: fc.uniqueArray(anyPort, { maxLength: 2 }),
+    ofHost: fc.constantFrom(0, 0, 1, 2),
   })
-  .map(({ index, texts, ports }) => recordOf(`uid-s${index}` as ServiceUid, keyOf(index), texts.map(ip), ports));
+  .map(({ index, texts, ports, ofHost }) => ({
+    ...recordOf(`uid-s${index}` as ServiceUid, keyOf(index), texts.map(ip), ports),
+    ...(ofHost > 0 && { hostAddresses: texts.map((text) => ip(text).text).slice(0, ofHost) }),
+  }));
 
 const anyStep = fc.record(
   {

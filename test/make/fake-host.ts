@@ -15,7 +15,7 @@ export function makeFakeHost({
   connections = new Set(),
   beforeEnd = async () => undefined,
 }: {
-  readonly listening: () => Promise<readonly ListeningSocket[]>;
+  readonly listening: (signal: AbortSignal) => Promise<readonly ListeningSocket[]>;
   /** Open connections. */
   readonly connections?: Set<FakeConnection>;
   readonly beforeEnd?: (listeners: readonly ListenerAddress[]) => Promise<void>;
@@ -23,7 +23,7 @@ export function makeFakeHost({
   return {
     listening: async (signal) => {
       signal.throwIfAborted();
-      return await listening();
+      return await listening(signal);
     },
     clientsOf: async (listeners, signal) => {
       signal.throwIfAborted();

@@ -255,8 +255,8 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
     nat: fakeNat.nat,
     advertiser: fakeAdvertiser.advertiser,
     host: makeFakeHost({
-      listening: async () => {
-        await step('host.listening');
+      listening: async (signal) => {
+        await step('host.listening', undefined, signal);
         return ports.listening;
       },
       beforeEnd: (listeners) => step('host.endConnections', `end ${listeners.map(({ port }) => port).join(' ')}`),

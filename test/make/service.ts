@@ -1,3 +1,4 @@
+import type { AssignedAddress } from '../../src/core/addresses/assignment.ts';
 import { makePools, type Pool } from '../../src/core/addresses/pool.ts';
 import type { HostFacts } from '../../src/core/model/host.ts';
 import { ourFinalizers } from '../../src/core/model/contract.ts';
@@ -51,6 +52,11 @@ export function makeService(
   };
 }
 
+/** An address of a Service, to be added to the host, with these ports. */
+export function assignedAddress(text: string, served: readonly ServicePort[] = []): AssignedAddress {
+  return { ip: ip(text), isHostAddress: false, served, unserved: [] };
+}
+
 /** As in a store. */
 export function byKey(services: readonly Service[]): PersistentMap<ServiceKey, Service> {
   return PersistentMap.from(services.map((service) => [service.key, service]));
@@ -93,7 +99,14 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
 }
 
 export function makeHostFacts(rest: Partial<HostFacts> = {}): HostFacts {
-  return { ownAddresses: [], primaryAddresses: [], listening: [], needs: new Map(), ...rest };
+  return {
+    ownAddresses: [],
+    primaryAddresses: [],
+    listening: [],
+    listeningTrouble: undefined,
+    needs: new Map(),
+    ...rest,
+  };
 }
 
 /** The pool of a site, in a cluster of these nodes. */

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { writeConcurrency } from '../../src/controller/assemble.ts';
 import { isKubeError, type KubeError } from '../../src/kube/errors.ts';
 import { finalizerPatch, statusBody } from '../../src/kube/write-bodies.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
@@ -135,6 +136,23 @@ test('a request that is never answered fails at the deadline', async () => {
   await until(() => server.requests.length === 1);
   await clock.advance(5_000);
   expect((await failed).code).toBe('TIMEOUT');
+});
+
+test('as many writes as there may be at a time, without an answer, do not delay the Lease', async () => {
+  await using all = await scene();
+  const { server, harness } = all;
+  const stop = new AbortController();
+  server.faults.next({ mishap: 'hang', times: Number.POSITIVE_INFINITY, on: ({ verb }) => verb === 'patch' });
+  const writes = Array.from({ length: 2 * writeConcurrency }, () =>
+    harness.client.jsonPatch(web, [], { signal: stop.signal }).catch(() => undefined),
+  );
+  await until(() => server.requests.length === writes.length);
+  const leases = resourcePath({ apiVersion: 'coordination.k8s.io/v1', plural: 'leases' }, { namespace: 'default' });
+  const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: 'l' } };
+  const timely = { signal: AbortSignal.timeout(3_000) };
+  expect(await harness.client.create(leases, lease, timely)).toMatchObject({ metadata: { name: 'l' } });
+  stop.abort();
+  await Promise.all(writes);
 });
 
 test("an abort of the caller ends a request with the caller's reason", async () => {

@@ -130,7 +130,7 @@ export async function startController(
       recorded: () => undefined,
       published: () => undefined,
     },
-    facts: makeFacts({ ...ports, site, reserved: async () => new Map() }),
+    facts: makeFacts({ ...ports, site, reserved: async () => new Map(), clock, log }),
     ledger:
       options.ledger ?? makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),
     drains: await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(files), log }),

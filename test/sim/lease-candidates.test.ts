@@ -57,7 +57,7 @@ test('it is released although a candidate wrote its entry since the last renewal
   await second.acquired;
 });
 
-test('a Lease in an older state, as after a restore of etcd, is taken again after its duration, without a namesake', async () => {
+test('an older Lease of this process, as after a restore of etcd, is taken again at once', async () => {
   await using scene = await leaseScene();
   const { server, newStop, held, pass } = scene;
   const { mine, loss } = await held('box-1');
@@ -65,7 +65,22 @@ test('a Lease in an older state, as after a restore of etcd, is taken again afte
   await pass(40_000);
   server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec: backup?.spec ?? {} });
   await pass(6_000);
-  expect(await loss).toEqual({ holder: 'box-1' });
+  expect(await loss).toEqual({ holder: 'box-1', isCopy: true });
+  const told: LeaseHolder[] = [];
+  await mine.acquire(newStop().signal, (of) => told.push(of));
+  expect([mine.isHolder(), told, mine.others]).toEqual([true, [], []]);
+});
+
+test('a Lease of an earlier process, as after a restore of etcd, is taken again after its duration, without a namesake', async () => {
+  await using scene = await leaseScene();
+  const { server, newStop, held, pass } = scene;
+  const { mine, loss } = await held('box-1');
+  const { spec } = server.get('Lease', 'kube-system/furiwake') ?? {};
+  await pass(40_000);
+  const earlier = { ...spec, acquireTime: '2020-01-01T00:00:00.000000Z', renewTime: '2020-01-01T00:00:00.000000Z' };
+  server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec: earlier });
+  await pass(6_000);
+  expect(await loss).toEqual({ holder: 'box-1', isCopy: false });
   const stop = newStop();
   const told: LeaseHolder[] = [];
   const acquired = mine.acquire(stop.signal, (of) => told.push(of));

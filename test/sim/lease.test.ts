@@ -69,7 +69,7 @@ test('it ends when another host has taken it, and names the host', async () => {
   const spec = { holderIdentity: 'box-2', leaseDurationSeconds: 15 };
   server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec });
   await pass(6_000);
-  expect(await loss).toEqual({ holder: 'box-2' });
+  expect(await loss).toEqual({ holder: 'box-2', isCopy: false });
   expect([mine.isHolder(), holder()]).toEqual([false, 'box-2']);
 });
 
@@ -120,7 +120,7 @@ test('a second process with the same identity takes over, and the first one lose
   const first = await held('box-1');
   const second = await held('box-1');
   await pass(6_000);
-  expect(await first.loss).toEqual({ holder: 'box-1' });
+  expect(await first.loss).toEqual({ holder: 'box-1', isCopy: false });
   expect([first.mine.isHolder(), second.mine.isHolder()]).toEqual([false, true]);
 });
 

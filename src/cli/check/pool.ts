@@ -44,6 +44,7 @@ export async function checkPool(
         ownAddresses: [...own.values()],
         primaryAddresses: primary,
         listening: [],
+        listeningTrouble: undefined,
         needs: new Map([...needs, ...(server ?? [])]),
       },
     });

@@ -12,7 +12,7 @@ import { listenerKey } from '../traffic/table.ts';
  */
 export function hostNeed(
   { handsOutOwn, reservedPorts }: Site,
-  { ownAddresses, listening }: HostFacts,
+  { ownAddresses, listening, listeningTrouble }: HostFacts,
   recorded: ReadonlySet<ListenerKey>,
   ip: Ip,
   { port, protocol }: ServicePort,
@@ -29,10 +29,15 @@ export function hostNeed(
   if (recorded.has(listenerKey(ip, port, protocol))) return undefined;
   const isInTheWay = (socket: HostFacts['listening'][number]): boolean =>
     socket.protocol === protocol && socket.port === port && listensOn(socket, ip);
-  if (!listening.some(isInTheWay)) return undefined;
+  if (listening.some(isInTheWay))
+    return {
+      reason: 'PortInUseOnHost',
+      message: `a program on the load-balancer host listens on ${protocol} port ${port} of its address ${ip.text}`,
+    };
+  if (listeningTrouble === undefined) return undefined;
   return {
     reason: 'PortInUseOnHost',
-    message: `a program on the load-balancer host listens on ${protocol} port ${port} of its address ${ip.text}`,
+    message: `furiwake cannot find out whether a program on the load-balancer host listens on ${protocol} port ${port} of its address ${ip.text}: ${listeningTrouble}`,
   };
 }
 

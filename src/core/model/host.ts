@@ -16,6 +16,8 @@ export type HostFacts = {
   /** Its own address on the interface of the default route, at most one per family. */
   readonly primaryAddresses: readonly Ip[];
   readonly listening: readonly ListeningSocket[];
+  /** Why `listening` is only what was last known: a new port may have a program by now. `undefined`: it is up to date. */
+  readonly listeningTrouble: string | undefined;
   /** Addresses that the host needs to work (gateways, DNS servers, the API server …), by text, and what each is. */
   readonly needs: ReadonlyMap<string, string>;
 };
