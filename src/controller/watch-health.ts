@@ -13,7 +13,7 @@ export type WatchHealth = {
 };
 
 /** An accepted watch works after this long without an event: it may break again at once, and bookmarks take a minute. */
-const provenMs = 10_000;
+export const provenMs = 10_000;
 
 export function makeWatchHealth(monotonic: () => number): WatchHealth {
   let failing: { readonly sinceMs: number; readonly words: string } | undefined;
