@@ -144,7 +144,7 @@ async function startWays(
   );
   await direct.apply(ofDirect, signal);
 
-  const nat = makeNat({ ...common, ...silence, health });
+  const nat = makeNat({ ...common, ...silence, health, links: () => '' });
   const ofNat = tableFor((port, more) =>
     protocols.map((protocol) => natListener(vips.nat, port, port, { ...more, protocol })),
   );

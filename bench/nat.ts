@@ -105,6 +105,7 @@ async function startNat({ client, balancer, nodes }: NetLab, signal: AbortSignal
     silentSince: () => undefined,
     silenceMs: 15_000,
     own: () => new Map(),
+    links: () => '',
     clock: systemClock,
     log: recordLog(),
     metrics: recordMetrics(),

@@ -280,8 +280,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 announceAgain,
                 auditNow,
                 onAddresses: () => {
-                  deps.steering.noteFacts();
-                  deps.direct.noteFacts();
+                  for (const each of [deps.steering, deps.direct, deps.nat]) each.noteFacts();
                   reporter.noteAddresses();
                 },
               },

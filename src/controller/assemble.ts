@@ -1,7 +1,7 @@
 import { makeAlarm } from '../async/alarm.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isServerFailure } from '../kube/errors.ts';
+import { isServerFailure, isWebhookFailure } from '../kube/errors.ts';
 import type { EventSender } from '../kube/events.ts';
 import { makeQueue } from '../kube/queue.ts';
 import { makeSharedTrouble } from '../kube/shared-trouble.ts';
@@ -96,7 +96,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     concurrency: writeConcurrency,
     groupOf: (service) => service.slice(0, service.indexOf('/')),
     onError: (service, error, attempt) => {
-      if (isServerFailure(error)) trouble.failed(service, error);
+      if (isServerFailure(error) && !isWebhookFailure(error)) trouble.failed(service, error);
       else if (attempt >= attemptsBeforeWarning) trouble.failed(service, error, { service });
       else log.debug({ service, err: error }, 'writing to the Service failed; retrying');
     },

@@ -18,13 +18,12 @@ import type { Listener } from '../core/traffic/table.ts';
 import { droppingGraceMs, judgeDropping, soonest } from './dropping.ts';
 
 const assignment: Assignment = {
-  addresses: [{ ip: addressOf('192.0.2.8'), served: [udp(53)], unserved: [] }],
+  addresses: [{ ip: addressOf('192.0.2.8'), isHostAddress: false, served: [udp(53)], unserved: [] }],
   verdict: { reason: 'Assigned', message: '' },
   refused: [],
   disowned: [],
   keepsStatus: false,
   waitsForHost: false,
-  isHostAddress: false,
 };
 const dns = directListener('192.0.2.8', 53, { isPublished: true });
 

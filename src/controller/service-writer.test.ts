@@ -23,7 +23,6 @@ const withoutAddress: Assignment = {
   disowned: [],
   keepsStatus: false,
   waitsForHost: false,
-  isHostAddress: false,
 };
 
 /** A Service without an address, whose status the writer writes to a store in memory. */
@@ -96,7 +95,10 @@ function makeScene({
     clock,
     log,
     heldBack,
+    unwritten: () => unwritten.get(key)?.words,
     written: () => written,
+    /** The API server takes writes again. */
+    take: () => (refusal = undefined),
     answered: () => answered,
     /** Another client empties the status. */
     clear: () => {
@@ -145,9 +147,10 @@ test('a 404 is a refusal like any other if the watch still shows the Service aft
 });
 
 test('without the Lease a Service whose status differs is held back, and asks for no run of its own', async () => {
-  const { run, written, heldBack } = makeScene({ mayWrite: false });
+  const { run, written, heldBack, unwritten } = makeScene({ mayWrite: false });
   expect(await run()).toBeUndefined();
   expect([written(), heldBack]).toEqual([0, ['default/a']]);
+  expect(unwritten()).toBe('the status is not written yet: this host does not hold the Lease');
 });
 
 test('a foreign Service without endpoints is not checked again', async () => {
@@ -159,4 +162,13 @@ test('the answer to a write is read with the defaults of the site, as the watch 
   const { run, answered } = makeScene();
   await run();
   expect(answered()?.spec.dataplane).toBe('haproxy');
+});
+
+test('a status that the API server does not take is known until it is written', async () => {
+  const { run, unwritten, take } = makeScene({ refusal: 'UNREACHABLE' });
+  await expect(run()).rejects.toMatchObject({ code: 'UNREACHABLE' });
+  expect(unwritten()).toBe('the status is not written yet: refused');
+  take();
+  await run();
+  expect(unwritten()).toBeUndefined();
 });

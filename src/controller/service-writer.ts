@@ -3,26 +3,24 @@ import { conditionTypes, fieldManager } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
-import { type DesiredStatus, desiredStatus, failuresOf } from '../core/status/desired.ts';
+import type { DesiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
-import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
-import type { StatusInput } from '../core/status/status-input.ts';
-import { isLocal } from '../core/traffic/dataplane.ts';
-import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
-import { countPods } from '../core/traffic/pods.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
-import { gapsOf, noGaps } from '../core/traffic/without-endpoints.ts';
 import { isKubeError } from '../kube/errors.ts';
 import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
-import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import type { HostLink, Plan } from './controller.ts';
-import { attemptsBeforeWarning, pauseWords, unwrittenAfter, type Unwritten } from './unwritten.ts';
-import { judgeDropping, soonest } from './dropping.ts';
-import { judgeListeners, type Lacking } from './endpoint-grace.ts';
+import type { Plan } from './controller.ts';
+import {
+  attemptsBeforeWarning,
+  noLeaseWords,
+  notWritten,
+  pauseWords,
+  unwrittenAfter,
+  type Unwritten,
+} from './unwritten.ts';
+import { type JudgedService, makeServiceJudge, type ServiceJudgeDeps } from './service-judge.ts';
 import { type AddedFinalizers, keep, makeFinalizerWriter, WriteAlteredError } from './finalizer-writer.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
@@ -32,17 +30,10 @@ import type { Stores } from './stores.ts';
 /** The Services, as the writer sees them. */
 type ServiceStore = Pick<Store<Service, ServiceKey>, 'objects' | 'versionOf' | 'put'>;
 
-export type ServiceWriterDeps = {
+export type ServiceWriterDeps = ServiceJudgeDeps & {
   readonly services: ServiceStore;
   readonly plan: () => Plan | undefined;
-  readonly host: HostLink;
   readonly holders: Holders;
-  /** Ready endpoints of a Service; `undefined`: not known. */
-  readonly endpoints: (service: ServiceKey) => number | undefined;
-  /** See `EndpointsByService`. */
-  readonly areEndpointsCurrent: () => boolean;
-  /** Its endpoints themselves. */
-  readonly podsOf: (service: ServiceKey) => ServiceEndpoints | undefined;
   readonly decodeService: Stores['decodeService'];
   readonly writes: ServiceWrites;
   /** False while another process may hold the Lease: nothing is written then, and Services that need it are held back until it is over. */
@@ -53,7 +44,6 @@ export type ServiceWriterDeps = {
   readonly recordEvent: RecordEvent;
   /** Gets the Services that cannot be written. */
   readonly unwritten: Map<ServiceKey, Unwritten>;
-  readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
 };
@@ -66,22 +56,19 @@ const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 
 const goneRetryMs = 2_000;
 
 /** What is remembered of a Service while it is ours or leaving. */
-type ServiceMemory = {
+type ServiceMemory = JudgedService & {
   readonly uid: ServiceUid;
   conflict: StatusConflict;
   added: AddedFinalizers | undefined;
   /** Monotonic ms, until its address is published. */
   seenAtMs: number | undefined;
-  lacking: Lacking | undefined;
-  /** Monotonic ms; since when packets of it are dropped. */
-  droppingSinceMs: number | undefined;
   refusedWrites: number;
   /** A write was answered with 404. */
   mayBeGone: boolean;
 };
 
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
-  const { services, host, writes, trouble, clock, log, unwritten, recordEvent } = deps;
+  const { services, writes, trouble, clock, log, unwritten, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
     'furiwake_service_publish_seconds',
     'From first seeing a Service to its published address',
@@ -122,59 +109,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     return fresh;
   };
 
-  /** How many of its endpoints are ready; `undefined`: not known. */
-  const readyEndpoints = ({ key, spec }: Service, table: TrafficTable): number | undefined => {
-    const local = isLocal(spec) ? countLocalNodes(key, table) : undefined;
-    const ready = countPods({ key, spec }, table) ?? local ?? deps.endpoints(key);
-    return ready === 0 && !deps.areEndpointsCurrent() ? undefined : ready;
-  };
-
-  /**
-   * The status that the Service should have, and when that changes by time alone. Without `desired` the present status stays: the
-   * Service is not ours any more, or the host has not reported on all of its listeners.
-   */
-  const judge = (
-    service: Service,
-    plan: Plan,
-    mine: ServiceMemory,
-  ): { readonly desired?: DesiredStatus; readonly later?: Requeue } => {
-    const [{ key, status }, { table }] = [service, plan];
-    const assignment = plan.assignments.get(key);
-    if (assignment === undefined) {
-      mine.droppingSinceMs = undefined;
-      return {};
-    }
-    const report = host.report();
-    const known = { listeners: table.listeners, reports: report.listeners };
-    const failures = failuresOf(assignment, known);
-    if (failures === undefined) return {};
-    const atMs = clock.monotonic();
-    const ready = readyEndpoints(service, table);
-    const isOutdated = ready === undefined && !deps.areEndpointsCurrent(); // the host refuses no connections then
-    const gaps = ready === undefined ? noGaps : gapsOf(service, assignment, deps.podsOf(key));
-    const endpoints = judgeListeners(ready, gaps, status.conditions, mine.lacking, atMs);
-    const packets = judgeDropping(assignment, table, report, mine.droppingSinceMs, atMs);
-    mine.lacking = endpoints.lacking;
-    mine.droppingSinceMs = packets.sinceMs;
-    const input: StatusInput = {
-      service,
-      assignment,
-      ...known,
-      unconfirmed: report.unconfirmed,
-      nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, table, report.health),
-      isOverBudget: plan.overBudget.has(key),
-      nearestProfile: plan.overProfiles.get(key),
-      hasEndpoints: isOutdated || endpoints.hasEndpoints,
-      gaps: isOutdated ? [] : endpoints.gaps,
-      dropping: packets.dropping,
-      podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
-      nowMs: clock.now(),
-    };
-    return {
-      desired: desiredStatus(input, failures),
-      later: soonest(endpoints.later, packets.later),
-    };
-  };
+  const judge = makeServiceJudge(deps);
 
   const writeStatus = async (
     service: Service,
@@ -233,15 +168,25 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     log[isNew ? 'info' : 'debug']({ service: before.key, addresses, reason }, isNew ? 'published' : 'status updated');
   };
 
+  /** A refusal or a conflict that is known says more. */
+  const noteUnwritten = (key: ServiceKey, found: Unwritten): void => {
+    const known = unwritten.get(key);
+    unwritten.set(
+      key,
+      known === undefined || known.reason === 'NotWritten' ? found : { ...known, wanted: found.wanted },
+    );
+  };
+
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
-  const noteRefusal = (service: Service, write: Write, error: unknown, mine: ServiceMemory): void => {
-    const refusal = unwrittenAfter(write, error);
-    if (refusal === undefined) return;
+  const noteFailure = (service: Service, write: Write, error: unknown, mine: ServiceMemory): void => {
+    const found = unwrittenAfter(write, error);
+    if (found?.reason === 'NotWritten') noteUnwritten(service.key, found);
+    if (found?.reason !== 'WriteRefused') return;
     refused.add(1);
     mine.refusedWrites++;
     if (mine.refusedWrites < attemptsBeforeWarning) return;
-    unwritten.set(service.key, refusal);
-    recordEvent(service, 'Warning', 'WriteRefused', refusal.words);
+    unwritten.set(service.key, found);
+    recordEvent(service, 'Warning', 'WriteRefused', found.words);
   };
 
   return async (key, signal) => {
@@ -263,6 +208,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       return later;
     }
     if (!deps.mayWrite()) {
+      noteUnwritten(key, notWritten(write, noLeaseWords));
       deps.holdBack(key);
       return undefined;
     }
@@ -286,7 +232,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         return { requeueAfterMs: goneRetryMs };
       }
       // Unless it is another object by now, a webhook or a policy refuses the write, and no watch event reports when that ends.
-      noteRefusal(service, write, error, mine);
+      noteFailure(service, write, error, mine);
       throw error;
     }
   };

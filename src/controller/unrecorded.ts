@@ -31,7 +31,7 @@ export function withUnrecorded(
 /** The listeners of `had` that the changed spec still has, with its nodePorts. */
 function kept({ spec }: Service, had: Assignment, planned: Assignment, why: string): Assignment {
   const servable = spec.ports.filter((port) => !planned.refused.some((refusal) => isSamePort(refusal.port, port)));
-  const addresses = had.addresses.map(({ ip, served }): AssignedAddress => {
+  const addresses = had.addresses.map(({ ip, isHostAddress, served }): AssignedAddress => {
     const wasServed = (port: ServicePort): boolean => served.some((old) => isSamePort(old, port));
     const unserved = servable
       .filter((port) => !wasServed(port))
@@ -42,7 +42,7 @@ function kept({ spec }: Service, had: Assignment, planned: Assignment, why: stri
           message: `port ${port.port} of ${ip.text} could not be recorded: ${why}`,
         };
       });
-    return { ip, served: servable.filter(wasServed), unserved };
+    return { ip, isHostAddress, served: servable.filter(wasServed), unserved };
   });
   return { ...planned, addresses, verdict: had.verdict };
 }

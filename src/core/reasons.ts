@@ -222,8 +222,8 @@ export const reasons = {
   WriteRefused: {
     where: 'event',
     means:
-      'The API server refuses what furiwake writes to the Service, or an admission plugin changes it. furiwake retries.',
-    do: 'Look for an admission webhook or policy that rejects or changes updates of the status or the finalizers of Services.',
+      'The API server refuses what furiwake writes to the Service, an admission webhook fails, or an admission plugin changes it. furiwake retries.',
+    do: 'Look for an admission webhook that does not answer, or a webhook or policy that rejects or changes updates of the status or the finalizers of Services.',
   },
   HeldByAnother: {
     where: 'event',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { makeNode, makeService, tcp } from '../../test/make/service.ts';
-import { addressOf, listener, nodeName, tableOf } from '../../test/make/table.ts';
+import { assignedAddress, makeNode, makeService, tcp } from '../../test/make/service.ts';
+import { listener, nodeName, tableOf } from '../../test/make/table.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { parseRange } from '../core/ip/range.ts';
@@ -33,7 +33,6 @@ const unassigned: Assignment = {
   disowned: [],
   waitsForHost: false,
   keepsStatus: false,
-  isHostAddress: false,
 };
 
 function lineOf(
@@ -198,7 +197,7 @@ test('a node says since when it is in its state', () => {
 test('the ports of a dual-stack Service are listed once, with their protocol', () => {
   const service = makeService('a');
   const served = [tcp(80)];
-  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: addressOf(text), served, unserved: [] }));
+  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => assignedAddress(text, served));
   const plan = {
     eligibility: PersistentMap.from([[service.key, 'ours' as const]]),
     assignments: PersistentMap.from([[service.key, { ...unassigned, addresses }]]),
@@ -278,8 +277,7 @@ test('nodes that get no connections are listed with the reason', () => {
 });
 
 test('the pool is counted, without excluded addresses, with those in use', () => {
-  const addressed = (text: string) => [{ ip: addressOf(text), served: [], unserved: [] }];
-  const assignment = (text: string): Assignment => ({ ...unassigned, addresses: addressed(text) });
+  const assignment = (text: string): Assignment => ({ ...unassigned, addresses: [assignedAddress(text)] });
   const assignments = PersistentMap.from([
     [makeService('a').key, assignment('192.0.2.8')],
     [makeService('shares').key, assignment('192.0.2.8')],

@@ -249,6 +249,8 @@ function verdictOf(
   if (found === undefined) return shown;
   const { reason, words } = found;
   if (status.ingress.length === 0 && eligibility === 'ours') return { status: 'Pending', reason, message: words };
+  // The conditions are of before; `/readyz` says why they are not written.
+  if (reason === 'NotWritten') return shown;
   return { ...shown, reason, message: [words, shown.message].filter(Boolean).join('; ') };
 }
 

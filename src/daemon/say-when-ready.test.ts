@@ -12,13 +12,12 @@ import type { Listener } from '../core/traffic/table.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from './say-when-ready.ts';
 
 const assignment = (...addresses: readonly string[]): Assignment => ({
-  addresses: addresses.map((text) => ({ ip: addressOf(text), served: [tcp(80)], unserved: [] })),
+  addresses: addresses.map((text) => ({ ip: addressOf(text), isHostAddress: false, served: [tcp(80)], unserved: [] })),
   verdict: { reason: 'Assigned', message: '' },
   refused: [],
   disowned: [],
   waitsForHost: false,
   keepsStatus: false,
-  isHostAddress: false,
 });
 const services = byKey(['a', 'b', 'c'].map((name) => makeService(name)));
 const [a, b, c] = [...services.keys()] as [ServiceKey, ServiceKey, ServiceKey];

@@ -9,7 +9,7 @@ import type { Ingress, Service } from '../core/model/service.ts';
 import { type ServiceLine, serviceLines } from './host-status.ts';
 
 const ingress = (ip: string): readonly Ingress[] => [{ ip, hostname: undefined, ipMode: 'Proxy', ports: [] }];
-const wanted: Unwritten['wanted'] = {
+const wanted: NonNullable<Unwritten['wanted']> = {
   ingress: ingress('192.0.2.8'),
   conditions: ['AddressAssigned', 'Serving'].map((name) => ({
     type: `furiwake.dev/${name}`,
@@ -52,6 +52,24 @@ test.each([
   expect(lineOf(makeService('a'), { reason: 'WriteRefused', words, wanted: status })).toMatchObject({
     status: 'Pending',
     reason: 'WriteRefused',
+    message: words,
+  });
+});
+
+test('while the API server takes no writes a Service is as this host serves it, not as its conditions say', () => {
+  const [assigned, serving] = wanted.conditions;
+  const down = { ...serving!, status: 'False' as const, reason: 'HaproxyDown', message: 'HAProxy does not run' };
+  const before = makeService('a', {}, { status: wanted });
+  const words = 'the status is not written yet: connection refused';
+  const now = { ...wanted, conditions: [assigned!, down] };
+  expect(lineOf(before, { reason: 'NotWritten', words, wanted: now })).toMatchObject({
+    status: 'Not served',
+    reason: 'HaproxyDown',
+    message: 'HAProxy does not run',
+  });
+  expect(lineOf(makeService('a'), { reason: 'NotWritten', words, wanted })).toMatchObject({
+    status: 'Pending',
+    reason: 'NotWritten',
     message: words,
   });
 });

@@ -112,6 +112,14 @@ export function isServerFailure(error: unknown): error is KubeError {
   return isKubeError(error, ...connectionCodes, 'THROTTLED', 'SERVER', 'PROTOCOL');
 }
 
+/**
+ * True if an admission webhook that fails, or that refuses with a 5xx code, is the cause: other objects may be written. The API server
+ * says it only in its message: `failed calling webhook "…"`, `admission webhook "…" denied the request`.
+ */
+export function isWebhookFailure(error: unknown): boolean {
+  return isKubeError(error, 'SERVER') && error.message.includes('webhook "');
+}
+
 /** An unusable kubeconfig, token file or exec plugin: one line that says what is wrong, where, and what to do. */
 export class KubeConfigError extends Error {
   override readonly name = 'KubeConfigError';

@@ -34,6 +34,10 @@ export type Nat = {
    * and no elements; if those differ, it is an audit.
    */
   check(signal: AbortSignal): Promise<number>;
+  /** The interfaces of the host may have changed: it must forward packets that arrive on a new one. */
+  noteFacts(): void;
+  /** The interfaces of the host may have changed: packets that arrive on a new one must be forwarded, too. */
+  noteFacts(): void;
   /** Until `signal` aborts: follows the verdicts on nodes, ends flows, and reverts external changes to the table at once. */
   run(signal: AbortSignal): Promise<void>;
   /**

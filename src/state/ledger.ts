@@ -17,6 +17,7 @@ const schema = z.object({
   uid: z.string().min(1),
   service: z.string(),
   addresses: z.array(ipText),
+  hostAddresses: z.array(z.string()).optional(), // absent without any, and in files of earlier releases
   listeners: z.array(z.string()),
 });
 
@@ -98,7 +99,16 @@ export function makeFileLedger(deps: {
 }
 
 function decode(fields: unknown): readonly [ServiceUid, AddressRecord] {
-  const saved = schema.parse(fields);
+  const { hostAddresses, ...saved } = schema.parse(fields);
   const uid = saved.uid as ServiceUid;
-  return [uid, { ...saved, uid, service: saved.service as ServiceKey, listeners: saved.listeners as ListenerKey[] }];
+  return [
+    uid,
+    {
+      ...saved,
+      uid,
+      service: saved.service as ServiceKey,
+      ...(hostAddresses !== undefined && { hostAddresses }),
+      listeners: saved.listeners as ListenerKey[],
+    },
+  ];
 }

@@ -168,8 +168,12 @@ const anyRecord: fc.Arbitrary<AddressRecord> = fc
     index: fc.nat(7),
     texts: fc.uniqueArray(anyAddress, { maxLength: 2, selector: (text) => text.includes(':') }),
     ports: fc.uniqueArray(anyPort, { maxLength: 2 }),
+    ofHost: fc.constantFrom(0, 0, 1, 2),
   })
-  .map(({ index, texts, ports }) => recordOf(`uid-s${index}` as ServiceUid, keyOf(index), texts.map(ip), ports));
+  .map(({ index, texts, ports, ofHost }) => ({
+    ...recordOf(`uid-s${index}` as ServiceUid, keyOf(index), texts.map(ip), ports),
+    ...(ofHost > 0 && { hostAddresses: texts.map((text) => ip(text).text).slice(0, ofHost) }),
+  }));
 
 const anyStep = fc.record(
   {

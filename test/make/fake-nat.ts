@@ -74,6 +74,7 @@ export function makeFakeNat({
         fake.held = accepted;
         return repairs;
       },
+      noteFacts: () => undefined,
       check: async (signal) => {
         await step('check');
         signal.throwIfAborted();

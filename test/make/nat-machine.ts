@@ -22,6 +22,8 @@ export type NatMachine = {
   readonly sweeps: string[];
   readonly switches: string[];
   setHealth(node: string, health: NodeHealth): void;
+  /** The interfaces of the host, in any words. */
+  setLinks(links: string): void;
 };
 
 /** `earlier`: the kernel of an earlier process. */
@@ -31,6 +33,7 @@ export function makeNatMachine(earlier?: FakeNft): NatMachine {
   const changes = makeSubscribers();
   const verdicts = new Map<string, NodeHealth>();
   const broken: NatMachine['broken'] = new Set();
+  let links = '';
   const [sweeps, switches]: [string[], string[]] = [[], []];
   const isRefused = (): string | undefined => (broken.has('nft') ? 'Error: Operation not permitted' : undefined);
   const nft = earlier ?? makeFakeNft({ table: natTable, refuse: isRefused });
@@ -68,6 +71,7 @@ export function makeNatMachine(earlier?: FakeNft): NatMachine {
       silentSince: () => undefined,
       silenceMs: 15_000,
       own: () => new Map(),
+      links: () => links,
       clock,
       log,
       metrics: recordMetrics(),
@@ -79,6 +83,9 @@ export function makeNatMachine(earlier?: FakeNft): NatMachine {
     broken,
     sweeps,
     switches,
+    setLinks: (text) => {
+      links = text;
+    },
     setHealth: (name, health) => {
       verdicts.set(name, health);
       changes.tell();

@@ -1,3 +1,4 @@
+import type { AssignedAddress } from '../../src/core/addresses/assignment.ts';
 import { makePools, type Pool } from '../../src/core/addresses/pool.ts';
 import type { HostFacts } from '../../src/core/model/host.ts';
 import { ourFinalizers } from '../../src/core/model/contract.ts';
@@ -49,6 +50,11 @@ export function makeService(
     },
     status: { ingress: [], conditions: [], ingressManager: undefined, ...status },
   };
+}
+
+/** An address of a Service, to be added to the host, with these ports. */
+export function assignedAddress(text: string, served: readonly ServicePort[] = []): AssignedAddress {
+  return { ip: ip(text), isHostAddress: false, served, unserved: [] };
 }
 
 /** As in a store. */

@@ -49,6 +49,8 @@ export type NatRig = AsyncDisposable & {
   readonly drained: Set<string>;
   readonly excluded: Set<string>;
   setSilent(name: string, forMs: number | undefined): void;
+  /** An interface came, went or was made again. */
+  changeLinks(): void;
   /** The node that answers a datagram from this port of the client; else `timeout` or `ECONNREFUSED`. */
   nodeOf(vip: string, localPort: number, from?: 'client' | 'balancer'): Promise<string>;
   /** The nodes of `count` flows from unused ports, by port. */
@@ -78,6 +80,7 @@ export async function startNatRig(): Promise<NatRig> {
   let running: { nat: Nat; steering: Steering; stop: AbortController; ended: Promise<unknown> } | undefined;
   let nextPort = 20_000;
   let isConntrackBroken = false;
+  let links = '';
   const withConntrack = (exec: Exec): Exec => ({
     ...exec,
     run: async (file, args, options) => {
@@ -113,6 +116,7 @@ export async function startNatRig(): Promise<NatRig> {
         silentSince: (name) => silentSince.get(name),
         silenceMs: 1_000,
         own: () => own,
+        links: () => links,
         clock: systemClock,
         log: silent,
         metrics,
@@ -154,6 +158,10 @@ export async function startNatRig(): Promise<NatRig> {
     },
     drained,
     excluded,
+    changeLinks: () => {
+      links += '.';
+      running?.nat.noteFacts();
+    },
     setSilent: (name, forMs) => {
       verdicts.delete(name);
       silentSince.delete(name);

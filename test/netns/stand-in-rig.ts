@@ -160,6 +160,7 @@ beforeAll(async () => {
     silentSince: () => undefined,
     silenceMs: 15_000,
     own: () => new Map(),
+    links: () => '',
     lifetime: lifetime.signal,
   });
   startDirect();

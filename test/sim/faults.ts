@@ -20,6 +20,7 @@ export type Mishap =
   | {
       readonly answer: number;
       readonly reason?: string;
+      readonly message?: string;
       readonly retryAfterSeconds?: number;
       readonly causes?: readonly object[];
     }
@@ -126,8 +127,14 @@ const reasons: Readonly<Record<number, string>> = {
   503: 'ServiceUnavailable',
 };
 
-export function refusalOf({ answer, reason, retryAfterSeconds, causes }: Exclude<Mishap, string>): Refusal {
-  return new Refusal(answer, reason ?? reasons[answer] ?? 'InternalError', `injected ${answer}`, {
+export function refusalOf({
+  answer,
+  reason,
+  message = `injected ${answer}`,
+  retryAfterSeconds,
+  causes,
+}: Exclude<Mishap, string>): Refusal {
+  return new Refusal(answer, reason ?? reasons[answer] ?? 'InternalError', message, {
     retryAfterSeconds,
     ...(causes === undefined ? {} : { causes }),
   });

@@ -132,6 +132,39 @@ test('a Service follows the own address of the host to another one, however long
   expect([...host.ports.held.placed.keys()]).toEqual([]);
 });
 
+describe('after a start with a pool that does not have the own address of the host', () => {
+  /** Served on 192.0.2.51 without `--addresses`; then furiwake starts with them, on a host with this address of its own. */
+  const restartWithPool = async (own: string): Promise<void> => {
+    const files = new Map();
+    host.ports.setOwn('192.0.2.51');
+    await serve({ ...handsOutOwn, files });
+    await until(() => expect(ips()).toEqual(['192.0.2.51']));
+    await until(() => expect(conditionOf('AddressAssigned')?.status).toBe('True'));
+    for (const each of stack.splice(1).toReversed()) await each[Symbol.asyncDispose](); // all but the API server
+    host = startHost({ clock });
+    stack.push(host);
+    host.ports.setOwn(own);
+    stack.push(await startController(server, host, { addresses: ['192.0.2.200-192.0.2.209'], files, clock }));
+    put('b', 81);
+    await until(() => expect(shownIps(server, 'default/b')).toEqual(['192.0.2.200']));
+  };
+
+  test('that address is not added when the host has another one by now', async () => {
+    await restartWithPool('192.0.2.61');
+    await until(() => expect(conditionOf('Serving')?.reason).toBe('AddressNotOnHost'));
+    expect(ips()).toEqual(['192.0.2.51']);
+    expect([...host.ports.held.placed.keys()]).toEqual(['192.0.2.200']);
+  });
+
+  test('that address is not added when the host loses it later', async () => {
+    await restartWithPool('192.0.2.51');
+    host.ports.setOwn('192.0.2.61');
+    host.ports.tellNetwork('addresses');
+    await until(() => expect(conditionOf('Serving')?.reason).toBe('AddressNotOnHost'));
+    expect([...host.ports.held.placed.keys()]).toEqual(['192.0.2.200']);
+  });
+});
+
 test('a Service without an address waits for one while the host has none', async () => {
   await serve(handsOutOwn);
   await until(() => expect(conditionOf('AddressAssigned')?.message).toContain('no IPv4 address on the interface'));

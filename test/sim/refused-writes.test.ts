@@ -17,11 +17,11 @@ const healedMs = 120_000;
 /** Begins the trouble; the function that it returns ends it. */
 type Trouble = (server: SimApiServer) => () => void;
 
-function refusal(answer: number, resource: 'services' | 'services/status'): Trouble {
+function refusal(answer: number, resource: 'services' | 'services/status', message?: string): Trouble {
   return ({ faults }) => {
     let isRefusing = true;
     faults.next({
-      mishap: { answer },
+      mishap: { answer, ...(message === undefined ? {} : { message }) },
       times: Number.POSITIVE_INFINITY,
       on: (request) => isRefusing && request.resource === resource && ['patch', 'apply'].includes(request.verb),
     });
@@ -47,12 +47,20 @@ const withoutStatus = admission(({ status: _status, ...service }) => service);
 
 type Case = readonly [what: string, trouble: Trouble, note: RegExp];
 
+const failedWebhook =
+  'Internal error occurred: failed calling webhook "w.example.com": failed to call webhook: Post "https://w.default.svc:443/": dial tcp 10.96.0.9:443: connect: connection refused';
+
 /** A webhook may deny a request with any code. */
 const codes = [400, 403, 404, 409, 410, 422];
 const newService: readonly Case[] = [
   ...codes.flatMap((answer): Case[] => [
     [`${answer} on the status`, refusal(answer, 'services/status'), /^the status cannot be written, retrying: /],
     [`${answer} on the finalizers`, refusal(answer, 'services'), /^the finalizers cannot be written, retrying: /],
+  ]),
+  ...[500, 503, 504].map((answer): Case => [
+    `${answer} of a webhook that fails`,
+    refusal(answer, 'services', failedWebhook),
+    /^the finalizers cannot be written, retrying: .*failed calling webhook "w.example.com": failed to call webhook: /,
   ]),
   ['a plugin that strips the status', withoutStatus, /^the status cannot be written, retrying: an admission plugin /],
   [

@@ -159,6 +159,14 @@ export class Allocation {
     return this.#rangeOf(ip)?.isOnRequest === true;
   }
 
+  /**
+   * Whether the Service was given the address while it was the host's own, and the pool does not hold it. By now it may be that of
+   * another machine.
+   */
+  isFormerHostAddress({ record }: Claimant, ip: Ip): boolean {
+    return record?.hostAddresses?.includes(ip.text) === true && this.#rangeOf(ip) === undefined;
+  }
+
   /** Why the address is not of the pool that the Service requests. One that has left `--addresses` is of every pool. */
   poolConflict({ pool }: Claimant, ip: Ip): Verdict | undefined {
     const range = this.#rangeOf(ip);

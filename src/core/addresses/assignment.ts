@@ -9,6 +9,8 @@ export type AddressRecord = {
   readonly service: ServiceKey;
   /** Empty while the Service has no address. */
   readonly addresses: readonly Ip[];
+  /** Those of `addresses` that are the host's own, and that the pool does not hold otherwise; absent: none. */
+  readonly hostAddresses?: readonly string[];
   readonly listeners: readonly ListenerKey[];
 };
 
@@ -18,6 +20,8 @@ export type PortRefusal = Verdict & { readonly port: ServicePort };
 /** An address of a Service. `unserved`: ports that another Service has there, that the host needs, or that are not recorded. */
 export type AssignedAddress = {
   readonly ip: Ip;
+  /** It is the host's own: furiwake never adds it to the host nor announces it, also when the host has lost it. */
+  readonly isHostAddress: boolean;
   readonly served: readonly ServicePort[];
   readonly unserved: readonly PortRefusal[];
 };
@@ -39,6 +43,4 @@ export type Assignment = {
   readonly keepsStatus: boolean;
   /** It waits for a port that a program on the host uses, or that is reserved there. No event reports when it is free. */
   readonly waitsForHost: boolean;
-  /** The addresses are the host's own: furiwake never adds them to the host nor announces them. */
-  readonly isHostAddress: boolean;
 };

@@ -81,9 +81,26 @@ describe('an address that a Service has', () => {
     );
     const first = planOnce(planInput([makeService('a')], [], { site, host: before! }));
     expect(addressesOf(first)).toEqual({ a: '192.0.2.51' });
-    expect(first.assignments.get('default/a' as ServiceKey)?.isHostAddress).toBe(true);
+    expect(first.assignments.get('default/a' as ServiceKey)?.addresses[0]?.isHostAddress).toBe(true);
     const next = planOnce(planInput([makeService('a')], [], { site, host: after!, records: first.records }));
     expect(addressesOf(next)).toEqual({ a: '192.0.2.61' });
+  });
+
+  test('that was the host’s own stays so with a pool that does not have it, and is an address to add with one that has it', () => {
+    const own = makeHostFacts({ ownAddresses: [ip('192.0.2.51')], primaryAddresses: [ip('192.0.2.51')] });
+    const input = planInput([makeService('a')], [], { site: makeSite([], { handsOutOwn: true }), host: own });
+    const { records } = planOnce(input);
+    for (const [pool, isHostAddress] of [
+      ['192.0.2.200-192.0.2.210', true],
+      ['192.0.2.51-192.0.2.60', false],
+    ] as const) {
+      const later = planOnce(planInput([makeService('a')], [pool], { records }));
+      expect(addressesOf(later)).toEqual({ a: '192.0.2.51' });
+      const shown = later.assignments.get('default/a' as ServiceKey)?.addresses.map((each) => each.isHostAddress);
+      expect(shown).toEqual([isHostAddress]);
+      const again = planOnce(planInput([makeService('a')], [pool], { records: later.records }));
+      expect(again.assignments).toEqual(later.assignments);
+    }
   });
 
   test('claimed by two Services goes to the older, then to the lower UID', () => {

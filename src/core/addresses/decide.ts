@@ -175,7 +175,7 @@ function isHalf({ service: { spec }, record, addresses }: AssignmentDraft): bool
 
 function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): ServiceDecision {
   const { service, refused, disowned } = draft;
-  const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, allocation));
+  const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, site, allocation));
   const unserved = addresses.flatMap((address) => address.unserved);
   const apart = draft.addresses.flatMap((ip) => allocation.whyApart(draft, ip) ?? []).map(notSharedWords);
   const ignored = draft.ignored.map((name) => `ignored: annotation ${name} (--addresses names no pool)`);
@@ -199,7 +199,6 @@ function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): Ser
     disowned: orNone(disowned),
     keepsStatus: draft.keepsStatus && addresses.length === 0,
     waitsForHost: !isSettled && (draft.waitsForHost || unserved.some(({ reason }) => reason === 'PortInUseOnHost')),
-    isHostAddress: site.handsOutOwn,
   };
   return { service, assignment, record: recordOf(draft, addresses), isSettled };
 }
@@ -209,10 +208,11 @@ function notSharedWords(why: string): string {
 }
 
 /** Claims the ports again: another Service may have released one since the first claim. */
-function finishAddress(draft: AssignmentDraft, ip: Ip, allocation: Allocation): AssignedAddress {
+function finishAddress(draft: AssignmentDraft, ip: Ip, site: Site, allocation: Allocation): AssignedAddress {
   const answers = draft.ports.map((port) => ({ port, answer: allocation.claim(draft, ip, port) }));
   return {
     ip,
+    isHostAddress: site.handsOutOwn || allocation.isFormerHostAddress(draft, ip),
     served: answers.filter(({ answer }) => answer === true).map(({ port }) => port),
     unserved: orNone(answers.flatMap(({ port, answer }) => (answer === true ? [] : [{ port, ...answer }]))),
   };
@@ -226,5 +226,12 @@ function recordOf(
   const listeners = addresses
     .flatMap(({ ip, served }) => served.map((port) => ({ ip, port })))
     .map(({ ip, port: { port, protocol } }) => listenerKey(ip, port, protocol));
-  return share(record, { uid: service.uid, service: service.key, addresses: ips, listeners });
+  const hostAddresses = addresses.filter(({ isHostAddress }) => isHostAddress).map(({ ip }) => ip.text);
+  return share(record, {
+    uid: service.uid,
+    service: service.key,
+    addresses: ips,
+    ...(hostAddresses.length > 0 && { hostAddresses }),
+    listeners,
+  });
 }

@@ -28,11 +28,12 @@ test('no listener is given twice', () => {
 test('an address is of the pool, or was the Service’s before, and never one that the cluster or the host needs', () => {
   eachPlan((input, plan, { nodes }) => {
     const { pool, host, site } = input;
-    for (const [key, { addresses, isHostAddress }] of plan.assignments) {
+    for (const [key, { addresses }] of plan.assignments) {
       const service = input.services.get(key)!;
-      expect(isHostAddress).toBe(site.handsOutOwn);
-      for (const { ip } of addresses) {
+      const hadAsOwn = input.records.get(service.uid)?.hostAddresses ?? [];
+      for (const { ip, isHostAddress } of addresses) {
         const isInPool = pool.ranges.some((range) => rangeContains(range, ip));
+        expect(isHostAddress).toBe(site.handsOutOwn || (!isInPool && hadAsOwn.includes(ip.text)));
         expect(isInPool || (hasOnRecord(input, service, ip) && mayOutlivePool(input, ip))).toBe(true);
         expect(pool.excluded.has(ip.text)).toBe(false);
         if (!isInPool) continue;

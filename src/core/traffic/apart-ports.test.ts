@@ -59,13 +59,12 @@ const assignments = PersistentMap.from([
   [
     service.key,
     {
-      addresses: [{ ip: ip('192.0.2.100'), served: ports, unserved: [] }],
+      addresses: [{ ip: ip('192.0.2.100'), isHostAddress: false, served: ports, unserved: [] }],
       verdict: { reason: 'Assigned' as const, message: '' },
       refused: [],
       disowned: [],
       keepsStatus: false,
       waitsForHost: false,
-      isHostAddress: false,
     },
   ] as const,
 ]);

@@ -45,7 +45,6 @@ export function planCarriers(
 ): Carriers {
   const { key, uid, spec } = service;
   const vips = publishedVips(service);
-  const { isHostAddress } = assignment;
   const { ranges } = planSourceRanges(spec.sourceRanges, servedFamilies(assignment), overBudget.has(key));
   const pods: [BackendId, PodBackend][] = [];
   const groups = endpoints?.get(key) ?? [];
@@ -63,7 +62,7 @@ export function planCarriers(
     return id;
   };
   const isDrained = drainedServices.has(key);
-  const listeners = assignment.addresses.flatMap(({ ip, served }) =>
+  const listeners = assignment.addresses.flatMap(({ ip, isHostAddress, served }) =>
     served.flatMap((port) => {
       const isVip = vips.includes(ip.text);
       // `direct` would take new connections; a port without a nodePort has nothing else.

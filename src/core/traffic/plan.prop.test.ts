@@ -128,12 +128,12 @@ test('a table has a listener for each port that a Service is served on and may b
     const expected = [...input.services.values()].flatMap((service) =>
       service.finalizers.length === 0
         ? []
-        : (plan.assignments.get(service.key)?.addresses ?? []).flatMap(({ ip, served }) =>
+        : (plan.assignments.get(service.key)?.addresses ?? []).flatMap(({ ip, isHostAddress, served }) =>
             served.map((port) => ({
               key: listenerKey(ip, port.port, port.protocol),
               service: service.key,
               ...expectedWay(service, ip, port, {
-                isHostAddress: plan.assignments.get(service.key)?.isHostAddress === true,
+                isHostAddress,
                 isDrained: input.drainedServices.has(service.key),
               }),
               backend:

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { byKey, ip, makeNode, makeService, ranges, tcp, udp } from '../../../test/make/service.ts';
+import { assignedAddress, byKey, ip, makeNode, makeService, ranges, tcp, udp } from '../../../test/make/service.ts';
 import { listener } from '../../../test/make/table.ts';
 import type { Assignment } from '../addresses/assignment.ts';
 import { conditionTypes } from '../model/contract.ts';
@@ -11,13 +11,12 @@ import { emptyReport } from './report.ts';
 import { listenerKey, type Listeners, type TrafficTable } from './table.ts';
 
 const assigned: Assignment = {
-  addresses: [{ ip: ip('192.0.2.8'), served: [tcp(80)], unserved: [] }],
+  addresses: [assignedAddress('192.0.2.8', [tcp(80)])],
   verdict: { reason: 'Assigned', message: '' },
   refused: [],
   disowned: [],
   keepsStatus: false,
   waitsForHost: false,
-  isHostAddress: false,
 };
 const nodes: TrafficInput['nodes'] = new Map(
   ['n1', 'n2'].map((name, index) => [name as NodeName, makeNode(name, `192.0.2.1${index + 1}`)]),
@@ -29,7 +28,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     assignments: PersistentMap.from(
       services.map((service, index): [ServiceKey, Assignment] => [
         service.key,
-        { ...assigned, addresses: [{ ip: ip(`192.0.2.${100 + index}`), served: [tcp(80)], unserved: [] }] },
+        { ...assigned, addresses: [assignedAddress(`192.0.2.${100 + index}`, [tcp(80)])] },
       ]),
     ),
     overBudget: new Set(),
@@ -94,7 +93,7 @@ test('a listener that one Service leaves to another belongs to the other, in whi
 
 test('a listener of direct is published once the status shows its address with ipMode VIP, and is a new one then', () => {
   const plan = makeTrafficPlanner();
-  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: ip(text), served: [udp(53)], unserved: [] }));
+  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => assignedAddress(text, [udp(53)]));
   const listenersWith = (shown: readonly (readonly [ip: string, ipMode: string])[]): Listeners => {
     const ingress = shown.map(([text, ipMode]) => ({ ip: text, hostname: undefined, ipMode, ports: [] }));
     const service = { ...direct, status: { ...direct.status, ingress } };
@@ -187,7 +186,7 @@ test('a drained Service refuses new connections, and leaves direct where somethi
   const assignments = PersistentMap.from(
     services.map(({ key }, index) => {
       const served = key === direct.key ? [tcp(80), udp(53), tcp(81, 0)] : [tcp(80)];
-      return [key, { ...assigned, addresses: [{ ip: ip(`192.0.2.${100 + index}`), served, unserved: [] }] }] as const;
+      return [key, { ...assigned, addresses: [assignedAddress(`192.0.2.${100 + index}`, served)] }] as const;
     }),
   );
   const input = inputOf(services, { assignments });
@@ -214,7 +213,7 @@ test('a drained Service refuses new connections, and leaves direct where somethi
 
 test('a listener has the source ranges of its family, merged, and is closed where the Service has none of it', () => {
   const service = makeService('a', { ipFamilies: [4, 6], sourceRanges: ['198.51.100.0/25', '198.51.100.128/25'] });
-  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: ip(text), served: [tcp(80)], unserved: [] }));
+  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => assignedAddress(text, [tcp(80)]));
   const assignments = PersistentMap.from([[service.key, { ...assigned, addresses }]]);
   const { listeners } = makeTrafficPlanner()(inputOf([service], { assignments }));
   const byFamily = [...listeners.values()].toSorted((x, y) => x.address.family - y.address.family);

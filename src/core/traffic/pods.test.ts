@@ -131,13 +131,12 @@ describe('the table of Services that ask for Pods', () => {
   const web = makeService('web', { backends: 'pods', ports: [tcp(80), udp(53)] });
   const plain = makeService('plain');
   const assigned = (address: string, served: readonly ServicePort[]): Assignment => ({
-    addresses: [{ ip: ip(address), served, unserved: [] }],
+    addresses: [{ ip: ip(address), isHostAddress: false, served, unserved: [] }],
     verdict: { reason: 'Assigned', message: '' },
     refused: [],
     disowned: [],
     keepsStatus: false,
     waitsForHost: false,
-    isHostAddress: false,
   });
   const inputOf = (groups: readonly EndpointGroup[] | undefined, more: Partial<TrafficInput> = {}): TrafficInput => ({
     services: byKey([web, plain]),

@@ -56,14 +56,18 @@ describe('the budget of a host', () => {
       services[index]?.key ?? ('' as ServiceKey),
       {
         addresses: [
-          { ip: ip('192.0.2.8'), served: Array.from({ length: ports }, (_, port) => tcp(port + 1)), unserved: [] },
+          {
+            ip: ip('192.0.2.8'),
+            isHostAddress: false,
+            served: Array.from({ length: ports }, (_, port) => tcp(port + 1)),
+            unserved: [],
+          },
         ],
         verdict: { reason: 'Assigned', message: '' },
         refused: [],
         disowned: [],
         keepsStatus: false,
         waitsForHost: false,
-        isHostAddress: false,
       },
     ]);
     return { services: byKey(services), assignments: PersistentMap.from(assignments) };

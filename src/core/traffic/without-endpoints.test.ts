@@ -9,13 +9,12 @@ import type { ServiceEndpoints } from './local.ts';
 import { isPlannedWith, listenersWithoutEndpoints, makeWithoutEndpoints } from './without-endpoints.ts';
 
 const assigned = (ports: readonly ServicePort[], ...addresses: readonly string[]): Assignment => ({
-  addresses: addresses.map((text) => ({ ip: ip(text), served: ports, unserved: [] })),
+  addresses: addresses.map((text) => ({ ip: ip(text), isHostAddress: false, served: ports, unserved: [] })),
   verdict: { reason: 'Assigned', message: '' },
   refused: [],
   disowned: [],
   keepsStatus: false,
   waitsForHost: false,
-  isHostAddress: false,
 });
 
 type SliceText = readonly [addressType: 'IPv4' | 'IPv6', ports: readonly string[], endpoints: readonly object[]];

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { lab, nextPort, nodeOf, vips } from '../../../test/netns/direct-rig.ts';
 import { countFragments, type Fragment, fragmentsAt, orders, sendFragments } from '../../../test/netns/fragments.ts';
+import { flood } from '../../../test/netns/flood.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { countElements } from '../nftables/count-elements.ts';
 import { directTable } from './ruleset.ts';
@@ -48,4 +49,11 @@ test('a first fragment whose rest never comes is forgotten', async () => {
   const known = async (): Promise<number> =>
     (await countElements(lab.balancer.execPort, directTable, ['fragments'], signal)).fragments;
   await expect.poll(known, patience).toBe(0);
+});
+
+test('datagrams of many clients within five seconds leave room for the fragments of others', async () => {
+  await flood(lab.client, { protocol: 'udp', to: vips[0], port: 53, count: 25_000, isFragment: true });
+  // The kernel of the node may have no room to put it together.
+  const [node, got] = await arriving(vips[0], orders.inOrder, 3);
+  expect(got).toMatchObject({ [node]: { fragments: 3 } });
 });

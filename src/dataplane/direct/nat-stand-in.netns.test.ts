@@ -69,7 +69,7 @@ beforeAll(async () => {
   }
   const deps = { ...common, exec: balancer.execPort, lifetime: lifetime.signal };
   steering = makeSteering({ ...deps, host: makeHost(deps), isBridgeFiltered: async () => false });
-  nat = makeNat({ ...deps, ...silence, health, own: () => new Map() });
+  nat = makeNat({ ...deps, ...silence, health, own: () => new Map(), links: () => '' });
   startDirect();
 });
 afterAll(async () => {

@@ -5,7 +5,7 @@ import { waitLapseMs } from './first-waits.ts';
 import { partingSeconds } from './partings.ts';
 import { handoverSeconds } from './handovers.ts';
 
-/** The size of each map that keeps flows, or clients, at their nodes, and of the set of flows that may be kept. */
+/** The size of each map that keeps flows, clients or fragments at their nodes, and of the set of flows that may be kept. */
 export const mostPins = 262_144;
 
 /** The table at ingress of the LAN devices. Only the kernel writes `pins` and `seen`. */
@@ -135,7 +135,7 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 	map clients { type classid . mark : mark; flags dynamic,timeout; timeout 3h; size ${mostPins}; }
 	set overflow { type classid; flags dynamic; size 65536; }
 	set spoofed { type classid; flags dynamic; size 65536; }
-	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size 16384; }
+	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size ${mostPins}; }
 	set seen { type classid . mark; flags dynamic,timeout; timeout 10s; size ${mostPins}; }
 
 	chain stack {

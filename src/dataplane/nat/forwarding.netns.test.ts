@@ -82,6 +82,23 @@ test('an interface that came later forwards after the next audit', async () => {
   expect(await value()).toBe('0');
 });
 
+test('an interface that is deleted and made again forwards as soon as its news comes', async () => {
+  await set('net.ipv4.ip_forward=0');
+  const { balancer } = rig.lab;
+  const value = async (): Promise<string> =>
+    (await balancer.exec('sysctl', '-n', 'net.ipv4.conf.again.forwarding')).trim();
+  const make = (): Promise<string> => balancer.exec('ip', 'link', 'add', 'again', 'type', 'bridge');
+  await make();
+  await rig.apply(dns('10.50.0.1'));
+  expect(await value()).toBe('1');
+  await balancer.exec('ip', 'link', 'delete', 'again');
+  await make();
+  expect(await value()).toBe('0');
+  rig.changeLinks();
+  await vi.waitUntil(async () => (await value()) === '1', patience);
+  await balancer.exec('ip', 'link', 'delete', 'again');
+});
+
 test('IPv6: every link keeps the role of a host, and its default route from a router', async () => {
   const { balancer, client } = rig.lab;
   await set('net.ipv6.conf.all.forwarding=0');

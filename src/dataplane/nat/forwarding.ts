@@ -26,9 +26,12 @@ export type Forwarding = {
   present(signal: AbortSignal): Promise<Guard>;
   /**
    * The guard that the table needs before packets of these families are forwarded, with what is still on for another one. Reads
-   * the kernel's settings at first, for a further family, and if `isAudit`. Throws {@link ForwardingError}.
+   * the kernel's settings at first, for a further family, when the interfaces changed, and if `isAudit`. Throws
+   * {@link ForwardingError}.
    */
   guardFor(families: ReadonlySet<Family>, isAudit: boolean, signal: AbortSignal): Promise<Guard>;
+  /** The interfaces changed since it was switched on: it is off on a new one, also on one that was made again. */
+  isOutdated(): boolean;
   /** Switches it on for these families. Call it when their guard is in force. Throws {@link ForwardingError}. */
   switchOn(families: ReadonlySet<Family>, signal: AbortSignal): Promise<void>;
   /**
@@ -77,18 +80,23 @@ put("$_/forwarding", $forwarding{$_}) for keys %forwarding;
 put("$_/accept_ra", 1) for @hosts;
 `;
 
-/** `earlier`: the guard in the table of an earlier process. */
+/** `earlier`: the guard in the table of an earlier process; `links`: another text when an interface came, went or was renamed. */
 export function makeForwarding({
   exec,
+  links: linksNow,
   earlier,
 }: {
   readonly exec: Exec;
+  readonly links: () => string;
   readonly earlier: (signal: AbortSignal) => Promise<Guard>;
 }): Forwarding {
   /** `undefined`: not read yet. */
   let guard: Guard | undefined;
   /** The families for which it is on. */
   let forwarded: ReadonlySet<Family> = new Set();
+  /** The interfaces of the host when its settings were read, and those on which forwarding is switched where it must be. */
+  let linksRead = '';
+  let linksDone = '';
 
   const run = async (what: 'read' | 'on' | 'off', { links, hasIpv6 }: Guard, signal: AbortSignal): Promise<string> => {
     const args = ['-e', script, what, hasIpv6 ? '1' : '', ...links];
@@ -106,7 +114,9 @@ export function makeForwarding({
     present,
     guardFor: async (families, isAudit, signal) => {
       const before = await present(signal);
-      if ([...families].every((family) => forwarded.has(family) && !isAudit)) return before;
+      const isDone = (family: Family): boolean => forwarded.has(family) && linksNow() === linksDone;
+      if (!isAudit && [...families].every(isDone)) return before;
+      linksRead = linksNow();
       const lines = (await run('read', noGuard, signal)).split('\n').map((line) => line.split(' '));
       const isOn = (name: string): boolean => lines.some(([first, value]) => first === name && value === '1');
       const links = lines.flatMap(([first, value, link = '']) =>
@@ -119,11 +129,13 @@ export function makeForwarding({
       };
       return guard;
     },
+    isOutdated: () => forwarded.size > 0 && linksNow() !== linksDone,
     switchOn: async (families, signal) => {
       if ([...families].every((family) => forwarded.has(family))) return;
       const needed = await present(signal);
       if (!isNoGuard(needed)) await run('on', needed, signal);
       forwarded = families;
+      linksDone = linksRead;
     },
     restrictTo: async (families, signal) => {
       const before = await present(signal);

@@ -180,6 +180,29 @@ describe('forwarding', () => {
     expect(switches.slice(4)).toEqual(['off 1']);
   });
 
+  test('is switched on at once on an interface that was made again', async () => {
+    const machine = makeNatMachine();
+    const { nat, switches } = machine;
+    machine.setLinks('2 eth0');
+    await apply(nat, a);
+    await whileRunning(machine, async () => {
+      nat.noteFacts();
+      await machine.clock.advance(0);
+      expect(switches).toEqual(['on  eth0']);
+      machine.setLinks('3 eth0');
+      nat.noteFacts();
+      await machine.clock.advance(0);
+      expect(switches).toEqual(['on  eth0', 'on  eth0']);
+    });
+    await apply(nat);
+    machine.setLinks('4 eth0');
+    await whileRunning(machine, async () => {
+      nat.noteFacts();
+      await machine.clock.advance(0);
+    });
+    expect(switches.slice(2)).toEqual(['off  eth0']);
+  });
+
   test('that cannot be switched on refuses a new listener; others stay, and one that is deleted goes', async () => {
     const machine = makeNatMachine();
     const { nat, broken } = machine;

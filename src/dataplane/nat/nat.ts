@@ -50,6 +50,8 @@ export function makeNat(deps: {
   readonly silenceMs: number;
   /** The host's own addresses; the same object as long as they are the same. */
   readonly own: () => ReadonlyMap<string, Ip>;
+  /** Another text when an interface came, went or was renamed. */
+  readonly links: () => string;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -67,7 +69,7 @@ export function makeNat(deps: {
     rulesOf: () => natRules,
   });
   const forwarding = makeForwarding({
-    exec,
+    ...deps,
     earlier: async (signal) => {
       const elements = (await kernel.elements(signal)) ?? new Set();
       const links = [...elements].flatMap((key) => /^guarded4 "(.+)"$/.exec(key)?.[1] ?? []);
@@ -229,6 +231,9 @@ export function makeNat(deps: {
     counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
     audit: (signal) => look('audit', signal),
     check: (signal) => look('check', signal),
+    noteFacts: () => {
+      if (forwarding.isOutdated()) changed.set();
+    },
     run: async (signal) => {
       const end = health.subscribe(() => changed.set());
       try {
