@@ -10,6 +10,8 @@ import { mostPins } from './ruleset.ts';
 function makeScene(): {
   readonly kernel: { pins: number | undefined; overflow: number; spoofed: number };
   readonly look: () => Promise<readonly string[]>;
+  /** The words of the last failure. */
+  readonly words: () => string;
   readonly metrics: ReturnType<typeof recordMetrics>;
   readonly [Symbol.dispose]: () => void;
 } {
@@ -32,6 +34,7 @@ function makeScene(): {
   return {
     kernel,
     metrics,
+    words: () => String(log.lines.findLast(({ fields }) => 'err' in fields)?.fields['err']),
     look: async () => {
       await clock.advance(30_000);
       const messages = log.lines.slice(seen).map(({ message }) => message);
@@ -57,6 +60,19 @@ test('a full map is reported once, and when it has room again', async () => {
   expect(await look()).toEqual([`${full} works again`]);
   expect(metrics.gaugeOf('furiwake_direct_pins_limit')).toBe(mostPins);
   expect(metrics.total('furiwake_direct_unpinned_packets_total')).toBe(9);
+});
+
+test('a full map, and flows that the kernel could not note while a map has room, are two things', async () => {
+  using scene = makeScene();
+  const { kernel, look, words } = scene;
+  await look();
+  Object.assign(kernel, { pins: 184, overflow: 297 });
+  expect(await look()).toEqual([`${full} failed; retrying`]);
+  expect(words()).toMatch(/^many new flows at once/);
+  expect(await look()).toEqual([`${full} works again`]);
+  Object.assign(kernel, { pins: mostPins, overflow: 300 });
+  expect(await look()).toEqual([`${full} failed; retrying`]);
+  expect(words()).toMatch(/^no room for more than 262144/);
 });
 
 test('packets from impossible sources are counted', async () => {

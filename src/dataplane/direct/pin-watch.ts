@@ -56,8 +56,14 @@ export function makePinWatch(deps: {
     spoofed.add(increase('spoofed', counters.spoofed));
     const more = increase('overflow', counters.overflow);
     unpinned.add(more);
-    if (more > 0) full.failed(`no room for more than ${mostPins}: the others move when nodes come or go`);
-    else if (Math.max(pins, clients) < mostPins) full.over();
+    const isFull = Math.max(pins, clients) >= mostPins;
+    if (more > 0)
+      full.failed(
+        isFull
+          ? `no room for more than ${mostPins}: the others move when nodes come or go`
+          : 'many new flows at once: the kernel could not note some of them, which move when nodes come or go before their next packet',
+      );
+    else if (!isFull) full.over();
   };
 
   return (signal) =>
