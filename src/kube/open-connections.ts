@@ -15,7 +15,7 @@ export type OpenConnections = {
   follow(connector: Connector): Connector;
   /**
    * The host has these addresses by now. Ends connections from an address that it had before, if it has another one of that family: while
-   * it has none, the address may come back.
+   * it has none, the address may return.
    */
   setOwn(own: ReadonlyMap<string, Ip>): void;
 };
