@@ -109,6 +109,14 @@ const fault = (step: (typeof faultySteps)[number], kind: 'fails' | 'flaps' | 'ha
 
 /** Found by many runs: each has violated the property. */
 const found: readonly (readonly ScheduledAction[])[] = [
+  // Moved to HAProxy while direct failed, then refused by nftables, which had it already: HAProxy lost it.
+  [
+    at(0, publish({ ...web, plane: 'direct' })),
+    at(0, fault('direct.apply', 'fails')),
+    at(0, publish(web)),
+    at(0, { do: 'refuse', tool: 'steering', port: 80 }),
+    at(0, publish(web)),
+  ],
   // Wanted again while HAProxy still had it, then deleted: its connections were never ended.
   [
     at(0, publish(web)),

@@ -65,3 +65,25 @@ test.each(moves)('%s: moved from %s to %s, another Service back: each step finds
   const natted = [web(to), mail(from)].filter((each) => each.dataplane === 'nat' || each.standIn === 'nat');
   expect(Array.from(held.nat.values(), ({ revision }) => revision)).toEqual(natted.map(({ revision }) => revision));
 });
+
+test('nat keeps a listener that moves there while nft has not answered whether HAProxy still gets its packets', async () => {
+  const on = (dataplane: 'haproxy' | 'nat'): Listener => listener('192.0.2.51', 80, 'web', { dataplane });
+  const rig = startAgent();
+  const { ports, clock } = rig;
+  await publish(rig, on('haproxy'));
+  const { promise, resolve } = Promise.withResolvers<void>();
+  ports.hanging.set('steering.apply', promise);
+  await publish(rig, on('nat'));
+  await clock.advance(10_000);
+  expect([ports.held.nat.size, ports.held.steering.listeners.size, ports.held.proxy.size]).toEqual([1, 1, 1]);
+  const unserved: string[] = [];
+  for (const step of ['proxy.upsert', 'nat.apply'] as const)
+    ports.failing.set(step, () => {
+      if (ports.held.nat.size + ports.held.steering.listeners.size === 0) unserved.push(step);
+      return undefined;
+    });
+  ports.hanging.clear();
+  resolve();
+  await clock.advance(10_000);
+  expect([unserved, answer(rig, on('nat'))]).toEqual([[], 'ready']);
+});

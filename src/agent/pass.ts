@@ -146,7 +146,7 @@ async function makeOnePass(
     });
     return { state: { ...begun, open: new Map(open) }, refused: outcomes.refused(), obstacle, mustWait };
   }
-  const { isDone, askedFor } = await programOthers(pass, prepared);
+  const { isDone, askedFor } = await programOthers(pass, { prepared, isSteered });
   const isProgrammed = isDone && isSteered;
   /** What the kernel has, whether or not the addresses are on the host. */
   const table = outcomes.table();
@@ -157,11 +157,14 @@ async function makeOnePass(
   };
   const { addresses, placed } = await attract(pass, table, wanted);
 
-  /** With what nftables steers to HAProxy while a listener could not leave another dataplane. */
+  /**
+   * With what nftables steers to HAProxy while a listener could not leave another dataplane: what it has accepted, or, if it has refused
+   * the listener in this pass, may have accepted before.
+   */
   const needed = withListeners(
     table,
     changed
-      .map(({ key }) => [key, attempted?.get(key)] as const)
+      .map(({ key }) => [key, attempted?.get(key) ?? before.programmed?.proxied.listeners.get(key)] as const)
       .filter(([key, listener]) => listener !== undefined && usesHaproxy(listener) && !isProxied(table, key)),
   );
   const isPruned = isUpserted && isSteered && (await step('pruning', () => ports.proxied.prune(needed, signal)));

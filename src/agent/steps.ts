@@ -89,10 +89,13 @@ export async function prepareNat({ ports, before, changed, outcomes, step, signa
   return new Set(given.map(({ key }) => key));
 }
 
-/** Programs the dataplanes beside HAProxy. `asked`: the listeners that `nat` was asked for in this pass. */
+/**
+ * Programs the dataplanes beside HAProxy. `prepared`: the listeners that `nat` was asked for in this pass. It keeps them while it is not
+ * certain (`isSteered`) which of the two has them.
+ */
 export async function programOthers(
-  { ports, before, changed, gone, outcomes, step, signal }: Pass,
-  asked: ReadonlySet<ListenerKey>,
+  { ports, before, target, changed, gone, outcomes, step, signal }: Pass,
+  { prepared, isSteered }: { readonly prepared: ReadonlySet<ListenerKey>; readonly isSteered: boolean },
 ): Promise<{
   readonly isDone: boolean;
   /** The dataplanes that may have the listener, whatever is in force. */
@@ -104,7 +107,11 @@ export async function programOthers(
     const isDone = await step(
       name,
       async () => {
-        const table = outcomes.table();
+        const uncertain = isSteered || name !== 'nat' ? [] : [...prepared];
+        const table = withListeners(
+          outcomes.table(),
+          uncertain.map((key) => [key, target.listeners.get(key)]),
+        );
         for (const { key } of changed) if (uses(name, table.listeners.get(key))) given.add(key);
         outcomes.refuse(await ports[name].apply(table, signal));
       },
@@ -120,7 +127,7 @@ export async function programOthers(
     isDone: [...applied.values()].every((each) => each.isDone),
     askedFor: (key) => {
       const were = stateOf(before, key)?.asked ?? [];
-      const wasAsked = (name: OtherDataplane): boolean => were.includes(name) || (name === 'nat' && asked.has(key));
+      const wasAsked = (name: OtherDataplane): boolean => were.includes(name) || (name === 'nat' && prepared.has(key));
       return Array.from(applied).flatMap(([name, { given, isDone }]) =>
         given.has(key) || (!isDone && wasAsked(name)) ? name : [],
       );

@@ -31,12 +31,12 @@ test('after a calm minute a repair is the first again', async () => {
   expect(log.lines.map(({ fields }) => (fields as { repairs: number }).repairs)).toEqual([1, 2, 1]);
 });
 
-test('cheap repairs wait half a second at most, and dear ones take a tenth of the time', () => {
+test('cheap repairs wait half a second at most, and dear ones take a quarter of the time', () => {
   const clock = virtualClock();
   const repaired = makePacedRepairs({ what: 'the table', clock, log: recordLog() });
   const waits = Array.from({ length: 6 }, () => repaired({ found: 'gone' }, 20));
   expect(waits).toEqual([100, 200, 400, 500, 500, 500]);
-  expect([repaired({ found: 'gone' }, 200), repaired({ found: 'gone' }, 2_000)]).toEqual([2_000, 5_000]);
+  expect([repaired({ found: 'gone' }, 400), repaired({ found: 'gone' }, 2_000)]).toEqual([1_200, 5_000]);
 });
 
 test('a program that changes it again and again is shown in furiwake_failing until there has been a calm minute', async () => {

@@ -7,9 +7,9 @@ import { waitAfter, waitLimits } from './backoff.ts';
 const calmMs = 60_000;
 /** From this repair in a row on, another program is at work, and not an administrator. */
 const manyRepairs = 3;
-/** The shortest wait that repairs in a row reach, and what they cost at most: a tenth of the time. */
+/** The shortest wait that repairs in a row reach, and what they take at most: a quarter of the time. */
 const shortMs = 500;
-const mostShare = 10;
+const waitShare = 3;
 
 /**
  * Must be called after each repair of `what`, with fields that describe it and how long it took. Returns how long to wait before the next
@@ -47,7 +47,7 @@ export function makePacedRepairs(deps: {
       log.failing(task, 1);
       alarm.setAt(repairedAtMs + calmMs);
     }
-    const limitMs = Math.max(shortMs, tookMs * mostShare);
+    const limitMs = Math.max(shortMs, tookMs * waitShare);
     return Math.min(limitMs, waitAfter(repairs, waitLimits.quick));
   };
 }

@@ -18,3 +18,14 @@ export async function settlesWithin(
     return false;
   });
 }
+
+/** The value of `work`; `otherwise` if it fails, or takes longer than `ms`: then it continues. Rejects with the reason of `signal`. */
+export async function valueWithin<T>(
+  work: Promise<T>,
+  otherwise: T,
+  ms: number,
+  clock: Pick<Clock, 'deadline'>,
+  signal: AbortSignal,
+): Promise<T> {
+  return (await settlesWithin(work, ms, clock, signal)) ? await work.catch(() => otherwise) : otherwise;
+}

@@ -1,6 +1,8 @@
 import { Agent, type Dispatcher } from 'undici';
 
 const timeoutMs = 5_000;
+/** How long an answer waits for each tool of the host. A tool that hangs hides nothing else: the answer comes in time without it. */
+export const answerMs = 3_000;
 
 /** One HTTP request over a unix socket. Throws the system's error when there is no answer within five seconds. */
 export async function askSocket(

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import { listener } from '../../test/make/table.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { answerMs } from './ask.ts';
 import { makeCounters } from './counters.ts';
 
 const { signal } = new AbortController();
@@ -11,7 +13,9 @@ const translated = { flows: 3, packetsIn: 8, bytesIn: 300, packetsOut: 6, bytesO
 const sent = { flows: 7, packets: 30, bytes: 900, refused: 3 };
 
 const noAnswer = async (): Promise<never> => Promise.reject(new Error('does not answer'));
+const clock = virtualClock();
 const ports = {
+  clock,
   proxy: { counters: async () => new Map([[web, proxied]]) },
   steering: { refused: async () => new Map([[web, 4]]) },
   direct: { counters: async () => new Map([[dns, sent]]) },
@@ -71,4 +75,11 @@ test('a dataplane that does not answer keeps none of the others from being shown
   expect(await keysWithout({ direct: { counters: noAnswer } })).toEqual([web, game]);
   expect(await keysWithout({ nat: { counters: noAnswer } })).toEqual([web, dns]);
   expect(await keysWithout({ steering: { refused: noAnswer } })).toEqual([web, dns, game]);
+});
+
+test('a dataplane whose tool hangs delays the others by three seconds', async () => {
+  const hanging = { counters: () => new Promise<never>(() => undefined) };
+  const beginMs = clock.monotonic();
+  const counters = await clock.drive(makeCounters({ ...ports, direct: hanging, nat: hanging })(signal));
+  expect([[...counters.keys()], clock.monotonic() - beginMs]).toEqual([[web], answerMs]);
 });

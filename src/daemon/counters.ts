@@ -1,8 +1,11 @@
 import type { ListenerKey } from '../core/model/names.ts';
-import type { Direct, DirectCounters } from '../ports/direct.ts';
-import type { Nat, NatCounters } from '../ports/nat.ts';
-import type { ListenerCounters, Proxy } from '../ports/proxy.ts';
+import type { Direct } from '../ports/direct.ts';
+import type { Nat } from '../ports/nat.ts';
+import type { Proxy } from '../ports/proxy.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Steering } from '../ports/steering.ts';
+import { valueWithin } from '../async/settles-within.ts';
+import { answerMs } from './ask.ts';
 
 /** What is counted of a listener, by all dataplanes. Totals count since the dataplane started to count. */
 export type Counters = {
@@ -21,7 +24,9 @@ export type Counters = {
   readonly refused: number;
 };
 
-/** Reads the counters of these listeners, or of all. A dataplane that does not answer contributes none. */
+type CountsOf<Value> = ReadonlyMap<ListenerKey, Value>;
+
+/** Reads the counters of these listeners, or of all. A dataplane that does not answer in time contributes none. */
 export type ReadCounters = (
   signal: AbortSignal,
   keys?: readonly ListenerKey[],
@@ -32,18 +37,22 @@ export function makeCounters({
   steering,
   direct,
   nat,
+  clock,
 }: {
   readonly proxy: Pick<Proxy, 'counters'>;
   readonly steering: Pick<Steering, 'refused'>;
   readonly direct: Pick<Direct, 'counters'>;
   readonly nat: Pick<Nat, 'counters'>;
+  readonly clock: Pick<Clock, 'deadline'>;
 }): ReadCounters {
   return async (signal, keys) => {
+    const answer = <Value>(counted: Promise<CountsOf<Value>>): Promise<CountsOf<Value>> =>
+      valueWithin(counted, new Map(), answerMs, clock, signal);
     const [proxied, refused, sent, translated] = await Promise.all([
-      proxy.counters(signal, keys).catch(none<ListenerCounters>),
-      steering.refused(signal, keys).catch(none<number>),
-      direct.counters(signal, keys).catch(none<DirectCounters>),
-      nat.counters(signal, keys).catch(none<NatCounters>),
+      answer(proxy.counters(signal, keys)),
+      answer(steering.refused(signal, keys)),
+      answer(direct.counters(signal, keys)),
+      answer(nat.counters(signal, keys)),
     ]);
     const counters = new Map<ListenerKey, Counters>();
     for (const [key, each] of proxied)
@@ -67,8 +76,6 @@ export function makeCounters({
 }
 
 const noPackets = { packetsIn: undefined, packetsOut: undefined };
-
-const none = <Value>(): ReadonlyMap<ListenerKey, Value> => new Map();
 
 /** What is not known counts as none, unless it is not known of both. */
 export function sumOf(a: Counters | undefined, b: Counters): Counters {

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Agent } from '../agent/agent.ts';
+import { valueWithin } from '../async/settles-within.ts';
 import type { ControllerParts } from '../controller/assemble.ts';
 import type { Plan } from '../controller/controller.ts';
 import type { UnwrittenServices } from '../controller/unwritten.ts';
@@ -21,6 +22,7 @@ import {
   serviceLines,
   unusedNodes,
 } from './host-status.ts';
+import { answerMs } from './ask.ts';
 import type { ReadCounters } from './counters.ts';
 import { endpointLines, listenerLine, servedListeners, type ServiceDetail } from './service-detail.ts';
 import { makeTrafficMeter, sumTraffic, trafficOfServices } from './traffic.ts';
@@ -81,7 +83,7 @@ export function makeHostView({
   const host = async (
     signal: AbortSignal,
   ): Promise<Pick<HostStatus, 'at' | 'notReady' | 'haproxy' | 'haproxyTrouble' | 'nodes'>> => {
-    const haproxy = await proxy.observe(signal).catch(() => undefined);
+    const haproxy = await valueWithin(proxy.observe(signal), undefined, answerMs, clock, signal);
     return {
       at: new Date(clock.now()).toISOString(),
       notReady: notReady(),
@@ -130,7 +132,7 @@ export function makeHostView({
       );
     },
     metrics: async (signal) => {
-      const measured = proxy.serverCounters(signal).catch(() => undefined);
+      const measured = valueWithin(proxy.serverCounters(signal), undefined, answerMs, clock, signal);
       const traffic = await trafficOf(signal);
       const now = planned();
       // Each of these reads all Services: other work goes between them.

@@ -26,6 +26,7 @@ import type { Family } from '../core/ip/ip.ts';
 import type { IpRange } from '../core/ip/range.ts';
 import type { NodeName } from '../core/model/names.ts';
 import { makeHost } from '../host/host.ts';
+import { makeLastingLinks } from '../host/lasting-links.ts';
 import { makeNetwork } from '../host/network.ts';
 import { makePlacement } from '../host/placement.ts';
 import type { Host } from '../ports/host.ts';
@@ -132,6 +133,12 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     return state === 'silent' ? sinceMs : undefined;
   };
   let serviceCidrs: readonly IpRange[] = [];
+  const lastingLinks = makeLastingLinks({
+    interfaces: () => network.memory.state().interfaces,
+    clock,
+    lifetime,
+    onEnd: () => direct.noteFacts(),
+  });
   const direct = makeDirect({
     exec,
     health,
@@ -140,7 +147,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     silenceMs,
     idleSeconds: directIdleSeconds,
     gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),
-    linkOf: (address) => links.linkOf(address),
+    ...lastingLinks,
     answering: makeAnsweringNodes({
       probe: makeAnswerProbe({ exec, clock }),
       mtuProbe: makeMtuProbe({ exec, clock }),

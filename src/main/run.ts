@@ -97,7 +97,7 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
     parts: () => cluster.controller(),
     agent,
     proxy: hostParts.proxy,
-    counters: makeCounters(hostParts),
+    counters: makeCounters({ ...hostParts, clock }),
     clock,
   });
   const { nodeStates } = view;

@@ -61,6 +61,8 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
   let wanted: readonly Listener[] = [];
   /** Listeners that packets were seen to reach, until no tool has them, or their connections were ended. */
   const connectable = new Set<ListenerKey>();
+  /** Listeners that were ready, and have belonged to the same Service since, on parts that lose nothing by themselves. */
+  const carried = new Set<ListenerKey>();
   let seenSteps = 0;
   let isServing = true;
   /** Since when the host has been withdrawn while its addresses could be removed. */
@@ -105,11 +107,16 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
       return rig;
     },
     publish: (listeners) => {
+      for (const { key, service } of wanted) {
+        const next = listeners.find((each) => each.key === key);
+        if (next?.service !== service || !isServedAlways(next)) carried.delete(key);
+      }
       wanted = listeners;
       rig.agent.publish(table(...wanted));
     },
     setServing: (next) => {
       isServing = next;
+      if (!next) carried.clear();
       withdrawnAt = clock.monotonic();
       rig.agent.setServing(next);
     },
@@ -126,10 +133,12 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
     },
     clear,
     refuse: (tool, port) => {
+      carried.clear();
       ports.refuses[tool] = (each) => (each.port === port ? 'refused' : undefined);
     },
     restart: async () => {
       for (const step of faultySteps) clear(step);
+      carried.clear();
       stop.abort();
       await clock.drive(running.catch(() => undefined));
       await clock.advance(10_000);
@@ -143,6 +152,7 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
     },
     breakPart: (part) => {
       brokenAt = clock.monotonic();
+      carried.clear();
       if (part === 'HAProxy') {
         hasDied = true;
         ports.dieProxy();
@@ -170,6 +180,10 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
         const isSteered = held.steering.listeners.has(key) || held.nat.has(key);
         if (!isThere || (!isSteered && ended.has(key.split('|')[1] ?? ''))) connectable.delete(key);
       }
+      if (isServing && !isBroken())
+        for (const each of wanted) if (isServedAlways(each) && answer(rig, each) === 'ready') carried.add(each.key);
+      const isCarried = (key: ListenerKey): boolean =>
+        held.direct.has(key) || held.nat.has(key) || (held.steering.listeners.has(key) && held.proxy.has(key));
       const isLate = !isServing && !isPlacementFaulty() && clock.monotonic() - withdrawnAt > withdrawalMs;
       return [
         ...(!isServing && held.advertised.size > 0 ? ['a withdrawn host announces addresses'] : []),
@@ -178,6 +192,7 @@ export function startFaultyHost(clock: VirtualClock, site: Site = 'small'): Faul
           .map((text) => `${text} is announced and not there`),
         ...(isLate && held.placed.size > 0 ? ['a withdrawn host has addresses'] : []),
         ...crossings(ports),
+        ...[...carried].filter((key) => !isCarried(key)).map((key) => `${key} was served and is not`),
         ...(isBroken()
           ? []
           : [...held.steering.listeners.values()]
@@ -241,6 +256,11 @@ function crossings({ held }: FakeHostPorts): readonly string[] {
     return [`${steered.key} of ${steered.service} leads to ${proxied.service}`];
   });
   return [...between, ...steerings];
+}
+
+/** `direct` without a stand-in serves only while a node is shown to answer. */
+function isServedAlways({ dataplane, standIn }: Listener): boolean {
+  return dataplane !== 'direct' || standIn !== undefined;
 }
 
 /** The ports of `end 80 81`. */
