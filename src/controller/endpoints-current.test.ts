@@ -7,12 +7,15 @@ const failing = { lastsMs: 1, words: 'forbidden' };
 /** The watches of both kinds fail, or not; `answers` is what was said, with the time. */
 function makeRig() {
   const clock = virtualClock();
-  const watches = { endpointslices: true, services: false };
+  const watches = { endpointslices: true, services: false, isAccepted: false };
   const answers: [number, boolean][] = [];
   const noteError = makeEndpointsCurrent({
     health: {
-      endpointslices: { failure: () => (watches.endpointslices ? failing : undefined) },
-      services: { failure: () => (watches.services ? failing : undefined) },
+      endpointslices: {
+        failure: () => (watches.endpointslices ? failing : undefined),
+        isAccepted: () => watches.isAccepted,
+      },
+      services: { failure: () => (watches.services ? failing : undefined), isAccepted: () => !watches.services },
     },
     setCurrent: (areCurrent) => {
       if (areCurrent !== (answers.at(-1)?.[1] ?? true)) answers.push([clock.monotonic(), areCurrent]);
@@ -22,7 +25,7 @@ function makeRig() {
   return { clock, watches, answers, noteError };
 }
 
-test('endpoints are outdated when their watch has failed alone for 20 seconds, until it works; then another error begins again', async () => {
+test('endpoints are outdated when their watch has failed alone for 5 seconds, until it works; then another error begins again', async () => {
   const { clock, watches, answers, noteError } = makeRig();
   const { signal } = new AbortController();
   for (let error = 0; error < 5; error++) {
@@ -33,11 +36,11 @@ test('endpoints are outdated when their watch has failed alone for 20 seconds, u
   await clock.advance(60_000);
   watches.endpointslices = true;
   noteError(signal);
-  await clock.advance(21_000);
+  await clock.advance(6_000);
   expect(answers).toEqual([
-    [20_000, false],
-    [55_000, true],
-    [130_000, false],
+    [5_000, false],
+    [51_000, true],
+    [115_000, false],
   ]);
 });
 
@@ -48,17 +51,36 @@ test('while the whole API server is away the endpoints are as they were, and aft
   await clock.advance(600_000);
   expect(answers).toEqual([]);
   watches.services = false;
-  await clock.advance(15_000);
+  await clock.advance(4_000);
   expect(answers).toEqual([]);
-  await clock.advance(5_000);
-  expect(answers).toEqual([[620_000, false]]);
+  await clock.advance(1_000);
+  expect(answers).toEqual([[605_000, false]]);
+});
+
+test('a watch that was accepted is waited for, as after a restart of the API server; once outdated, until it works', async () => {
+  const { clock, watches, answers, noteError } = makeRig();
+  noteError(new AbortController().signal);
+  await clock.advance(3_000);
+  watches.isAccepted = true;
+  await clock.advance(10_000);
+  expect(answers).toEqual([]);
+  watches.isAccepted = false;
+  await clock.advance(2_000);
+  watches.isAccepted = true;
+  await clock.advance(9_000);
+  watches.endpointslices = false;
+  await clock.advance(1_000);
+  expect(answers).toEqual([
+    [15_000, false],
+    [25_000, true],
+  ]);
 });
 
 test('nothing is judged after the end', async () => {
   const { clock, answers, noteError } = makeRig();
   const stop = new AbortController();
   noteError(stop.signal);
-  await clock.advance(10_000);
+  await clock.advance(4_000);
   stop.abort();
   await clock.advance(60_000);
   expect(answers).toEqual([]);

@@ -2,6 +2,7 @@ import { type EndpointSlice, projectEndpointSlice } from '../api/endpoint-slice.
 import { projectNode } from '../api/node.ts';
 import { makeRepeats } from '../core/repeats.ts';
 import { projectService } from '../api/service.ts';
+import { makeTrouble } from '../async/trouble.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
@@ -15,7 +16,7 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { makeEndpointsCurrent } from './endpoints-current.ts';
-import { makeWatchHealth } from './watch-health.ts';
+import { makeWatchHealth, provenMs } from './watch-health.ts';
 import { type EndpointsByService, makeEndpointsByService } from './service-endpoints.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
@@ -71,7 +72,15 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
   ): Promise<void> => {
     const path = resourcePath(resource);
     const { newestAnswer } = store;
-    const { note, noteAccepted: onAccepted } = health[resource.plural];
+    const { note, noteAccepted, failure } = health[resource.plural];
+    const what = `watching ${resource.plural}`;
+    const trouble = makeTrouble({ what, log, monotonic });
+    const onAccepted = (): void => {
+      noteAccepted();
+      const acceptedAtMs = monotonic();
+      const judge = (): void => (failure() === undefined ? trouble.over(acceptedAtMs) : undefined);
+      clock.sleep(provenMs, signal).then(judge, () => undefined); // the log and its metric do not wait for the next event
+    };
     const events = watchResource({ client, path, project, newestAnswer, onAccepted, signal, clock, random, metrics });
     const noted = async function* (): typeof events {
       for await (const event of events) {
@@ -80,7 +89,7 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
         yield event;
       }
     };
-    return feedStore(store, noted(), { what: `watching ${resource.plural}`, clock, log });
+    return feedStore(store, noted(), { what, trouble, log });
   };
   return {
     services,

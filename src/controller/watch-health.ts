@@ -6,12 +6,14 @@ export type WatchHealth = {
   readonly note: (event: WatchEvent<unknown>) => void;
   /** The API server has accepted the watch; whether it lasts is not known yet. */
   readonly noteAccepted: () => void;
+  /** The API server has accepted the watch, and no error came since. */
+  readonly isAccepted: () => boolean;
   /** For how long it has failed, ms, and why; `undefined`: it works. */
   readonly failure: () => { readonly lastsMs: number; readonly words: string } | undefined;
 };
 
 /** An accepted watch works after this long without an event: it may break again at once, and bookmarks take a minute. */
-const provenMs = 10_000;
+export const provenMs = 10_000;
 
 export function makeWatchHealth(monotonic: () => number): WatchHealth {
   let failing: { readonly sinceMs: number; readonly words: string } | undefined;
@@ -28,6 +30,7 @@ export function makeWatchHealth(monotonic: () => number): WatchHealth {
     noteAccepted: () => {
       acceptedAtMs = monotonic();
     },
+    isAccepted: () => acceptedAtMs !== undefined,
     failure: () =>
       failing === undefined || works() ? undefined : { lastsMs: monotonic() - failing.sinceMs, words: failing.words },
   };

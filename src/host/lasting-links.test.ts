@@ -49,7 +49,7 @@ test('a link that loses its addresses for a moment stays the link of its subnets
   expect(rig.of()).toEqual(['eth0', 'eth0']);
 });
 
-test('one that has them no more after some seconds is not, and that is told', async () => {
+test('one that lost them for longer is not, and that is reported', async () => {
   const rig = startRig();
   rig.of();
   rig.interfaces = [flushed];

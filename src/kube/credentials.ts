@@ -27,7 +27,7 @@ export type CredentialSource = {
    * After the server rejected `used`: returns newer ones if there are any, obtained once for all concurrent callers.
    */
   refresh(used: Credentials, signal: AbortSignal): Promise<Credentials>;
-  /** Obtains new ones now, regardless of their age. Throws `KubeConfigError`; then the old ones stay in use. */
+  /** Obtains new ones now, regardless of their age. Throws `KubeConfigError`, which it does not log; then the old ones stay in use. */
   reload(signal: AbortSignal): Promise<void>;
   /** Ends a running plugin. */
   close(): void;
@@ -59,6 +59,8 @@ export function makeCredentialSource({
   let lastError: unknown;
   let restsUntilMs = Number.NEGATIVE_INFINITY;
   let running: Promise<Credentials> | undefined;
+  /** The running load was requested by `reload`, whose caller reports its failure. */
+  let isReported = false;
   const end = new AbortController();
   const backoff = makeBackoff({ firstMs: restMs, mostMs: mostWaitMs }); // what fails may need a person
   const trouble = makeTrouble({ what: 'renewing the credentials', log, monotonic: () => clock.monotonic() });
@@ -76,7 +78,7 @@ export function makeCredentialSource({
       end.signal.throwIfAborted();
       lastError = error;
       restsUntilMs = clock.monotonic() + backoff.next();
-      if (kept !== undefined) trouble.failed(error); // otherwise the caller reports it
+      if (kept !== undefined && !isReported) trouble.failed(error); // otherwise the caller reports it
       throw error;
     }
   };
@@ -89,6 +91,7 @@ export function makeCredentialSource({
     signal.throwIfAborted();
     running ??= loadOnce().finally(() => {
       running = undefined;
+      isReported = false;
     });
     return unlessAborted(running, signal);
   };
@@ -112,6 +115,7 @@ export function makeCredentialSource({
       return isResting() ? used : await join(signal);
     },
     reload: async (signal) => {
+      isReported ||= running === undefined;
       await join(signal);
     },
     close: () => end.abort(),

@@ -1,10 +1,9 @@
-import { makeTrouble } from '../async/trouble.ts';
+import type { Trouble } from '../async/trouble.ts';
 import { assertNever } from '../core/assert-never.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from '../core/share.ts';
 import { isNewer } from './resource-version.ts';
 import type { WatchEvent } from './watch-event.ts';
-import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 
 /** `K`: the caller's type for the keys of the watch (`objectKey`). */
@@ -165,13 +164,19 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
   };
 }
 
-/** Feeds a watch into a store until the watch ends (its signal aborts). `what` names it in the log: `watching services`. */
+/**
+ * Feeds a watch into a store until the watch ends (its signal aborts). `what` names it in the log: `watching services`. `trouble` gets
+ * its failures, and the next event as their end.
+ */
 export async function feedStore<T>(
   store: Store<T>,
   events: AsyncIterable<WatchEvent<T>>,
-  { what, clock, log }: { readonly what: string; readonly clock: Clock; readonly log: Log },
+  {
+    what,
+    trouble,
+    log,
+  }: { readonly what: string; readonly trouble: Pick<Trouble, 'failed' | 'over'>; readonly log: Log },
 ): Promise<void> {
-  const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
   for await (const event of events) {
     store.feed(event);
     if (event.type === 'error') {

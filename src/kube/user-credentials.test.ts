@@ -80,6 +80,18 @@ test('a replaced kubeconfig that is broken, or of another server, changes nothin
   expect((await credentials.current(signal)).token).toBe('two');
 });
 
+test('a reload that fails is reported by its caller alone; the next renewal by itself', async () => {
+  const { config: of, files, clock, log } = await changing(kubeconfigOf({ token: 'one' }));
+  const { credentials } = of;
+  await credentials.current(signal);
+  files.set('/c', 'garbage');
+  await expect(credentials.reload(signal)).rejects.toThrow('/c is not a kubeconfig');
+  expect(log.lines).toEqual([]);
+  await clock.advance(60_000);
+  expect((await credentials.current(signal)).token).toBe('one');
+  expect(log.lines.map(({ message }) => message)).toEqual(['renewing the credentials failed; retrying']);
+});
+
 test('however often the server answers 401, files are read at most once a second', async () => {
   const { config: of, files, clock } = await changing(kubeconfigOf({ token: 'one' }));
   const { credentials } = of;

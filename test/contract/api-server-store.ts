@@ -40,7 +40,11 @@ export function storeContract(makeScene: () => Promise<ApiServerScene>): void {
       random: Math.random,
       metrics: recordMetrics(),
     });
-    const watching = feedStore(store, events, { what: 'watching services', clock: systemClock, log: silent });
+    const watching = feedStore(store, events, {
+      what: 'watching services',
+      trouble: { failed: () => undefined, over: () => undefined },
+      log: silent,
+    });
     await store.synced;
     for (const note of ['first', 'second']) {
       const answer = await annotate(client, `${path}/a`, note);

@@ -1,3 +1,4 @@
+import { makeTrouble } from '../../src/async/trouble.ts';
 import { type KubeClient, makeKubeClient } from '../../src/kube/client.ts';
 import { loadKubeConfig } from '../../src/kube/config.ts';
 import { feedStore, makeStore, type Store } from '../../src/kube/store.ts';
@@ -167,7 +168,11 @@ export async function makeHarness(
     log: log.lines,
     signal: stop.signal,
     watch: () => {
-      watching = feedStore(services, recorded(), { what: 'watching services', clock, log });
+      watching = feedStore(services, recorded(), {
+        what: 'watching services',
+        trouble: makeTrouble({ what: 'watching services', log, monotonic: () => clock.monotonic() }),
+        log,
+      });
     },
     settled: async () => {
       for (let quiet = 0; quiet < 5; quiet = underWay() === 0 ? quiet + 1 : 0) await breathe();
