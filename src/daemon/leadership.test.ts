@@ -79,6 +79,30 @@ test.each([
   },
 );
 
+test('after an outage of the API server for all hosts, the holder that lives keeps the Lease, and a dead one is succeeded', async () => {
+  for (let seconds = 12; seconds <= 40; seconds += 1) {
+    const scene = makeScene();
+    const stop = new AbortController();
+    const first = startLeading(scene, 'lb1_a-b', { knowsOthers: true, stop });
+    const others = ['lb2_c-d', 'lb3_e-f'].map((identity) => startLeading(scene, identity));
+    await scene.clock.advance(11_000);
+    const cut = (): void => {
+      for (const host of ['lb1_a-b', 'lb2_c-d', 'lb3_e-f']) scene.cluster.links.set(host, 'cut');
+    };
+    cut();
+    await scene.clock.advance(seconds * 1_000);
+    scene.cluster.links.clear();
+    await scene.clock.advance(10_000);
+    expect([seconds, first.terms, ...others.map(({ terms }) => terms)]).toEqual([seconds, 1, 0, 0]);
+    cut();
+    stop.abort();
+    await scene.clock.advance(seconds * 1_000);
+    scene.cluster.links.clear();
+    await scene.clock.advance(14_000);
+    expect([seconds, others.reduce((sum, { terms }) => sum + terms, 0)]).toEqual([seconds, 1]);
+  }
+});
+
 test('with another host known, an older Lease of this process changes no traffic, and the cluster is read again', async () => {
   const scene = makeScene();
   const host = startLeading(scene, 'lb1_a-b', { knowsOthers: true });

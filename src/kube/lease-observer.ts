@@ -34,6 +34,9 @@ const candidateGoneMs = 60_000;
 
 /** A candidate reads the Lease every 2.4 s at most. A holder creates a Lease again within 5 s, and it may be deleted once more. */
 const silentMs = 5_000;
+/** After an outage of the API server for all hosts, a holder that lives renews the Lease within this time. */
+const firstRenewalMs = 7_000;
+const durationMs = defaultDurationSeconds * 1000;
 
 /** Of another host, which may have held the Lease while this host was cut off. */
 const unseen: Tenure = { lease: '', transitions: 0, holder: '' };
@@ -134,8 +137,10 @@ export function makeLeaseObserver({
       const isRenewed =
         lease !== undefined &&
         (last?.spec.holderIdentity !== lease.spec.holderIdentity || last?.spec.renewTime !== lease.spec.renewTime);
+      const isAfterSilence = monotonic() - seenAtMs > silentMs;
       if (isRenewed) renewedAtMs = monotonic();
-      noteFormer(lease, isRenewed || monotonic() - seenAtMs > silentMs);
+      else if (isAfterSilence) renewedAtMs = Math.max(renewedAtMs, monotonic() + firstRenewalMs - durationMs);
+      noteFormer(lease, isRenewed || isAfterSilence);
       seenAtMs = monotonic();
       if (lease === undefined) return;
       const { holderIdentity = '' } = lease.spec;
@@ -168,7 +173,7 @@ export function makeLeaseObserver({
       const holderIdentity = seen?.spec.holderIdentity ?? '';
       if (seen === undefined || holderIdentity === '') {
         if (former?.goneAtMs === undefined) return undefined;
-        const expiresInMs = former.goneAtMs + defaultDurationSeconds * 1000 - monotonic();
+        const expiresInMs = former.goneAtMs + durationMs - monotonic();
         return expiresInMs > 0 ? { identity: former.tenure.holder, kind: 'former', expiresInMs } : undefined;
       }
       if (holderIdentity === identity && !isUnknown(seen)) return undefined;
