@@ -10,7 +10,8 @@ import { licencesOf } from './licences.ts';
 /** HTTP/1.1 to API servers; not fetch, WebSocket, EventSource, caches and mocks, which would cost memory. */
 const undiciInPart = `
   Object.assign(require('undici/lib/dispatcher/dispatcher.js').prototype, require('undici/lib/api/index.js'));
-  exports.Agent = require('undici/lib/dispatcher/agent.js');`;
+  exports.Agent = require('undici/lib/dispatcher/agent.js');
+  exports.buildConnector = require('undici/lib/core/connect.js');`;
 
 /**
  * Modules of Node are loaded by `require` when the importing module starts. Before the first line runs, a static import

@@ -8,7 +8,8 @@ import type { KubeError } from './errors.ts';
 import type { JsonPatch } from './write-bodies.ts';
 import type { KubeList } from './object.ts';
 import { resourceOf } from './paths.ts';
-import { type Connector, type HttpRequest, makeTransport } from './transport.ts';
+import type { Connector, OpenConnections } from './open-connections.ts';
+import { type HttpRequest, makeTransport } from './transport.ts';
 
 export type Query = Readonly<Record<string, string>>;
 
@@ -70,6 +71,7 @@ export function makeKubeClient({
   metrics,
   random,
   connect,
+  connections,
 }: {
   readonly config: ClusterConfig;
   readonly clock: Clock;
@@ -78,8 +80,10 @@ export function makeKubeClient({
   readonly random: Random;
   /** How connections are opened; default: TCP, and TLS as `config` says. */
   readonly connect?: Connector | undefined;
+  /** Follows the connections. */
+  readonly connections?: OpenConnections;
 }): KubeClient {
-  const transport = makeTransport(config, connect);
+  const transport = makeTransport(config, connect, connections);
   const counter = metrics.counter('furiwake_api_requests_total', 'Requests to the API server, by HTTP status.', [
     'verb',
     'resource',

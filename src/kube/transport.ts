@@ -1,8 +1,9 @@
-import { Agent, type buildConnector, type Dispatcher } from 'undici';
+import { Agent, buildConnector, type Dispatcher } from 'undici';
 import { unlessAborted } from '../async/abort.ts';
 import { fieldManager } from '../core/model/contract.ts';
 import type { ClusterConfig } from './config.ts';
 import type { Credentials } from './credentials.ts';
+import { type Connector, makeOpenConnections, type OpenConnections } from './open-connections.ts';
 
 export type HttpRequest = {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -39,9 +40,6 @@ const headersTimeoutMs = 30_000;
  */
 const idleConnectionMs = 60_000;
 
-/** Opens a connection to the server. */
-export type Connector = buildConnector.connector;
-
 type Agents = { readonly requests: Agent; readonly watches: Agent; readonly identity: Credentials };
 
 /**
@@ -49,9 +47,13 @@ type Agents = { readonly requests: Agent; readonly watches: Agent; readonly iden
  * its last answer. HTTP/1.1, because HTTP/2 does not detect a dead peer (TCP keep-alive detected a half-open watch
  * after 20 s, HTTP/2 not within 100 s).
  *
- * `connect`: default TCP, and TLS as `config` says.
+ * `connect`: default TCP, and TLS as `config` says. `connections` follows them.
  */
-export function makeTransport(config: ClusterConfig, connect?: Connector): Transport {
+export function makeTransport(
+  config: ClusterConfig,
+  connect?: Connector,
+  connections: OpenConnections = makeOpenConnections(),
+): Transport {
   const { origin, pathname } = new URL(config.server);
   const prefix = pathname === '/' ? '' : pathname;
   let agents: Agents | undefined;
@@ -60,7 +62,8 @@ export function makeTransport(config: ClusterConfig, connect?: Connector): Trans
   const agentsFor = (identity: Credentials): Agents => {
     if (agents !== undefined && isSamePeer(agents.identity, identity)) return agents;
     const old = agents;
-    agents = { identity, ...makeAgents(connect ?? dialOptions(config, identity, end.signal)) };
+    const dial = connect ?? buildConnector(dialOptions(config, identity, end.signal));
+    agents = { identity, ...makeAgents(connections.follow(dial)) };
     void old?.requests.close().catch(() => undefined); // a connection that fails while closing is closed anyway
     void old?.watches.close().catch(() => undefined);
     return agents;
@@ -112,6 +115,7 @@ function dialOptions(
   end: AbortSignal,
 ): buildConnector.BuildOptions & { readonly signal: AbortSignal } {
   return {
+    allowH2: false,
     timeout: 10_000,
     signal: end,
     keepAlive: true,
@@ -124,7 +128,7 @@ function dialOptions(
   };
 }
 
-function makeAgents(connect: NonNullable<Agent.Options['connect']>): Omit<Agents, 'identity'> {
+function makeAgents(connect: Connector): Omit<Agents, 'identity'> {
   const common: Agent.Options = { allowH2: false, pipelining: 1, keepAliveTimeout: idleConnectionMs, connect };
   return { requests: new Agent({ ...common, connections: requestConnections }), watches: new Agent(common) };
 }

@@ -1,4 +1,4 @@
-import { chmod, writeFile } from 'node:fs/promises';
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { test, vi } from 'vitest';
 import { endpointSlice } from '../../test/make/endpoint-slice.ts';
 import { listener } from '../../test/make/table.ts';
@@ -43,6 +43,42 @@ test.concurrent('a state directory that becomes read-only: served Services answe
   await rig.untilAnswers(second);
   await rig.answers(first);
   await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
+});
+
+test.concurrent('a state directory whose disk is full: served Services answer on, the next one is served, and all is saved when there is room', async ({
+  expect,
+}) => {
+  await using stack = new AsyncDisposableStack();
+  const rig = stack.use(
+    await startHostRig({
+      prepare: (_, stateDir) =>
+        onMachine('mount', '-t', 'tmpfs', '-o', 'size=1m', 'none', stateDir).then(() => undefined),
+    }),
+  );
+  stack.defer(() => onMachine('umount', '--lazy', rig.stateDir).then(() => undefined));
+  rig.publish(served);
+  await rig.untilAnswers(first);
+  const filling = `${rig.stateDir}/filling`;
+  await expect(writeFile(filling, Buffer.alloc(2_000_000))).rejects.toThrow('ENOSPC');
+
+  // More than fits in the part of the disk that the file has already.
+  const others = Array.from({ length: 100 }, (_, index) => listener(second, 1_000 + index, webPort));
+  rig.publish(served, added, ...others);
+  await rig.untilAnswers(second);
+  await rig.answers(first);
+  const failures = (): readonly unknown[] =>
+    rig.log.lines.flatMap(({ level, message, fields }) =>
+      level === 'warn' ? `${message}: ${String(fields['err'])}` : [],
+    );
+  const words = 'saving the table of listeners failed; retrying: Error: ENOSPC: no space left on device, write';
+  await expect.poll(failures, patience).toEqual([words]);
+  expect([...rig.log.failures.keys()]).toEqual(['saving the table of listeners']);
+
+  await rm(filling);
+  const saved = async (): Promise<string> => await readFile(`${rig.stateDir}/listeners.jsonl`, 'utf8');
+  await expect.poll(saved, patience).toContain(`"port":1099`);
+  await expect.poll(() => rig.log.failures.size, patience).toBe(0);
+  expect(failures()).toEqual([words]);
 });
 
 test.concurrent('HAProxy is replaced by a script that answers and exits: the running one serves on; after its end the starts are paced and said once', async ({

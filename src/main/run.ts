@@ -18,6 +18,7 @@ import { mayServeWithoutLease } from '../daemon/leadership.ts';
 import { watchNatBridges } from '../daemon/nat-bridges.ts';
 import { isDiskTrouble, keepStateDir, openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
+import { makeOpenConnections } from '../kube/open-connections.ts';
 import { loadKubeConfig, logWarnings } from '../kube/config.ts';
 import { makeLostFiles } from '../state/lost-files.ts';
 import { makeClusterParts } from './cluster-parts.ts';
@@ -61,7 +62,8 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
 
   const lifetime = new AbortController();
   const alive = AbortSignal.any([signal, lifetime.signal]);
-  const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random });
+  const connections = makeOpenConnections();
+  const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random, connections });
   await using _client = { [Symbol.asyncDispose]: () => client.close() };
   deps.onReload(() => {
     config.credentials.reload(alive).catch((error: unknown) => {
@@ -75,7 +77,10 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
   /** Set when the answer of `notReady`, the plan or the report of the host may have changed. */
   const changed = makeLatch();
   agent.onTroubles(() => changed.set());
-  agent.subscribe(() => changed.set());
+  agent.subscribe(() => {
+    changed.set();
+    connections.setOwn(network.addresses().own);
+  });
   const apiServer = makeApiServerAddresses({ server: config.server, clock });
   const cluster = await makeClusterParts({
     ...deps,

@@ -57,6 +57,8 @@ export const closed: Set<string> = new Set<string>();
 export const boots: Map<string, string> = new Map<string, string>();
 /** The nodes that drain, from the next `apply` on. */
 export const drained: Set<string> = new Set<string>();
+/** Those that are excluded: no backend has them. */
+export const excluded: Set<string> = new Set<string>();
 export const changes: Subscribers = makeSubscribers();
 /** The Pod CIDRs of all nodes. */
 export const podCidrs: readonly string[] = ['10.244.0.0/16', 'fd44::/64'];
@@ -116,7 +118,7 @@ export async function restart(gate: Gate, first: Parameters<typeof apply>[0] = {
 }
 
 beforeEach(async () => {
-  for (const each of [verdicts, silentSince, closed, drained, boots]) each.clear();
+  for (const each of [verdicts, silentSince, closed, drained, excluded, boots]) each.clear();
   isAffine = false;
   weights = undefined;
   uid = 'first' as ServiceUid;
@@ -161,13 +163,14 @@ export async function apply(
   isAffine = options.isAffine ?? isAffine;
   weights = options.weights ?? weights;
   uid = (options.uid as ServiceUid | undefined) ?? uid;
-  const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
+  const all = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
     name: nodeName(name),
     addresses: [ip4, ip6].flatMap((text) => parseIp(text) ?? []),
     podCidrs: podCidrs.flatMap((text) => parseRange(text) ?? []),
     bootId: boots.get(name) ?? 'first',
     state: drained.has(name) ? 'drain' : 'active',
   }));
+  const nodes = all.filter(({ name }) => !excluded.has(name));
   const listeners = vips.flatMap((vip) =>
     (['UDP', 'TCP'] as const).map((protocol) =>
       listener(vip, 53, 0, {
@@ -192,7 +195,8 @@ export async function apply(
           listeners.map((each) => [each, ofWeights]),
           nodes,
         );
-  expect(await direct.apply(table, signal)).toEqual(new Map());
+  const excludedNodes = all.filter((node) => !nodes.includes(node));
+  expect(await direct.apply({ ...table, excludedNodes }, signal)).toEqual(new Map());
 }
 
 /** The node that answers a datagram from this port; `timeout`: none. */

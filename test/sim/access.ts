@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
-import type { Connector } from '../../src/kube/transport.ts';
+import type { Connector } from '../../src/kube/open-connections.ts';
 
 /** How clients get to a server. */
 export type Access = {

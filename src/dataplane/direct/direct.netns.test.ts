@@ -5,6 +5,7 @@ import {
   closed,
   direct,
   drained,
+  excluded,
   expectSame,
   lab,
   newFlows,
@@ -120,11 +121,16 @@ test.each(vips.slice(0, 2))('a silent node gets no flow to %s; the flows of the 
   await expectSame(vip, ofOthers);
 });
 
-describe.each(vips.slice(0, 2))('a node that drains, with flows to %s', (vip) => {
+describe.each([
+  ['drains', vips[0], drained],
+  ['drains', vips[1], drained],
+  ['is excluded', vips[0], excluded],
+  ['is excluded', vips[1], excluded],
+])('a node that %s, with flows to %s', (_, vip, leaving) => {
   test('keeps the flows of more than one datagram, and gets no new ones', async () => {
     const flows = await newFlows(vip, 20);
     await expectSame(vip, flows);
-    drained.add('n1');
+    leaving.add('n1');
     await apply();
     await expectSame(vip, flows);
     expect(nodesOf(await newFlows(vip, 20))).toEqual(['n2', 'n3']);
@@ -139,7 +145,7 @@ describe.each(vips.slice(0, 2))('a node that drains, with flows to %s', (vip) =>
     for (const id of ids) await vi.waitUntil(async () => (await textOf(id)).startsWith('n'), patience);
     for (const id of ids) await lab.client.ask({ do: 'say', id, text: 'before ' });
     for (const id of ids) await vi.waitUntil(async () => (await textOf(id)).endsWith('before '), patience);
-    for (const name of ['n1', 'n2']) drained.add(name);
+    for (const name of ['n1', 'n2']) leaving.add(name);
     await apply();
     for (const id of ids) await lab.client.ask({ do: 'say', id, text: 'after' });
     for (const id of ids) await vi.waitUntil(async () => (await textOf(id)).endsWith('after'), patience);

@@ -22,6 +22,7 @@ import { makeFlowSorting } from './flow-sorting.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
 import { directLayout } from './layout.ts';
 import { withoutTable } from './obstacles.ts';
+import { makePartedNodes } from './parted-nodes.ts';
 import { makePassingStates } from './passing-states.ts';
 import { makePinWatch } from './pin-watch.ts';
 import type { DirectProgram } from './program.ts';
@@ -78,6 +79,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   let isFirst = true;
   const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const standIns = makeStandIns();
+  const nodesOf = makePartedNodes();
   const serverlessOf = makeServerlessIndex();
   const ifAble = makeTableTrial({ ...deps, exists: (signal) => kernel.exists(signal) });
   const inTurn = makeSerial();
@@ -99,7 +101,6 @@ export function makeDirect(deps: DirectDeps): Direct {
   let links: string | undefined;
   /** They differ from those of the last repair: the kernel removes the chain of a device with the device. */
   let haveFactsChanged = false;
-
   const isLost = makeLostNodes({ ...deps, alarm });
 
   const sort = (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> =>
@@ -225,16 +226,14 @@ export function makeDirect(deps: DirectDeps): Direct {
       inTurn(async () => {
         if (published === undefined && isFirst) await resume(next, signal);
         const before = published?.listeners ?? emptyTable.listeners;
-        const changes = PersistentMap.changedKeys(before, next.listeners).map(
-          (key) => [key, mine(next.listeners.get(key))] as const,
-        );
+        const keys = PersistentMap.changedKeys(before, next.listeners);
+        const listeners = table.listeners.with(keys.map((key) => [key, mine(next.listeners.get(key))]));
         if (published !== undefined) passing.follow(before, next.listeners);
         published = next;
         const old = table;
         // Where no node has an endpoint, kube-proxy refuses what a node gets.
-        table = { ...next, withoutEndpoints: undefined, listeners: table.listeners.with(changes) };
-        const isSame =
-          old.listeners === table.listeners && old.nodes === next.nodes && old.excludedNodes === next.excludedNodes;
+        table = { ...next, withoutEndpoints: undefined, listeners, nodes: nodesOf(next) };
+        const isSame = old.listeners === table.listeners && old.nodes === table.nodes;
         // A listener that nft refused may be accepted now.
         if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
           accepted = undefined;
