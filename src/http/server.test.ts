@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { type HttpReply, type Routes, serveHttp, textReply } from './server.ts';
+import { type HttpReply, mostConnections, type Routes, serveHttp, textReply } from './server.ts';
 
 const routes: Routes = {
   'GET /healthz': async () => textReply(200, 'ok\n'),
@@ -38,6 +38,21 @@ test.each([
   ['GET http://[', '400 Bad Request'],
 ])('%s is answered with %s, and the server continues', async (request, status) => {
   expect(await answersTo(request, 'GET /healthz')).toEqual([`HTTP/1.1 ${status}`, 'HTTP/1.1 200 OK']);
+});
+
+test('connections beyond a limit are closed at once, and one that ends gives its place to the next', async () => {
+  await using server = await serveHttp({ host: '127.0.0.1', port: 0 }, routes, new AbortController().signal);
+  const open = (): Socket =>
+    connect(server.port, '127.0.0.1')
+      .on('error', () => undefined)
+      .resume();
+  const held = Array.from({ length: mostConnections }, open);
+  await Promise.all(held.map((socket) => once(socket, 'connect')));
+  await once(open(), 'close');
+  held[0]?.destroy();
+  const ask = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${server.port}/healthz`)).text();
+  await expect.poll(() => ask().catch(() => '')).toBe('ok\n');
+  for (const socket of held) socket.destroy();
 });
 
 describe('an answer in parts', () => {

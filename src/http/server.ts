@@ -20,6 +20,8 @@ export type ListenAddress = { readonly host: string; readonly port: number } | {
 
 const maxBodyBytes = 64 * 1024;
 const requestTimeoutMs = 10_000;
+/** Any user of the host may connect to the metrics: more connections would take the file descriptors that furiwake's programs need. */
+export const mostConnections = 64;
 
 /**
  * An HTTP server for a few fixed routes. It listens once the promise resolves, and ends with `signal` or when disposed.
@@ -45,6 +47,7 @@ export async function serveHttp(
         .catch(() => response.destroy()); // the client has closed the connection, or the answer could not be written
     },
   );
+  server.maxConnections = mostConnections;
   const close = async (): Promise<void> => {
     if (!server.listening) return;
     server.closeAllConnections();

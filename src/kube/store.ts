@@ -43,8 +43,8 @@ type StoredObject<T> = { readonly object: T; readonly version: string };
  *   put(object, v)       unless the stored object is newer, or v is not newer than the last list and the last deletion:
  *                        the watch delivers in order, so an object of that version that is not stored has been deleted
  *
- * A list is always authoritative, even if its version is lower than those in the store: etcd may have been restored
- * from a backup.
+ * A list is always authoritative, even if its version is lower than those in the store: the watch delivers such a list only after it
+ * has asked again (`makeOlderSets`), so etcd was restored from a backup.
  *
  * An object that is equal to the old one keeps its reference and nothing is reported; only its version changes.
  * Unchanged parts also keep their identity. `keyOf` must return the key of the watch (`objectKey`): objects are stored under the text

@@ -22,7 +22,7 @@ export type WatchEvent<T> =
  * - `expired`: the version is too old (410); all objects are listed again.
  * - `throttled` (429), `forbidden` (403), `unauthorized` (401, or no credentials), `server` (5xx, other refusals).
  * - `network`: no connection, or a broken one. `idle`: nothing received for too long. `protocol`: not a watch stream.
- * - `ended`: the server ended the watch as soon as it began.
+ * - `ended`: the server ended the watch as soon as it began. `outdated`: it sent an older state than before.
  */
 export type WatchErrorCode =
   | 'expired'
@@ -33,7 +33,8 @@ export type WatchErrorCode =
   | 'network'
   | 'idle'
   | 'protocol'
-  | 'ended';
+  | 'ended'
+  | 'outdated';
 
 /** Why a watch was interrupted; it resumes automatically. */
 export class WatchError extends Error {

@@ -7,6 +7,7 @@ import type { KubeClient } from './client.ts';
 import { isKubeError } from './errors.ts';
 import { readLines } from './lines.ts';
 import { type KubeObject, objectKey } from './object.ts';
+import { makeOlderSets } from './older-sets.ts';
 import { resourceOf } from './paths.ts';
 import { isNewer } from './resource-version.ts';
 import { toWatchError, WatchError, type WatchErrorCode, type WatchEvent } from './watch-event.ts';
@@ -93,6 +94,7 @@ export async function* watchResource<Wire extends KubeObject, T>(
   ]);
   const countRestart = (reason: string): void => restarts.add(1, { resource: resourceOf(path), reason });
   const backoff = makeBackoff({ ...backoffMs, random });
+  const older = makeOlderSets(() => clock.monotonic());
   let state: WatchState = { phase: 'stream' };
   let inARow = 0;
   let lastCode: WatchErrorCode | undefined;
@@ -108,6 +110,8 @@ export async function* watchResource<Wire extends KubeObject, T>(
     lastPhase = phase;
     try {
       for await (const { event, resume } of perform(state, options)) {
+        if (event?.type === 'initDone') older.check(event.version);
+        if (resume?.phase === 'watch') older.note(resume.version);
         if (resume !== undefined) state = resume;
         if (event !== undefined) yield event;
       }
@@ -128,6 +132,7 @@ export async function* watchResource<Wire extends KubeObject, T>(
       if (clock.monotonic() - startedAt > healthyWatchMs) backoff.reset();
       inARow = error.code === lastCode ? inARow + 1 : 1;
       if (inARow >= (mostInARow[error.code] ?? Number.POSITIVE_INFINITY)) state = { phase: 'stream' };
+      if (error.code === 'outdated' && state.phase === 'list') state = { phase: 'list' }; // from the first page
       countRestart(error.code);
       const retryInMs = inARow === 1 && isRare(error) ? 0 : retryDelay(error, backoff);
       lastCode = error.code;

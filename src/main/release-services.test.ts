@@ -69,6 +69,22 @@ test('one whose finalizer another client keeps adding has failed', async () => {
   expect(await releaseServices(deps, signal)).toEqual({ released: 0, failed: ['ns/one'] });
 });
 
+test('one whose write is not answered for long does not hold up the others', async () => {
+  const written: string[] = [];
+  const all = Promise.withResolvers<void>();
+  const names = Array.from({ length: 100 }, (_, index) => `s${index}`);
+  const client = clientOf(({ verb, path }) => {
+    if (verb === 'list') return { items: ['slow', ...names].map((name) => wire(name)), metadata: {} };
+    const name = path.split('/').at(-1) ?? '';
+    written.push(name);
+    if (written.length > names.length) all.resolve();
+    const answer = wire(name, 'a', []);
+    return name === 'slow' ? all.promise.then(() => answer) : answer;
+  });
+  const deps = { client, writes: makeServiceWrites(client), site, log: recordLog() };
+  expect(await releaseServices(deps, signal)).toEqual({ released: 101, failed: [] });
+});
+
 test('an abort in between is a failure', async () => {
   const end = new AbortController();
   const client = clientOf(({ verb }) => {

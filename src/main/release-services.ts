@@ -31,9 +31,9 @@ export async function releaseServices(
 ): Promise<{ readonly released: number; readonly failed: readonly string[] }> {
   let released = 0;
   const failed: string[] = [];
-  for await (const wire of listAll<KubeObject>(deps.client, services, signal)) {
+  const release = async (wire: KubeObject): Promise<void> => {
     const service = projectService(wire);
-    if (!service.finalizers.includes(ownFinalizer) || !belongsTo(service, deps.site)) continue;
+    if (!service.finalizers.includes(ownFinalizer) || !belongsTo(service, deps.site)) return;
     try {
       await releaseService(wire, deps, signal);
       released++;
@@ -42,9 +42,18 @@ export async function releaseServices(
       deps.log.warn({ service: service.key, err: error }, 'could not release this Service');
       failed.push(objectKey(wire.metadata));
     }
-  }
+  };
+  const wires = listAll<KubeObject>(deps.client, services, signal);
+  const releaseNext = async (): Promise<void> => {
+    for await (const wire of wires) await release(wire);
+  };
+  const ends = await Promise.allSettled(Array.from({ length: releasedAtOnce }, releaseNext));
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
   return { released, failed };
 }
+
+/** One that an admission webhook keeps waiting does not hold up the others. */
+const releasedAtOnce = 16;
 
 const maxWrites = 4;
 

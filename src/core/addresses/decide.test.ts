@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { addressesOf, planInput, planOnce } from '../../../test/make/address-plan.ts';
-import { ip, makeHostFacts, makeNode, makeService, makeSite, tcp } from '../../../test/make/service.ts';
+import { ip, makeHostFacts, makeNode, makeService, makeSite, tcp, udp } from '../../../test/make/service.ts';
 import type { ServiceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import type { Assignment } from './assignment.ts';
@@ -101,6 +101,17 @@ describe('an address that a Service has', () => {
       const again = planOnce(planInput([makeService('a')], [pool], { records: later.records }));
       expect(again.assignments).toEqual(later.assignments);
     }
+  });
+
+  test('that was the host’s own serves no port without a nodePort, as it did not then', () => {
+    const own = makeHostFacts({ ownAddresses: [ip('192.0.2.51')], primaryAddresses: [ip('192.0.2.51')] });
+    const site = makeSite([], { handsOutOwn: true });
+    const { records } = planOnce(planInput([makeService('a')], [], { site, host: own }));
+    const services = [makeService('a', { ports: [tcp(80), udp(53, 0)] })];
+    const { assignments } = planOnce(planInput(services, ['192.0.2.200-192.0.2.210'], { records }));
+    const [address] = assignments.get('default/a' as ServiceKey)?.addresses ?? [];
+    expect(address?.served.map(({ port }) => port)).toEqual([80]);
+    expect(address?.unserved).toMatchObject([{ port: { port: 53 }, reason: 'NodePortMissing' }]);
   });
 
   test('claimed by two Services goes to the older, then to the lower UID', () => {

@@ -10,6 +10,7 @@ import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation } from './allocation.ts';
 import type { AddressRecord, AssignedAddress, Assignment } from './assignment.ts';
+import { decodePorts } from './request.ts';
 import { type AssignmentDraft, claimPorts, claimRecorded, leaveAddress, makeDraft, takeAddresses } from './draft.ts';
 
 /** What was decided about one Service. */
@@ -209,12 +210,19 @@ function notSharedWords(why: string): string {
 
 /** Claims the ports again: another Service may have released one since the first claim. */
 function finishAddress(draft: AssignmentDraft, ip: Ip, site: Site, allocation: Allocation): AssignedAddress {
-  const answers = draft.ports.map((port) => ({ port, answer: allocation.claim(draft, ip, port) }));
+  const isFormer = allocation.isFormerHostAddress(draft, ip);
+  // The draft has ports that only `direct` serves, and on the address of a host it does not.
+  const refused = isFormer ? decodePorts(draft.service.spec, { handsOutOwn: true }).refused : [];
+  const ports = draft.ports.filter((port) => !refused.some((each) => each.port === port));
+  const answers = ports.map((port) => ({ port, answer: allocation.claim(draft, ip, port) }));
   return {
     ip,
-    isHostAddress: site.handsOutOwn || allocation.isFormerHostAddress(draft, ip),
+    isHostAddress: site.handsOutOwn || isFormer,
     served: answers.filter(({ answer }) => answer === true).map(({ port }) => port),
-    unserved: orNone(answers.flatMap(({ port, answer }) => (answer === true ? [] : [{ port, ...answer }]))),
+    unserved: orNone([
+      ...refused.filter(({ port }) => draft.ports.includes(port)),
+      ...answers.flatMap(({ port, answer }) => (answer === true ? [] : [{ port, ...answer }])),
+    ]),
   };
 }
 
