@@ -20,7 +20,7 @@ export type NatCounters = {
 export type Nat = {
   /**
    * The same as `apply`, but ends no flows, which may take seconds: for a table with listeners that another dataplane still has. An
-   * `apply` must follow when that one has lost them. A listener that another Service gets is left out until then.
+   * `apply` must follow when that one has lost them. A listener that another Service gets waits until then.
    */
   prepare(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   /**
