@@ -24,6 +24,7 @@ const steps: readonly StepName[] = [
   'proxy.upsert',
   'steering.apply',
   'direct.apply',
+  'nat.prepare',
   'nat.apply',
   'placement.add',
   'proxy.prune',

@@ -43,8 +43,8 @@ type PassOptions = {
 /**
  * One pass over the host: programs `target`, except for the listeners that a tool refuses.
  *
- *   proxy.upsert ─► nat.apply, of those that move there ─► steering.apply ─┐   new listeners are ready before packets come
- *   ┌──────────────────────────────────────────────────────────────────────┘
+ *   proxy.upsert ─► nat.prepare, of those that move there ─► steering.apply ─┐   new listeners are ready before packets come
+ *   ┌────────────────────────────────────────────────────────────────────────┘
  *   └► direct.apply ─► nat.apply ─► placement.add, advertise ─┐
  *   ┌─────────────────────────────────────────────────────────┘
  *   └► proxy.prune ─► connections reset ─► placement.remove                    packets stop before listeners are removed

@@ -22,7 +22,7 @@ export type PassPorts = {
   readonly steering: Steering;
   readonly direct: Pick<Direct, 'apply'>;
   readonly network: Pick<HostNetwork, 'addresses'>;
-  readonly nat: Pick<Nat, 'apply'>;
+  readonly nat: Pick<Nat, 'prepare' | 'apply'>;
   readonly placement: Placement;
   /** Announces those of the addresses that are not the host's own, while this host may attract packets. */
   readonly announce: (addresses: Addresses) => void;
@@ -83,7 +83,7 @@ export async function prepareNat({ ports, before, changed, outcomes, step, signa
   );
   await step(
     'nat',
-    async () => outcomes.refuse(await ports.nat.apply(joined, signal)),
+    async () => outcomes.refuse(await ports.nat.prepare(joined, signal)),
     () => moving,
   );
   return new Set(given.map(({ key }) => key));

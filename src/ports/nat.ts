@@ -19,6 +19,11 @@ export type NatCounters = {
 /** The dataplane that sends flows to node:nodePort by network address translation in the kernel. */
 export type Nat = {
   /**
+   * The same as `apply`, but ends no flows, which may take seconds: for a table with listeners that another dataplane still has. An
+   * `apply` must follow when that one has lost them. A listener that another Service gets waits until then.
+   */
+  prepare(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /**
    * Makes the kernel translate the flows of the table's listeners, atomically, and changes only the differences. Afterwards no
    * packet passes that belongs to a flow of a Service or nodePort that is gone. A listener that nft refuses stays as it was. One
    * whose packets cannot be forwarded is refused, and so is one that another Service gets, while that one's flows cannot be ended.
@@ -35,8 +40,6 @@ export type Nat = {
    */
   check(signal: AbortSignal): Promise<number>;
   /** The interfaces of the host may have changed: it must forward packets that arrive on a new one. */
-  noteFacts(): void;
-  /** The interfaces of the host may have changed: packets that arrive on a new one must be forwarded, too. */
   noteFacts(): void;
   /** Until `signal` aborts: follows the verdicts on nodes, ends flows, and reverts external changes to the table at once. */
   run(signal: AbortSignal): Promise<void>;

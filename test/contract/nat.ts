@@ -57,6 +57,20 @@ export function natContract(name: string, makeGiven: () => Promise<NatScene>): v
       expect(await fates(scene)).toEqual(['refused', 'refused', 'refused']);
     });
 
+    test('what is prepared is served, except for a listener that another Service gets, which waits for an apply', async () => {
+      await using scene = await makeScene();
+      const { nat } = scene;
+      await nat.apply(table(a, b), signal);
+      const other = natListener('10.50.0.1', 54, 30_053, {
+        service: serviceKey('default', 'other'),
+        uid: 'other' as never,
+      });
+      expect(await nat.prepare(table(a, other, c), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['served', 'refused', 'served']);
+      expect(await nat.apply(table(a, other, c), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['served', 'served', 'served']);
+    });
+
     test('a change of a listener takes no longer than a pass waits for it', async () => {
       await using scene = await makeScene();
       await scene.nat.apply(table(a), signal);

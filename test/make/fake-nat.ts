@@ -20,7 +20,7 @@ export function makeFakeNat({
   sweep = () => undefined,
 }: {
   readonly refuse?: (listener: Listener) => string | undefined;
-  readonly step?: (name: 'apply' | 'audit' | 'check') => Promise<void>;
+  readonly step?: (name: 'prepare' | 'apply' | 'audit' | 'check') => Promise<void>;
   readonly sweep?: () => void;
 } = {}): FakeNat {
   let accepted = emptyTable;
@@ -38,28 +38,36 @@ export function makeFakeNat({
       return `the flows of the Service that had this port could not be ended: ${String(error)}`;
     }
   };
+  const isOther = ({ key, service }: Listener): boolean => left.has(key) && left.get(key) !== service;
+  const take = async (
+    name: 'prepare' | 'apply',
+    table: TrafficTable,
+    signal: AbortSignal,
+  ): ReturnType<Nat['apply']> => {
+    await step(name);
+    signal.throwIfAborted();
+    for (const { key, service } of accepted.listeners.values())
+      if (table.listeners.get(key)?.service !== service) left.set(key, service);
+    const all = [...table.listeners.values()];
+    const wanted = all.filter((each) => usesNat(each) && !(name === 'prepare' && isOther(each)));
+    const refusals = new Map(
+      wanted.flatMap((listener) => {
+        const words = refuse(listener) ?? unswept(listener);
+        return words === undefined ? [] : [[listener.key, words] as const];
+      }),
+    );
+    const listeners = table.listeners
+      .with(all.filter((each) => !wanted.includes(each)).map(({ key }) => [key, undefined]))
+      .with(Array.from(refusals.keys(), (key) => [key, left.has(key) ? undefined : accepted.listeners.get(key)]));
+    accepted = { ...table, listeners };
+    fake.held = accepted;
+    return refusals;
+  };
   const fake: FakeNat = {
     held: emptyTable,
     nat: {
-      apply: async (table, signal) => {
-        await step('apply');
-        signal.throwIfAborted();
-        const all = [...table.listeners.values()];
-        for (const { key, service } of accepted.listeners.values())
-          if (table.listeners.get(key)?.service !== service) left.set(key, service);
-        const refusals = new Map(
-          all.flatMap((listener) => {
-            const words = usesNat(listener) ? (refuse(listener) ?? unswept(listener)) : undefined;
-            return words === undefined ? [] : [[listener.key, words] as const];
-          }),
-        );
-        const listeners = table.listeners
-          .with(all.filter((each) => !usesNat(each)).map(({ key }) => [key, undefined]))
-          .with(Array.from(refusals.keys(), (key) => [key, left.has(key) ? undefined : accepted.listeners.get(key)]));
-        accepted = { ...table, listeners };
-        fake.held = accepted;
-        return refusals;
-      },
+      prepare: (table, signal) => take('prepare', table, signal),
+      apply: (table, signal) => take('apply', table, signal),
       counters: async (_signal, keys) => {
         const { listeners } = fake.held;
         const zero = { flows: 0, packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0, refused: 0 };

@@ -34,7 +34,7 @@ export type FaultyHost = {
 
 export const faultySteps: readonly StepName[] = [
   ...(['proxy.upsert', 'proxy.prune', 'proxy.audit', 'steering.apply', 'steering.audit'] as const),
-  ...(['direct.apply', 'direct.audit', 'nat.apply', 'nat.audit'] as const),
+  ...(['direct.apply', 'direct.audit', 'nat.prepare', 'nat.apply', 'nat.audit'] as const),
   ...(['placement.add', 'placement.remove', 'placement.audit', 'host.endConnections'] as const),
   ...(['proxy.check', 'steering.check', 'placement.check'] as const),
 ];
@@ -235,7 +235,7 @@ function serialised(ports: FakeHostPorts): FakeHostPorts {
   for (const part of [ports.proxy, ports.steering, ports.direct, ports.nat, ports.placement]) {
     const inTurn = makeSerial();
     const calls = part as unknown as Record<string, ((...args: readonly unknown[]) => Promise<unknown>) | undefined>;
-    for (const name of ['upsert', 'prune', 'apply', 'add', 'remove', 'audit', 'check']) {
+    for (const name of ['upsert', 'prune', 'prepare', 'apply', 'add', 'remove', 'audit', 'check']) {
       const call = calls[name]?.bind(part);
       if (call !== undefined) calls[name] = (...args) => inTurn(() => call(...args));
     }

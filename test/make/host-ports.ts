@@ -28,6 +28,7 @@ import type { ip } from './service.ts';
 export type StepName =
   | `proxy.${'upsert' | 'prune' | 'audit' | 'check'}`
   | `${'steering' | 'direct' | 'nat'}.${'apply' | 'audit' | 'check'}`
+  | 'nat.prepare'
   | `placement.${'add' | 'remove' | 'audit' | 'check' | 'keepUntil'}`
   | `host.${'listening' | 'endConnections'}`;
 

@@ -80,7 +80,7 @@ const haproxyHangs = hangs('HAProxy', ['proxy.upsert', 'proxy.prune', 'proxy.aud
 const othersHang: readonly Fault[] = [
   hangs('steering', ['steering.apply', 'steering.audit'], 'a served Service'),
   hangs('direct', ['direct.apply', 'direct.audit'], 'a new Service'),
-  hangs('nat', ['nat.apply', 'nat.audit'], 'a new Service'),
+  hangs('nat', ['nat.prepare', 'nat.apply', 'nat.audit'], 'a new Service'),
   hangs('placement', ['placement.add', 'placement.remove', 'placement.audit'], 'a new Service'),
   hangs('the end of connections', ['host.endConnections'], 'a new Service'),
 ];
@@ -146,6 +146,7 @@ const steps: readonly StepName[] = [
   'steering.audit',
   'direct.apply',
   'direct.audit',
+  'nat.prepare',
   'nat.apply',
   'nat.audit',
   'placement.add',

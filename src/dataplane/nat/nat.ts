@@ -155,10 +155,11 @@ export function makeNat(deps: {
     lifetime,
   });
 
+  const without = (keys: readonly ListenerKey[]): Listeners =>
+    table.listeners.with(keys.map((key) => [key, undefined]));
+
   /** A listener that another Service gets waits until the flows of the former one have ended. */
   const putInTurn = async (signal: AbortSignal, isAudit: boolean): ReturnType<Nat['apply']> => {
-    const without = (keys: readonly ListenerKey[]): Listeners =>
-      table.listeners.with(keys.map((key) => [key, undefined]));
     const handedOver = flows.handedOver(table.listeners);
     let refusals = await put(without(handedOver), signal, isAudit);
     await remnants.attempt(signal);
@@ -207,26 +208,37 @@ export function makeNat(deps: {
     );
   };
 
+  /** Returns whether it differs from the table before. */
+  const adopt = (next: TrafficTable): boolean => {
+    const before = published?.listeners ?? emptyTable.listeners;
+    former.follow(before, next.listeners);
+    const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
+      const [had, listener] = [table.listeners.get(key), next.listeners.get(key)];
+      if (listener === undefined || usesNat(listener)) return [key, listener] as const;
+      return [key, had !== undefined && former.keys().has(key) ? former.rest(had, listener) : undefined] as const;
+    });
+    published = next;
+    const old = table;
+    table = { ...next, listeners: table.listeners.with(changes) };
+    const { listeners, nodes, backends, withoutEndpoints } = table;
+    const isSame = old.listeners === listeners && old.nodes === nodes && old.backends === backends;
+    return !isSame || old.withoutEndpoints !== withoutEndpoints;
+  };
+  /** A refusal of a former listener does not concern the one that another dataplane has. */
+  const withoutFormer = (refusals: Refusals<ListenerKey>): Refusals<ListenerKey> =>
+    new Map([...refusals].filter(([key]) => !former.keys().has(key)));
+
   return {
+    prepare: (next, signal) =>
+      inTurn(async () => {
+        adopt(next);
+        accepted = undefined; // `apply` ends the flows
+        return withoutFormer(await put(without(flows.handedOver(table.listeners)), signal));
+      }),
     apply: (next, signal) =>
       inTurn(async () => {
-        const before = published?.listeners ?? emptyTable.listeners;
-        former.follow(before, next.listeners);
-        const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
-          const [had, listener] = [table.listeners.get(key), next.listeners.get(key)];
-          if (listener === undefined || usesNat(listener)) return [key, listener] as const;
-          return [key, had !== undefined && former.keys().has(key) ? former.rest(had, listener) : undefined] as const;
-        });
-        published = next;
-        const old = table;
-        table = { ...next, listeners: table.listeners.with(changes) };
-        const isSame =
-          old.listeners === table.listeners &&
-          old.nodes === next.nodes &&
-          old.withoutEndpoints === next.withoutEndpoints;
-        if (accepted === undefined || !isSame || old.backends !== next.backends) await program(signal);
-        // A refusal of a former listener does not concern the one that another dataplane has.
-        return new Map([...(accepted ?? [])].filter(([key]) => !former.keys().has(key)));
+        if (adopt(next) || accepted === undefined) await program(signal);
+        return withoutFormer(accepted ?? new Map());
       }),
     counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
     audit: (signal) => look('audit', signal),
