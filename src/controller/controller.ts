@@ -119,6 +119,7 @@ export function makeController(deps: ControllerDeps): Controller {
   /** Services that wait until a program on the host frees a port: no event reports when. */
   const waiting = new Set<ServiceKey>();
   let isLookPending = false;
+  let isLookDue = false;
   /** What the host answered last, and what it reported when it was asked. */
   let known: { readonly facts: HostFacts; readonly report: HostReport } | undefined;
   /** Specs that a plan has seen. */
@@ -127,8 +128,9 @@ export function makeController(deps: ControllerDeps): Controller {
   const lookAtHost = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<HostFacts> => {
     const fresh = seen.flatMap((key) => services.objects().get(key)?.spec ?? []).filter((spec) => !planned.has(spec));
     const report = host.report();
-    if (known === undefined || !isSameHost(known.report, report) || fresh.length > 0 || waiting.size > 0)
+    if (known === undefined || !isSameHost(known.report, report) || fresh.length > 0 || isLookDue)
       known = { facts: await deps.facts(signal), report };
+    isLookDue = false;
     for (const spec of fresh) planned.add(spec);
     return known.facts;
   };
@@ -139,6 +141,7 @@ export function makeController(deps: ControllerDeps): Controller {
     void clock.sleep(lookAgainMs, signal).then(
       () => {
         isLookPending = false;
+        isLookDue = true;
         wake.set();
       },
       () => undefined, // aborted

@@ -79,3 +79,25 @@ test.each<[string, string | undefined, words: string]>([
     expect([...ports.held.proxy.keys()]).toContain(`${own}|82|TCP`);
   },
 );
+
+test('while a Service waits for a port of the host, the sockets are read every five seconds, not with each change of others', async () => {
+  const clock = virtualClock();
+  const server = makeSimApiServer({ seed: 1, clock });
+  const host = startHost({ clock });
+  const { ports } = host;
+  ports.setOwn(own);
+  const rig = await startController(server, host, { clock, addresses: [], site: { handsOutOwn: true } });
+  putNode(server, 'n1', '192.0.2.11');
+  putService(server, 'waits', 22);
+  await clock.advance(4_000);
+  expect(shownCondition(server, 'default/waits', 'AddressAssigned')?.reason).toBe('PortInUseOnHost');
+  const read = (): number => ports.steps.filter((step) => step === 'host.listening').length;
+  const [before, tables] = [read(), host.tables.length];
+  for (let change = 0; change < 100; change++) {
+    putNode(server, 'n1', `192.0.2.${100 + change}`);
+    await clock.advance(200);
+  }
+  expect(host.tables.length - tables).toBeGreaterThanOrEqual(100);
+  expect(read() - before).toBeLessThanOrEqual(5);
+  for (const each of [rig, host, server]) await clock.drive(Promise.resolve(each[Symbol.asyncDispose]()));
+});
