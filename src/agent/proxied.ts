@@ -1,11 +1,18 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { isSameTable } from '../core/traffic/same-table.ts';
-import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+import {
+  type Listener,
+  type Listeners,
+  stackDataplane,
+  type TrafficTable,
+  usesHaproxy,
+} from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import { callMsFor } from '../ports/call-times.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Refusals } from '../ports/host.ts';
+import type { TableOutage } from '../ports/table-outage.ts';
 import { type Proxy, ProxyAbsentError, type Unprepared } from '../ports/proxy.ts';
 import { isFormerOf, withFormerProfile } from './former-settings.ts';
 import { inForceOf } from './host-state.ts';
@@ -234,6 +241,21 @@ export function outageOf(
   const words = usesHaproxy(listener) ? proxy.outage() : undefined;
   const isCarried = listener.dataplane === 'haproxy' || !direct.isForwarding(listener.key);
   return words !== undefined && isCarried ? wordsOf(words) : undefined;
+}
+
+/** Why no table of nftables may carry the connections of a listener that is in force. */
+export function tableOutageOf(
+  listener: Listener,
+  parts: Readonly<Record<'steering' | 'nat', { readonly outage: TableOutage }>> & {
+    readonly direct: Pick<Direct, 'isForwarding' | 'outage'>;
+  },
+): string | undefined {
+  const { key, dataplane } = listener;
+  const ofDirect = dataplane === 'direct' ? parts.direct.outage.words() : undefined;
+  if (dataplane === 'direct' && ofDirect === undefined && parts.direct.isForwarding(key)) return undefined;
+  const stack = stackDataplane(listener);
+  const words = stack === undefined ? ofDirect : parts[stack === 'nat' ? 'nat' : 'steering'].outage.words();
+  return words === undefined ? undefined : wordsOf(words);
 }
 
 /** Those of `served` that are the same in `asked`. */

@@ -6,13 +6,15 @@ import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
+import type { Steering } from '../ports/steering.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
 import { type Gap, type HostState, inForceOf, isCertain, isUnderWay, stateOf } from './host-state.ts';
 import { isInForceAs } from './listener-changes.ts';
-import { outageOf } from './proxied.ts';
+import { outageOf, tableOutageOf } from './proxied.ts';
 import { slowWords } from './stages.ts';
 import { closed } from './withdrawn.ts';
 
@@ -45,7 +47,9 @@ export function makeReporter(deps: {
   readonly confirmations: Pick<Confirmations, 'unconfirmed' | 'subscribe'>;
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
-  readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'>;
+  readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding' | 'outage'>;
+  readonly steering: Pick<Steering, 'outage'>;
+  readonly nat: Pick<Nat, 'outage'>;
   readonly proxy: Pick<Proxy, 'failing' | 'refusingHeaders' | 'onServers' | 'outage' | 'onTrouble'>;
   readonly progress: () => AgentProgress;
 }): Reporter {
@@ -75,6 +79,7 @@ export function makeReporter(deps: {
     const isAlone = inForce?.dataplane === 'direct' && inForce.standIn === undefined && now?.lacksProxy === true;
     const standInTrouble = isAlone ? (gapOf(key)?.words ?? slowWords('proxy')) : undefined;
     const proxyTrouble = inForce && outageOf(inForce, { proxy, direct });
+    const tableTrouble = inForce && tableOutageOf(inForce, deps);
     const revision = now !== undefined && !isChanging && isCertain(now) ? inForce?.revision : undefined;
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const verdict =
@@ -88,6 +93,7 @@ export function makeReporter(deps: {
       isFailing,
       isHeaderRefused,
       proxyTrouble,
+      tableTrouble,
       standInTrouble,
       refusal: wanted && verdict && { revision: wanted.revision, verdict },
     };
@@ -137,6 +143,7 @@ export function makeReporter(deps: {
         direct.onForwarding(update),
         proxy.onServers(updateAll),
         proxy.onTrouble(updateAll),
+        ...[deps.steering, direct, deps.nat].map(({ outage }) => outage.subscribe(updateAll)),
       ];
       return () => {
         for (const end of ends) end();
@@ -167,6 +174,7 @@ function isSame(a: ListenerReport, b: ListenerReport): boolean {
     a.isFailing === b.isFailing &&
     a.isHeaderRefused === b.isHeaderRefused &&
     a.proxyTrouble === b.proxyTrouble &&
+    a.tableTrouble === b.tableTrouble &&
     a.standInTrouble === b.standInTrouble &&
     a.refusal?.revision === b.refusal?.revision &&
     a.refusal?.verdict.reason === b.refusal?.verdict.reason &&

@@ -35,6 +35,7 @@ function judge(of: Listener, report: Partial<ListenerReport> | undefined, sinceM
     isFailing: false,
     isHeaderRefused: false,
     proxyTrouble: undefined,
+    tableTrouble: undefined,
     standInTrouble: undefined,
     refusal: undefined,
   };
@@ -86,6 +87,7 @@ test('of a Service with nodes of its own only those count, and without one its p
       isFailing: false,
       isHeaderRefused: false,
       proxyTrouble: undefined,
+      tableTrouble: undefined,
       standInTrouble: undefined,
       refusal: undefined,
     };

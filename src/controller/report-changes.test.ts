@@ -20,6 +20,7 @@ function reportOf(...listeners: readonly (readonly [{ readonly key: typeof first
     isFailing: false,
     isHeaderRefused: false,
     proxyTrouble: undefined,
+    tableTrouble: undefined,
     standInTrouble: undefined,
     refusal: undefined,
   };

@@ -159,6 +159,12 @@ export const reasons = {
       'HAProxy has taken no connections for some seconds: it does not run and cannot be started, or it hangs. The message quotes its error. A published address stays; ports that need no HAProxy are served: those of nat, and those of direct that a node serves.',
     do: 'Run `furiwake check` on the load-balancer host and read its log.',
   },
+  NftablesDown: {
+    where: 'Serving',
+    means:
+      'Another program has changed the nftables table of furiwake (`nft flush ruleset`, for example), and nft cannot restore it. Connections may be refused, or find no server. The message quotes the error of nft. A published address stays.',
+    do: 'Make nft work again: run `nft list tables` on the load-balancer host. furiwake tries again at growing intervals, once a minute in the end.',
+  },
   DataplaneError: {
     where: 'Serving',
     means: 'HAProxy or the kernel rejected the change; the previous configuration stays active. The message quotes it.',

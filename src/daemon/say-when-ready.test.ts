@@ -43,6 +43,7 @@ const inForce = ({ service, revision }: Listener): ListenerReport => ({
   isFailing: false,
   isHeaderRefused: false,
   proxyTrouble: undefined,
+  tableTrouble: undefined,
   standInTrouble: undefined,
   refusal: undefined,
 });
@@ -53,6 +54,7 @@ const refused = ({ revision }: Listener): ListenerReport => ({
   isFailing: false,
   isHeaderRefused: false,
   proxyTrouble: undefined,
+  tableTrouble: undefined,
   standInTrouble: undefined,
   refusal: { revision, verdict: { reason: 'DataplaneError', message: 'no' } },
 });

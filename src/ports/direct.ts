@@ -3,6 +3,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import type { DirectObstacles } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
+import type { TableOutage } from './table-outage.ts';
 
 /** What the kernel has counted for a listener since nodes get its packets, or since the table was replaced. */
 export type DirectCounters = {
@@ -17,6 +18,7 @@ export type DirectCounters = {
 
 /** The dataplane that hands packets, unchanged, to nodes as the next hop (architecture, section 5). */
 export type Direct = {
+  readonly outage: TableOutage;
   /**
    * Makes the kernel hand over the packets of the table's listeners, atomically, and changes only the differences. A listener
    * that nft refuses stays as it was. Throws `ExecError` if nft accepts no change at all.

@@ -1,6 +1,7 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
+import type { TableOutage } from './table-outage.ts';
 
 /** What the kernel has counted for a listener since it is served with this nodePort, or since the table was replaced. */
 export type NatCounters = {
@@ -18,6 +19,7 @@ export type NatCounters = {
 
 /** The dataplane that sends flows to node:nodePort by network address translation in the kernel. */
 export type Nat = {
+  readonly outage: TableOutage;
   /**
    * The same as `apply`, but ends no flows, which may take seconds: for a table with listeners that another dataplane still has. An
    * `apply` must follow when that one has lost them. A listener that another Service gets waits until then.

@@ -2,6 +2,7 @@ import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Listener, Listeners } from '../core/traffic/table.ts';
 import type { Addresses, Refusals } from './host.ts';
+import type { TableOutage } from './table-outage.ts';
 
 /**
  * The kernel's task before a socket: steer packets of listeners to the proxy, reject everything else on added
@@ -21,6 +22,7 @@ export type SteeringTarget = {
 
 /** nftables in front of the proxy. */
 export type Steering = {
+  readonly outage: TableOutage;
   /**
    * Makes the kernel steer exactly as `target` says, atomically, and changes only the differences. A listener that nft
    * refuses is isolated: its elements stay as they were (none, or the last accepted ones), and all others are in force

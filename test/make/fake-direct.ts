@@ -13,9 +13,12 @@ import {
   type TrafficTable,
 } from '../../src/core/traffic/table.ts';
 import type { Direct, DirectCounters } from '../../src/ports/direct.ts';
+import { type FakeOutage, makeFakeOutage } from './fake-outage.ts';
 
 /** The kernel of the `direct` dataplane, in memory. Keeps to the contract of its port (test/contract/direct.ts). */
 export type FakeDirect = {
+  /** A test begins and ends it. */
+  readonly outage: FakeOutage;
   readonly direct: Direct;
   /** The listeners in the kernel; a test may change them like another program. */
   held: TrafficTable['listeners'];
@@ -85,7 +88,9 @@ export function makeFakeDirect({
     update();
   };
 
+  const outage = makeFakeOutage();
   const fake: FakeDirect = {
+    outage,
     held: emptyTable.listeners,
     counted: new Map(),
     setClosed: (next, why = new Map()) => {
@@ -99,6 +104,7 @@ export function makeFakeDirect({
     },
     isServerless: (key) => makeServerlessIndex()(accepted).has(key),
     direct: {
+      outage,
       isForwarding: (key) => shown.forwarding.has(key),
       onLink: () => shown.onLink,
       obstacles: () => shown.obstacles,

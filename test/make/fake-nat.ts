@@ -2,9 +2,12 @@ import { unlessAborted } from '../../src/async/abort.ts';
 import type { ListenerKey, ServiceKey } from '../../src/core/model/names.ts';
 import { emptyTable, type Listener, type TrafficTable, usesNat } from '../../src/core/traffic/table.ts';
 import type { Nat } from '../../src/ports/nat.ts';
+import { type FakeOutage, makeFakeOutage } from './fake-outage.ts';
 
 /** The kernel of the `nat` dataplane, in memory. */
 export type FakeNat = {
+  /** A test begins and ends it. */
+  readonly outage: FakeOutage;
   readonly nat: Nat;
   /** What is in the kernel; a test may change it like another program. */
   held: TrafficTable;
@@ -63,9 +66,12 @@ export function makeFakeNat({
     fake.held = accepted;
     return refusals;
   };
+  const outage = makeFakeOutage();
   const fake: FakeNat = {
+    outage,
     held: emptyTable,
     nat: {
+      outage,
       prepare: (table, signal) => take('prepare', table, signal),
       apply: (table, signal) => take('apply', table, signal),
       counters: async (_signal, keys) => {

@@ -3,9 +3,12 @@ import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { emptyTable, type Listener, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { Steering, SteeringTarget } from '../../src/ports/steering.ts';
+import { type FakeOutage, makeFakeOutage } from './fake-outage.ts';
 
 /** A steering in memory, which keeps to the contract of the port. */
 export type FakeSteering = {
+  /** A test begins and ends it. */
+  readonly outage: FakeOutage;
   readonly steering: Steering;
   /** The contents of the kernel; a test may change them like another program. */
   held: SteeringTarget;
@@ -39,9 +42,12 @@ export function makeFakeSteering({
   const wordsOf = (listener: Listener): string | undefined =>
     listener.protocol === 'TCP' ? refuse(listener) : `nftables steers only TCP to HAProxy, not ${listener.protocol}`;
 
+  const outage = makeFakeOutage();
   const fake: FakeSteering = {
+    outage,
     held: nothing,
     steering: {
+      outage,
       apply: async (target, signal) => {
         await step('apply');
         signal.throwIfAborted();

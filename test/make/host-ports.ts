@@ -21,6 +21,7 @@ import { makeFakeAdvertiser } from './fake-advertiser.ts';
 import { makeFakeDirect } from './fake-direct.ts';
 import { type FakeNetwork, makeFakeNetwork } from './fake-network.ts';
 import { makeFakeNat } from './fake-nat.ts';
+import type { FakeOutage } from './fake-outage.ts';
 import { makeFakeSteering } from './fake-steering.ts';
 import type { ip } from './service.ts';
 
@@ -92,6 +93,7 @@ export type FakeHostPorts = Pick<
   setFailing(listeners: ReadonlySet<ListenerKey>): void;
   /** HAProxy takes no connections: why. */
   setOutage(words: string | undefined): void;
+  readonly outages: Readonly<Record<'steering' | 'direct' | 'nat', FakeOutage>>;
   /** The servers of these listeners refuse the header of the PROXY protocol. */
   setRefusingHeaders(listeners: ReadonlySet<ListenerKey>): void;
   /** Another machine on the LAN has these addresses: text → MAC. */
@@ -285,6 +287,7 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
       outage = words;
       troubleNews.tell();
     },
+    outages: { steering: fakeSteering.outage, direct: fakeDirect.outage, nat: fakeNat.outage },
     setRefusingHeaders: (listeners: ReadonlySet<ListenerKey>) => {
       refusingHeaders = listeners;
       serverNews.tell();

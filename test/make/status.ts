@@ -36,6 +36,7 @@ function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['lis
         isFailing: false,
         isHeaderRefused: false,
         proxyTrouble: undefined,
+        tableTrouble: undefined,
         standInTrouble: undefined,
         refusal: undefined,
       };

@@ -130,6 +130,16 @@ describe('the status of a Service', () => {
     expect(partly?.conditions.at(-1)?.message).toContain('no connections to port ');
   });
 
+  test('says that the nftables table cannot be restored, and keeps the address', () => {
+    const answer: Answer = (revision) => ({ revision, isForwarding: true, tableTrouble: 'nft: no memory' });
+    const status = statusOf([makeService('a')], { answer });
+    expect(conditions(status)).toMatchObject({ Serving: 'False NftablesDown' });
+    expect([status?.ingress.length, status?.conditions.at(-1)?.message]).toEqual([
+      1,
+      expect.stringMatching(/^connections to 192.0.2.8 may be refused: .+: nft: no memory$/),
+    ]);
+  });
+
   test('says that servers refuse the header of the PROXY protocol, and is served', () => {
     const answer: Answer = (revision) => ({ revision, isForwarding: true, isHeaderRefused: true });
     const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });

@@ -35,6 +35,13 @@ export function lossesOf(
     const message = `no connections to ${whereOf(down)}, because HAProxy does not serve: ${troubleOf(first)}`;
     verdicts.push({ reason: 'HaproxyDown', message });
   }
+  const tableTroubleOf = (port: ServicePort): string | undefined => reportOf(port)?.tableTrouble;
+  const unprogrammed = served.filter((port) => !down.includes(port) && tableTroubleOf(port) !== undefined);
+  const [lacking] = unprogrammed;
+  if (lacking !== undefined) {
+    const message = `connections to ${whereOf(unprogrammed)} may be refused: another program has changed the nftables table, and it cannot be restored: ${tableTroubleOf(lacking)}`;
+    verdicts.push({ reason: 'NftablesDown', message });
+  }
   const draining = served.filter((port) => {
     const listener = listenerOf(port);
     return listener?.isDraining === true && listener.dataplane !== 'direct';
@@ -43,7 +50,7 @@ export function lossesOf(
     const message = `no new connections to ${whereOf(draining)}, existing ones continue: an administrator drains the Service`;
     verdicts.push({ reason: 'Drained', message });
   }
-  const closed = new Set([...down, ...draining]);
+  const closed = new Set([...down, ...unprogrammed, ...draining]);
   if (closed.size === served.length) return verdicts.map((verdict) => ({ address, isWhole: true, verdict }));
   const lack = nodeTrouble[ip.family];
   const nodeless = served.filter((port) => !closed.has(port) && isNodeless(listenerOf(port), lack));

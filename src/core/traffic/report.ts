@@ -25,6 +25,8 @@ export type ListenerReport = {
   readonly isHeaderRefused: boolean;
   /** HAProxy should carry its connections and takes none: why, on one line. */
   readonly proxyTrouble: string | undefined;
+  /** The nftables table that should carry its connections may not be in force: why, on one line. */
+  readonly tableTrouble: string | undefined;
   /** `direct` serves it without its stand-in: why, on one line. */
   readonly standInTrouble: string | undefined;
   /** A wanted revision that is not in force, or whose address is not on the host, and why. */

@@ -222,6 +222,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   };
 
   return {
+    outage: kernel.outage,
     apply: (next, signal) =>
       inTurn(async () => {
         if (published === undefined && isFirst) await resume(next, signal);

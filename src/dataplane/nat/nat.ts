@@ -229,6 +229,7 @@ export function makeNat(deps: {
     new Map([...refusals].filter(([key]) => !former.keys().has(key)));
 
   return {
+    outage: kernel.outage,
     prepare: (next, signal) =>
       inTurn(async () => {
         adopt(next);

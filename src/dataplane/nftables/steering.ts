@@ -129,6 +129,7 @@ export function makeSteering(deps: {
     );
 
   return {
+    outage: table.outage,
     apply: (target, signal) =>
       inTurn(async () => {
         if (!table.isInPlace()) {

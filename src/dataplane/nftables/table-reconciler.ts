@@ -1,10 +1,12 @@
 import { makeLatch, waitAtMost } from '../../async/latch.ts';
+import { makeSubscribers } from '../../async/subscribers.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Refusals } from '../../ports/host.ts';
 import type { Metrics } from '../../ports/metrics.ts';
+import type { TableOutage } from '../../ports/table-outage.ts';
 import { makeKernelTable } from './kernel-table.ts';
 import {
   allElements,
@@ -58,6 +60,7 @@ export type TableReconciler<T> = {
   elements(signal: AbortSignal, sets?: readonly string[]): Promise<ReadonlySet<string> | undefined>;
   /** Whether a table was created and not removed since. */
   isInPlace(): boolean;
+  readonly outage: TableOutage;
 };
 
 /** From the end of a transaction until the watch has it: longer than on a busy machine. */
@@ -83,6 +86,20 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   /** All transactions since the table was last read were seen, and furiwake's own. */
   let isFollowed = false;
   const news = makeLatch();
+  /** Another program has changed the table since it was last as wanted. */
+  let isForeign = false;
+  /** Repairs in a row that failed after that. */
+  let failures = 0;
+  let outage: string | undefined;
+  const outageNews = makeSubscribers();
+  const noteRepair = (failure: unknown): void => {
+    if (failure === undefined) isForeign = false;
+    failures = failure === undefined || !isForeign ? 0 : failures + 1;
+    const words = failures > 1 ? (outage ?? (failure instanceof Error ? failure.message : String(failure))) : undefined;
+    if (words === outage) return;
+    outage = words;
+    outageNews.tell();
+  };
 
   const replace = async (next: Mirror<T>, signal: AbortSignal): Promise<string | undefined> => {
     const words = await table.replace(allElements(layout, next), rulesOf(next.target), signal);
@@ -144,12 +161,13 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     isFollowed = isWatched;
     try {
       const found = await table.difference(allElements(layout, mirror), signal);
-      if (found === undefined) return undefined;
-      const words = await replace(mirror, signal);
+      const words = found === undefined ? undefined : await replace(mirror, signal);
       if (words !== undefined) throw refused(words);
-      return found.by === 'own' ? undefined : found.words;
+      noteRepair(undefined);
+      return found === undefined || found.by === 'own' ? undefined : found.words;
     } catch (error) {
       isFollowed = false;
+      if (!signal.aborted) noteRepair(error);
       throw error;
     }
   };
@@ -187,7 +205,10 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     saw: (generation) => {
       const isOwn = generation > seen && generation <= table.generation();
       if (isOwn) seen = generation;
-      else isFollowed = false;
+      else {
+        isFollowed = false;
+        isForeign = true;
+      }
       news.set();
       return isOwn;
     },
@@ -203,6 +224,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     exists: (signal) => table.exists(signal),
     elements: (signal, sets) => table.elements(signal, sets),
     isInPlace: () => table.isInPlace(),
+    outage: { words: () => outage, subscribe: outageNews.subscribe },
   };
 }
 

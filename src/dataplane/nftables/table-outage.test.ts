@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { makeFakeNft } from '../../../test/make/fake-nft.ts';
+import { tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
+import { recordMetrics } from '../../../test/sim/observers.ts';
+import { virtualClock } from '../../../test/sim/virtual-clock.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import type { SteeringTarget } from '../../ports/steering.ts';
+import { steeringTable } from './ruleset.ts';
+import { steeringLayout } from './steering-layout.ts';
+import { makeTableReconciler } from './table-reconciler.ts';
+
+const { signal } = new AbortController();
+const words = 'nft: Permission denied';
+
+test.each([true, false])(
+  'while nft fails, a table is out after the second repair if another program has changed it (%s), until it is repaired',
+  async (isForeign) => {
+    const nft = makeFakeNft();
+    let isBroken = false;
+    const exec: Exec = {
+      ...nft.exec,
+      run: async (...call) => {
+        if (isBroken) throw new ExecError('nft', 1, 'Permission denied');
+        return await nft.exec.run(...call);
+      },
+    };
+    const kernel = makeTableReconciler<SteeringTarget>({
+      table: steeringTable,
+      layout: steeringLayout,
+      rulesOf: () => 'rules',
+      exec,
+      clock: virtualClock(),
+      metrics: recordMetrics(),
+      lifetime: signal,
+    });
+    const told: unknown[] = [];
+    kernel.outage.subscribe(() => told.push(kernel.outage.words()));
+    await kernel.apply(targetOf(tableOf([['192.0.2.1', 80]])), signal);
+    kernel.doubt(true);
+    await kernel.repair(signal);
+    isBroken = true;
+    if (isForeign) kernel.saw(0);
+    for (const seen of [undefined, isForeign ? words : undefined, isForeign ? words : undefined]) {
+      await expect(kernel.repair(signal)).rejects.toThrow(words);
+      expect(kernel.outage.words()).toBe(seen);
+    }
+    isBroken = false;
+    await kernel.repair(signal);
+    expect([kernel.outage.words(), told]).toEqual([undefined, isForeign ? [words, undefined] : []]);
+  },
+);
