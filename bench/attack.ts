@@ -12,7 +12,7 @@ import { recordLog, recordMetrics } from '../test/sim/observers.ts';
 import { serviceKey } from '../src/core/model/names.ts';
 import type { Listener, TrafficTable } from '../src/core/traffic/table.ts';
 import { makeDirect } from '../src/dataplane/direct/direct.ts';
-import { listenPort } from '../src/dataplane/haproxy/config.ts';
+import { listenPort } from '../src/dataplane/haproxy/config/config.ts';
 import { makeHaproxy } from '../src/dataplane/haproxy/haproxy.ts';
 import { makeNat } from '../src/dataplane/nat/nat.ts';
 import { makeHealth } from '../src/health/health.ts';

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unixSockets } from '../src/dataplane/haproxy/client.ts';
+import { unixSockets } from '../src/dataplane/haproxy/runtime/client.ts';
 import { haproxyFolder } from '../src/daemon/platform.ts';
 import { systemClock } from '../src/main/node/clock.ts';
 import { now } from './hosts/services.ts';

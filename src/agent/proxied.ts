@@ -33,7 +33,7 @@ import type { Pass } from './steps.ts';
  *                their clients                   without their stand-in                           connections
  *
  * `Proxied` knows the answers, `prepareProxy` draws the conclusions in a pass, `outageOf` has the words for users. How HAProxy is started
- * again, with the last table that it was asked for: dataplane/haproxy/life.ts. How long a pass waits for it: stages.ts.
+ * again, with the last table that it was asked for: dataplane/haproxy/process/life.ts. How long a pass waits for it: stages.ts.
  */
 
 /** Of an `upsert`. */

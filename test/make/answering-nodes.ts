@@ -1,5 +1,5 @@
 import { untilAborted } from '../../src/async/abort.ts';
-import type { AnsweringNodes } from '../../src/dataplane/direct/answering-nodes.ts';
+import type { AnsweringNodes } from '../../src/dataplane/direct/probes/answering-nodes.ts';
 
 /** Every node is known to answer clients itself. */
 export const allAnswer: AnsweringNodes = {

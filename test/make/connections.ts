@@ -1,4 +1,4 @@
-import type { Sockets } from '../../src/dataplane/haproxy/client.ts';
+import type { Sockets } from '../../src/dataplane/haproxy/runtime/client.ts';
 
 /** Connections to the runtime API that make a request for each question. */
 export function connectionsBy(request: Sockets['request']): Sockets['connect'] {

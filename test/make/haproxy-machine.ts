@@ -1,6 +1,6 @@
 import { unlessAborted } from '../../src/async/abort.ts';
-import { RuntimeError, type Sockets } from '../../src/dataplane/haproxy/client.ts';
-import type { Kill } from '../../src/dataplane/haproxy/port-owners.ts';
+import { RuntimeError, type Sockets } from '../../src/dataplane/haproxy/runtime/client.ts';
+import type { Kill } from '../../src/dataplane/haproxy/process/port-owners.ts';
 import { type Exec, ExecError } from '../../src/ports/exec.ts';
 import type { Files } from '../../src/ports/files.ts';
 import { filesOf } from '../sim/harness.ts';

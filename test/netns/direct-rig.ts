@@ -7,7 +7,7 @@ import type { NodeHealth } from '../../src/core/traffic/report.ts';
 import type { ServiceUid } from '../../src/core/model/names.ts';
 import { makeTable, nodesBackend, type TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
-import { mostPins } from '../../src/dataplane/direct/ruleset.ts';
+import { mostPins } from '../../src/dataplane/direct/table/ruleset.ts';
 import { makeHost } from '../../src/host/host.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { expect, vi } from 'vitest';
 import type { Listener, TrafficNode, TrafficTable } from '../../src/core/traffic/table.ts';
-import { parseServersState } from '../../src/dataplane/haproxy/answers.ts';
-import { makeRuntimeApi, unixSockets } from '../../src/dataplane/haproxy/client.ts';
-import { listenPort } from '../../src/dataplane/haproxy/config.ts';
+import { parseServersState } from '../../src/dataplane/haproxy/runtime/answers.ts';
+import { makeRuntimeApi, unixSockets } from '../../src/dataplane/haproxy/runtime/client.ts';
+import { listenPort } from '../../src/dataplane/haproxy/config/config.ts';
 import { type HaproxyOptions, makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { type HealthModule, makeHealth } from '../../src/health/health.ts';
 import { systemClock } from '../../src/main/node/clock.ts';

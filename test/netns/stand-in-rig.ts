@@ -24,12 +24,12 @@ import type { Proxy } from '../../src/ports/proxy.ts';
 import type { Steering } from '../../src/ports/steering.ts';
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
-import { makeAnswerProbe } from '../../src/dataplane/direct/answer-probe.ts';
-import { makeAnsweringNodes } from '../../src/dataplane/direct/answering-nodes.ts';
+import { makeAnswerProbe } from '../../src/dataplane/direct/probes/answer-probe.ts';
+import { makeAnsweringNodes } from '../../src/dataplane/direct/probes/answering-nodes.ts';
 import { makeNat } from '../../src/dataplane/nat/nat.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
 import { allPrepared } from '../make/unprepared.ts';
-import { makeMtuProbe } from '../../src/dataplane/direct/mtu-probe.ts';
+import { makeMtuProbe } from '../../src/dataplane/direct/probes/mtu-probe.ts';
 
 /*
  * HAProxy, the steering and direct on one host, in front of nodes that serve an address only from some moment on: the dataplane

@@ -6,7 +6,7 @@ import { type PlacementRig, startPlacementRig } from '../../../test/netns/placem
 import type { Node } from '../../core/model/node.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
-import { directTable } from '../../dataplane/direct/ruleset.ts';
+import { directTable } from '../../dataplane/direct/table/ruleset.ts';
 import { checkDirect } from './direct.ts';
 
 const { signal } = new AbortController();

@@ -8,8 +8,8 @@ import {
   requestedDataplane,
 } from '../../core/traffic/dataplane.ts';
 import type { Platform } from '../../daemon/platform.ts';
-import { countSpoofed } from '../../dataplane/direct/direct-counters.ts';
-import { tryDirectTable } from '../../dataplane/direct/try-table.ts';
+import { countSpoofed } from '../../dataplane/direct/table/direct-counters.ts';
+import { tryDirectTable } from '../../dataplane/direct/table/try-table.ts';
 import type { KubeProxy } from '../../health/kube-proxy-sync.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';

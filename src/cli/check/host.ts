@@ -1,4 +1,4 @@
-import { connectionLimit } from '../../dataplane/haproxy/config.ts';
+import { connectionLimit } from '../../dataplane/haproxy/config/config.ts';
 import {
   descriptorLimit,
   haproxyAccount,

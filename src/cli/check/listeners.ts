@@ -1,4 +1,4 @@
-import { listenPort } from '../../dataplane/haproxy/config.ts';
+import { listenPort } from '../../dataplane/haproxy/config/config.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import type { FoundHolder } from '../../daemon/host-lock.ts';

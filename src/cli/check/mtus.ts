@@ -1,7 +1,7 @@
 import { mtuWords } from '../../core/status/direct-trouble.ts';
 import type { Platform } from '../../daemon/platform.ts';
-import { makeMtuProbe, type MeasuredPath } from '../../dataplane/direct/mtu-probe.ts';
-import { makeKnownMacs } from '../../dataplane/direct/node-macs.ts';
+import { makeMtuProbe, type MeasuredPath } from '../../dataplane/direct/probes/mtu-probe.ts';
+import { makeKnownMacs } from '../../dataplane/direct/table/node-macs.ts';
 import { ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import type { Concern } from './finding.ts';

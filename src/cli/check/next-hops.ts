@@ -1,4 +1,4 @@
-import { findObstacles } from '../../dataplane/direct/obstacles.ts';
+import { findObstacles } from '../../dataplane/direct/probes/obstacles.ts';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import type { NodeName } from '../../core/model/names.ts';

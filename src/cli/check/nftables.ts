@@ -2,7 +2,7 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
 import { tryConntrack } from '../../dataplane/nat/flows.ts';
 import { natRules, natTable } from '../../dataplane/nat/ruleset.ts';
 import { renderTable } from '../../dataplane/nftables/table-text.ts';
-import { listenPort } from '../../dataplane/haproxy/config.ts';
+import { listenPort } from '../../dataplane/haproxy/config/config.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
 /** What furiwake needs of nftables, for `nft --check`: the kernel validates it and commits nothing. */

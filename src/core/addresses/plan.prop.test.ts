@@ -97,7 +97,9 @@ test('a Service keeps an address and listeners that it may have, unless it reque
         const kept = plan.assignments.get(service.key)?.addresses.find((each) => each.ip.text === ip.text);
         expect(kept).toBeDefined();
         const isOwn = site.handsOutOwn || host.ownAddresses.some(({ text }) => text === ip.text);
-        for (const port of servable) {
+        // On an address of the host no port is served that has no nodePort.
+        const { servable: reachable } = decodePorts(service.spec, { handsOutOwn: kept?.isHostAddress === true });
+        for (const port of reachable) {
           const listener = listenerKey(ip, port.port, port.protocol);
           const isClaimed = [...services.values()].some(
             ({ uid }) => uid !== service.uid && records.get(uid)?.listeners.includes(listener),

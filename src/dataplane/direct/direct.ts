@@ -16,20 +16,24 @@ import type { Metrics } from '../../ports/metrics.ts';
 import { makeLostNodes } from '../nftables/lost-nodes.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
-import { readDirectCounters } from './direct-counters.ts';
+import { readDirectCounters } from './table/direct-counters.ts';
 import { readEarlierTable, resumedSets } from './earlier-table.ts';
-import { makeFlowSorting } from './flow-sorting.ts';
+import { makeFlowSorting } from './table/flow-sorting.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
-import { directLayout } from './layout.ts';
-import { withoutTable } from './obstacles.ts';
-import { makePartedNodes } from './parted-nodes.ts';
+import { withoutTable } from './probes/obstacles.ts';
+import { makePartedNodes } from './table/parted-nodes.ts';
 import { makePassingStates } from './passing-states.ts';
-import { makePinWatch } from './pin-watch.ts';
-import type { DirectProgram } from './program.ts';
-import { type DeviceProgram, makeProgramSource, type ProgramNews, type ProgramSourceDeps } from './program-source.ts';
-import { directRules, directTable } from './ruleset.ts';
+import { makePinWatch } from './table/pin-watch.ts';
+import {
+  deviceLayout,
+  type DeviceProgram,
+  makeProgramSource,
+  type ProgramNews,
+  type ProgramSourceDeps,
+} from './table/program-source.ts';
+import { directRules, directTable } from './table/ruleset.ts';
 import { makeStandIns } from './stand-ins.ts';
-import { makeTableTrial } from './try-table.ts';
+import { makeTableTrial } from './table/try-table.ts';
 
 const nothing = { groups: PersistentMap.empty<ListenerKey, never>(), refusals: new Map() } as const;
 
@@ -61,11 +65,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const kernel = makeTableReconciler<DeviceProgram>({
     ...deps,
     table: directTable,
-    layout: {
-      ...directLayout,
-      empty: { ...directLayout.empty, devices: [] },
-      withRestOf: (target, other) => ({ ...target, ...directLayout.withRestOf(target, other) }),
-    },
+    layout: deviceLayout,
     rulesOf: ({ devices }) => directRules(devices, deps.idleSeconds),
   });
   const repairs = metrics.counter('furiwake_direct_repairs_total', 'Times that the table of direct was restored');
@@ -97,7 +97,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const sorting = makeFlowSorting({ ...deps, standIns, passing });
 
   /** The numbers of the listeners in the kernel. */
-  let ids: DirectProgram['ids'] = PersistentMap.empty();
+  let ids: DeviceProgram['ids'] = PersistentMap.empty();
   let links: string | undefined;
   /** They differ from those of the last repair: the kernel removes the chain of a device with the device. */
   let haveFactsChanged = false;

@@ -5,8 +5,8 @@ import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
 import { elementKey } from '../nftables/element.ts';
 import { allElements, differenceTo, emptyMirror } from '../nftables/mirror.ts';
 import { readEarlierTable } from './earlier-table.ts';
-import { directLayout } from './layout.ts';
-import { makeDirectPlanner } from './program.ts';
+import { directLayout } from './table/layout.ts';
+import { makeDirectPlanner } from './table/program.ts';
 
 const [web, dns, web6] = [
   directListener('203.0.113.10', 80),

@@ -3,8 +3,8 @@ import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
 import type { OpenNodes } from '../../ports/gate.ts';
 import { elementKey } from '../nftables/element.ts';
 import { firstIdOf } from '../nftables/ids.ts';
-import { listenerElement } from './layout.ts';
-import { bootName, nameOf } from './program.ts';
+import { listenerElement } from './table/layout.ts';
+import { bootName, nameOf } from './table/program.ts';
 
 /** What the table of an earlier process says about the listeners of this one. */
 export type EarlierTable = {

@@ -3,7 +3,7 @@ import { apply, endsOf, lab, nextPort, nodeOf, vips } from '../../../test/netns/
 import { duringFlood, flood, floodSources } from '../../../test/netns/flood.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { countElements } from '../nftables/count-elements.ts';
-import { directTable } from './ruleset.ts';
+import { directTable } from './table/ruleset.ts';
 
 /*
  * Packets from very many addresses for one listener: other listeners are served, and no map is full.

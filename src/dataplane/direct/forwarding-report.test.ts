@@ -3,7 +3,7 @@ import { directListener } from '../../../test/make/table.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
-import type { SlotGroup } from './program.ts';
+import type { SlotGroup } from './table/program.ts';
 
 const [dns, ntp, web] = [53, 123, 80].map((port) => directListener('203.0.113.1', port).key) as [
   ListenerKey,

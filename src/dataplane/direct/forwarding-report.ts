@@ -4,7 +4,7 @@ import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Direct } from '../../ports/direct.ts';
 import type { Refusals } from '../../ports/host.ts';
-import type { DirectProgram } from './program.ts';
+import type { DirectProgram } from './table/program.ts';
 
 /** What `direct` reports of the program in force. */
 export type ForwardingReport = Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'> & {

@@ -4,7 +4,7 @@ import { countFragments, type Fragment, fragmentsAt, orders, sendFragments } fro
 import { flood } from '../../../test/netns/flood.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { countElements } from '../nftables/count-elements.ts';
-import { directTable } from './ruleset.ts';
+import { directTable } from './table/ruleset.ts';
 
 /*
  * Fragments in any order: the node of the flow gets the datagram, or no node does.

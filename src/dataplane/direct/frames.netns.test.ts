@@ -4,7 +4,7 @@ import { arrivals, countArrivals } from '../../../test/netns/direct-lab.ts';
 import { direct, lab, nextPort, vips } from '../../../test/netns/direct-rig.ts';
 import { sendFrames, tagged, withOptions } from '../../../test/netns/frames.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { tcpFrame, udpFrame } from './probe-frames.ts';
+import { tcpFrame, udpFrame } from './probes/probe-frames.ts';
 
 /*
  * Frames that differ from the usual ones: which node gets them, if any does.

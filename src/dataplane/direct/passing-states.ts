@@ -4,10 +4,10 @@ import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { makeFormerNat } from '../nftables/former-nat.ts';
-import { makeFirstWaits } from './first-waits.ts';
-import { makePartings } from './partings.ts';
-import { type DirectProgram, groupKey, type SlotGroup } from './program.ts';
-import { makeHandovers } from './handovers.ts';
+import { makeFirstWaits } from './table/first-waits.ts';
+import { makePartings } from './table/partings.ts';
+import { type DirectProgram, groupKey, type SlotGroup } from './table/program.ts';
+import { makeHandovers } from './table/handovers.ts';
 
 /** The states that a listener has for some seconds after a change, for programs: see the parts of {@link DirectProgram}. */
 export type PassingStates = {

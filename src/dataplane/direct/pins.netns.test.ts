@@ -14,8 +14,8 @@ import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import { countElements } from '../nftables/count-elements.ts';
-import { makePinWatch } from './pin-watch.ts';
-import { directTable } from './ruleset.ts';
+import { makePinWatch } from './table/pin-watch.ts';
+import { directTable } from './table/ruleset.ts';
 
 const { signal } = new AbortController();
 const [vip] = vips;

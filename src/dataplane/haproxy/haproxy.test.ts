@@ -5,7 +5,7 @@ import { makeMachineRig, serve } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
-import { RuntimeError, type Sockets } from './client.ts';
+import { RuntimeError, type Sockets } from './runtime/client.ts';
 
 const nodes = [node('n1', '192.0.2.11')];
 const table = tableOf([listener('192.0.2.51', 80, 30_080)], nodes);

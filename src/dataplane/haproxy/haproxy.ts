@@ -10,22 +10,22 @@ import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Proxy } from '../../ports/proxy.ts';
-import { inEither, makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './client.ts';
-import { connectionLimit, listenPort, pathsIn, type Settings } from './config.ts';
-import { makeDrainLimits } from './drain-limits.ts';
-import { makeHeaderChecks } from './header-checks.ts';
-import { makeHaproxyFiles } from './haproxy-files.ts';
-import { makeHealthTick } from './health-tick.ts';
-import { makeLife } from './life.ts';
-import { observeProxy, readCounters, readServerCounters } from './observe.ts';
-import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
-import { makeHaproxyProcess } from './process.ts';
-import { makeOldWorkers } from './old-workers.ts';
-import { makeOwnChecks } from './own-checks.ts';
-import { makeProgram } from './program.ts';
-import { type Dial, makeDial } from './proxy-header.ts';
+import { inEither, makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './runtime/client.ts';
+import { connectionLimit, listenPort, pathsIn, type Settings } from './config/config.ts';
+import { makeDrainLimits } from './runtime/drain-limits.ts';
+import { makeHeaderChecks } from './checks/header-checks.ts';
+import { makeHaproxyFiles } from './config/haproxy-files.ts';
+import { makeHealthTick } from './checks/health-tick.ts';
+import { makeLife } from './process/life.ts';
+import { observeProxy, readCounters, readServerCounters } from './runtime/observe.ts';
+import { type Kill, makePortOwners, systemKill } from './process/port-owners.ts';
+import { makeHaproxyProcess } from './process/process.ts';
+import { makeOldWorkers } from './process/old-workers.ts';
+import { makeOwnChecks } from './checks/own-checks.ts';
+import { makeProgram } from './process/program.ts';
+import { type Dial, makeDial } from './checks/proxy-header.ts';
 import { makeReconciler } from './reconciler.ts';
-import { makeRuntimeSession } from './session.ts';
+import { makeRuntimeSession } from './runtime/session.ts';
 
 export type HaproxyOptions = {
   /** Absolute; contains all files of this HAProxy. It need not outlive a boot. */
@@ -58,14 +58,11 @@ const tickMs = 1000;
 /**
  * HAProxy as a fixed program and a table.
  *
- *   what happens when it dies       life.ts
- *   the desired state               config.ts, node-servers.ts, entries.ts, desired.ts
- *   the actual state, its changes   reconciler.ts, worker.ts
- *   a worker with the program       serving-worker.ts
- *   its process and its port        process.ts, port-owners.ts
- *   health of nodes, each second    health-tick.ts, own-checks.ts
- *   reloads, replaced workers       reloads.ts, old-workers.ts
- *   what servers expect             header-checks.ts, proxy-header.ts
+ *   config/         the desired state: the fixed program, its nodes, the entries of its map, spare servers
+ *   process/        what happens when it dies (life.ts), its port, reloads, old workers
+ *   runtime/        its command sockets: questions, answers, and what a worker contains
+ *   checks/         the health of nodes, each second; servers with checks of their own, or that refuse a header
+ *   reconciler.ts   from the actual state to the desired one
  *
  * Throws `RangeError` for a folder that HAProxy cannot use.
  */

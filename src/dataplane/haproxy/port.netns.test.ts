@@ -8,8 +8,8 @@ import { patience } from '../../../test/netns/patience.ts';
 import { allPrepared } from '../../../test/make/unprepared.ts';
 import { fastClock } from '../../../test/sim/virtual-clock.ts';
 import { systemClock } from '../../main/node/clock.ts';
-import { parseInfo } from './answers.ts';
-import { makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './client.ts';
+import { parseInfo } from './runtime/answers.ts';
+import { makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './runtime/client.ts';
 
 const listeners = [listener('10.50.0.1', 80, namePort), listener('fd50::1', 80, namePort)];
 const withEcho = [...listeners, listener('10.50.0.1', 25, echoPort)];
@@ -17,7 +17,7 @@ const withEcho = [...listeners, listener('10.50.0.1', 25, echoPort)];
 test('the HAProxy of release 0.1.0 is taken over with one reload to the new port; its connections continue', async () => {
   await using rig = await startRig({ nodes: 1 });
   const folder = `${rig.lab.folder}/earlier`;
-  const config = await readFile(new URL('__golden__/release-0.1.0.cfg', import.meta.url), 'utf8');
+  const config = await readFile(new URL('config/__golden__/release-0.1.0.cfg', import.meta.url), 'utf8');
   await mkdir(folder);
   await writeFile(
     `${folder}/haproxy.cfg`,

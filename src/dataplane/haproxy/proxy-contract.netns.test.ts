@@ -3,7 +3,7 @@ import { vi } from 'vitest';
 import { proxyContract } from '../../../test/contract/proxy.ts';
 import { namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { entryKey } from './entries.ts';
+import { entryKey } from './config/entries.ts';
 
 proxyContract('HAProxy in a network namespace', async () => {
   const rig = await startRig({ nodes: 1 });

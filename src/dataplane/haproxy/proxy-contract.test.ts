@@ -6,7 +6,7 @@ import { node, tableOf } from '../../../test/make/table.ts';
 import { isUsualProfile } from '../../core/traffic/options.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import { ProxyAbsentError } from '../../ports/proxy.ts';
-import { entryKey } from './entries.ts';
+import { entryKey } from './config/entries.ts';
 
 const nodes = [node('n1', '10.20.0.11', 'fd20::11')];
 const table = (listeners: readonly Listener[]): ReturnType<typeof tableOf> => tableOf(listeners, nodes);

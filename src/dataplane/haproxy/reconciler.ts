@@ -7,24 +7,24 @@ import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { ProxyAbsentError, type Unprepared } from '../../ports/proxy.ts';
-import { type RuntimeApi, unlessGone, unlessUnreachable } from './client.ts';
-import { type Settings } from './config.ts';
-import { serverId } from './node-servers.ts';
-import { type Desired, nodesAmong, planDesired } from './desired.ts';
-import { entryKey } from './entries.ts';
-import type { HaproxyFiles } from './haproxy-files.ts';
-import type { Life, Recovery } from './life.ts';
-import { makeMapSaver } from './map-saver.ts';
-import type { OldWorkers } from './old-workers.ts';
-import type { HaproxyProcess } from './process.ts';
-import { PortHeldError } from './port-owners.ts';
-import { makeRefused } from './refused.ts';
-import { makeReloads, type Reloads } from './reloads.ts';
-import { isSameSet } from './own-checks.ts';
-import { makeServingWorker } from './serving-worker.ts';
-import { podsOn, type SilentNodes } from './spare-servers.ts';
-import { adoptedSpares } from './spares.ts';
-import type { Undeclared, UndeclaredListener } from './undeclared.ts';
+import { type RuntimeApi, unlessGone, unlessUnreachable } from './runtime/client.ts';
+import { type Settings } from './config/config.ts';
+import { serverId } from './config/node-servers.ts';
+import { type Desired, nodesAmong, planDesired } from './config/desired.ts';
+import { entryKey } from './config/entries.ts';
+import type { HaproxyFiles } from './config/haproxy-files.ts';
+import type { Life, Recovery } from './process/life.ts';
+import { makeMapSaver } from './config/map-saver.ts';
+import type { OldWorkers } from './process/old-workers.ts';
+import type { HaproxyProcess } from './process/process.ts';
+import { PortHeldError } from './process/port-owners.ts';
+import { makeRefused } from './runtime/refused.ts';
+import { makeReloads, type Reloads } from './process/reloads.ts';
+import { isSameSet } from './checks/own-checks.ts';
+import { makeServingWorker } from './process/serving-worker.ts';
+import { podsOn, type SilentNodes } from './config/spare-servers.ts';
+import { adoptedSpares } from './config/spares.ts';
+import type { Undeclared, UndeclaredListener } from './runtime/undeclared.ts';
 import {
   type Applied,
   applyRemovals,
@@ -32,7 +32,7 @@ import {
   removeLeftovers,
   removeSpareLeftovers,
   seemsToHold,
-} from './worker.ts';
+} from './runtime/worker.ts';
 
 /**
  * Keeps one HAProxy equal to one table; one call at a time.

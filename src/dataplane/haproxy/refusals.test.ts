@@ -3,7 +3,7 @@ import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, localListener, localTable, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
 import { allPrepared, refusing } from '../../../test/make/unprepared.ts';
 import type { Listener } from '../../core/traffic/table.ts';
-import { alertsIn } from './program.ts';
+import { alertsIn } from './process/program.ts';
 
 const { signal } = new AbortController();
 const one = listener('192.0.2.51', 80, 30_080);

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { startNetLab } from '../../../test/netns/net-lab.ts';
 import { recordMetrics } from '../../../test/sim/observers.ts';
 import { systemClock } from '../../main/node/clock.ts';
-import { directRules, directTable } from '../direct/ruleset.ts';
+import { directRules, directTable } from '../direct/table/ruleset.ts';
 import { natRules, natTable } from '../nat/ruleset.ts';
 import type { Element } from './element.ts';
 import { makeKernelTable } from './kernel-table.ts';

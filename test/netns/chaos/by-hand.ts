@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { unixSockets } from '../../../src/dataplane/haproxy/client.ts';
+import { unixSockets } from '../../../src/dataplane/haproxy/runtime/client.ts';
 import { systemClock } from '../../../src/main/node/clock.ts';
 import type { Machine } from '../net-lab.ts';
 import { box, packets, type Fault, never, quietly, type Random } from './fault.ts';

@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
-import type { Settings } from '../../../src/dataplane/haproxy/config.ts';
-import { fullConfigOf, planDesired } from '../../../src/dataplane/haproxy/desired.ts';
-import { mapText } from '../../../src/dataplane/haproxy/entries.ts';
-import { directLayout } from '../../../src/dataplane/direct/layout.ts';
+import type { Settings } from '../../../src/dataplane/haproxy/config/config.ts';
+import { fullConfigOf, planDesired } from '../../../src/dataplane/haproxy/config/desired.ts';
+import { mapText } from '../../../src/dataplane/haproxy/config/entries.ts';
+import { directLayout } from '../../../src/dataplane/direct/table/layout.ts';
 import { natLayout } from '../../../src/dataplane/nat/layout.ts';
 import { type Element, ListenerError } from '../../../src/dataplane/nftables/element.ts';
 import { steeringLayout } from '../../../src/dataplane/nftables/steering-layout.ts';

@@ -1,0 +1,150 @@
+import { formatRange } from '../../../core/ip/range.ts';
+import { PersistentMap } from '../../../core/persistent-map.ts';
+import { type ListenerAddress, stackDataplane } from '../../../core/traffic/table.ts';
+import { absentFrom, addressText, classText, type Element, portText, protocolNumbers } from '../../nftables/element.ts';
+import type { Layout } from '../../nftables/mirror.ts';
+import { rangeListOf } from '../../nftables/range-lists.ts';
+import type { DirectProgram, SlotGroup } from './program.ts';
+import { smallSlotCount } from './family-chains.ts';
+import { nothingShared } from '../stand-ins.ts';
+
+/*
+ * The elements of table `netdev furiwake`:
+ *
+ *   192.0.2.51|53|UDP → n1, n2            listeners4   192.0.2.51 . udp . 53 : 0:1       the number of the listener
+ *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
+ *                                         open, flows  0:1                               the kernel counts here; `refused` as well
+ *                                         groups       0:1 : 0:7                         the number of its nodes' group
+ *   … that may keep no pins to other nodes  checked    0:1
+ *                                         keepers      0:1 . 26, 0:1 . 27
+ *   … that the stack has flows of, too    mixed        0:1
+ *   … with a client that is the stack's   held4        0:1 . 198.51.100.2 . 51234
+ *   … with clients that are not known     unsorted     0:1
+ *   … that waits for its first node       waiting      0:1                               the kernel removes it after six seconds
+ *   … that another Service had            handed        0:1                               … after a minute
+ *   … that leaves nodes                   parting      0:1                               … after three seconds
+ *   192.0.2.0/24                          ranges       0:1 : 1                           the number of its ranges
+ *                                         sources4     1 . 192.0.2.0-192.0.2.255
+ *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
+ *                                         small        0:7                               it has 127 slots, not 1,021
+ *   … which were shown to serve it        shown        0:7 . 26, 0:7 . 27                only furiwake reads it, at its next start
+ *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
+ *                                         links        26 : "eth0"
+ *   … and no client                       impossible4  192.0.2.11, 10.244.0.0-10.244.0.255 its Pods
+ */
+export const directLayout: Layout<DirectProgram> = {
+  empty: {
+    listeners: PersistentMap.empty(),
+    ids: PersistentMap.empty(),
+    groups: PersistentMap.empty(),
+    keepers: PersistentMap.empty(),
+    shared: nothingShared,
+    waiting: new Set(),
+    handed: new Set(),
+    parting: new Map(),
+    slots: PersistentMap.empty(),
+    hops: new Map(),
+    nodeMacs: new Set(),
+    impossible: [],
+  },
+  elementsOf: ({ ids, groups, keepers, shared, waiting, handed, parting }, listener) => {
+    const { address, isAffine, key, port, protocol, sourceRanges } = listener;
+    const isWaiting = waiting.has(key);
+    const isUnsorted = isWaiting || shared.unsorted.has(key);
+    const held = shared.held.get(key) ?? [];
+    const group = groups.get(key);
+    const isAlone = group === undefined && !isUnsorted;
+    if (isAlone && stackDataplane(listener) !== undefined) return []; // the stand-in serves it alone
+    const { family } = address;
+    const id = classText(ids.get(key) ?? 0);
+    const carried = `${addressText(address)} . ${protocolNumbers[protocol]} . ${portText(port)}`;
+    const elements: Element[] = [
+      listenerElement(listener, ids.get(key) ?? 0),
+      { set: `carried${family}`, text: `${carried} : ${id}` },
+    ];
+    if (isAffine) elements.push({ set: 'affine', text: id });
+    if (isWaiting) elements.push({ set: 'waiting', text: id });
+    const marks = keepers.get(key);
+    if (marks !== undefined) elements.push({ set: 'checked', text: id });
+    for (const mark of marks ?? []) elements.push({ set: 'keepers', text: `${id} . ${mark}` });
+    if (isUnsorted) elements.push({ set: 'unsorted', text: id });
+    if (isUnsorted || held.length > 0) elements.push({ set: 'mixed', text: id });
+    for (const client of held)
+      elements.push({
+        set: `held${family}`,
+        text: `${id} . ${addressText(client.address)} . ${portText(client.port)}`,
+      });
+    if (handed.has(key)) elements.push({ set: 'handed', text: id });
+    const left = isUnsorted && group === undefined ? parting.get(key) : undefined;
+    if (left !== undefined) elements.push({ set: 'parting', text: id });
+    const used = group ?? left;
+    if (used !== undefined) elements.push({ set: 'groups', text: `${id} : ${classText(used.id)}` });
+    if (group !== undefined) elements.push({ set: 'open', text: id }, { set: 'flows', text: id });
+    if (sourceRanges === undefined) return elements;
+    elements.push({ set: 'refused', text: id }, { set: 'ranges', text: id, list: rangeListOf(listener, 'mark') });
+    return elements;
+  },
+  mayDiffer: (before, after) => {
+    const keys = new Set([
+      ...PersistentMap.changedKeys(before.groups, after.groups).filter(
+        (key) => before.groups.get(key)?.id !== after.groups.get(key)?.id,
+      ),
+      ...PersistentMap.changedKeys(before.keepers, after.keepers),
+      ...PersistentMap.changedKeys(before.shared.unsorted, after.shared.unsorted),
+      ...PersistentMap.changedKeys(before.shared.held, after.shared.held),
+    ]);
+    for (const state of ['waiting', 'handed', 'parting'] as const)
+      for (const key of [...before[state].keys(), ...after[state].keys()])
+        if (before[state].has(key) !== after[state].has(key)) keys.add(key);
+    return keys;
+  },
+  rest: (program) => [
+    ...commonElements(program),
+    ...sourceElements(program),
+    ...[...program.slots.values()].flatMap(slotElements),
+  ],
+  restChange: (before, after) => {
+    // A group that changed has the same number: only the slots that have another node are written.
+    const changed = PersistentMap.changedKeys(before.slots, after.slots);
+    const changing = ({ slots }: DirectProgram): readonly Element[] =>
+      changed.flatMap((key) => slots.get(key) ?? []).flatMap(slotElements);
+    const isSame = before.impossible === after.impossible;
+    const [old, now] = [
+      [...commonElements(before), ...(isSame ? [] : sourceElements(before)), ...changing(before)],
+      [...commonElements(after), ...(isSame ? [] : sourceElements(after)), ...changing(after)],
+    ];
+    return { remove: absentFrom(now, old), add: absentFrom(old, now) };
+  },
+  withRestOf: (target, { slots, hops, nodeMacs, impossible }) => ({ ...target, slots, hops, nodeMacs, impossible }),
+};
+
+/** The number of a listener. */
+export function listenerElement({ address, port, protocol }: ListenerAddress, id: number): Element {
+  const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+  return { set: `listeners${address.family}`, text: `${where} : ${classText(id)}` };
+}
+
+function slotElements({ id, marks, open }: SlotGroup): readonly Element[] {
+  const group = classText(id);
+  return [
+    ...(marks.length === smallSlotCount ? [{ set: 'small', text: group }] : []),
+    ...marks.map((mark, slot) => ({ set: 'slots', text: `${group} . ${slot} : ${mark}` })),
+    ...open.map((mark) => ({ set: 'shown', text: `${group} . ${mark}` })),
+  ];
+}
+
+function sourceElements({ impossible }: DirectProgram): readonly Element[] {
+  return impossible.map((range) => ({ set: `impossible${range.family}`, text: formatRange(range) }));
+}
+
+function commonElements({ hops, nodeMacs }: DirectProgram): readonly Element[] {
+  const links = new Map(Array.from(hops.values(), ({ mark, link }) => [mark, link]));
+  return [
+    ...Array.from(hops.values(), ({ mark, address }) => ({
+      set: `gateways${address.family}`,
+      text: `${mark} : ${addressText(address)}`,
+    })),
+    ...Array.from(links, ([mark, link]) => ({ set: 'links', text: `${mark} : "${link}"` })),
+    ...Array.from(nodeMacs, (mac) => ({ set: 'node_macs', text: mac })),
+  ];
+}

@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest';
+import { makeMachineRig } from '../../../../test/make/haproxy-rig.ts';
+import { localListener, localTable, node } from '../../../../test/make/table.ts';
+import { parseServersState } from '../runtime/answers.ts';
+import { makeHeldSpares } from './held-spares.ts';
+
+const { signal } = new AbortController();
+const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
+
+test('the servers of a node in spare backends are found by its name and family', () => {
+  const lines = [
+    'be_name srv_name srv_addr srv_admin_state srv_uweight srv_check_state srv_port',
+    'spare4-0 n1 192.0.2.11 0 1 6 0',
+    'spare4-1 n1:30525:proxy2 192.0.2.11 0 1 6 30525',
+    'spare4-1 n10 192.0.2.20 0 1 6 0',
+    'spare6-0 n1 2001:db8::11 0 1 6 0',
+    'nodes4 n1 192.0.2.11 0 1 6 0',
+  ];
+  const held = makeHeldSpares(parseServersState(`1\n# ${lines.join('\n')}`));
+  expect(held.serversOf(4, 'n1')).toEqual(['spare4-0/n1', 'spare4-1/n1:30525:proxy2']);
+  expect(held.serversOf(6, 'n1')).toEqual(['spare6-0/n1']);
+});
+
+test('a server of a spare backend that HAProxy does not delete stays in maintenance, and is deleted later', async () => {
+  const { machine, proxy } = makeMachineRig();
+  const local = localListener('192.0.2.53', 80, 30_081, 'test/local');
+  const tableWith = (weights: Readonly<Record<string, number>>) => localTable([[local, weights]], nodes);
+  await proxy.upsert(tableWith({ n1: 1, n2: 1 }), signal);
+  machine.faults.command = (command) =>
+    command === 'del server spare4-0/n2' ? 'Server still has connections attached to it, cannot remove.' : undefined;
+  const next = tableWith({ n1: 1 });
+  await proxy.upsert(next, signal);
+  await proxy.prune(next, signal);
+  expect(machine.held?.inMaintenance).toEqual(new Set(['spare4-0/n2']));
+  expect(await proxy.audit(next, signal)).toBe(0);
+  machine.faults.command = () => undefined;
+  await proxy.prune(next, signal);
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'nodes4/n2', 'spare4-0/n1']);
+});

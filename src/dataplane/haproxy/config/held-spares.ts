@@ -1,0 +1,105 @@
+import { PersistentMap } from '../../../core/persistent-map.ts';
+import type { ServerLine } from '../runtime/answers.ts';
+import type { RuntimeApi } from '../runtime/client.ts';
+import { isSpareName, type SpareName } from './pools.ts';
+import { drainMsOf, nodeOfServer, spareCommands, type SpareLine, spareLine } from './spare-servers.ts';
+import type { Spares } from './spares.ts';
+
+/** A runtime command and the server that it is about. */
+export type ServerCommand = { readonly id: string; readonly command: string };
+
+/**
+ * The servers of the spare backends that a worker holds. Invariant as for `HeldEntries`: the changes have been made before the
+ * next call; a caller that failed to make them must read the worker again.
+ */
+export type HeldSpares = {
+  /** The changes that add and set all servers of `wanted`; the cost depends on how many differ. */
+  upserts(wanted: Spares['servers']): readonly ServerCommand[];
+  /**
+   * Removes the servers that `wanted` does not have, except in the spares that are `named`; it is asked only if there are some.
+   * Those with connections get no new ones, and the next call tries again.
+   * Returns how many took new connections before.
+   */
+  removeLeftovers(
+    wanted: Spares['servers'],
+    named: () => ReadonlySet<string>,
+    api: RuntimeApi,
+    signal: AbortSignal,
+  ): Promise<number>;
+  /** `backend/server` of the servers that get no new connections, and whose connections may not continue without end. */
+  drainsWithLimit(): readonly string[];
+  /** `backend/server` of all servers of this name and family: `spare4-0/n1`. */
+  serversOf(family: 4 | 6, node: string): readonly string[];
+};
+
+export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
+  const held = new Map<SpareName, Map<string, SpareLine>>();
+  for (const { backend, server, ...line } of lines) {
+    if (!isSpareName(backend)) continue;
+    const servers = held.get(backend) ?? new Map<string, SpareLine>();
+    held.set(backend, servers.set(server, line));
+  }
+  /** These servers are held as they should be. */
+  let reached: Spares['servers'] = PersistentMap.empty();
+  /** The spares that may have servers that are not wanted. */
+  const leaving = new Set<SpareName>(held.keys());
+  /** The spares that have had servers with a limit. */
+  const limited = new Set<SpareName>();
+  const note = (name: SpareName, server: string): void => {
+    if (drainMsOf(server) !== undefined) limited.add(name);
+  };
+  for (const [name, servers] of held) for (const server of servers.keys()) note(name, server);
+
+  return {
+    upserts: (wanted) => {
+      const commands: ServerCommand[] = [];
+      for (const name of PersistentMap.changedKeys(reached, wanted)) {
+        const servers = held.get(name) ?? new Map<string, SpareLine>();
+        held.set(name, servers);
+        for (const server of wanted.get(name) ?? []) {
+          const id = `${name}/${server.name}`;
+          for (const command of spareCommands(name, servers.get(server.name), server)) commands.push({ id, command });
+          servers.set(server.name, spareLine(server));
+          note(name, server.name);
+        }
+        leaving.add(name);
+      }
+      reached = wanted;
+      return commands;
+    },
+    removeLeftovers: async (wanted, named, api, signal) => {
+      const leftover: { readonly id: string; readonly name: SpareName; readonly server: string }[] = [];
+      let differences = 0;
+      let inUse: ReadonlySet<string> | undefined;
+      for (const name of leaving) {
+        const servers = wanted.get(name);
+        const kept = new Set<string>(servers?.map((server) => server.name));
+        const gone = [...(held.get(name) ?? [])].filter(([server]) => !kept.has(server));
+        if (gone.length === 0) leaving.delete(name);
+        else if (servers === undefined && (inUse ??= named()).has(name)) continue;
+        for (const [server, line] of gone) {
+          if (line.admin !== 'maint') differences++;
+          held.get(name)?.set(server, { ...line, admin: 'maint' });
+          leftover.push({ id: `${name}/${server}`, name, server });
+        }
+      }
+      const commands = leftover.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
+      const answers = await api.ask(commands, signal);
+      for (const [index, { name, server }] of leftover.entries())
+        if (answers[2 * index + 1] === 'Server deleted.') held.get(name)?.delete(server);
+      return differences;
+    },
+    drainsWithLimit: () =>
+      Array.from(limited).flatMap((name) =>
+        Array.from(held.get(name) ?? []).flatMap(([server, { admin }]) =>
+          admin !== 'ready' && drainMsOf(server) !== undefined ? `${name}/${server}` : [],
+        ),
+      ),
+    serversOf: (family, node) =>
+      Array.from(held)
+        .filter(([name]) => name.startsWith(`spare${family}`))
+        .flatMap(([name, servers]) =>
+          Array.from(servers.keys(), (server) => (nodeOfServer(server) === node ? `${name}/${server}` : [])).flat(),
+        ),
+  };
+}

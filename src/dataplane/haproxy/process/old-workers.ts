@@ -1,0 +1,78 @@
+import type { Metrics } from '../../../ports/metrics.ts';
+import { maxLineBytes, packLines, unlessUnreachable } from '../runtime/client.ts';
+
+/**
+ * The workers that reloads have replaced. They accept no connections, check no server, and end with their last connection; only the
+ * master's socket reaches them. A master that does not answer, or a worker that has just ended, is not an error.
+ */
+export type OldWorkers = {
+  /** Their process IDs when HAProxy was asked last. */
+  known(): readonly number[];
+  find(signal: AbortSignal): Promise<readonly number[]>;
+  /** Each second: counts them as long as there are some, and after `pid`, the serving worker, has changed. */
+  watch(pid: number, signal: AbortSignal): Promise<void>;
+  /** Ends the sessions for which `isEnding` holds. The next call tries again what was not possible. */
+  end(isEnding: (session: Session) => boolean, signal: AbortSignal): Promise<void>;
+};
+
+/** A session of `show sess`; one without a server has `<none>`. */
+export type Session = { readonly id: string; readonly backend: string; readonly server: string };
+
+export function makeOldWorkers({
+  master,
+  metrics,
+}: {
+  /** Sends text to the master's socket; resolves with the answer. */
+  readonly master: (text: string, signal: AbortSignal) => Promise<string>;
+  readonly metrics: Metrics;
+}): OldWorkers {
+  const gauge = metrics.gauge(
+    'furiwake_haproxy_old_workers',
+    'Workers of HAProxy that a reload has replaced and that still have connections',
+  );
+  gauge.set(0);
+  let known: readonly number[] = [];
+  let serving: number | undefined;
+  const ask = async (text: string, signal: AbortSignal): Promise<string | undefined> =>
+    await master(`${text}\nquit\n`, signal).catch(unlessUnreachable);
+  const find = async (signal: AbortSignal): Promise<readonly number[] | undefined> => {
+    const answer = await ask('show proc', signal);
+    if (answer === undefined) return undefined;
+    const pids = parseOldWorkers(answer);
+    known = pids;
+    gauge.set(known.length);
+    return pids;
+  };
+  return {
+    known: () => known,
+    find: async (signal) => {
+      await find(signal);
+      return known;
+    },
+    watch: async (pid, signal) => {
+      if (pid === serving && known.length === 0) return;
+      if ((await find(signal)) !== undefined) serving = pid;
+    },
+    end: async (isEnding, signal) => {
+      for (const pid of (await find(signal)) ?? []) {
+        const sessions = parseSessions((await ask(`@!${pid} show sess`, signal)) ?? '');
+        // One by one, because old workers answer `shutdown sessions server` with "Proxy is disabled".
+        const commands = sessions.filter(isEnding).map(({ id }) => `@!${pid} shutdown session ${id}`);
+        for (const line of packLines(commands, maxLineBytes)) await ask(line.join(';'), signal);
+      }
+    },
+  };
+}
+
+/** Reads `show proc` of the master: the process IDs of the workers under `# old workers`. */
+export function parseOldWorkers(answer: string): readonly number[] {
+  const [, section = ''] = answer.split(/^# old workers.*\n/m);
+  return [...section.replace(/^#[^]*/m, '').matchAll(/^(\d+)\s+worker\s/gm)].map(([, pid]) => Number(pid));
+}
+
+/** Reads `show sess`: `0x5643ab8e0ab0: proto=tcpv4 src=… fe=services be=nodes4 srv=n1 ts=00 …`, a line per session. */
+export function parseSessions(answer: string): readonly Session[] {
+  return [...answer.matchAll(/^(0x[0-9a-f]+): .*? be=(\S+) srv=(\S+) /gm)].map(
+    ([, id = '', backend = '', server = '']) => ({ id, backend, server }),
+  );
+}
