@@ -88,6 +88,13 @@ function start(gate: Gate): void {
       subscribe: changes.subscribe,
     },
     silentSince: (name) => silentSince.get(name),
+    probe: async (targets) =>
+      new Map(
+        Array.from(targets.keys(), (hop) => [
+          hop,
+          silentSince.has(nodeName(hop.split(' ')[0] ?? '')) ? 'silent' : 'ok',
+        ]),
+      ),
     silenceMs: 1_000,
     idleSeconds: 7_500,
     gate,
