@@ -188,7 +188,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
     inTurn(async () => {
       await sort(standIns.holding(), signal);
-      await parted.look(signal);
+      if (table.listeners.size > 0) await parted.look(signal);
       const isNews = how === 'audit' || (await source.haveMacsChanged(table.nodes, signal));
       await program(signal, isNews ? 'all' : 'table');
       return counted(await kernel[how](signal)) === undefined ? 0 : 1;

@@ -23,7 +23,7 @@ export type PartedNodesDeps = {
 export type PartedNodes = {
   /** The same parts of a table give the same object, others another one. */
   join(table: Nodes): TrafficTable['nodes'];
-  /** Asks those that are excluded: nothing else checks them. Must be called every half a minute. */
+  /** Asks those that are excluded: nothing else checks them. Call it every half a minute while listeners use them. */
   look(signal: AbortSignal): Promise<void>;
   /** Whether an excluded node was silent at each look of the last `silenceMs`, two at least; of any other, `isLost`. */
   isLost(node: NodeName, family: Family): boolean;
