@@ -8,11 +8,11 @@ import {
   excluded,
   expectSame,
   lab,
-  mute,
   newFlows,
   nextPort,
   nodeOf,
   nodesOf,
+  offline,
   silentSince,
   verdicts,
   vips,
@@ -162,7 +162,7 @@ test.each(vips.slice(0, 2))('an excluded node that no longer answers loses its f
   await apply();
   await direct.audit(signal);
   await expectSame(vip, flows);
-  mute.add('n1');
+  offline.add('n1');
   const moved = new Map<number, string>();
   await expect
     .poll(async () => {

@@ -26,7 +26,7 @@ export type PartedNodes = {
   /** Asks those that are excluded: nothing else checks them. Call it every half a minute while listeners use them. */
   look(signal: AbortSignal): Promise<void>;
   /** Whether an excluded node was silent at each look of the last `silenceMs`, two at least; of any other, `isLost`. */
-  isLost(node: NodeName, family: Family): boolean;
+  readonly isLost: (node: NodeName, family: Family) => boolean;
 };
 
 export function makePartedNodes(
