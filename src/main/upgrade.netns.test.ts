@@ -53,7 +53,7 @@ async function installRelease(
     );
 
   const config = await fromRepository(
-    'src/dataplane/haproxy/__golden__/release-0.1.0.cfg',
+    'src/dataplane/haproxy/config/__golden__/release-0.1.0.cfg',
     ['/var/lib/furiwake/haproxy', haproxy],
     ['192.0.2.11', '10.20.0.11'],
     ['192.0.2.12', '10.20.0.12'],

@@ -141,8 +141,8 @@ export type Proxy = {
   trouble(): string | undefined;
   /**
    * Why HAProxy takes no connections, on one line, once that has lasted for five seconds; the same words until HAProxy has
-   * run for ten seconds, and after three deaths in ten minutes for longer. `undefined`: it does, or its command socket
-   * alone does not answer.
+   * run for ten seconds, and after three deaths in ten minutes for longer. At once while another program takes some of them.
+   * `undefined`: it does, or its command socket alone does not answer.
    */
   outage(): string | undefined;
   /** Calls `listener` after each change of `trouble` and `outage`; returns a function that ends the subscription. */

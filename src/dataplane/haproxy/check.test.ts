@@ -87,18 +87,15 @@ test('a check reads the port every five minutes', async () => {
   await expect(proxy.check(table, signal)).rejects.toThrow('nginx');
 });
 
-test('while another program listens on the port, too, HAProxy is in trouble: it serves only some of the connections', async () => {
+test('while another program listens on the port, too, HAProxy is out: it serves only some of the connections', async () => {
   const { machine, proxy } = await start();
   let changes = 0;
   using _end = { [Symbol.dispose]: proxy.onTrouble(() => changes++) };
   machine.faults.portHolder = 'nginx';
   for (const _ of [1, 2]) await expect(proxy.audit(table, signal)).rejects.toThrow('nginx');
-  expect([proxy.trouble(), proxy.outage(), changes]).toEqual([
-    'port 292 of 127.0.0.1 is held by nginx (process 77): stop it',
-    undefined,
-    1,
-  ]);
+  const words = 'port 292 of 127.0.0.1 is held by nginx (process 77): stop it';
+  expect([proxy.trouble(), proxy.outage(), changes]).toEqual([words, words, 1]);
   machine.faults.portHolder = undefined;
   expect(await proxy.audit(table, signal)).toBe(0);
-  expect([proxy.trouble(), changes]).toEqual([undefined, 2]);
+  expect([proxy.trouble(), proxy.outage(), changes]).toEqual([undefined, undefined, 2]);
 });

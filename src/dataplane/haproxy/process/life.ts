@@ -24,7 +24,8 @@ export type Recovery = 'serves' | 'busy' | 'new';
  *   paced       the first two deaths within ten minutes: started at once
  *               each further one, and each start that fails: after a wait that grows
  *   reported    `trouble`      at once; `furiwake_haproxy_up` is 0
- *               `outage`       after five seconds without service, until the process is steady or has served for two minutes
+ *               `outage`       after five seconds without service, until the process is steady or has served for two minutes;
+ *                              while another program shares the port
  *               log            each cause once, then at growing intervals
  *
  * What it means for the listeners of this host: agent/proxied.ts.
@@ -54,7 +55,10 @@ export type Life = Pick<Proxy, 'trouble' | 'outage' | 'onTrouble'> & {
   noteUp(): void;
   /** Another worker answers than before. */
   noteWorker(): void;
-  /** Another program listens on the port beside HAProxy, which serves only some of the connections; `undefined`: none does. */
+  /**
+   * Another program listens on the port beside HAProxy, which serves only some of the connections: an outage at once. `undefined`: none
+   * does.
+   */
   notePort(words: string | undefined): void;
   /** See `HaproxyProcess.stop`. */
   stop(signal: AbortSignal): Promise<boolean>;
@@ -265,7 +269,7 @@ export function makeLife({
       subscribers.tell();
     },
     trouble: () => trouble ?? sharedPort,
-    outage: () => outage,
+    outage: () => outage ?? sharedPort,
     onTrouble: subscribers.subscribe,
     stop: async (signal) => {
       isKnownAlive = false;
