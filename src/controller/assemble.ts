@@ -61,8 +61,9 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     signal: deps.signal,
     ring: () => {
       if (!deps.mayWrite()) return leaseCheck.setAt(clock.monotonic() + leaseCheckMs);
-      for (const service of heldBack) queue.add(service);
-      heldBack.clear();
+      const services = [...heldBack];
+      heldBack.clear(); // first: some run at once, and are held back again if the Lease has ended meanwhile
+      for (const service of services) queue.add(service);
     },
   });
   const trouble = makeSharedTrouble<ServiceKey>({ what: 'writing to Services', clock, log });

@@ -85,3 +85,24 @@ test('nothing is judged after the end', async () => {
   await clock.advance(60_000);
   expect(answers).toEqual([]);
 });
+
+test('endpoints are those of now when their watch works again between two looks of one judgement', async () => {
+  const clock = virtualClock();
+  const answers: boolean[] = [];
+  let asked = 0;
+  const isProven = (): boolean => clock.monotonic() >= 20_000 && asked++ > 0;
+  const noteError = makeEndpointsCurrent({
+    health: {
+      endpointslices: {
+        failure: () => (isProven() ? undefined : failing),
+        isAccepted: () => clock.monotonic() >= 20_000,
+      },
+      services: { failure: () => undefined, isAccepted: () => true },
+    },
+    setCurrent: (areCurrent) => answers.push(areCurrent),
+    clock,
+  });
+  noteError(new AbortController().signal);
+  await clock.advance(60_000);
+  expect([answers.includes(false), answers.at(-1)]).toEqual([true, true]);
+});

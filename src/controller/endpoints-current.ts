@@ -30,6 +30,7 @@ export function makeEndpointsCurrent({
       aloneMs = isAlone ? aloneMs + judgeEveryMs : 0;
       setCurrent(aloneMs < outdatedMs);
     }
+    setCurrent(true); // it may work since the last second
   };
   return (signal) => {
     if (isJudging) return;

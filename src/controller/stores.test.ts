@@ -9,8 +9,8 @@ const initialEnd = JSON.stringify({
   object: { metadata: { resourceVersion: '7', annotations: { 'k8s.io/initial-events-end': 'true' } } },
 });
 
-/** An API server whose watches deliver the end of the initial events once, and then nothing until they break. */
-function quietServer() {
+/** An API server whose watches deliver the end of the initial events once, or not while `isMute`, and then nothing until they break. */
+function quietServer({ isMute = false } = {}) {
   let broken = Promise.withResolvers<never>();
   const client = {
     stream: async (_: string, { signal, query }: Parameters<KubeClient['stream']>[1]) => {
@@ -20,7 +20,7 @@ function quietServer() {
       );
       aborted.catch(() => undefined);
       return (async function* () {
-        if (query['sendInitialEvents'] === 'true') yield new TextEncoder().encode(`${initialEnd}\n`);
+        if (query['sendInitialEvents'] === 'true' && !isMute) yield new TextEncoder().encode(`${initialEnd}\n`);
         await Promise.race([promise, aborted]);
       })();
     },
@@ -28,6 +28,7 @@ function quietServer() {
   return {
     client: client as unknown as KubeClient,
     breakAll: () => {
+      isMute = false;
       const last = broken;
       broken = Promise.withResolvers<never>();
       last.reject(new Error('cut'));
@@ -35,20 +36,20 @@ function quietServer() {
   };
 }
 
-test('a watch that was accepted again works again after ten seconds, in the log as for readiness, without an event', async () => {
-  const { client, breakAll } = quietServer();
-  const clock = virtualClock();
-  const log = recordLog();
-  const stores = makeStores({
-    client,
-    site: { defaults: [] },
-    clock,
-    random: () => 0.5,
-    log,
-    metrics: recordMetrics(),
-  });
-  const stop = new AbortController();
+function startWatching({ client, breakAll }: ReturnType<typeof quietServer>) {
+  const [clock, log, stop] = [virtualClock(), recordLog(), new AbortController()];
+  const site = { defaults: [] };
+  const stores = makeStores({ client, site, clock, random: () => 0.5, log, metrics: recordMetrics() });
   const watching = stores.watch(stop.signal);
+  const end = async (): Promise<void> => {
+    stop.abort();
+    await watching.catch(() => undefined);
+  };
+  return { breakAll, clock, log, stores, end };
+}
+
+test('a watch that was accepted again works again after ten seconds, in the log as for readiness, without an event', async () => {
+  const { breakAll, clock, log, stores, end } = startWatching(quietServer());
   await clock.advance(1_000);
   breakAll();
   await clock.advance(1_000);
@@ -58,6 +59,17 @@ test('a watch that was accepted again works again after ten seconds, in the log 
   expect(
     log.lines.filter(({ message }) => message.endsWith('works again')).map(({ fields }) => fields['seconds']),
   ).toEqual([1, 1, 1]);
-  stop.abort();
-  await watching.catch(() => undefined);
+  await end();
+});
+
+test('a watch that broke in its first seconds works again since it was accepted the last time', async () => {
+  const { breakAll, clock, log, end } = startWatching(quietServer({ isMute: true }));
+  await clock.advance(3_000);
+  breakAll();
+  await clock.advance(20_000);
+  const seconds = log.lines
+    .filter(({ message }) => message.endsWith('works again'))
+    .map(({ fields }) => fields['seconds']);
+  expect([log.failures.size, seconds]).toEqual([0, [1, 1, 1]]);
+  await end();
 });

@@ -75,10 +75,13 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     const { note, noteAccepted, failure } = health[resource.plural];
     const what = `watching ${resource.plural}`;
     const trouble = makeTrouble({ what, log, monotonic });
+    let lastAcceptedMs = 0;
     const onAccepted = (): void => {
       noteAccepted();
-      const acceptedAtMs = monotonic();
-      const judge = (): void => (failure() === undefined ? trouble.over(acceptedAtMs) : undefined);
+      const acceptedAtMs = (lastAcceptedMs = monotonic());
+      const judge = (): void => {
+        if (acceptedAtMs === lastAcceptedMs && failure() === undefined) trouble.over(acceptedAtMs);
+      };
       clock.sleep(provenMs, signal).then(judge, () => undefined); // the log and its metric do not wait for the next event
     };
     const events = watchResource({ client, path, project, newestAnswer, onAccepted, signal, clock, random, metrics });

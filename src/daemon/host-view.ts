@@ -132,8 +132,10 @@ export function makeHostView({
       );
     },
     metrics: async (signal) => {
-      const measured = valueWithin(proxy.serverCounters(signal), undefined, answerMs, clock, signal);
-      const traffic = await trafficOf(signal);
+      const [measured, traffic] = await Promise.all([
+        valueWithin(proxy.serverCounters(signal), undefined, answerMs, clock, signal),
+        trafficOf(signal),
+      ]);
       const now = planned();
       // Each of these reads all Services: other work goes between them.
       await setImmediate();
@@ -142,7 +144,7 @@ export function makeHostView({
       const services = now && countServices(now);
       await setImmediate();
       return {
-        measured: await measured,
+        measured,
         isReady: notReady().length === 0,
         pool,
         services,

@@ -138,3 +138,18 @@ test.each([
   expect(messages(host, 'info').slice(before)).toEqual(words);
   expect(scene.cluster.lease?.spec.holderIdentity).toBe('lb1_a-b');
 });
+
+test('with another host known, a host that finds an older Lease of its own and is cut off then withdraws in time', async () => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { knowsOthers: true });
+  await scene.clock.advance(1_000);
+  const backup = scene.cluster.lease;
+  await scene.clock.advance(60_000);
+  scene.cluster.lease = backup;
+  scene.cluster.links.set('lb1_a-b', 'outrun');
+  await scene.clock.advance(6_000);
+  expect(host.changes).toEqual([true]);
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  await scene.clock.advance(8_000);
+  expect(host.changes).toEqual([true, false]);
+});

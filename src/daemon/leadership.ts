@@ -70,6 +70,7 @@ export type LeadershipDeps = {
  *   held, renewals succeed       ─► serving
  *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, otherwise withdrawn: 5 s before
  *                                   another host may take over
+ *   held, an older copy found    ─► serving while the last renewal lasts
  *   lost to another host         ─► withdrawn (or kept, with `--on-lease-loss keep`)
  *   furiwake ended or is dead    ─► if another candidate was ever seen, the kernel removes the addresses 2 s after the end
  *                                   of the last renewal
@@ -110,14 +111,19 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   const tried = makeLatch();
   /** -1: not set yet. */
   let keptUntilMs: number | undefined = -1;
+  /** Of the last renewal; kept after a loss. */
+  let holderUntilMs = -1;
+  /** While this host takes an older Lease of its own again, it serves until the last renewal ends. */
+  let servesUntilMs: number | undefined;
   const onTried = (): void => {
     tried.set();
+    holderUntilMs = lease.holderUntilMs();
     const untilMs = mayServeWithoutLease(deps) ? undefined : lease.holderUntilMs() + spareMs;
     if (untilMs !== keptUntilMs) deps.keepAddressesUntil(untilMs);
     keptUntilMs = untilMs;
   };
   while (!signal.aborted) {
-    const { before, tenure } = await acquire(deps, withdraw, signal);
+    const { before, tenure } = await acquire(deps, withdraw, servesUntilMs, signal);
     for (const host of lease.hostsWithAddresses()) log.error({ host }, keptAddressesWords(host, deps.shownLease));
     const succession = tenures.successionTo(before);
     const lost = new AbortController();
@@ -163,6 +169,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
           // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
           const isKept = loss.isCopy || (loss.holder === deps.identity && !deps.hasOthers());
           if (!isKept) withdraw();
+          servesUntilMs = isKept && !mayServeWithoutLease(deps) ? holderUntilMs : undefined;
           log[isKept ? 'warn' : 'error']({ holder: loss.holder, class: deps.loadBalancerClass }, lossWords(deps, loss));
           lost.abort(new Error('the Lease was lost'));
         },
@@ -216,8 +223,24 @@ function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, ex
   }
 }
 
-async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: AbortSignal): Promise<Acquisition> {
-  const { lease, shownLease, log } = deps;
+/** `servesUntilMs`: when this host withdraws if it does not hold the Lease by then; `undefined`: the holder decides. */
+async function acquire(
+  deps: LeadershipDeps,
+  withdraw: () => void,
+  servesUntilMs: number | undefined,
+  signal: AbortSignal,
+): Promise<Acquisition> {
+  const { lease, shownLease, clock, log } = deps;
+  const end = new AbortController();
+  const withdrawAt = async (untilMs: number): Promise<void> => {
+    const leftMs = untilMs - clock.monotonic();
+    if (leftMs > 0) {
+      await clock.sleep(leftMs, AbortSignal.any([signal, end.signal]));
+      log.error({ err: lease.trouble() }, notRenewedWords);
+    }
+    deps.setServing(false);
+  };
+  if (servesUntilMs !== undefined) withdrawAt(servesUntilMs).catch(() => undefined); // it is held again
   try {
     return await lease.acquire(signal, (holder) => {
       if (holder.kind !== 'unknown' || deps.hasOthers()) withdraw();
@@ -229,8 +252,13 @@ async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: Abort
     throw new StartError(`namespace ${shownLease.namespace} of the Lease does not exist: ${noNamespaceAdvice}`, {
       cause: error,
     });
+  } finally {
+    end.abort();
   }
 }
+
+const notRenewedWords =
+  'the Lease cannot be renewed, and another host may take it over: withdrawing the addresses of this host';
 
 export const noNamespaceAdvice = 'kubectl apply -f deploy/furiwake.yaml, or name another one with --lease-namespace';
 
@@ -255,10 +283,7 @@ async function fence(
     } else {
       if (!isWithdrawn && hasOthers()) {
         isWithdrawn = true;
-        log.error(
-          { err: lease.trouble() },
-          'the Lease cannot be renewed, and another host may take it over: withdrawing the addresses of this host',
-        );
+        log.error({ err: lease.trouble() }, notRenewedWords);
         onRenewed(false);
       }
       await tried.wait(signal);

@@ -46,7 +46,7 @@ const backoffMs = { firstMs: 2_000, mostMs: 30_000 };
 
 /**
  * Sends Events (events.k8s.io/v1): one sender, bursts of at most 25, then one per second. Namespaces take turns: a thousand Events of
- * one, or a webhook there that does not answer, cost the others a few seconds.
+ * one, or a webhook there that does not answer, cost the others a few seconds; after many failures in a row half a minute, once.
  *
  * A repetition (same object, reason, type and note) within six minutes increases the count of one Event's series; the
  * count is written at 2, 4, 8, …, so that a storm causes only a few writes. An Event that the cluster refuses because

@@ -34,7 +34,10 @@ const candidateGoneMs = 60_000;
 
 /** A candidate reads the Lease every 2.4 s at most. A holder creates a Lease again within 5 s, and it may be deleted once more. */
 const silentMs = 5_000;
-/** After an outage of the API server for all hosts, a holder that lives renews the Lease within this time. */
+/**
+ * After an outage of the API server for all hosts, a holder that lives renews the Lease within this time. It is given once: each answer
+ * that takes seconds comes after a silence, too, and a dead holder would keep the Lease.
+ */
 const firstRenewalMs = 7_000;
 const durationMs = defaultDurationSeconds * 1000;
 
@@ -83,6 +86,8 @@ export function makeLeaseObserver({
 }): LeaseObserver {
   let seen: LeaseObject | undefined;
   let renewedAtMs = 0;
+  /** The holder has been given more time since then. */
+  let isExtended = false;
   let seenAtMs = 0;
   /** renewTime of this process's last accepted claim, and of those since then. */
   let ours: readonly string[] = [];
@@ -138,8 +143,10 @@ export function makeLeaseObserver({
         lease !== undefined &&
         (last?.spec.holderIdentity !== lease.spec.holderIdentity || last?.spec.renewTime !== lease.spec.renewTime);
       const isAfterSilence = monotonic() - seenAtMs > silentMs;
-      if (isRenewed) renewedAtMs = monotonic();
-      else if (isAfterSilence) renewedAtMs = Math.max(renewedAtMs, monotonic() + firstRenewalMs - durationMs);
+      const extendedMs = monotonic() + firstRenewalMs - durationMs;
+      if (isRenewed) [renewedAtMs, isExtended] = [monotonic(), false];
+      else if (isAfterSilence && !isExtended && extendedMs > renewedAtMs)
+        [renewedAtMs, isExtended] = [extendedMs, true];
       noteFormer(lease, isRenewed || isAfterSilence);
       seenAtMs = monotonic();
       if (lease === undefined) return;

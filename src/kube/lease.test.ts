@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { makeLeaseCluster } from '../../test/make/lease-cluster.ts';
+import { type LeaseClient, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
-import type { Lease } from './lease.ts';
+import { type Lease, makeLease } from './lease.ts';
 
 /** One host, and a cluster whose only namespace may be deleted. */
 function makeScene(hasNamespace: boolean): {
@@ -24,6 +24,19 @@ function makeScene(hasNamespace: boolean): {
       cluster.hasNamespace = isThere;
       if (!isThere) cluster.lease = undefined;
     },
+  };
+}
+
+/** The same client, whose answers arrive late. */
+function slowly(client: LeaseClient, answerMs: number, clock: VirtualClock): LeaseClient {
+  const late = async <T>(answer: Promise<T>): Promise<T> => {
+    await clock.sleep(answerMs, new AbortController().signal);
+    return await answer;
+  };
+  return {
+    get: (...request) => late(client.get(...request)),
+    create: (...request) => late(client.create(...request)),
+    replace: (...request) => late(client.replace(...request)),
   };
 }
 
@@ -50,3 +63,27 @@ test('a namespace that is deleted while the Lease is held is reported once; the 
   end.abort();
   expect(await loss).toBeUndefined();
 });
+
+test.each([2_000, 3_000, 4_500])(
+  'a Lease whose holder is dead is taken although each answer of the API server takes %d ms',
+  async (answerMs) => {
+    const cluster = makeLeaseCluster();
+    const [clock, log] = [virtualClock(), recordLog()];
+    const end = new AbortController();
+    await cluster.claimOf('box-1', { clock, log }).acquire(end.signal); // and no renewal
+    const slow = slowly(cluster.clientOf('box-2'), answerMs, clock);
+    const lease = makeLease({
+      client: slow,
+      namespace: 'ns',
+      name: 'furiwake',
+      identity: 'box-2',
+      random: () => 0.5,
+      clock,
+      log,
+    });
+    void lease.acquire(end.signal).catch(() => undefined);
+    await clock.advance(45_000);
+    expect(cluster.lease?.spec.holderIdentity).toBe('box-2');
+    end.abort();
+  },
+);

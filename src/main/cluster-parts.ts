@@ -20,6 +20,7 @@ import { sayWhenReady, type SayWhenReadyDeps } from '../daemon/say-when-ready.ts
 import { refuseStateDir } from '../daemon/state-dir.ts';
 import { reportNodes } from '../controller/record-events.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
+import { makeTermLog } from '../daemon/term-log.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
@@ -152,6 +153,7 @@ export async function makeClusterParts({
   /** With new stores, because the knowledge of an earlier term may be from another history. */
   const serveTerm = async (term: Term, ready: ShownReady, signal: AbortSignal): Promise<void> => {
     const end = new AbortController();
+    const termLog = makeTermLog(log);
     const published = (): void => {
       term.published();
       changed.set();
@@ -169,7 +171,7 @@ export async function makeClusterParts({
       mayWrite: () => lease.isHolder(),
       clock,
       random,
-      log,
+      log: termLog.log,
       metrics,
       signal: AbortSignal.any([signal, end.signal]),
     });
@@ -191,6 +193,7 @@ export async function makeClusterParts({
       current = undefined;
       end.abort();
       await parts.drained;
+      termLog.end();
     }
   };
 

@@ -3,8 +3,11 @@ import { KubeError, type KubeErrorCode } from '../../src/kube/errors.ts';
 import { type Lease, makeLease } from '../../src/kube/lease.ts';
 import type { LeaseObject } from '../../src/kube/lease-object.ts';
 
-/** The fate of the requests of one host: answered, not delivered, or executed without an answer. */
-export type Connectivity = 'up' | 'cut' | 'answers-lost';
+/**
+ * The fate of the requests of one host: answered, not delivered, or executed without an answer; `outrun`: another client always writes
+ * first.
+ */
+export type Connectivity = 'up' | 'cut' | 'answers-lost' | 'outrun';
 
 export type LeaseClient = Pick<KubeClient, 'get' | 'create' | 'replace'>;
 
@@ -55,6 +58,7 @@ export function makeLeaseCluster(): LeaseCluster {
           }),
         replace: (_: string, body: LeaseObject) =>
           answer(host, () => {
+            if (links.get(host) === 'outrun') return fail('CONFLICT');
             // Also without a Lease: the body has the uid of the deleted one.
             return lease?.metadata.resourceVersion === body.metadata.resourceVersion ? store(body) : fail('CONFLICT');
           }),

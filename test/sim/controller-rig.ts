@@ -85,6 +85,8 @@ export type RigOptions = {
   readonly term?: Term;
   /** Default: the machine's. */
   readonly clock?: Clock;
+  /** Default: as `ControllerRig.mayWrite` says. */
+  readonly mayWrite?: () => boolean;
 };
 
 export async function startController(
@@ -136,7 +138,7 @@ export async function startController(
     drains: await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(files), log }),
     serviceDrains,
     events: { record: (event) => void events.push(event) },
-    mayWrite: () => mayWrite,
+    mayWrite: options.mayWrite ?? (() => mayWrite),
     clock,
     random,
     log,

@@ -89,3 +89,27 @@ test('Events of a namespace that are never answered, and nine hundred of another
   await clock.drive(running);
   for (const each of [harness, server]) await clock.drive(Promise.resolve(each[Symbol.asyncDispose]()));
 });
+
+test('Services that wait for the Lease are written although it ends again when the first of them is tried', async () => {
+  const clock = virtualClock();
+  const server = makeSimApiServer({ seed: 1, clock });
+  server.put('Node', {
+    metadata: { name: 'n1' },
+    status: { addresses: [{ type: 'InternalIP', address: '192.0.2.11' }] },
+  });
+  const host = startHost({ clock });
+  /** In the first 10 s not; then, for a moment, for the one check; after 20 s. */
+  let asked = 0;
+  const mayWrite = (): boolean => {
+    if (clock.monotonic() < 10_000) return false;
+    return clock.monotonic() >= 20_000 || asked++ === 0;
+  };
+  const rig = await startController(server, host, { clock, mayWrite });
+  server.put('Service', {
+    metadata: { namespace: 'default', name: 'web' },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
+  });
+  await clock.advance(40_000);
+  expect(shownIps(server, 'default/web')).toHaveLength(1);
+  for (const each of [rig, host, server]) await clock.drive(Promise.resolve(each[Symbol.asyncDispose]()));
+});
