@@ -131,6 +131,7 @@ async function startWays(
     ...common,
     ...silence,
     health,
+    probe: async () => new Map(),
     idleSeconds: 10_800,
     host: { clientsOf: async () => new Map() },
     gate: sceneGate(),

@@ -130,6 +130,7 @@ async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDi
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
+    probe: async () => new Map(),
     idleSeconds: 10_800,
     gate: sceneGate(),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),

@@ -60,6 +60,20 @@ test('one that lost them for longer is not, and that is reported', async () => {
   expect([rig.of(), rig.ends]).toEqual([[undefined, undefined], 1]);
 });
 
+test('the end of each loss is reported, also of one that began while another lasted', async () => {
+  const rig = startRig();
+  rig.of();
+  rig.interfaces = [{ ...eth0, addresses: eth0.addresses.slice(0, 1) }];
+  rig.of();
+  await rig.clock.advance(3_000);
+  rig.interfaces = [flushed];
+  rig.of();
+  await rig.clock.advance(5_100);
+  expect([rig.of(), rig.ends]).toEqual([['eth0', undefined], 1]);
+  await rig.clock.advance(3_000);
+  expect([rig.of(), rig.ends]).toEqual([[undefined, undefined], 2]);
+});
+
 test.each([
   ['is removed', []],
   ['is down', [{ ...flushed, isUp: false }]],

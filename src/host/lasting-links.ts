@@ -28,7 +28,12 @@ export function makeLastingLinks({
   readonly lifetime: AbortSignal;
   readonly onEnd: () => void;
 }): Pick<Links, 'linkOf'> {
-  const alarm = makeAlarm({ clock, signal: lifetime, ring: onEnd });
+  const ring = (): void => {
+    const later = lost.map(({ untilMs }) => untilMs).filter((untilMs) => untilMs > clock.monotonic());
+    alarm.setAt(Math.min(...later)); // one that began meanwhile
+    onEnd();
+  };
+  const alarm = makeAlarm({ clock, signal: lifetime, ring });
   let last: readonly NetworkInterface[] = [];
   let lost: readonly Lost[] = [];
   /** The links of `lost`; the same object while they are the same. */

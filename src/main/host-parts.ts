@@ -144,6 +144,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     health,
     host,
     silentSince,
+    probe,
     silenceMs,
     idleSeconds: directIdleSeconds,
     gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),

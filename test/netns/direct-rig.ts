@@ -59,6 +59,8 @@ export const boots: Map<string, string> = new Map<string, string>();
 export const drained: Set<string> = new Set<string>();
 /** Those that are excluded: no backend has them. */
 export const excluded: Set<string> = new Set<string>();
+/** Those that do not answer when they are asked as excluded ones. */
+export const offline: Set<string> = new Set<string>();
 export const changes: Subscribers = makeSubscribers();
 /** The Pod CIDRs of all nodes. */
 export const podCidrs: readonly string[] = ['10.244.0.0/16', 'fd44::/64'];
@@ -88,6 +90,8 @@ function start(gate: Gate): void {
       subscribe: changes.subscribe,
     },
     silentSince: (name) => silentSince.get(name),
+    probe: async (targets) =>
+      new Map(Array.from(targets.keys(), (hop) => [hop, offline.has(hop.split(' ')[0] ?? '') ? 'silent' : 'ok'])),
     silenceMs: 1_000,
     idleSeconds: 7_500,
     gate,
@@ -118,7 +122,7 @@ export async function restart(gate: Gate, first: Parameters<typeof apply>[0] = {
 }
 
 beforeEach(async () => {
-  for (const each of [verdicts, silentSince, closed, drained, excluded, boots]) each.clear();
+  for (const each of [verdicts, silentSince, closed, drained, excluded, offline, boots]) each.clear();
   isAffine = false;
   weights = undefined;
   uid = 'first' as ServiceUid;

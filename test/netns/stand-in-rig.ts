@@ -93,6 +93,7 @@ export function startDirect(more: Partial<Parameters<typeof makeDirect>[0]> = {}
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
+    probe: async () => new Map(),
     idleSeconds: 10_800,
     gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: (listener) => gate.subscribe(() => listener()) }),
     linkOf: () => ({ name: lanDevice, index: 2, mac: '02:00:00:00:00:01', mtu: 1_500 }),

@@ -54,6 +54,7 @@ directContract('the kernel', async () => {
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
+    probe: async () => new Map(),
     idleSeconds: 10_800,
     gate: sceneGate({
       isOpen: (key) => isAnswering && listeners.get(key)?.publishedMs !== undefined,

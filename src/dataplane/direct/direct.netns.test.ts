@@ -12,6 +12,7 @@ import {
   nextPort,
   nodeOf,
   nodesOf,
+  offline,
   silentSince,
   verdicts,
   vips,
@@ -152,6 +153,24 @@ describe.each([
     const texts = await Promise.all(ids.map(textOf));
     expect(new Set(texts.map((text) => text.slice(0, 2)))).toEqual(new Set(['n1', 'n2', 'n3']));
   });
+});
+
+test.each(vips.slice(0, 2))('an excluded node that no longer answers loses its flows to %s', async (vip) => {
+  const flows = await newFlows(vip, 12);
+  await expectSame(vip, flows);
+  excluded.add('n1');
+  await apply();
+  await direct.audit(signal);
+  await expectSame(vip, flows);
+  offline.add('n1');
+  const moved = new Map<number, string>();
+  await expect
+    .poll(async () => {
+      await direct.audit(signal);
+      for (const port of flows.keys()) moved.set(port, await nodeOf(vip, port));
+      return nodesOf(moved);
+    }, patience)
+    .toEqual(['n2', 'n3']);
 });
 
 describe.each(vips.slice(0, 2))('with affinity, on %s', (vip) => {

@@ -21,7 +21,7 @@ import { readEarlierTable, resumedSets } from './earlier-table.ts';
 import { makeFlowSorting } from './table/flow-sorting.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
 import { withoutTable } from './probes/obstacles.ts';
-import { makePartedNodes } from './table/parted-nodes.ts';
+import { makePartedNodes, type PartedNodesDeps } from './table/parted-nodes.ts';
 import { makePassingStates } from './passing-states.ts';
 import { makePinWatch } from './table/pin-watch.ts';
 import {
@@ -37,19 +37,18 @@ import { makeTableTrial } from './table/try-table.ts';
 
 const nothing = { groups: PersistentMap.empty<ListenerKey, never>(), refusals: new Map() } as const;
 
-export type DirectDeps = ProgramSourceDeps & {
-  readonly host: Pick<Host, 'clientsOf'>;
-  /** Since when a node is silent, monotonic ms; `undefined`: it is not. */
-  readonly silentSince: (node: NodeName, family: Family) => number | undefined;
-  /** A node that is silent for so long loses the flows that it has; it gets no new ones before. */
-  readonly silenceMs: number;
-  /** A TCP connection without a packet for so long may move to another node. */
-  readonly idleSeconds: number;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  /** Ends the helper programs; the table stays, so that traffic continues. */
-  readonly lifetime: AbortSignal;
-};
+export type DirectDeps = ProgramSourceDeps &
+  PartedNodesDeps & {
+    readonly host: Pick<Host, 'clientsOf'>;
+    /** Since when a node is silent, monotonic ms; `undefined`: it is not. */
+    readonly silentSince: (node: NodeName, family: Family) => number | undefined;
+    /** A TCP connection without a packet for so long may move to another node. */
+    readonly idleSeconds: number;
+    readonly log: Log;
+    readonly metrics: Metrics;
+    /** Ends the helper programs; the table stays, so that traffic continues. */
+    readonly lifetime: AbortSignal;
+  };
 
 /**
  * Table `netdev furiwake`:
@@ -79,7 +78,6 @@ export function makeDirect(deps: DirectDeps): Direct {
   let isFirst = true;
   const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const standIns = makeStandIns();
-  const nodesOf = makePartedNodes();
   const serverlessOf = makeServerlessIndex();
   const ifAble = makeTableTrial({ ...deps, exists: (signal) => kernel.exists(signal) });
   const inTurn = makeSerial();
@@ -101,7 +99,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   let links: string | undefined;
   /** They differ from those of the last repair: the kernel removes the chain of a device with the device. */
   let haveFactsChanged = false;
-  const isLost = makeLostNodes({ ...deps, alarm });
+  const parted = makePartedNodes(deps, makeLostNodes({ ...deps, alarm }));
 
   const sort = (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> =>
     sorting(
@@ -148,7 +146,7 @@ export function makeDirect(deps: DirectDeps): Direct {
     if (published === undefined) return new Map();
     source.follow(table);
     if (table.listeners.size > 0) {
-      const next = await source.next(table, { isLost, news }, signal);
+      const next = await source.next(table, { isLost: parted.isLost, news }, signal);
       const now = passing.into(next, table, source.mayOpen(table.nodes));
       const { refusals, lacking } = await ifAble(() => applySorted(now, signal), signal);
       if (lacking !== undefined) return leaveToStandIns(lacking);
@@ -190,6 +188,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
     inTurn(async () => {
       await sort(standIns.holding(), signal);
+      if (table.listeners.size > 0) await parted.look(signal);
       const isNews = how === 'audit' || (await source.haveMacsChanged(table.nodes, signal));
       await program(signal, isNews ? 'all' : 'table');
       return counted(await kernel[how](signal)) === undefined ? 0 : 1;
@@ -233,7 +232,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         published = next;
         const old = table;
         // Where no node has an endpoint, kube-proxy refuses what a node gets.
-        table = { ...next, withoutEndpoints: undefined, listeners, nodes: nodesOf(next) };
+        table = { ...next, withoutEndpoints: undefined, listeners, nodes: parted.join(next) };
         const isSame = old.listeners === table.listeners && old.nodes === table.nodes;
         // A listener that nft refused may be accepted now.
         if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {

@@ -90,6 +90,7 @@ async function serveOn(first: string, second: string, needsProof = false): Promi
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
+    probe: async () => new Map(),
     idleSeconds: 10_800,
     gate: sceneGate({ isOpen: () => true, isAnswering: () => true }),
     linkOf: ({ text }: Ip) =>

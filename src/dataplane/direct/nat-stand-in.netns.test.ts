@@ -48,6 +48,7 @@ function startDirect(): void {
     ...silence,
     exec,
     health,
+    probe: async () => new Map(),
     idleSeconds: 10_800,
     host: makeHost({ ...common, exec }),
     gate: sceneGate({ isOpen: () => isOpen, subscribe: (call) => gate.subscribe(() => call()) }),

@@ -12,40 +12,61 @@ import { makeTableReconciler } from './table-reconciler.ts';
 const { signal } = new AbortController();
 const words = 'nft: Permission denied';
 
+function makeRig() {
+  const nft = makeFakeNft();
+  const rig = { nft, isBroken: false };
+  const exec: Exec = {
+    ...nft.exec,
+    run: async (...call) => {
+      if (rig.isBroken) throw new ExecError('nft', 1, 'Permission denied');
+      return await nft.exec.run(...call);
+    },
+  };
+  const kernel = makeTableReconciler<SteeringTarget>({
+    table: steeringTable,
+    layout: steeringLayout,
+    rulesOf: () => 'rules',
+    exec,
+    clock: virtualClock(),
+    metrics: recordMetrics(),
+    lifetime: signal,
+  });
+  const told: unknown[] = [];
+  kernel.outage.subscribe(() => told.push(kernel.outage.words()));
+  return Object.assign(rig, { kernel, told });
+}
+
 test.each([true, false])(
   'while nft fails, a table is out after the second repair if another program has changed it (%s), until it is repaired',
   async (isForeign) => {
-    const nft = makeFakeNft();
-    let isBroken = false;
-    const exec: Exec = {
-      ...nft.exec,
-      run: async (...call) => {
-        if (isBroken) throw new ExecError('nft', 1, 'Permission denied');
-        return await nft.exec.run(...call);
-      },
-    };
-    const kernel = makeTableReconciler<SteeringTarget>({
-      table: steeringTable,
-      layout: steeringLayout,
-      rulesOf: () => 'rules',
-      exec,
-      clock: virtualClock(),
-      metrics: recordMetrics(),
-      lifetime: signal,
-    });
-    const told: unknown[] = [];
-    kernel.outage.subscribe(() => told.push(kernel.outage.words()));
+    const rig = makeRig();
+    const { kernel, told } = rig;
     await kernel.apply(targetOf(tableOf([['192.0.2.1', 80]])), signal);
     kernel.doubt(true);
     await kernel.repair(signal);
-    isBroken = true;
+    rig.isBroken = true;
     if (isForeign) kernel.saw(0);
     for (const seen of [undefined, isForeign ? words : undefined, isForeign ? words : undefined]) {
       await expect(kernel.repair(signal)).rejects.toThrow(words);
       expect(kernel.outage.words()).toBe(seen);
     }
-    isBroken = false;
+    rig.isBroken = false;
     await kernel.repair(signal);
     expect([kernel.outage.words(), told]).toEqual([undefined, isForeign ? [words, undefined] : []]);
   },
 );
+
+test.each(['replaced', 'removed and made again'])('a table that was out is in force when it is %s', async (how) => {
+  const rig = makeRig();
+  const { kernel, told } = rig;
+  await kernel.apply(targetOf(tableOf([['192.0.2.1', 80]])), signal);
+  rig.isBroken = true;
+  kernel.saw(0);
+  for (let count = 0; count < 2; count++) await expect(kernel.repair(signal)).rejects.toThrow(words);
+  expect(kernel.outage.words()).toBe(words);
+  rig.isBroken = false;
+  if (how === 'replaced') rig.nft.flush();
+  else await kernel.remove(signal);
+  await kernel.apply(targetOf(tableOf([['192.0.2.1', 81]])), signal);
+  expect([kernel.outage.words(), told]).toEqual([undefined, [words, undefined]]);
+});

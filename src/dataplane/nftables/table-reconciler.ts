@@ -103,8 +103,10 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
 
   const replace = async (next: Mirror<T>, signal: AbortSignal): Promise<string | undefined> => {
     const words = await table.replace(allElements(layout, next), rulesOf(next.target), signal);
-    if (words === undefined) mirror = next;
-    return words;
+    if (words !== undefined) return words;
+    mirror = next;
+    noteRepair(undefined);
+    return undefined;
   };
 
   /**
@@ -220,6 +222,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     remove: async (signal) => {
       mirror = emptyMirror(layout);
       await table.remove(signal);
+      noteRepair(undefined);
     },
     exists: (signal) => table.exists(signal),
     elements: (signal, sets) => table.elements(signal, sets),

@@ -61,7 +61,7 @@ export function makePinWatch(deps: {
       full.failed(
         isFull
           ? `no room for more than ${mostPins}: the others move when nodes come or go`
-          : 'many new flows at once: the kernel could not note some of them, which move when nodes come or go before their next packet',
+          : 'many new flows at once: the kernel could not note some of them, which move if nodes come or go before their next packet',
       );
     else if (!isFull) full.over();
   };
