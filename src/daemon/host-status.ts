@@ -249,9 +249,10 @@ function verdictOf(
   if (found === undefined) return shown;
   const { reason, words } = found;
   if (status.ingress.length === 0 && eligibility === 'ours') return { status: 'Pending', reason, message: words };
-  // The conditions are of before; `/readyz` says why they are not written.
-  if (reason === 'NotWritten') return shown;
-  return { ...shown, reason, message: [words, shown.message].filter(Boolean).join('; ') };
+  const unsaid = { reason, message: words };
+  // With `NotWritten` only the conditions are of before: the reason stays that of the state of now.
+  const [first, then] = reason === 'NotWritten' ? [shown, unsaid] : [unsaid, shown];
+  return { ...shown, reason: first.reason, message: [first.message, then.message].filter(Boolean).join('; ') };
 }
 
 function shownVerdict(

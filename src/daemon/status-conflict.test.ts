@@ -56,7 +56,7 @@ test.each([
   });
 });
 
-test('while the API server takes no writes a Service is as this host serves it, not as its conditions say', () => {
+test('while the API server takes no writes a Service is as this host serves it, not as its conditions say, and says so', () => {
   const [assigned, serving] = wanted.conditions;
   const down = { ...serving!, status: 'False' as const, reason: 'HaproxyDown', message: 'HAProxy does not run' };
   const before = makeService('a', {}, { status: wanted });
@@ -65,7 +65,7 @@ test('while the API server takes no writes a Service is as this host serves it, 
   expect(lineOf(before, { reason: 'NotWritten', words, wanted: now })).toMatchObject({
     status: 'Not served',
     reason: 'HaproxyDown',
-    message: 'HAProxy does not run',
+    message: `HAProxy does not run; ${words}`,
   });
   expect(lineOf(makeService('a'), { reason: 'NotWritten', words, wanted })).toMatchObject({
     status: 'Pending',
