@@ -21,7 +21,7 @@ import { readEarlierTable, resumedSets } from './earlier-table.ts';
 import { makeFlowSorting } from './table/flow-sorting.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
 import { withoutTable } from './probes/obstacles.ts';
-import { makePartedNodes, type PartedNodesDeps } from './table/parted-nodes.ts';
+import { makeExcludedNodes, type ExcludedNodesDeps } from './table/excluded-nodes.ts';
 import { makePassingStates } from './passing-states.ts';
 import { makePinWatch } from './table/pin-watch.ts';
 import {
@@ -38,7 +38,7 @@ import { makeTableTrial } from './table/try-table.ts';
 const nothing = { groups: PersistentMap.empty<ListenerKey, never>(), refusals: new Map() } as const;
 
 export type DirectDeps = ProgramSourceDeps &
-  PartedNodesDeps & {
+  ExcludedNodesDeps & {
     readonly host: Pick<Host, 'clientsOf'>;
     /** Since when a node is silent, monotonic ms; `undefined`: it is not. */
     readonly silentSince: (node: NodeName, family: Family) => number | undefined;
@@ -99,7 +99,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   let links: string | undefined;
   /** They differ from those of the last repair: the kernel removes the chain of a device with the device. */
   let haveFactsChanged = false;
-  const parted = makePartedNodes(deps, makeLostNodes({ ...deps, alarm }));
+  const excluded = makeExcludedNodes(deps, makeLostNodes({ ...deps, alarm }));
 
   const sort = (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> =>
     sorting(
@@ -146,7 +146,7 @@ export function makeDirect(deps: DirectDeps): Direct {
     if (published === undefined) return new Map();
     source.follow(table);
     if (table.listeners.size > 0) {
-      const next = await source.next(table, { isLost: parted.isLost, news }, signal);
+      const next = await source.next(table, { isLost: excluded.isLost, news }, signal);
       const now = passing.into(next, table, source.mayOpen(table.nodes));
       const { refusals, lacking } = await ifAble(() => applySorted(now, signal), signal);
       if (lacking !== undefined) return leaveToStandIns(lacking);
@@ -188,7 +188,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
     inTurn(async () => {
       await sort(standIns.holding(), signal);
-      if (table.listeners.size > 0) await parted.look(signal);
+      if (table.listeners.size > 0) await excluded.look(signal);
       const isNews = how === 'audit' || (await source.haveMacsChanged(table.nodes, signal));
       await program(signal, isNews ? 'all' : 'table');
       return counted(await kernel[how](signal)) === undefined ? 0 : 1;
@@ -232,7 +232,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         published = next;
         const old = table;
         // Where no node has an endpoint, kube-proxy refuses what a node gets.
-        table = { ...next, withoutEndpoints: undefined, listeners, nodes: parted.join(next) };
+        table = { ...next, withoutEndpoints: undefined, listeners, nodes: excluded.join(next) };
         const isSame = old.listeners === table.listeners && old.nodes === table.nodes;
         // A listener that nft refused may be accepted now.
         if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {

@@ -7,7 +7,7 @@ import { hopKey } from './hops.ts';
 
 type Nodes = Pick<TrafficTable, 'nodes' | 'excludedNodes'>;
 
-export type PartedNodesDeps = {
+export type ExcludedNodesDeps = {
   /** Asks nodes whether they answer, see `makeProbe`. */
   readonly probe: (targets: ReadonlyMap<string, Ip>, signal: AbortSignal) => Promise<ReadonlyMap<string, CheckAnswer>>;
   /** A node that is silent for so long loses the flows that it has; it gets no new ones before. */
@@ -20,7 +20,7 @@ export type PartedNodesDeps = {
  * they drain, because their connections continue until the Node is gone. A node that was excluded before the first table is not one
  * of them.
  */
-export type PartedNodes = {
+export type ExcludedNodes = {
   /** The same parts of a table give the same object, others another one. */
   join(table: Nodes): TrafficTable['nodes'];
   /** Asks those that are excluded: nothing else checks them. Call it every half a minute while listeners use them. */
@@ -29,10 +29,10 @@ export type PartedNodes = {
   readonly isLost: (node: NodeName, family: Family) => boolean;
 };
 
-export function makePartedNodes(
-  { probe, silenceMs, clock }: PartedNodesDeps,
-  isLost: PartedNodes['isLost'],
-): PartedNodes {
+export function makeExcludedNodes(
+  { probe, silenceMs, clock }: ExcludedNodesDeps,
+  isLost: ExcludedNodes['isLost'],
+): ExcludedNodes {
   let before: Nodes = { nodes: new Map(), excludedNodes: [] };
   let all: TrafficTable['nodes'] = before.nodes;
   /** The hops that were silent at the last look: since which one, monotonic ms. */
@@ -43,17 +43,20 @@ export function makePartedNodes(
       const { nodes, excludedNodes } = table;
       if (nodes === before.nodes && excludedNodes === before.excludedNodes) return all;
       before = { nodes, excludedNodes };
-      const parted = [...all.values()].filter(
-        (node) => !nodes.has(node.name) && excludedNodes.some((excluded) => isSameMachine(excluded, node)),
+      const excluded = [...all.values()].filter(
+        (node) => !nodes.has(node.name) && excludedNodes.some((each) => isSameMachine(each, node)),
       );
-      const draining = parted.map((node): readonly [NodeName, TrafficNode] => [node.name, { ...node, state: 'drain' }]);
+      const draining = excluded.map((node): readonly [NodeName, TrafficNode] => [
+        node.name,
+        { ...node, state: 'drain' },
+      ]);
       all = new Map([...nodes, ...draining]);
       return all;
     },
     look: async (signal) => {
-      const parted = [...all.values()].filter(({ name }) => !before.nodes.has(name));
+      const excluded = [...all.values()].filter(({ name }) => !before.nodes.has(name));
       const targets = new Map(
-        parted.flatMap(({ name, addresses }) =>
+        excluded.flatMap(({ name, addresses }) =>
           addresses.map((address) => [hopKey(name, address.family), address] as const),
         ),
       );

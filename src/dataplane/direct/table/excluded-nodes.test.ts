@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { node } from '../../../../test/make/table.ts';
 import { virtualClock } from '../../../../test/sim/virtual-clock.ts';
 import type { TrafficNode } from '../../../core/traffic/table.ts';
-import { makePartedNodes, type PartedNodesDeps } from './parted-nodes.ts';
+import { makeExcludedNodes, type ExcludedNodesDeps } from './excluded-nodes.ts';
 
 const [n1, n2, n3] = ['1', '2', '3'].map((number) => node(`n${number}`, `192.0.2.1${number}`)) as [
   TrafficNode,
@@ -17,23 +17,23 @@ const tableOf = (nodes: readonly TrafficNode[], excludedNodes: readonly TrafficN
 /** `silent`: the addresses of machines that do not answer. */
 function makeRig() {
   const [clock, silent, asked] = [virtualClock(), new Set<string>(), [] as string[]];
-  const probe: PartedNodesDeps['probe'] = async (targets) => {
+  const probe: ExcludedNodesDeps['probe'] = async (targets) => {
     asked.push(...targets.keys());
     return new Map(Array.from(targets, ([hop, { text }]) => [hop, silent.has(text) ? 'silent' : 'ok']));
   };
-  const parted = makePartedNodes({ probe, silenceMs: 15_000, clock }, (name) => name === n3.name);
+  const excluded = makeExcludedNodes({ probe, silenceMs: 15_000, clock }, (name) => name === n3.name);
   const look = async (): Promise<boolean> => {
     await clock.advance(30_000);
-    await parted.look(new AbortController().signal);
-    return parted.isLost(n2.name, 4);
+    await excluded.look(new AbortController().signal);
+    return excluded.isLost(n2.name, 4);
   };
-  return { parted, look, silent, asked };
+  return { excluded, look, silent, asked };
 }
 
 test('a node that becomes excluded drains until its Node is gone, or it returns', () => {
-  const { parted } = makeRig();
+  const { excluded } = makeRig();
   const states = (...args: Parameters<typeof tableOf>): readonly string[] =>
-    Array.from(parted.join(tableOf(...args)).values(), ({ name, state }) => `${name} ${state}`);
+    Array.from(excluded.join(tableOf(...args)).values(), ({ name, state }) => `${name} ${state}`);
   expect(states([n1, n2], [n3])).toEqual(['n1 active', 'n2 active']); // n3 was never one of them
   expect(states([n1], [n2, n3])).toEqual(['n1 active', 'n2 drain']);
   expect(states([n1], [n2])).toEqual(['n1 active', 'n2 drain']);
@@ -44,29 +44,29 @@ test('a node that becomes excluded drains until its Node is gone, or it returns'
 });
 
 test('the same nodes give the same object, and others another one', () => {
-  const { parted } = makeRig();
+  const { excluded } = makeRig();
   const table = tableOf([n1], [n2]);
-  const first = parted.join(table);
-  expect(parted.join({ ...table })).toBe(first);
-  expect(parted.join({ ...table, excludedNodes: [n3] })).not.toBe(first);
+  const first = excluded.join(table);
+  expect(excluded.join({ ...table })).toBe(first);
+  expect(excluded.join({ ...table, excludedNodes: [n3] })).not.toBe(first);
 });
 
 test('an excluded node that is silent at two looks in a row is lost until it answers, or returns', async () => {
-  const { parted, look, silent, asked } = makeRig();
-  parted.join(tableOf([n1, n2]));
+  const { excluded, look, silent, asked } = makeRig();
+  excluded.join(tableOf([n1, n2]));
   silent.add('192.0.2.11').add('192.0.2.12');
   expect([await look(), await look(), asked]).toEqual([false, false, []]);
-  parted.join(tableOf([n1], [n2]));
+  excluded.join(tableOf([n1], [n2]));
   expect([await look(), await look(), await look()]).toEqual([false, true, true]);
   expect(new Set(asked)).toEqual(new Set(['n2 4']));
   silent.clear();
   expect(await look()).toBe(false);
   silent.add('192.0.2.12');
   expect([await look(), await look()]).toEqual([false, true]);
-  parted.join(tableOf([n1, n2]));
-  expect(parted.isLost(n2.name, 4)).toBe(false);
+  excluded.join(tableOf([n1, n2]));
+  expect(excluded.isLost(n2.name, 4)).toBe(false);
   expect(await look()).toBe(false);
-  expect(parted.isLost(n3.name, 4)).toBe(false);
-  parted.join(tableOf([n1, n2, n3]));
-  expect(parted.isLost(n3.name, 4)).toBe(true); // as health says
+  expect(excluded.isLost(n3.name, 4)).toBe(false);
+  excluded.join(tableOf([n1, n2, n3]));
+  expect(excluded.isLost(n3.name, 4)).toBe(true); // as health says
 });
