@@ -101,12 +101,6 @@ export function makeDirect(deps: DirectDeps): Direct {
   let haveFactsChanged = false;
   const excluded = makeExcludedNodes(deps, makeLostNodes({ ...deps, alarm }));
 
-  const sort = (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> =>
-    sorting(
-      keys.flatMap((key) => table.listeners.get(key) ?? []),
-      signal,
-    );
-
   /**
    * Listeners that a node opens now may have flows at their stand-in. New connections go to nodes from the first transaction on;
    * those that HAProxy has then are complete, and the second one names them. Of UDP and SCTP the flows that opened in between
@@ -119,10 +113,12 @@ export function makeDirect(deps: DirectDeps): Direct {
     isFirst = false;
     standIns.follow(next.listeners, next.groups, serverlessOf(table));
     const entering = standIns.entering();
-    if (hasEarlier) await sort(entering, signal);
+    if (hasEarlier) await sorting.sort(table, entering, signal);
     const shared = standIns.shared();
-    const refusals = await kernel.apply({ ...next, shared }, signal);
-    await sort(entering, signal);
+    // Of those that waited, flows that another host had at nodes arrive: the stack would reset them before they are sorted.
+    const waiting = new Set([...next.waiting, ...entering.filter((key) => passing.hasWaited(key))]);
+    const refusals = await kernel.apply({ ...next, waiting, shared }, signal);
+    await sorting.sort(table, entering, signal);
     return standIns.shared() === shared ? refusals : await kernel.apply({ ...next, shared: standIns.shared() }, signal);
   };
 
@@ -168,15 +164,15 @@ export function makeDirect(deps: DirectDeps): Direct {
     return standIns.has(listener) ? { ...listener, isAffine } : undefined;
   };
 
-  const resume = async (first: TrafficTable, signal: AbortSignal): Promise<void> => {
+  /** Continues with the table of an earlier process; resolves with whether there is one. */
+  const resume = async (first: TrafficTable, signal: AbortSignal): Promise<boolean> => {
     const elements = await kernel.elements(signal, resumedSets);
-    if (elements === undefined) {
-      isFirst = false;
-      return;
-    }
+    isFirst = elements !== undefined;
+    if (elements === undefined) return false;
     const { listeners, open } = readEarlierTable(elements, first);
     standIns.resume(listeners);
     gate.resume(open);
+    return true;
   };
 
   const counted = (found: string | undefined): string | undefined => {
@@ -187,7 +183,7 @@ export function makeDirect(deps: DirectDeps): Direct {
 
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
     inTurn(async () => {
-      await sort(standIns.holding(), signal);
+      await sorting.sort(table, standIns.holding(), signal);
       if (table.listeners.size > 0) await excluded.look(signal);
       const isNews = how === 'audit' || (await source.haveMacsChanged(table.nodes, signal));
       await program(signal, isNews ? 'all' : 'table');
@@ -224,11 +220,12 @@ export function makeDirect(deps: DirectDeps): Direct {
     outage: kernel.outage,
     apply: (next, signal) =>
       inTurn(async () => {
-        if (published === undefined && isFirst) await resume(next, signal);
+        const isNewHost = published === undefined && isFirst && !(await resume(next, signal));
         const before = published?.listeners ?? emptyTable.listeners;
         const keys = PersistentMap.changedKeys(before, next.listeners);
         const listeners = table.listeners.with(keys.map((key) => [key, mine(next.listeners.get(key))]));
         if (published !== undefined) passing.follow(before, next.listeners);
+        else if (isNewHost) passing.follow(before, await sorting.idle(next.listeners, signal));
         published = next;
         const old = table;
         // Where no node has an endpoint, kube-proxy refuses what a node gets.

@@ -11,10 +11,12 @@ import { makeHandovers } from './table/handovers.ts';
 
 /** The states that a listener has for some seconds after a change, for programs: see the parts of {@link DirectProgram}. */
 export type PassingStates = {
-  /** Follows the change from one table to the next; not that to the first table of a process. */
+  /** Follows the change from one table to the next. Of the first one it gets only the listeners that no stand-in serves yet. */
   follow(before: TrafficTable['listeners'], after: TrafficTable['listeners']): void;
   /** Listeners of which `nat` may still have connections, whatever their stand-in is. */
   formerNat(): ReadonlySet<ListenerKey>;
+  /** Whether the listener waited for its first node until the last program. */
+  hasWaited(listener: ListenerKey): boolean;
   /** The program with those of now. The alarm rings when one of them ends. */
   into<Program extends DirectProgram>(
     program: Program,
@@ -28,6 +30,9 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
   const handovers = makeHandovers();
   const partings = makePartings();
   const formerNat = makeFormerNat();
+  /** In the last program; `waited`: in the one before. */
+  let waiting: ReadonlySet<ListenerKey> = new Set();
+  let waited = waiting;
   return {
     follow: (before, after) => {
       formerNat.follow(before, after);
@@ -35,10 +40,12 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
       handovers.follow(before, after, clock.monotonic());
     },
     formerNat: () => formerNat.keys(),
+    hasWaited: (key) => waited.has(key),
     into: (program, table, mayOpen) => {
       const { groups } = program;
       const nowMs = clock.monotonic();
       const waits = firstWaits.waiting({ table, open: groups, mayOpen, nowMs });
+      [waiting, waited] = [waits.listeners, waiting];
       const handed = handovers.handed(nowMs);
       const partingNow = partings.parting({ listeners: table.listeners, groups, nowMs });
       alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs));

@@ -255,6 +255,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta mark set meta priority . meta mark map @closing jump close${name}
 		meta l4proto != tcp meta priority . meta mark @seen goto follow${name}
 		meta l4proto tcp meta priority @parting goto part${name}
+		meta priority @waiting drop
 		goto stack
 	}
 

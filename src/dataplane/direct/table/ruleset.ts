@@ -80,7 +80,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   no table. A new one from the address and port of one in `held` is the stand-in's as well. A UDP flow of a client with affinity
  *   has no pin of its own: it is at the client's node while `seen` has it.
  * - The packets of a listener in `waiting` are dropped until a node opens it; without furiwake, until the kernel removes the element
- *   (`first-waits.ts`). It is in `mixed` and `unsorted`, so the stand-in has it from then on.
+ *   (`first-waits.ts`). It is in `mixed` and `unsorted`, so the stand-in has it from then on. When a node opens it, it stays in
+ *   `waiting` until its flows are sorted: packets of connections that another host had at nodes are dropped, not reset.
  * - A listener in `handed` had another Service a moment ago (`handovers.ts`): packets without a pin go up the stack, which resets their
  *   connections, unless their SYN is in `opening`: `pins` may be full.
  * - A listener in `parting` leaves its nodes (`partings.ts`): a packet without a pin goes to the node of before, unless `seen` says that
