@@ -115,9 +115,7 @@ export function makeDirect(deps: DirectDeps): Direct {
     const entering = standIns.entering();
     if (hasEarlier) await sorting.sort(table, entering, signal);
     const shared = standIns.shared();
-    // Of those that waited, flows that another host had at nodes arrive: the stack would reset them before they are sorted.
-    const waiting = new Set([...next.waiting, ...entering.filter((key) => passing.hasWaited(key))]);
-    const refusals = await kernel.apply({ ...next, waiting, shared }, signal);
+    const refusals = await kernel.apply({ ...next, shared }, signal);
     await sorting.sort(table, entering, signal);
     return standIns.shared() === shared ? refusals : await kernel.apply({ ...next, shared: standIns.shared() }, signal);
   };
@@ -147,7 +145,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       const { refusals, lacking } = await ifAble(() => applySorted(now, signal), signal);
       if (lacking !== undefined) return leaveToStandIns(lacking);
       ({ ids } = next);
-      reported.set({ groups: next.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
+      reported.set({ groups: now.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
       inUse.set();
       return refusals;
     }
@@ -225,7 +223,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         const keys = PersistentMap.changedKeys(before, next.listeners);
         const listeners = table.listeners.with(keys.map((key) => [key, mine(next.listeners.get(key))]));
         if (published !== undefined) passing.follow(before, next.listeners);
-        else if (isNewHost) passing.follow(before, await sorting.idle(next.listeners, signal));
+        else if (isNewHost) passing.inherit(await sorting.idle(next.listeners, signal));
         published = next;
         const old = table;
         // Where no node has an endpoint, kube-proxy refuses what a node gets.

@@ -27,11 +27,10 @@ type WaitState = {
 /**
  * A new listener with a stand-in waits for its first node for up to five seconds, and its packets are dropped meanwhile: a client
  * repeats its SYN after a second, and then a node sees its address. Otherwise the first connections of each Service would
- * go through the stand-in, without the client's address and without affinity. On a host that takes over from another one the stack
- * would reset the connections that the nodes have.
+ * go through the stand-in, without the client's address and without affinity.
  *
- * A listener that the stand-in may already serve never waits: another dataplane had it, or it was in the first table of this process,
- * and a table of an earlier process, or a flow at its stand-in, says that this host has served.
+ * A listener that the stand-in may already serve never waits: it was in the first table of this process (`inherited.ts`), or another
+ * dataplane had it.
  */
 export type FirstWaits = {
   /** Follows the change from one table to the next. */
