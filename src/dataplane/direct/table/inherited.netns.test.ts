@@ -67,6 +67,7 @@ test('connections that HAProxy has when a process starts without a table continu
   const atHaproxy = await connect('203.0.113.26');
   startDirect();
   await program(onDirect);
+  expect(await lab.balancer.exec('nft', 'list', 'set', 'netdev', 'furiwake', 'inherited')).not.toContain('elements');
   await expectAlive([atHaproxy, await connect('203.0.113.26')]);
   expect(await heldByHaproxy(onDirect)).toBe(2);
 });
