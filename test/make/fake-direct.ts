@@ -47,9 +47,10 @@ export function makeFakeDirect({
   step = async () => undefined,
 }: {
   readonly refuse?: (listener: Listener) => string | undefined;
-  readonly step?: (name: 'apply' | 'audit' | 'check') => Promise<void>;
+  readonly step?: (name: 'prepare' | 'apply' | 'audit' | 'check') => Promise<void>;
 } = {}): FakeDirect {
   let accepted = emptyTable;
+  let isFirst = true;
   let isClosed = false;
   let linked: ReadonlySet<Family> = new Set();
   let obstacles: DirectObstacles = new Map();
@@ -110,9 +111,14 @@ export function makeFakeDirect({
       obstacles: () => shown.obstacles,
       onForwarding: subscribers.subscribe,
       noteFacts: () => undefined,
+      prepare: async (table, signal) => {
+        await step('prepare');
+        return isFirst ? await fake.direct.apply(table, signal) : new Map();
+      },
       apply: async (table, signal) => {
         await step('apply');
         signal.throwIfAborted();
+        isFirst = false;
         const refusals = new Map<ListenerKey, string>();
         for (const listener of table.listeners.values()) {
           if (listener.dataplane !== 'direct') continue;

@@ -214,28 +214,31 @@ export function makeDirect(deps: DirectDeps): Direct {
     );
   };
 
+  const apply = async (next: TrafficTable, signal: AbortSignal): ReturnType<Direct['apply']> => {
+    const isNewHost = published === undefined && isFirst && !(await resume(next, signal));
+    const before = published?.listeners ?? emptyTable.listeners;
+    const keys = PersistentMap.changedKeys(before, next.listeners);
+    const listeners = table.listeners.with(keys.map((key) => [key, mine(next.listeners.get(key))]));
+    if (published !== undefined) passing.follow(before, next.listeners);
+    else if (isNewHost) passing.inherit(await sorting.idle(next.listeners, signal));
+    published = next;
+    const old = table;
+    // Where no node has an endpoint, kube-proxy refuses what a node gets.
+    table = { ...next, withoutEndpoints: undefined, listeners, nodes: excluded.join(next) };
+    const isSame = old.listeners === table.listeners && old.nodes === table.nodes;
+    // A listener that nft refused may be accepted now.
+    if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
+      accepted = undefined;
+      accepted = await program(signal, 'table');
+    }
+    return accepted;
+  };
+
   return {
     outage: kernel.outage,
-    apply: (next, signal) =>
-      inTurn(async () => {
-        const isNewHost = published === undefined && isFirst && !(await resume(next, signal));
-        const before = published?.listeners ?? emptyTable.listeners;
-        const keys = PersistentMap.changedKeys(before, next.listeners);
-        const listeners = table.listeners.with(keys.map((key) => [key, mine(next.listeners.get(key))]));
-        if (published !== undefined) passing.follow(before, next.listeners);
-        else if (isNewHost) passing.inherit(await sorting.idle(next.listeners, signal));
-        published = next;
-        const old = table;
-        // Where no node has an endpoint, kube-proxy refuses what a node gets.
-        table = { ...next, withoutEndpoints: undefined, listeners, nodes: excluded.join(next) };
-        const isSame = old.listeners === table.listeners && old.nodes === table.nodes;
-        // A listener that nft refused may be accepted now.
-        if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
-          accepted = undefined;
-          accepted = await program(signal, 'table');
-        }
-        return accepted;
-      }),
+    apply: (next, signal) => inTurn(() => apply(next, signal)),
+    prepare: (next, signal) =>
+      inTurn(async () => (isFirst && !(await kernel.exists(signal)) ? await apply(next, signal) : new Map())),
     isForwarding: reported.isForwarding,
     onLink: reported.onLink,
     obstacles: reported.obstacles,
