@@ -102,14 +102,25 @@ export async function programOthers(
   readonly askedFor: (key: ListenerKey) => readonly OtherDataplane[];
 }> {
   const applied = new Map<OtherDataplane, { readonly given: ReadonlySet<ListenerKey>; readonly isDone: boolean }>();
+  /** An earlier process may have given `nat` what `direct` leaves to it. While `direct` is not done, that is not known as in force. */
+  const isLeft =
+    (known: TrafficTable) =>
+    (listener: Listener): boolean => {
+      const held = stateOf(before, listener.key)?.held;
+      return usesNat(listener) && held !== undefined && usesNat(held) && !known.listeners.has(listener.key);
+    };
   for (const name of ['direct', 'nat'] as const) {
     const given = new Set<ListenerKey>();
     const isDone = await step(
       name,
       async () => {
-        const uncertain = isSteered || name !== 'nat' ? [] : [...prepared];
+        const known = outcomes.table();
+        const uncertain =
+          name === 'nat'
+            ? [...(isSteered ? [] : prepared), ...changed.filter(isLeft(known)).map(({ key }) => key)]
+            : [];
         const table = withListeners(
-          outcomes.table(),
+          known,
           uncertain.map((key) => [key, target.listeners.get(key)]),
         );
         for (const { key } of changed) if (uses(name, table.listeners.get(key))) given.add(key);
