@@ -127,7 +127,7 @@ export function makeCredentialSource({
         return await unlessAborted(renewal, patience.signal);
       } catch {
         signal.throwIfAborted();
-        return kept.credentials; // of a load that failed, or goes on
+        return kept.credentials; // that load failed, or continues
       }
     },
     refresh: async (used, signal) => {
