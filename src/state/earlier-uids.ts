@@ -16,10 +16,10 @@ export async function readEarlierUids(
 ): Promise<ReadonlyMap<ServiceKey, ServiceUid>> {
   const texts = await Promise.all(paths.map((path) => files.read(path).catch(() => undefined))); // the ledger itself logs errors
   const lines = texts.flatMap((text) => text?.split('\n') ?? []);
-  return new Map(
-    lines.flatMap((line) => {
-      const { data } = recordSchema.safeParse(parseJson(line));
-      return data === undefined ? [] : [[data.service as ServiceKey, data.uid as ServiceUid] as const];
-    }),
-  );
+  const uids = new Map<ServiceKey, ServiceUid>();
+  for (const line of lines) {
+    const { data } = recordSchema.safeParse(parseJson(line));
+    if (data !== undefined) uids.set(data.service as ServiceKey, data.uid as ServiceUid);
+  }
+  return uids;
 }
