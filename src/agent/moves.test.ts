@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
-import type { StepName } from '../../test/make/host-ports.ts';
+import { type FakeHostPorts, makeHostPorts, type StepName } from '../../test/make/host-ports.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
 type Choice = Pick<Listener, 'protocol' | 'dataplane' | 'standIn'>;
@@ -87,4 +88,35 @@ test('nat keeps a listener that moves there while nft has not answered whether H
   resolve();
   await clock.advance(10_000);
   expect([unserved, answer(rig, on('nat'))]).toEqual([[], 'ready']);
+});
+
+test('the first pass of a process prepares direct before the stack gets packets, and no other pass does', async () => {
+  const rig = startAgent();
+  const web = listener('192.0.2.51', 80, 'web', { dataplane: 'direct', standIn: 'haproxy' });
+  await publish(rig, web);
+  await publish(rig, web, listener('192.0.2.51', 81, 'web', { dataplane: 'direct', standIn: 'haproxy' }));
+  const inOrder = rig.ports.steps.filter((step) => step === 'direct.prepare' || step === 'steering.apply');
+  expect(inOrder).toEqual(['direct.prepare', 'steering.apply', 'steering.apply']);
+});
+
+test.each([
+  ['hangs', (ports: FakeHostPorts) => ports.hanging.set('direct.apply', new Promise(() => undefined))],
+  ['fails', (ports: FakeHostPorts) => ports.failing.set('direct.apply', 'no')],
+])('while direct %s after a restart, nat keeps what it stands in for', async (_, trouble) => {
+  const clock = virtualClock();
+  const [files, ports] = [new Map<string, string>(), makeHostPorts(clock)];
+  const web = listener('192.0.2.51', 80, 'web', { ...choices.UDP['direct with nat'], isPublished: true });
+  await publish(startAgent({ clock, files, ports }), web);
+  trouble(ports);
+  const kept: boolean[] = [];
+  ports.failing.set('placement.add', () => {
+    kept.push(ports.held.nat.has(web.key));
+    return undefined;
+  });
+  const next = startAgent({ clock, files, ports });
+  await next.agent.restore(() => undefined);
+  await publish(next, web);
+  await clock.advance(10_000);
+  expect(kept.length).toBeGreaterThan(0);
+  expect(kept).not.toContain(false);
 });

@@ -20,7 +20,7 @@ export type PassPorts = {
   readonly proxied: Proxied;
   readonly portOf: Proxy['portOf'];
   readonly steering: Steering;
-  readonly direct: Pick<Direct, 'apply'>;
+  readonly direct: Pick<Direct, 'prepare' | 'apply'>;
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly nat: Pick<Nat, 'prepare' | 'apply'>;
   readonly placement: Placement;
@@ -89,6 +89,16 @@ export async function prepareNat({ ports, before, changed, outcomes, step, signa
   return new Set(given.map(({ key }) => key));
 }
 
+/** `direct` gets its listeners before the first steering of the process, see the port. */
+export async function prepareDirect({ ports, before, changed, outcomes, step, signal }: Pass): Promise<void> {
+  if (before.programmed !== undefined) return;
+  await step(
+    'direct',
+    async () => outcomes.refuse(await ports.direct.prepare(outcomes.table(), signal)),
+    () => changed.filter((listener) => uses('direct', listener)),
+  );
+}
+
 /**
  * Programs the dataplanes beside HAProxy. `prepared`: the listeners that `nat` was asked for in this pass. It keeps them while it is not
  * certain (`isSteered`) which of the two has them.
@@ -102,14 +112,25 @@ export async function programOthers(
   readonly askedFor: (key: ListenerKey) => readonly OtherDataplane[];
 }> {
   const applied = new Map<OtherDataplane, { readonly given: ReadonlySet<ListenerKey>; readonly isDone: boolean }>();
+  /** An earlier process may have given `nat` what `direct` leaves to it. While `direct` is not done, that is not known as in force. */
+  const isLeft =
+    (known: TrafficTable) =>
+    (listener: Listener): boolean => {
+      const held = stateOf(before, listener.key)?.held;
+      return usesNat(listener) && held !== undefined && usesNat(held) && !known.listeners.has(listener.key);
+    };
   for (const name of ['direct', 'nat'] as const) {
     const given = new Set<ListenerKey>();
     const isDone = await step(
       name,
       async () => {
-        const uncertain = isSteered || name !== 'nat' ? [] : [...prepared];
+        const known = outcomes.table();
+        const uncertain =
+          name === 'nat'
+            ? [...(isSteered ? [] : prepared), ...changed.filter(isLeft(known)).map(({ key }) => key)]
+            : [];
         const table = withListeners(
-          outcomes.table(),
+          known,
           uncertain.map((key) => [key, target.listeners.get(key)]),
         );
         for (const { key } of changed) if (uses(name, table.listeners.get(key))) given.add(key);

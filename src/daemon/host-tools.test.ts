@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { execOf } from '../../test/make/exec.ts';
 import { makeMachine } from '../../test/make/machine.ts';
+import { filesOf } from '../../test/sim/harness.ts';
 import { ExecError } from '../ports/exec.ts';
 import { assertHost } from './host-tools.ts';
 
@@ -46,4 +47,15 @@ test.each([
 
 test('run starts where all programs are installed', async () => {
   await expect(assertHost(makeMachine({ exec: exec() }), signal)).resolves.toBeUndefined();
+});
+
+test.each([
+  ['000001ffffffdfff', 'CAP_NET_RAW'],
+  ['000001ffffffebbf', 'CAP_SETGID, CAP_NET_BIND_SERVICE, CAP_NET_ADMIN'],
+])('run does not start without a capability (CapEff %s)', async (effective, names) => {
+  const files = filesOf(new Map([['/proc/self/status', `Name:\tnode\nCapEff:\t${effective}\n`]]));
+  await expect(assertHost(makeMachine({ exec: exec(), files }), signal)).rejects.toMatchObject({
+    code: 'START',
+    message: expect.stringMatching(`^furiwake run needs ${names}, which root does not have here: add them to `),
+  });
 });

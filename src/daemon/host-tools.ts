@@ -55,10 +55,38 @@ export function isHaproxyTooOld(line: string): boolean {
   return Number(major) < 2 || (Number(major) === 2 && Number(minor) < 6);
 }
 
+/** Bits of `CapEff` in /proc/PID/status (capabilities(7)). HAProxy needs all but the last one, which sends ARP and probes. */
+const capabilities = new Map([
+  [6n, 'CAP_SETGID'],
+  [7n, 'CAP_SETUID'],
+  [10n, 'CAP_NET_BIND_SERVICE'],
+  [12n, 'CAP_NET_ADMIN'],
+  [18n, 'CAP_SYS_CHROOT'],
+  [13n, 'CAP_NET_RAW'],
+]);
+
+/** What to do where {@link missingCapabilities} are. */
+export const capabilityAdvice =
+  'add them to CapabilityBoundingSet= of the unit, or to the capabilities of the container';
+
+/** The capabilities that root lacks here, as in a unit with `CapabilityBoundingSet=`; empty if they are not known. */
+export async function missingCapabilities(files: Files): Promise<readonly string[]> {
+  const text = (await files.read('/proc/self/status')) ?? '';
+  const effective = /^CapEff:\s+([\da-f]+)/m.exec(text)?.[1];
+  if (effective === undefined) return [];
+  const bits = BigInt(`0x${effective}`);
+  return [...capabilities].flatMap(([bit, name]) => ((bits >> bit) & 1n ? [] : name));
+}
+
 /** Throws {@link StartError} for the first missing requirement. */
-export async function assertHost({ exec, isRoot }: Platform, signal: AbortSignal): Promise<void> {
+export async function assertHost({ exec, files, isRoot }: Platform, signal: AbortSignal): Promise<void> {
   if (!isRoot)
     throw new StartError('furiwake run needs root: it configures nftables, routes and addresses of this host');
+  const missing = await missingCapabilities(files);
+  if (missing.length > 0)
+    throw new StartError(
+      `furiwake run needs ${missing.join(', ')}, which root does not have here: ${capabilityAdvice}`,
+    );
   for (const { program, version, failure } of await toolVersions(exec, signal)) {
     if (failure !== undefined) throw new StartError(`${program} is ${failure.words}: ${failure.advice}`);
     if (program === 'haproxy' && isHaproxyTooOld(version ?? ''))

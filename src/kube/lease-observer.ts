@@ -25,7 +25,7 @@ export type LeaseHolder = {
   readonly expiresInMs: number;
 };
 
-/** The claims of two minutes without an answer: the API server may have executed any of them. */
+/** The last accepted claim, and those of five minutes without an answer: the API server may have executed any of them. */
 const mostClaims = 64;
 /** For so long after a renewal no other host can have taken the Lease: it waits for the duration of the Lease, and a second is spare. */
 const ownForMs = (defaultDurationSeconds - 1) * 1000;
@@ -169,7 +169,8 @@ export function makeLeaseObserver({
       return seen;
     },
     willClaim: (renewTime) => {
-      ours = [...ours, renewTime].slice(-mostClaims);
+      // The first one was accepted: after an outage of any length the Lease still has it.
+      ours = [...ours.slice(0, 1), ...ours.slice(1).slice(2 - mostClaims), renewTime];
     },
     hasClaimed: (startedAtMs) => {
       ours = ours.slice(-1);

@@ -35,6 +35,12 @@ test.each<[string, CheckScene, string, object]>([
   ],
   ['a user other than root', { machine: { isRoot: false } }, 'user', { mark: 'problem', found: 'not root' }],
   [
+    'root without a capability',
+    { files: { '/proc/self/status': 'Name:\tnode\nCapEff:\t000001fffffbff7f\n' } },
+    'user',
+    { mark: 'problem', found: 'root without CAP_SETUID, CAP_SYS_CHROOT' },
+  ],
+  [
     'few descriptors',
     { files: { '/proc/self/limits': limits('4096') } },
     'connection limit',

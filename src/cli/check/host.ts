@@ -1,8 +1,10 @@
 import { connectionLimit } from '../../dataplane/haproxy/config/config.ts';
 import {
+  capabilityAdvice,
   descriptorLimit,
   haproxyAccount,
   isHaproxyTooOld,
+  missingCapabilities,
   type ToolVersion,
   toolVersions,
 } from '../../daemon/host-tools.ts';
@@ -49,9 +51,7 @@ export async function checkHost(
   const inspectTool = (group: Group, program: string): Promise<boolean> =>
     inspect(group, program, async () => toolFinding(versions.get(program)));
 
-  await inspect('This host', 'user', async () =>
-    isRoot ? ok('root') : problem('not root', 'run it again with sudo: most checks need root'),
-  );
+  await inspect('This host', 'user', () => checkUser(machine));
   await inspect('This host', 'Node.js', async () => ok(machine.nodeVersion)); // an older one does not get this far
   await inspectTool('This host', 'ip');
   await inspectTool('This host', 'ss');
@@ -101,6 +101,12 @@ export async function checkHost(
   await inspect('Kernel', 'ss -K', lacks('ss') ?? (() => checkSocketKiller(exec, clock, signal)));
   await inspect('Kernel', 'kernel settings', lacks('ip') ?? (() => checkSysctls(files, exec, signal)));
   return { lacks, network };
+}
+
+async function checkUser({ files, isRoot }: Platform): Promise<Finding> {
+  if (!isRoot) return problem('not root', 'run it again with sudo: most checks need root');
+  const missing = await missingCapabilities(files);
+  return missing.length === 0 ? ok('root') : problem(`root without ${missing.join(', ')}`, capabilityAdvice);
 }
 
 function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {

@@ -113,6 +113,27 @@ describe('kernel settings', () => {
   });
 
   test.each([
+    ['0', 'rw', /^ok: off \(switched on/],
+    ['1', 'ro', /^ok: on$/],
+    ['0', 'ro', /^warning: off, and \/proc\/sys is read-only$/],
+  ])('ip_forward of %s where /proc/sys is %s', async (value, mode, found) => {
+    const mounts = `97 75 0:22 / /proc rw,nosuid - proc proc rw\n98 97 0:22 /sys /proc/sys ${mode},nosuid,relatime - proc proc rw\n`;
+    const files = filesOf(
+      new Map([
+        ['/proc/sys/net/ipv4/ip_forward', `${value}\n`],
+        ['/proc/self/mountinfo', mounts],
+      ]),
+    );
+    const findings = await checkSysctls(
+      files,
+      execOf(() => '[]'),
+      signal,
+    );
+    const { mark, found: words } = findings.find(({ what }) => what === 'ip_forward')!;
+    expect(`${mark}: ${words}`).toMatch(found);
+  });
+
+  test.each([
     ['0', 'warning: off'],
     ['1', 'ok: on'],
     ['2', 'ok: on'],

@@ -24,6 +24,7 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
   const hasCookies = (await read('ipv4/tcp_syncookies')) > 0;
   const filtered = await filteredBridges(files, exec, signal);
   const forwards = (await read('ipv4/ip_forward')) === 1;
+  const isReadOnly = / \/proc\/sys ro[, ]/.test((await files.read('/proc/self/mountinfo')) ?? '');
   return [
     about(
       'rp_filter',
@@ -65,7 +66,14 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
         ]),
     about(
       'ip_forward',
-      ok(forwards ? 'on' : 'off (switched on for flows of the dataplane nat only, while a Service has one)'),
+      forwards
+        ? ok('on')
+        : isReadOnly
+          ? warning(
+              'off, and /proc/sys is read-only',
+              'UDP and SCTP ports, and Services of nat, are not served: remove ProtectKernelTunables= from the unit, or set net.ipv4.ip_forward and net.ipv6.conf.all.forwarding to 1',
+            )
+          : ok('off (switched on for flows of the dataplane nat only, while a Service has one)'),
     ),
   ];
 }

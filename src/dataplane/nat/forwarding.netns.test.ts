@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { dns, type NatRig, startNatRig } from '../../../test/netns/nat-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
+import { node, tableOf } from '../../../test/make/table.ts';
+import type { Exec } from '../../ports/exec.ts';
 
 /*
  * The host is a router only for flows of nat.
@@ -113,6 +115,24 @@ test('IPv6: every link keeps the role of a host, and its default route from a ro
   expect(values.trim().split('\n')).toEqual(['1', '0', '1', '0']);
   expect(await defaultRoute()).toContain('proto ra');
   expect(await rig.nodeOf('fd50::1', 0)).toMatch(/^n/);
+});
+
+test('forwarding that is on already is not written: /proc/sys may be read-only', async () => {
+  await set('net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=0');
+  await rig.apply(dns('10.50.0.1'), dns('fd50::1'));
+  const { execPort } = rig.lab.balancer;
+  const script = 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$0" "$@"';
+  const exec: Exec = {
+    ...execPort,
+    run: (file, args, options) =>
+      file === 'perl'
+        ? execPort.run('unshare', ['--mount', 'sh', '-c', script, file, ...args], options)
+        : execPort.run(file, args, options),
+  };
+  const table = tableOf([dns('10.50.0.1'), dns('fd50::1')], [node('n1', '10.20.0.11', 'fd20::11')]);
+  const lifetime = new AbortController();
+  expect(await rig.makeNew(lifetime.signal, exec).apply(table, signal)).toEqual(new Map());
+  lifetime.abort();
 });
 
 /** Sends a router advertisement (RFC 4861) by the device with this index. */

@@ -70,12 +70,13 @@ if ($what eq "read") {
 }
 my $value = $what eq "on" ? 1 : 0;
 put("$conf/$_/forwarding", $value) for @links;
-exit unless $isIpv6;
-my @six = glob "/proc/sys/net/ipv6/conf/*";
-my %forwarding = map { $_ => value("$_/forwarding") } grep { !m{/all$} } @six;
-my @hosts = grep { defined $forwarding{$_} && $forwarding{$_} eq "0" && value("$_/accept_ra") eq "1" } keys %forwarding;
+my $six = "/proc/sys/net/ipv6/conf";
+# Written only if it changes: /proc/sys may be read-only, as in a container.
+exit unless $isIpv6 && (value("$six/all/forwarding") // $value) ne $value;
+my %forwarding = map { $_ => value("$_/forwarding") } grep { !m{/all$} } glob "$six/*";
+my @hosts = grep { defined $forwarding{$_} && $forwarding{$_} eq "0" && value("$_/accept_ra") eq "1" } sort keys %forwarding;
 put("$_/accept_ra", 2) for @hosts;
-put("/proc/sys/net/ipv6/conf/all/forwarding", $value);
+put("$six/all/forwarding", $value);
 put("$_/forwarding", $forwarding{$_}) for keys %forwarding;
 put("$_/accept_ra", 1) for @hosts;
 `;

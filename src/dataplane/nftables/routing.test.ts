@@ -73,3 +73,32 @@ test('rules that were in force are read again by one process that stays open, an
   expect(await routing.ensure(signal)).toEqual([]);
   expect(ip.starts).toHaveLength(2);
 });
+
+test('a host on which IPv6 is switched off gets the rule of IPv6 once, although its route is refused', async () => {
+  const changes: string[] = [];
+  const kernel = { rule: false, isOff: true };
+  const exec: Pick<Exec, 'run'> = {
+    run: (_, args, { stdin = '' }) => {
+      if (args[0] === '-4') return Promise.reject(noIpv6);
+      if (stdin.includes(' list ')) {
+        if (stdin.includes('route list') && kernel.isOff)
+          return Promise.reject(new ExecError('ip', 1, 'ipv6: FIB table does not exist'));
+        const rules = kernel.rule ? [{ fwmark: '0x2000', fwmask: '0x2000', table: '8192' }] : [];
+        const routes = kernel.isOff ? [] : [{ type: 'local', dst: 'default', dev: 'lo' }];
+        const lists = [
+          ...(stdin.includes('rule list') ? [rules] : []),
+          ...(stdin.includes('route list') ? [routes] : []),
+        ];
+        return Promise.resolve({ stdout: lists.map((each) => `${JSON.stringify(each)}\n`).join(''), stderr: '' });
+      }
+      changes.push(...stdin.trim().split('\n'));
+      kernel.rule = true;
+      return kernel.isOff
+        ? Promise.reject(new ExecError('ip', 1, 'Error: IPv6 is disabled on nexthop device.\nCommand failed -:2'))
+        : Promise.resolve({ stdout: '', stderr: '' });
+    },
+  };
+  const routing = makeRouting({ exec: { ...makeIp(noIpv6).exec, ...exec }, clock: systemClock, lifetime: signal });
+  for (let count = 0; count < 3; count++) expect(await routing.ensure(signal)).toEqual([]);
+  expect(changes.filter((line) => line.startsWith('rule'))).toEqual([expect.stringContaining('rule add')]);
+});

@@ -15,7 +15,7 @@ const rulePriority = '82';
 const rule = `priority ${rulePriority} fwmark ${markBit}/${markBit} lookup ${routeTable}`;
 const route = `local default dev lo table ${routeTable}`;
 
-/** The routing rules and routes for the mark, of all families that the kernel supports. */
+/** The routing rules and routes for the mark, of all families that the kernel supports and that are not switched off. */
 export type Routing = {
   /** Adds missing rules and routes. Resolves with the repaired families; throws `ExecError` if one is still missing. */
   ensure(signal: AbortSignal): Promise<readonly Family[]>;
@@ -24,6 +24,8 @@ export type Routing = {
 };
 
 const answerMs = 5_000;
+/** The kernel's answer where `net.ipv6.conf.*.disable_ipv6` is 1: the host has no IPv6 address to which a packet could be delivered. */
+const ipv6IsOff = 'IPv6 is disabled on nexthop device';
 const rules = `rule list priority ${rulePriority}`;
 const routes = `route list table ${routeTable}`;
 
@@ -51,14 +53,13 @@ export function makeRouting({
   };
 
   /**
-   * Reads the rules: `ip route get` of an address that is local anyway would not use them.
+   * The commands that add what is missing. Reads the rules: `ip route get` of an address that is local anyway would not use them.
    * `undefined` if the kernel has no rules of this family.
    */
-  const isInForce = async (family: Family, signal: AbortSignal): Promise<boolean | undefined> => {
-    const all = await list(family, [rules, routes], signal);
+  const missing = async (family: Family, signal: AbortSignal): Promise<readonly string[] | undefined> => {
     // Routes are refused if there is no such table.
-    if (all === undefined) return (await list(family, [rules], signal)) === undefined ? undefined : false;
-    return isComplete(all);
+    const all = (await list(family, [rules, routes], signal)) ?? (await list(family, [rules], signal));
+    return all && [...(hasRule(all) ? [] : [`rule add ${rule}`]), ...(hasRoute(all) ? [] : [`route replace ${route}`])];
   };
 
   /** Processes that stay open: rules that were in force are read again each half minute, and a start costs as much as all else. */
@@ -102,13 +103,15 @@ export function makeRouting({
   const put = async (family: Family, signal: AbortSignal): Promise<boolean> => {
     if (await isStillInForce(family, signal)) return false;
     inForce.delete(family);
-    const present = await isInForce(family, signal);
-    if (present === true) inForce.add(family);
-    if (present !== false) return false;
-    // A part may exist: the rule is deleted and added, because `add` refuses an existing one.
-    const failure = await change(family, [`rule delete ${rule}`, `rule add ${rule}`, `route replace ${route}`], signal);
-    if ((await isInForce(family, signal)) !== true)
+    const lines = await missing(family, signal);
+    if (lines?.length === 0) inForce.add(family);
+    if (lines === undefined || lines.length === 0) return false;
+    // Only what is missing: each change is an event of the kernel, which starts another attempt.
+    const failure = await change(family, lines, signal);
+    if ((await missing(family, signal))?.length !== 0) {
+      if (failure?.stderr.includes(ipv6IsOff) === true) return false;
       throw new ExecError(`ip -${family} rule add ${rule}`, undefined, failure?.stderr ?? 'not in force');
+    }
     inForce.add(family);
     return true;
   };
@@ -122,7 +125,7 @@ export function makeRouting({
       let wasThere = false;
       inForce.clear();
       for (const family of [4, 6] as const) {
-        wasThere = (await isInForce(family, signal)) === true || wasThere;
+        wasThere = (await missing(family, signal))?.length === 0 || wasThere;
         await change(family, [`rule delete ${rule}`, `route delete ${route}`], signal); // fails if there is none
       }
       return wasThere;
@@ -146,11 +149,18 @@ async function readTwo(lines: AsyncIterator<string>): Promise<readonly RuleOrRou
 }
 
 function isComplete(all: readonly RuleOrRoute[]): boolean {
-  const isMarked = all.some(
+  return hasRule(all) && hasRoute(all);
+}
+
+function hasRule(all: readonly RuleOrRoute[]): boolean {
+  return all.some(
     ({ fwmark, fwmask, table }) =>
       Number(fwmark) === markBit && Number(fwmask ?? fwmark) === markBit && table === routeTable,
   );
-  return isMarked && all.some(({ type, dst, dev }) => type === 'local' && dst === 'default' && dev === 'lo');
+}
+
+function hasRoute(all: readonly RuleOrRoute[]): boolean {
+  return all.some(({ type, dst, dev }) => type === 'local' && dst === 'default' && dev === 'lo');
 }
 
 /** The fields of a rule or a route of `ip -json` that furiwake reads. */
