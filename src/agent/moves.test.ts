@@ -90,6 +90,15 @@ test('nat keeps a listener that moves there while nft has not answered whether H
   expect([unserved, answer(rig, on('nat'))]).toEqual([[], 'ready']);
 });
 
+test('the first pass of a process prepares direct before the stack gets packets, and no other pass does', async () => {
+  const rig = startAgent();
+  const web = listener('192.0.2.51', 80, 'web', { dataplane: 'direct', standIn: 'haproxy' });
+  await publish(rig, web);
+  await publish(rig, web, listener('192.0.2.51', 81, 'web', { dataplane: 'direct', standIn: 'haproxy' }));
+  const inOrder = rig.ports.steps.filter((step) => step === 'direct.prepare' || step === 'steering.apply');
+  expect(inOrder).toEqual(['direct.prepare', 'steering.apply', 'steering.apply']);
+});
+
 test.each([
   ['hangs', (ports: FakeHostPorts) => ports.hanging.set('direct.apply', new Promise(() => undefined))],
   ['fails', (ports: FakeHostPorts) => ports.failing.set('direct.apply', 'no')],

@@ -17,7 +17,16 @@ import { withListeners } from './listener-changes.ts';
 import { makeOutcomes } from './outcomes.ts';
 import { isProxied, prepareProxy } from './proxied.ts';
 import { type PassStages, slowWords } from './stages.ts';
-import { attract, type Pass, type PassPorts, prepareNat, programOthers, type Step, steeringTarget } from './steps.ts';
+import {
+  attract,
+  type Pass,
+  type PassPorts,
+  prepareDirect,
+  prepareNat,
+  programOthers,
+  type Step,
+  steeringTarget,
+} from './steps.ts';
 
 export type PassResult = {
   readonly state: HostState;
@@ -119,6 +128,7 @@ async function makeOnePass(
 
   const { isUpserted, mustWait, upserted } = await prepareProxy(pass);
   const prepared = mustWait ? new Set<ListenerKey>() : await prepareNat(pass);
+  if (!mustWait) await prepareDirect(pass);
   /** What nftables has accepted, or may have. */
   let attempted: Listeners | undefined;
   const isSteered =

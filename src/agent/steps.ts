@@ -20,7 +20,7 @@ export type PassPorts = {
   readonly proxied: Proxied;
   readonly portOf: Proxy['portOf'];
   readonly steering: Steering;
-  readonly direct: Pick<Direct, 'apply'>;
+  readonly direct: Pick<Direct, 'prepare' | 'apply'>;
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly nat: Pick<Nat, 'prepare' | 'apply'>;
   readonly placement: Placement;
@@ -87,6 +87,16 @@ export async function prepareNat({ ports, before, changed, outcomes, step, signa
     () => moving,
   );
   return new Set(given.map(({ key }) => key));
+}
+
+/** `direct` gets its listeners before the first steering of the process, see the port. */
+export async function prepareDirect({ ports, before, changed, outcomes, step, signal }: Pass): Promise<void> {
+  if (before.programmed !== undefined) return;
+  await step(
+    'direct',
+    async () => outcomes.refuse(await ports.direct.prepare(outcomes.table(), signal)),
+    () => changed.filter((listener) => uses('direct', listener)),
+  );
 }
 
 /**

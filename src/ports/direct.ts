@@ -24,6 +24,11 @@ export type Direct = {
    * that nft refuses stays as it was. Throws `ExecError` if nft accepts no change at all.
    */
   apply(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /**
+   * `apply`, if the kernel has no table of an earlier process: before its stack gets packets of the listeners, it must not reset
+   * connections that nodes have of them. Otherwise nothing changes.
+   */
+  prepare(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   /** Whether packets of the listener are sent to a node: none may be known to serve it yet, or none may be on a link. */
   isForwarding(listener: ListenerKey): boolean;
   /** The nodes that get no packets of any listener, and why; without those that are silent. The same object while it is equal. */

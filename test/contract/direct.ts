@@ -81,6 +81,17 @@ export function directContract(name: string, makeGiven: () => Promise<DirectScen
       expect(forwarding(scene)).toEqual([false, false, false]);
     });
 
+    test('prepare programs a host without a table, and changes none', async () => {
+      await using scene = await makeScene();
+      const { direct } = scene;
+      expect(await direct.prepare(table(scene, a), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['served', 'left', 'left']);
+      expect(await direct.prepare(table(scene, b), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['served', 'left', 'left']);
+      await direct.apply(table(scene, b), signal);
+      expect(await fates(scene)).toEqual(['left', 'served', 'left']);
+    });
+
     test('a change of a listener takes no longer than a pass waits for it', async () => {
       await using scene = await makeScene();
       await scene.direct.apply(table(scene, a), signal);

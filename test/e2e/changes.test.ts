@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { sourceRangesAnnotation } from './harness/contract.ts';
 import { webPort } from './harness/backends.ts';
+import { askByUdp } from './harness/datagrams.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { eventually } from './harness/eventually.ts';
 import { namespace } from './harness/names.ts';
+import type { Port } from './harness/services.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 import { startTraffic } from './harness/traffic.ts';
 
@@ -27,6 +29,36 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
       const [ingress] = (await services.get('ports')).status.loadBalancer.ingress ?? [];
       expect(ingress?.ports?.map(({ port }) => port)).toEqual([8001, 8002]);
     });
+  });
+
+  test.each(['haproxy', 'nat', 'direct'])('250 ports of %s are served, and change all at once', async (dataplane) => {
+    const { services, client, lb1 } = stage();
+    const address = lb1.ip4;
+    const portsFrom = (first: number): readonly Port[] =>
+      Array.from({ length: 125 }, (_, index) => first + index).flatMap((port) => [
+        { name: `t${port}`, port, targetPort: webPort },
+        { name: `u${port}`, port, targetPort: 8081, protocol: 'UDP' },
+      ]);
+    const untilServed = async (first: number): Promise<void> => {
+      await eventually(async () => {
+        const [ingress] = (await services.get('many')).status.loadBalancer.ingress ?? [];
+        const served = ingress?.ports?.filter(({ error }) => error === undefined) ?? [];
+        expect(served.map(({ port }) => port)).toEqual(portsFrom(first).map(({ port }) => port));
+      });
+      for (const port of [first, first + 124]) {
+        await untilAnswer(client, urlOf(address, port), fromWeb);
+        await eventually(async () => {
+          const [answer] = await askByUdp(client, { address, port, text: 'hostname' });
+          expect(answer).toMatch(fromWeb);
+        });
+      }
+    };
+    const annotations = { 'furiwake.dev/dataplane': dataplane };
+    await services.create('many', { annotations, spec: { ports: portsFrom(2_000) } });
+    await untilServed(2_000);
+    await services.change('many', { spec: { ports: portsFrom(3_000) } });
+    await untilServed(3_000);
+    await untilAnswer(client, urlOf(address, 2_000), 'refused');
   });
 
   test('another nodePort is followed', async () => {

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { Host } from '../../lab/network/host.ts';
+import { startKubeProxy } from './harness/api-server.ts';
 import { webPort } from './harness/backends.ts';
 import { askByUdp, startStream } from './harness/datagrams.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { isRoot, useStage } from './harness/stage.ts';
+import { startTraffic } from './harness/traffic.ts';
 
 const annotations = { 'furiwake.dev/dataplane': 'direct' };
 const dns = { name: 'dns', port: 53, protocol: 'UDP', targetPort: 8081 };
@@ -107,6 +109,25 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
     await eventually(async () => expect(await ask()).toMatch(fromWeb));
     // Without a record of the proofs, kube-proxy must have needed no sync for two seconds at least.
     expect(performance.now() - startedMs).toBeGreaterThan(2_000);
+  });
+
+  test('a kube-proxy that is killed and starts again costs no datagram and no connection', async () => {
+    const { services, lab, client } = stage();
+    await services.create('proxied', { annotations, spec: { ports: [dns, http], externalTrafficPolicy: 'Local' } });
+    const [address = ''] = await services.published('proxied');
+    await untilDirect(client, address);
+    await eventually(async () => {
+      expect(await fetchFrom(client, urlOf(address, 80, '/clientip'), 1)).toContain(client.ip4);
+    });
+    await using stream = await startStream(client, { address, port: 53 });
+    await using traffic = await startTraffic(client, urlOf(address), { perSecond: 50, held: 4 });
+    for (const node of ['n1', 'n2']) {
+      await lab.stopPart(`${node}-kube-proxy`, { graceMs: 0 });
+      await traffic.after(150); // for three seconds: the node is known to be without
+      await startKubeProxy(lab, node);
+    }
+    expect(await stream.after(50)).toMatchObject({ lost: 0, sources: [client.ip4] });
+    expect(await traffic.after(50)).toMatchObject({ failed: 0, broken: 0 });
   });
 
   test('with sessionAffinity all datagrams of a client reach one Pod', async () => {

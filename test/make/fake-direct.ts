@@ -13,6 +13,7 @@ import {
   type TrafficTable,
 } from '../../src/core/traffic/table.ts';
 import type { Direct, DirectCounters } from '../../src/ports/direct.ts';
+import type { Refusals } from '../../src/ports/host.ts';
 import { type FakeOutage, makeFakeOutage } from './fake-outage.ts';
 
 /** The kernel of the `direct` dataplane, in memory. Keeps to the contract of its port (test/contract/direct.ts). */
@@ -47,9 +48,10 @@ export function makeFakeDirect({
   step = async () => undefined,
 }: {
   readonly refuse?: (listener: Listener) => string | undefined;
-  readonly step?: (name: 'apply' | 'audit' | 'check') => Promise<void>;
+  readonly step?: (name: 'prepare' | 'apply' | 'audit' | 'check') => Promise<void>;
 } = {}): FakeDirect {
   let accepted = emptyTable;
+  let isFirst = true;
   let isClosed = false;
   let linked: ReadonlySet<Family> = new Set();
   let obstacles: DirectObstacles = new Map();
@@ -88,6 +90,23 @@ export function makeFakeDirect({
     update();
   };
 
+  const accept = (table: TrafficTable, signal: AbortSignal): Refusals<ListenerKey> => {
+    signal.throwIfAborted();
+    isFirst = false;
+    const refusals = new Map<ListenerKey, string>();
+    for (const listener of table.listeners.values()) {
+      if (listener.dataplane !== 'direct') continue;
+      const words = refuse(listener);
+      if (words !== undefined) refusals.set(listener.key, words);
+    }
+    const others = [...table.listeners.values()].filter(({ dataplane }) => dataplane !== 'direct');
+    const listeners = table.listeners
+      .with(others.map(({ key }) => [key, undefined]))
+      .with(Array.from(refusals.keys(), (key) => [key, accepted.listeners.get(key)]));
+    setAccepted({ ...table, listeners });
+    return refusals;
+  };
+
   const outage = makeFakeOutage();
   const fake: FakeDirect = {
     outage,
@@ -110,21 +129,13 @@ export function makeFakeDirect({
       obstacles: () => shown.obstacles,
       onForwarding: subscribers.subscribe,
       noteFacts: () => undefined,
+      prepare: async (table, signal) => {
+        await step('prepare');
+        return isFirst ? accept(table, signal) : new Map();
+      },
       apply: async (table, signal) => {
         await step('apply');
-        signal.throwIfAborted();
-        const refusals = new Map<ListenerKey, string>();
-        for (const listener of table.listeners.values()) {
-          if (listener.dataplane !== 'direct') continue;
-          const words = refuse(listener);
-          if (words !== undefined) refusals.set(listener.key, words);
-        }
-        const others = [...table.listeners.values()].filter(({ dataplane }) => dataplane !== 'direct');
-        const listeners = table.listeners
-          .with(others.map(({ key }) => [key, undefined]))
-          .with(Array.from(refusals.keys(), (key) => [key, accepted.listeners.get(key)]));
-        setAccepted({ ...table, listeners });
-        return refusals;
+        return accept(table, signal);
       },
       counters: async (signal, keys = accepted.listeners.keys()) => {
         signal.throwIfAborted();

@@ -34,7 +34,7 @@ export type FaultyHost = {
 
 export const faultySteps: readonly StepName[] = [
   ...(['proxy.upsert', 'proxy.prune', 'proxy.audit', 'steering.apply', 'steering.audit'] as const),
-  ...(['direct.apply', 'direct.audit', 'nat.prepare', 'nat.apply', 'nat.audit'] as const),
+  ...(['direct.prepare', 'direct.apply', 'direct.audit', 'nat.prepare', 'nat.apply', 'nat.audit'] as const),
   ...(['placement.add', 'placement.remove', 'placement.audit', 'host.endConnections'] as const),
   ...(['proxy.check', 'steering.check', 'placement.check'] as const),
 ];

@@ -29,7 +29,7 @@ import type { ip } from './service.ts';
 export type StepName =
   | `proxy.${'upsert' | 'prune' | 'audit' | 'check'}`
   | `${'steering' | 'direct' | 'nat'}.${'apply' | 'audit' | 'check'}`
-  | 'nat.prepare'
+  | `${'direct' | 'nat'}.prepare`
   | `placement.${'add' | 'remove' | 'audit' | 'check' | 'keepUntil'}`
   | `host.${'listening' | 'endConnections'}`;
 

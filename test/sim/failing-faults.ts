@@ -79,7 +79,7 @@ const hangs = (part: string, steps: readonly StepName[], stillServed: Fault['unc
 const haproxyHangs = hangs('HAProxy', ['proxy.upsert', 'proxy.prune', 'proxy.audit'], 'a Service of nat');
 const othersHang: readonly Fault[] = [
   hangs('steering', ['steering.apply', 'steering.audit'], 'a served Service'),
-  hangs('direct', ['direct.apply', 'direct.audit'], 'a new Service'),
+  hangs('direct', ['direct.prepare', 'direct.apply', 'direct.audit'], 'a new Service'),
   hangs('nat', ['nat.prepare', 'nat.apply', 'nat.audit'], 'a new Service'),
   hangs('placement', ['placement.add', 'placement.remove', 'placement.audit'], 'a new Service'),
   hangs('the end of connections', ['host.endConnections'], 'a new Service'),
@@ -144,6 +144,7 @@ const steps: readonly StepName[] = [
   'proxy.audit',
   'steering.apply',
   'steering.audit',
+  'direct.prepare',
   'direct.apply',
   'direct.audit',
   'nat.prepare',

@@ -33,6 +33,11 @@ test('of too many the youngest exceed, each with the one in use that is most lik
   expect(budgetOf(byKey(services.filter(({ name }) => name !== 'other'))).size).toBe(0);
 });
 
+test('of several that have as many settings in common, the one with the nearest value is named', () => {
+  const services = [withTimeout('short', 1, 10), withTimeout('long', 100, 20), withTimeout('young', 90, 30)];
+  expect([...makeProfileBudget(2)(byKey(services))]).toEqual([['default/young', 'idle-timeout=100000ms']]);
+});
+
 test('a Service that HAProxy does not serve, or without a profile, or with HTTP mode alone, takes no place', () => {
   const services = [
     withTimeout('a', 1, 0, { dataplane: 'nat' }),

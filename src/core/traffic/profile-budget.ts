@@ -65,15 +65,26 @@ function excessOf(
   return new Map(left.map(([key, text]) => [key, nearest(text, taken)]));
 }
 
-/** The one with the most settings in common; of several, the first. */
+/** The one with the most settings in common, and the nearest values of the others; of several, the first. */
 function nearest(text: string, taken: ReadonlySet<string>): string {
-  const wanted = new Set(text.split(' '));
+  const wanted = text.split(' ');
   let [best, most] = ['', -1];
   for (const other of taken) {
-    const common = other.split(' ').filter((word) => wanted.has(word)).length;
-    if (common > most) [best, most] = [other, common];
+    const likeness = other
+      .split(' ')
+      .reduce((sum, word) => sum + Math.max(...wanted.map((each) => likenessOf(each, word))), 0);
+    if (likeness > most) [best, most] = [other, likeness];
   }
   return best;
+}
+
+/** 1: the same setting; below 0.1, so that many of these count less than one of those: another value of it; 0: another setting. */
+function likenessOf(a: string, b: string): number {
+  if (a === b) return 1;
+  const [[nameA, valueA = ''], [nameB, valueB = '']] = [a.split('='), b.split('=')];
+  if (nameA !== nameB) return 0;
+  const [x, y] = [Number.parseFloat(valueA), Number.parseFloat(valueB)];
+  return x > 0 && y > 0 ? (0.1 * Math.min(x, y)) / Math.max(x, y) : 0;
 }
 
 function isSameExcess(a: ProfileExcess, b: ProfileExcess): boolean {

@@ -101,12 +101,6 @@ export function makeDirect(deps: DirectDeps): Direct {
   let haveFactsChanged = false;
   const excluded = makeExcludedNodes(deps, makeLostNodes({ ...deps, alarm }));
 
-  const sort = (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> =>
-    sorting(
-      keys.flatMap((key) => table.listeners.get(key) ?? []),
-      signal,
-    );
-
   /**
    * Listeners that a node opens now may have flows at their stand-in. New connections go to nodes from the first transaction on;
    * those that HAProxy has then are complete, and the second one names them. Of UDP and SCTP the flows that opened in between
@@ -119,10 +113,10 @@ export function makeDirect(deps: DirectDeps): Direct {
     isFirst = false;
     standIns.follow(next.listeners, next.groups, serverlessOf(table));
     const entering = standIns.entering();
-    if (hasEarlier) await sort(entering, signal);
+    if (hasEarlier) await sorting.sort(table, entering, signal);
     const shared = standIns.shared();
     const refusals = await kernel.apply({ ...next, shared }, signal);
-    await sort(entering, signal);
+    await sorting.sort(table, entering, signal);
     return standIns.shared() === shared ? refusals : await kernel.apply({ ...next, shared: standIns.shared() }, signal);
   };
 
@@ -151,7 +145,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       const { refusals, lacking } = await ifAble(() => applySorted(now, signal), signal);
       if (lacking !== undefined) return leaveToStandIns(lacking);
       ({ ids } = next);
-      reported.set({ groups: next.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
+      reported.set({ groups: now.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
       inUse.set();
       return refusals;
     }
@@ -168,15 +162,15 @@ export function makeDirect(deps: DirectDeps): Direct {
     return standIns.has(listener) ? { ...listener, isAffine } : undefined;
   };
 
-  const resume = async (first: TrafficTable, signal: AbortSignal): Promise<void> => {
+  /** Continues with the table of an earlier process; resolves with whether there is one. */
+  const resume = async (first: TrafficTable, signal: AbortSignal): Promise<boolean> => {
     const elements = await kernel.elements(signal, resumedSets);
-    if (elements === undefined) {
-      isFirst = false;
-      return;
-    }
+    isFirst = elements !== undefined;
+    if (elements === undefined) return false;
     const { listeners, open } = readEarlierTable(elements, first);
     standIns.resume(listeners);
     gate.resume(open);
+    return true;
   };
 
   const counted = (found: string | undefined): string | undefined => {
@@ -187,7 +181,7 @@ export function makeDirect(deps: DirectDeps): Direct {
 
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
     inTurn(async () => {
-      await sort(standIns.holding(), signal);
+      await sorting.sort(table, standIns.holding(), signal);
       if (table.listeners.size > 0) await excluded.look(signal);
       const isNews = how === 'audit' || (await source.haveMacsChanged(table.nodes, signal));
       await program(signal, isNews ? 'all' : 'table');
@@ -220,27 +214,31 @@ export function makeDirect(deps: DirectDeps): Direct {
     );
   };
 
+  const apply = async (next: TrafficTable, signal: AbortSignal): ReturnType<Direct['apply']> => {
+    const isNewHost = published === undefined && isFirst && !(await resume(next, signal));
+    const before = published?.listeners ?? emptyTable.listeners;
+    const keys = PersistentMap.changedKeys(before, next.listeners);
+    const listeners = table.listeners.with(keys.map((key) => [key, mine(next.listeners.get(key))]));
+    if (published !== undefined) passing.follow(before, next.listeners);
+    else if (isNewHost) passing.inherit(await sorting.idle(next.listeners, signal));
+    published = next;
+    const old = table;
+    // Where no node has an endpoint, kube-proxy refuses what a node gets.
+    table = { ...next, withoutEndpoints: undefined, listeners, nodes: excluded.join(next) };
+    const isSame = old.listeners === table.listeners && old.nodes === table.nodes;
+    // A listener that nft refused may be accepted now.
+    if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
+      accepted = undefined;
+      accepted = await program(signal, 'table');
+    }
+    return accepted;
+  };
+
   return {
     outage: kernel.outage,
-    apply: (next, signal) =>
-      inTurn(async () => {
-        if (published === undefined && isFirst) await resume(next, signal);
-        const before = published?.listeners ?? emptyTable.listeners;
-        const keys = PersistentMap.changedKeys(before, next.listeners);
-        const listeners = table.listeners.with(keys.map((key) => [key, mine(next.listeners.get(key))]));
-        if (published !== undefined) passing.follow(before, next.listeners);
-        published = next;
-        const old = table;
-        // Where no node has an endpoint, kube-proxy refuses what a node gets.
-        table = { ...next, withoutEndpoints: undefined, listeners, nodes: excluded.join(next) };
-        const isSame = old.listeners === table.listeners && old.nodes === table.nodes;
-        // A listener that nft refused may be accepted now.
-        if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
-          accepted = undefined;
-          accepted = await program(signal, 'table');
-        }
-        return accepted;
-      }),
+    apply: (next, signal) => inTurn(() => apply(next, signal)),
+    prepare: (next, signal) =>
+      inTurn(async () => (isFirst && !(await kernel.exists(signal)) ? await apply(next, signal) : new Map())),
     isForwarding: reported.isForwarding,
     onLink: reported.onLink,
     obstacles: reported.obstacles,

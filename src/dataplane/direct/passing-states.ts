@@ -5,6 +5,7 @@ import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { makeFormerNat } from '../nftables/former-nat.ts';
 import { makeFirstWaits } from './table/first-waits.ts';
+import { makeInherited } from './table/inherited.ts';
 import { makePartings } from './table/partings.ts';
 import { type DirectProgram, groupKey, type SlotGroup } from './table/program.ts';
 import { makeHandovers } from './table/handovers.ts';
@@ -13,6 +14,8 @@ import { makeHandovers } from './table/handovers.ts';
 export type PassingStates = {
   /** Follows the change from one table to the next; not that to the first table of a process. */
   follow(before: TrafficTable['listeners'], after: TrafficTable['listeners']): void;
+  /** Listeners of the first table of a host that has served none of them (`inherited.ts`). */
+  inherit(listeners: TrafficTable['listeners']): void;
   /** Listeners of which `nat` may still have connections, whatever their stand-in is. */
   formerNat(): ReadonlySet<ListenerKey>;
   /** The program with those of now. The alarm rings when one of them ends. */
@@ -26,6 +29,7 @@ export type PassingStates = {
 export function makePassingStates({ clock, alarm }: { readonly clock: Clock; readonly alarm: Alarm }): PassingStates {
   const firstWaits = makeFirstWaits();
   const handovers = makeHandovers();
+  const inherited = makeInherited();
   const partings = makePartings();
   const formerNat = makeFormerNat();
   return {
@@ -34,16 +38,20 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
       firstWaits.follow(before, after);
       handovers.follow(before, after, clock.monotonic());
     },
+    inherit: (listeners) => inherited.begin(listeners, clock.monotonic()),
     formerNat: () => formerNat.keys(),
     into: (program, table, mayOpen) => {
-      const { groups } = program;
       const nowMs = clock.monotonic();
+      const inheritedNow = inherited.settle({ table, groups: program.groups, mayOpen, nowMs });
+      const { groups } = inheritedNow;
       const waits = firstWaits.waiting({ table, open: groups, mayOpen, nowMs });
       const handed = handovers.handed(nowMs);
       const partingNow = partings.parting({ listeners: table.listeners, groups, nowMs });
-      alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs));
+      alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs, inheritedNow.untilMs));
       return {
         ...program,
+        groups,
+        inherited: inheritedNow.inherited,
         waiting: waits.listeners,
         handed: handed.listeners,
         parting: partingNow.groups,

@@ -20,8 +20,13 @@ export async function startApiServer(lab: Lab): Promise<void> {
   await lab.startPart('controller-manager');
   for (const node of ['n1', 'n2']) {
     await lab.stopPart(`${node}-kube-proxy`);
-    await lab.startPart(`${node}-kube-proxy`);
-    const isHealthy = ['curl', '--silent', '--fail', '--max-time', '2', 'http://127.0.0.1:10256/healthz'];
-    await eventually(() => lab.host(node).exec(isHealthy));
+    await startKubeProxy(lab, node);
   }
+}
+
+/** Resolves when it is healthy. */
+export async function startKubeProxy(lab: Lab, node: string): Promise<void> {
+  await lab.startPart(`${node}-kube-proxy`);
+  const isHealthy = ['curl', '--silent', '--fail', '--max-time', '2', 'http://127.0.0.1:10256/healthz'];
+  await eventually(() => lab.host(node).exec(isHealthy));
 }

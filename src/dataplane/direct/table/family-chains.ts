@@ -216,6 +216,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		delete @pins { meta priority . ${flow} : meta mark }
 		delete @closing { meta priority . ${flow} : meta mark }
 		meta priority @parting update @seen { meta priority . ${flow} }
+		meta priority @inherited update @seen { meta priority . ${flow} }
 		meta priority != @open goto stack
 		ether saddr @node_macs drop${checkSource}
 		${checkRanges}
@@ -255,6 +256,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta mark set meta priority . meta mark map @closing jump close${name}
 		meta l4proto != tcp meta priority . meta mark @seen goto follow${name}
 		meta l4proto tcp meta priority @parting goto part${name}
+		meta l4proto tcp meta priority @inherited goto part${name}
 		goto stack
 	}
 

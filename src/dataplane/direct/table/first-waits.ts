@@ -29,8 +29,8 @@ type WaitState = {
  * repeats its SYN after a second, and then a node sees its address. Otherwise the first connections of each Service would
  * go through the stand-in, without the client's address and without affinity.
  *
- * A listener that the stand-in may already serve never waits: it was in the first table of this process, or another dataplane
- * had it.
+ * A listener that the stand-in may already serve never waits: it was in the first table of this process (`inherited.ts`), or another
+ * dataplane had it.
  */
 export type FirstWaits = {
   /** Follows the change from one table to the next. */

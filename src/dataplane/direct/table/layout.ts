@@ -22,6 +22,7 @@ import { nothingShared } from '../stand-ins.ts';
  *   … with clients that are not known     unsorted     0:1
  *   … that waits for its first node       waiting      0:1                               the kernel removes it after six seconds
  *   … that another Service had            handed        0:1                               … after a minute
+ *   … that another host may have served   inherited    0:1                               … after ten seconds
  *   … that leaves nodes                   parting      0:1                               … after three seconds
  *   192.0.2.0/24                          ranges       0:1 : 1                           the number of its ranges
  *                                         sources4     1 . 192.0.2.0-192.0.2.255
@@ -41,16 +42,18 @@ export const directLayout: Layout<DirectProgram> = {
     shared: nothingShared,
     waiting: new Set(),
     handed: new Set(),
+    inherited: new Set(),
     parting: new Map(),
     slots: PersistentMap.empty(),
     hops: new Map(),
     nodeMacs: new Set(),
     impossible: [],
   },
-  elementsOf: ({ ids, groups, keepers, shared, waiting, handed, parting }, listener) => {
+  elementsOf: ({ ids, groups, keepers, shared, waiting, handed, inherited, parting }, listener) => {
     const { address, isAffine, key, port, protocol, sourceRanges } = listener;
     const isWaiting = waiting.has(key);
-    const isUnsorted = isWaiting || shared.unsorted.has(key);
+    const isInherited = inherited.has(key);
+    const isUnsorted = isWaiting || isInherited || shared.unsorted.has(key);
     const held = shared.held.get(key) ?? [];
     const group = groups.get(key);
     const isAlone = group === undefined && !isUnsorted;
@@ -64,6 +67,7 @@ export const directLayout: Layout<DirectProgram> = {
     ];
     if (isAffine) elements.push({ set: 'affine', text: id });
     if (isWaiting) elements.push({ set: 'waiting', text: id });
+    if (isInherited) elements.push({ set: 'inherited', text: id });
     const marks = keepers.get(key);
     if (marks !== undefined) elements.push({ set: 'checked', text: id });
     for (const mark of marks ?? []) elements.push({ set: 'keepers', text: `${id} . ${mark}` });
@@ -93,7 +97,7 @@ export const directLayout: Layout<DirectProgram> = {
       ...PersistentMap.changedKeys(before.shared.unsorted, after.shared.unsorted),
       ...PersistentMap.changedKeys(before.shared.held, after.shared.held),
     ]);
-    for (const state of ['waiting', 'handed', 'parting'] as const)
+    for (const state of ['waiting', 'handed', 'inherited', 'parting'] as const)
       for (const key of [...before[state].keys(), ...after[state].keys()])
         if (before[state].has(key) !== after[state].has(key)) keys.add(key);
     return keys;

@@ -66,7 +66,7 @@ export type ProgramSource = {
   next(table: TrafficTable, more: ProgramOptions, signal: AbortSignal): Promise<DeviceProgram>;
   /** Whether the kernel knows nodes under other MAC addresses than before. Throws `ExecError` if `ip` fails. */
   haveMacsChanged(nodes: TrafficTable['nodes'], signal: AbortSignal): Promise<boolean>;
-  /** Whether the node may take packets soon: neither an obstacle nor a probe in vain keeps it from being a next hop. */
+  /** Whether the node may take packets soon: it is not silent, and neither an obstacle nor a probe in vain keeps packets from it. */
   mayOpen(nodes: TrafficTable['nodes']): (node: NodeName, family: Family) => boolean;
   /** Which of the nodes could not be next hops at the last program, and why. */
   obstacles(nodes: TrafficTable['nodes']): DirectObstacles;
@@ -202,7 +202,8 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
     },
     mayOpen: (nodes) => {
       const found = obstaclesAmong(nodes, answering.silent());
-      return (node, family) => found.get(node)?.[family] === undefined;
+      const verdicts = health.verdicts();
+      return (node, family) => found.get(node)?.[family] === undefined && verdicts.get(node)?.[family] !== 'silent';
     },
     obstacles: (nodes) => obstaclesAmong(nodes, new Set([...answering.silent(), ...awaited.hops()])),
     factsText: (nodes) => {

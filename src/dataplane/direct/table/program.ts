@@ -42,6 +42,8 @@ export type DirectProgram = {
   readonly waiting: ReadonlySet<ListenerKey>;
   /** Listeners that another Service had (`handovers.ts`). */
   readonly handed: ReadonlySet<ListenerKey>;
+  /** Listeners without a group that may have connections at nodes which this host does not know (`inherited.ts`). */
+  readonly inherited: ReadonlySet<ListenerKey>;
   /** Listeners that leave nodes for their stand-in, and the group that each had (`partings.ts`). */
   readonly parting: ReadonlyMap<ListenerKey, SlotGroup>;
   /** All of them by number, those of `parting` too. */
@@ -215,6 +217,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       shared: nothingShared,
       waiting: new Set(),
       handed: new Set(),
+      inherited: new Set(),
       parting: new Map(),
       slots: last.slots,
       hops,

@@ -1,6 +1,7 @@
 import { concatText, scalarText } from '../../nftables/listing.ts';
 import type { TableSpec } from '../../nftables/table-text.ts';
 import { familyChains, isLaterFragment } from './family-chains.ts';
+import { inheritedSeconds } from './inherited.ts';
 import { waitLapseMs } from './first-waits.ts';
 import { partingSeconds } from './partings.ts';
 import { handoverSeconds } from './handovers.ts';
@@ -51,6 +52,7 @@ export const directTable: TableSpec = {
   },
   lapsing: {
     waiting: `set waiting { type classid; flags timeout; timeout ${waitLapseMs / 1000}s;`,
+    inherited: `set inherited { type classid; flags timeout; timeout ${inheritedSeconds}s;`,
     handed: `set handed { type classid; flags timeout; timeout ${handoverSeconds}s;`,
     parting: `set parting { type classid; flags timeout; timeout ${partingSeconds}s;`,
   },
@@ -81,6 +83,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   has no pin of its own: it is at the client's node while `seen` has it.
  * - The packets of a listener in `waiting` are dropped until a node opens it; without furiwake, until the kernel removes the element
  *   (`first-waits.ts`). It is in `mixed` and `unsorted`, so the stand-in has it from then on.
+ * - A listener in `inherited` may have connections at nodes that another host sent there (`inherited.ts`): until it is open, a packet
+ *   without a pin is dropped, unless `seen` says that its SYN went up the stack.
  * - A listener in `handed` had another Service a moment ago (`handovers.ts`): packets without a pin go up the stack, which resets their
  *   connections, unless their SYN is in `opening`: `pins` may be full.
  * - A listener in `parting` leaves its nodes (`partings.ts`): a packet without a pin goes to the node of before, unless `seen` says that

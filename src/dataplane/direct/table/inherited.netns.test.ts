@@ -1,0 +1,73 @@
+import { expect, test } from 'vitest';
+import { listener } from '../../../../test/make/table.ts';
+import { sceneGate } from '../../../../test/make/scene-gate.ts';
+import { serveVips } from '../../../../test/netns/direct-lab.ts';
+import { patience } from '../../../../test/netns/patience.ts';
+import {
+  connect,
+  direct,
+  expectAlive,
+  heard,
+  heldByHaproxy,
+  lab,
+  nodes,
+  port,
+  program,
+  startDirect,
+} from '../../../../test/netns/stand-in-rig.ts';
+
+const { signal } = new AbortController();
+const more = { dataplane: 'direct', standIn: 'haproxy', isPublished: true } as const;
+
+/** The table goes, as if the next process were on another host. Until a client sends something, nothing is reset. */
+async function takeOver(open: ReadonlySet<string>): Promise<void> {
+  await lab.balancer.exec('nft', 'delete', 'table', 'netdev', 'furiwake');
+  startDirect({ gate: sceneGate({ isOpen: (_, node) => open.has(node), subscribe: () => () => undefined }) });
+}
+
+test.each([
+  ['203.0.113.25', false],
+  ['2001:db8:f::25', false],
+  ['203.0.113.27', true],
+] as const)(
+  'a host that takes over keeps the connections that nodes have of %s (affinity: %s), and HAProxy those that open meanwhile',
+  async (address, isAffine) => {
+    const onDirect = listener(address, port, port, { ...more, isAffine });
+    for (const node of lab.nodes) await serveVips(node, [address], port);
+    nodes.areOpen = true;
+    await program(onDirect);
+    const atNodes = await Promise.all(Array.from({ length: 8 }, () => connect(address)));
+    const texts = await Promise.all(atNodes.map(async (id) => (await heard(id)).text?.slice(0, 2)));
+    expect(new Set(texts).size).toBe(isAffine ? 1 : 2);
+    const open = new Set<string>();
+    await takeOver(open);
+    await program(onDirect);
+    const established = (): Promise<string> =>
+      lab.client.exec('ss', '-HtniO', 'state', 'established', 'dst', address.includes(':') ? `[${address}]` : address);
+    const alive = expectAlive(atNodes);
+    await expect.poll(async () => (await established()).match(/ retrans:/g)?.length, patience).toBe(8);
+    const atHaproxy = await connect(address);
+    open.add('n1');
+    await direct.audit(signal);
+    expect(direct.isForwarding(onDirect.key)).toBe(false); // connections at n2 would get there, too
+    open.add('n2');
+    await direct.audit(signal);
+    expect(direct.isForwarding(onDirect.key)).toBe(true);
+    await alive;
+    await expectAlive([...atNodes, atHaproxy]);
+    expect(await heldByHaproxy(onDirect)).toBe(1);
+  },
+  30_000,
+);
+
+test('connections that HAProxy has when a process starts without a table continue', async () => {
+  const onDirect = listener('203.0.113.26', port, port, more);
+  nodes.areOpen = false;
+  await program(listener('203.0.113.26', port, port));
+  const atHaproxy = await connect('203.0.113.26');
+  startDirect();
+  await program(onDirect);
+  expect(await lab.balancer.exec('nft', 'list', 'set', 'netdev', 'furiwake', 'inherited')).not.toContain('elements');
+  await expectAlive([atHaproxy, await connect('203.0.113.26')]);
+  expect(await heldByHaproxy(onDirect)).toBe(2);
+});

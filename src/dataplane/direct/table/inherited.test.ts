@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { directListener, listener, node, tableOf } from '../../../../test/make/table.ts';
+import type { ListenerKey, NodeName, ServiceUid } from '../../../core/model/names.ts';
+import { PersistentMap } from '../../../core/persistent-map.ts';
+import type { TrafficTable } from '../../../core/traffic/table.ts';
+import { makeInherited } from './inherited.ts';
+
+const vip = '203.0.113.1';
+const web = listener(vip, 80, 30_080, { dataplane: 'direct', standIn: 'haproxy' });
+const dns = listener(vip, 53, 30_053, { protocol: 'UDP', dataplane: 'direct', standIn: 'nat' });
+const alone = directListener(vip, 443, { protocol: 'TCP' });
+const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
+const all = tableOf([web, dns, alone], nodes);
+
+/** What remains of groups in which `open` nodes are, and what is inherited. */
+function makeScene(): (state: { open: number; nowMs: number; table?: TrafficTable; barred?: string }) => {
+  readonly groups: number;
+  readonly inherited: readonly ListenerKey[];
+  readonly untilMs: number;
+} {
+  const inherited = makeInherited();
+  inherited.begin(all.listeners, 1_000);
+  return ({ open, nowMs, table = all, barred }) => {
+    const group = { id: 7, marks: [1], open: Array.from({ length: open }, (_, index) => index) };
+    const keys = open === 0 ? [] : [...table.listeners.keys()];
+    const groups = PersistentMap.from(keys.map((key) => [key, group] as const));
+    const mayOpen = (name: NodeName): boolean => name !== barred;
+    const settled = inherited.settle({ table, groups, mayOpen, nowMs });
+    return { ...settled, groups: settled.groups.size, inherited: [...settled.inherited] };
+  };
+}
+
+test('no listener gets a part of its nodes; those of TCP with a stand-in are inherited meanwhile', () => {
+  const settle = makeScene();
+  const waiting = { groups: 0, inherited: [web.key], untilMs: 9_000 };
+  expect(settle({ open: 0, nowMs: 1_000 })).toEqual(waiting);
+  expect(settle({ open: 1, nowMs: 8_999 })).toEqual(waiting);
+  const over = { groups: 3, inherited: [], untilMs: Infinity };
+  expect(settle({ open: 2, nowMs: 8_999 })).toEqual(over);
+  expect(settle({ open: 1, nowMs: 8_999 })).toEqual(over); // once
+});
+
+test('after eight seconds, or if no other node may open, they get the nodes that there are', () => {
+  expect(makeScene()({ open: 1, nowMs: 9_000 })).toEqual({ groups: 3, inherited: [], untilMs: Infinity });
+  expect(makeScene()({ open: 1, nowMs: 1_000, barred: 'n2' }).groups).toBe(3);
+});
+
+test('a listener of another Service, or of another dataplane, is not inherited', () => {
+  for (const other of [{ ...web, uid: 'other' as ServiceUid }, listener(vip, 80, 30_080)])
+    expect(makeScene()({ open: 1, nowMs: 1_000, table: tableOf([other], nodes) })).toEqual({
+      groups: 1,
+      inherited: [],
+      untilMs: Infinity,
+    });
+});
