@@ -181,6 +181,19 @@ describe('a start with other --addresses and another --state-dir', () => {
     expect(assignment?.verdict.message).toContain('furiwake cleanup --cluster');
   });
 
+  test('and without --addresses, which gave the recorded address: the same, until they are back', () => {
+    const { records } = planOnce(planInput([makeService('a')], ['198.51.100.1']));
+    const site = makeSite([], { handsOutOwn: true });
+    const host = makeHostFacts({ ownAddresses: [ip('192.0.2.51')], primaryAddresses: [ip('192.0.2.51')] });
+    const without = planOnce(planInput([published()], [], { site, host, records }));
+    expect(without.assignments.get('default/a' as ServiceKey)).toMatchObject({ addresses: [], keepsStatus: true });
+    const again = planOnce(planInput([published()], [], { site, host, records: without.records }));
+    expect(again.assignments.get('default/a' as ServiceKey)).toMatchObject({ addresses: [], keepsStatus: true });
+    expect(addressesOf(planOnce(planInput([published()], ['198.51.100.0/28'], { records: again.records })))).toEqual({
+      a: '198.51.100.1',
+    });
+  });
+
   test('follows a request', () => {
     expect(planned(published({ loadBalancerIp: '192.0.2.8' }))).toMatchObject({
       addresses: [{ ip: { text: '192.0.2.8' } }],

@@ -85,8 +85,11 @@ function adoptStatus(draft: AssignmentDraft, site: Site, allocation: Allocation)
     }
   }
   draft.disowned = disowned;
-  // furiwake published these addresses, with another pool and another state directory, and the Service has no record.
-  const isOurs = status.ingressManager === fieldManager && (draft.record?.addresses ?? []).length === 0;
+  // furiwake published these addresses, with another pool and another state directory, and the Service has no record; or with
+  // `--addresses`, which are missing now.
+  const { addresses = [], hostAddresses } = draft.record ?? {};
+  const isOrphan = addresses.length === 0 || (site.handsOutOwn && hostAddresses === undefined);
+  const isOurs = status.ingressManager === fieldManager && isOrphan;
   draft.keepsStatus = isOurs && !site.movesServices && isOfOtherPool && disowned.length > 0 && adopted.length === 0;
   if (!spec.requireDualStack || adopted.length === spec.ipFamilies.length) takeAddresses(draft, adopted, allocation);
 }
