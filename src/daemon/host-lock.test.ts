@@ -57,6 +57,15 @@ test('one instance holds a host, with any state directory; the error of the next
   await expect(lockHost(first, host, signal)).rejects.toThrow('furiwake cleanup is running on this host (PID 12).');
 });
 
+test('a read-only /run is one line that says what must be', async () => {
+  const readOnly = Object.assign(new Error("EROFS: read-only file system, mkdir '/run/furiwake'"), { errno: -30 });
+  const host = makeHost('', { makeFolder: () => Promise.reject(readOnly) });
+  await expect(lockHost(first, host, signal)).rejects.toMatchObject({
+    code: 'START',
+    message: `${host.runFolder} cannot be used: it must be a folder in which root can create files and sockets (EROFS: read-only file system, mkdir '/run/furiwake')`,
+  });
+});
+
 test.each([
   ['cleanup', []],
   ['run', ['net-1']],

@@ -36,15 +36,22 @@ const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(
  */
 export async function lockHost(holder: LockHolder, deps: LockDeps, signal: AbortSignal): Promise<HostLock> {
   const { files, exec, newId, runFolder } = deps;
-  await files.makeFolder(runFolder);
-  await assertPrivate(files, runFolder);
   const name = `${newId()}.sock`;
   const socketPath = `${runFolder}/${name}`;
   // The lock outlives `signal`: a process that is shutting down may take some time.
   const never = new AbortController().signal;
   const listen = (): Promise<AsyncDisposable> =>
     serveHttp({ path: socketPath }, { 'GET /holder': async () => jsonReply(holder) }, never);
-  let server = await listen();
+  const open = async (): Promise<AsyncDisposable> => {
+    await files.makeFolder(runFolder);
+    await assertPrivate(files, runFolder);
+    return await listen();
+  };
+  let server = await open().catch((error: unknown) => {
+    if (!(error instanceof Error) || !('errno' in error)) throw error;
+    const words = `${runFolder} cannot be used: it must be a folder in which root can create files and sockets`;
+    throw new StartError(`${words} (${error.message})`, { cause: error });
+  });
   const release = async (): Promise<void> => {
     await server[Symbol.asyncDispose]();
     await files.remove(socketPath);

@@ -217,7 +217,7 @@ function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, ex
     case 'unknown':
       return `the Lease has the identity of this host, but this process did not write it; taking it in ${seconds} s unless another process renews it`;
     case 'namesake':
-      return 'another process renews the Lease with the identity of this host: one state directory is a copy of the other. Stop furiwake on the copy, delete its state directory, and start it again';
+      return 'another process renews the Lease with the identity of this host: one state directory is a copy of the other, or both hosts have the same host name and machine ID. Stop furiwake on one of them, give it another host name if they are equal, delete its state directory, and start it again';
     default:
       return assertNever(kind);
   }

@@ -84,6 +84,13 @@ test('a host that waits names the holder, and one that cannot read the Lease say
   ]);
 });
 
+test('a host whose identity another process uses says so, as long as that holds the Lease', () => {
+  const lease = { ...noLease, holder: () => ({ identity: 'lb1_a-b', kind: 'namesake', expiresInMs: 9_000 }) as const };
+  expect(troublesOf({ lease, mayServeWithoutLease: false })[0]).toBe(
+    'waiting: another process with the identity of this host holds the Lease ns/furiwake',
+  );
+});
+
 test('a holder is not ready while another host kept its addresses, and a machine answers for them', () => {
   const lease = { ...noLease, isHolder: () => true, hostsWithAddresses: () => ['lb1_a-b'] };
   const words = (isAnsweredElsewhere: boolean): readonly string[] => troublesOf({ lease, isAnsweredElsewhere });

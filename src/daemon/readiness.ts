@@ -56,6 +56,7 @@ export function clusterTroubles({
 export function otherHolderWords(holder: ReturnType<Lease['holder']>, leaseName: string): string | undefined {
   if (holder === undefined) return undefined;
   const host = holder.identity === '' ? 'another host' : `host ${hostOfIdentity(holder.identity)}`;
+  if (holder.kind === 'namesake') return `another process with the identity of this host holds the Lease ${leaseName}`;
   if (holder.kind === 'former') return `the Lease ${leaseName} was deleted or emptied, and ${host} may still serve`;
   return holder.kind === 'other' ? `${host} holds the Lease ${leaseName}` : undefined;
 }

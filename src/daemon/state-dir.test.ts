@@ -100,6 +100,15 @@ test('the state directory of release 0.1.0 is recognised and marked', async () =
   expect(readdirSync(stateDir)).toEqual([...before, 'furiwake-state'].sort());
 });
 
+test('the state directory of a release 0.1.0 that only waited for the Lease is recognised; a foreign file of that name is not', async () => {
+  fill('identity');
+  writeFileSync(path.join(stateDir, 'identity'), 'me');
+  await expect(openStateDir(disk, stateDir)).rejects.toThrow('is not a furiwake state directory');
+  cpSync(new URL('../../test/fixtures/state-0.1.0/identity', import.meta.url), path.join(stateDir, 'identity'));
+  await openStateDir(disk, stateDir);
+  expect(readdirSync(stateDir)).toEqual(['furiwake-state', 'identity']);
+});
+
 test.each([
   ['an empty folder', []],
   ['an empty file system', ['lost+found/']],

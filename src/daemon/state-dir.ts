@@ -27,6 +27,8 @@ const advice = {
   cleanup: 'name the --state-dir of furiwake run',
 };
 
+/** Of release 0.1.0: host name and random UUID. */
+const earlierIdentity = /^\S+_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\s*$/;
 /** How often a running furiwake looks for its marker. */
 const lookMs = 5_000;
 /** How often it looks for its other files. */
@@ -183,6 +185,10 @@ async function ownershipOf(
   names.delete('lost+found'); // of a file system that is mounted here
   if (names.size === 0) return 'empty';
   if (names.has('records.jsonl') || (names.has('identity') && names.has('haproxy'))) return 'earlier';
+  if (names.size === 1 && names.has('identity')) {
+    const identity = await files.read(`${stateDir}/identity`).catch(() => ''); // refused with the folder
+    if (earlierIdentity.test(identity ?? '')) return 'earlier'; // of a 0.1.0 that only waited for the Lease
+  }
   if (await areOwnFiles(files, stateDir, names)) return 'unmarked';
   throw new StartError(
     `${stateDir} is not a furiwake state directory (no marker file) and not empty: ${adviceIfForeign}`,

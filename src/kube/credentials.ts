@@ -21,7 +21,7 @@ export type Credentials = {
  * `signal` aborts.
  */
 export type CredentialSource = {
-  /** The current ones; cheap while they are fresh. Throws `KubeConfigError` if there have never been any. */
+  /** The current ones: at once while they are fresh, otherwise within a second. Throws `KubeConfigError` if there have never been any. */
   current(signal: AbortSignal): Promise<Credentials>;
   /**
    * After the server rejected `used`: returns newer ones if there are any, obtained once for all concurrent callers.
@@ -36,10 +36,17 @@ export type CredentialSource = {
 export type LoadedCredentials = { readonly credentials: Credentials; readonly lifetimeMs: number };
 
 const mostWaitMs = 300_000;
+/** How long a renewal delays requests. A file is read within milliseconds; a plugin may take a minute, and the Lease cannot wait. */
+const patienceMs = 1_000;
+
+/** The deadline of a request ended before its credentials were obtained. */
+export class CredentialsTimeout extends Error {
+  override readonly name = 'TimeoutError';
+}
 
 /**
- * Keeps the result of `load` for its lifetime. If renewal fails (a file that is being replaced, a plugin without
- * network), the old ones stay in use: the server decides whether they are valid, and its 401 leads to `refresh`. At
+ * Keeps the result of `load` for its lifetime. If renewal takes more than a second or fails (a plugin that hangs or has no network,
+ * a file that is being replaced), the old ones stay in use: the server decides whether they are valid, and its 401 leads to `refresh`. At
  * least `restMs` pass between two loads, and more after each failed one, however often the server answers 401 and
  * however short the lifetime is.
  */
@@ -59,6 +66,7 @@ export function makeCredentialSource({
   let lastError: unknown;
   let restsUntilMs = Number.NEGATIVE_INFINITY;
   let running: Promise<Credentials> | undefined;
+  let startedAtMs = 0;
   /** The running load was requested by `reload`, whose caller reports its failure. */
   let isReported = false;
   const end = new AbortController();
@@ -66,6 +74,7 @@ export function makeCredentialSource({
   const trouble = makeTrouble({ what: 'renewing the credentials', log, monotonic: () => clock.monotonic() });
 
   const loadOnce = async (): Promise<Credentials> => {
+    startedAtMs = clock.monotonic();
     try {
       const { credentials, lifetimeMs } = await load(end.signal);
       const nowMs = clock.monotonic();
@@ -87,36 +96,47 @@ export function makeCredentialSource({
    * Joins the running load, or starts one. It continues after the deadline of the request that started it: a plugin that
    * is slower than a renewal of the Lease would otherwise never end.
    */
-  const join = (signal: AbortSignal): Promise<Credentials> => {
-    signal.throwIfAborted();
-    running ??= loadOnce().finally(() => {
+  const join = (): Promise<Credentials> =>
+    (running ??= loadOnce().finally(() => {
       running = undefined;
       isReported = false;
-    });
-    return unlessAborted(running, signal);
+    }));
+
+  const waitFor = async (signal: AbortSignal): Promise<Credentials> => {
+    signal.throwIfAborted();
+    try {
+      return await unlessAborted(join(), signal);
+    } catch (error) {
+      const isLate = signal.aborted && (signal.reason as Error).name === 'TimeoutError';
+      throw isLate ? new CredentialsTimeout('the credentials of the kubeconfig were not obtained in time') : error;
+    }
   };
 
   const isResting = (): boolean => running === undefined && clock.monotonic() < restsUntilMs;
 
   return {
     current: async (signal) => {
-      if (kept !== undefined && (clock.monotonic() < kept.untilMs || isResting())) return kept.credentials;
-      if (isResting()) throw lastError;
+      if (kept === undefined && isResting()) throw lastError;
+      if (kept === undefined) return waitFor(signal);
+      if (clock.monotonic() < kept.untilMs || isResting()) return kept.credentials;
+      const renewal = join();
+      const leftMs = startedAtMs + patienceMs - clock.monotonic();
+      if (leftMs <= 0) return kept.credentials;
+      using patience = clock.deadline(leftMs, signal);
       try {
-        return await join(signal);
-      } catch (error) {
+        return await unlessAborted(renewal, patience.signal);
+      } catch {
         signal.throwIfAborted();
-        if (kept === undefined) throw error;
-        return kept.credentials;
+        return kept.credentials; // that load failed, or continues
       }
     },
     refresh: async (used, signal) => {
       if (kept !== undefined && kept.credentials !== used) return kept.credentials;
-      return isResting() ? used : await join(signal);
+      return isResting() ? used : waitFor(signal);
     },
     reload: async (signal) => {
       isReported ||= running === undefined;
-      await join(signal);
+      await waitFor(signal);
     },
     close: () => end.abort(),
   };

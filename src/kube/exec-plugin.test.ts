@@ -6,6 +6,7 @@ import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import { type ClusterConfig, loadKubeConfig } from './config.ts';
+import { noAnswer } from './reachability.ts';
 
 const { signal } = new AbortController();
 
@@ -165,6 +166,54 @@ test('a plugin that is slower than the deadline of a request runs on, for the ne
   await clock.advance(1_000);
   expect((await credentials.current(signal)).token).toBe('t');
   expect(runs).toBe(1);
+});
+
+test('while a plugin is slow, requests use the credentials of before after a second, and then at once', async () => {
+  const clock = virtualClock();
+  let runs = 0;
+  const run: Exec['run'] = async (_file, _args, options) => {
+    runs += 1;
+    if (runs > 1) await clock.sleep(30_000, options.signal);
+    return answer({ token: `t${runs}`, expirationTimestamp: new Date(clock.now() + 60_000).toISOString() });
+  };
+  const credentials = await credentialsOf(plugin, run, { clock });
+  const tokens: (string | undefined)[] = [];
+  const use = async (): Promise<void> => {
+    const { token } = await credentials.current(signal);
+    tokens.push(token);
+  };
+  await use();
+  await clock.advance(55_000);
+  const second = use();
+  await clock.advance(999);
+  expect(tokens).toEqual(['t1']);
+  await clock.advance(1);
+  await second;
+  await use();
+  expect(tokens).toEqual(['t1', 't1', 't1']);
+  await clock.advance(29_000);
+  await use();
+  expect([tokens.at(-1), runs]).toEqual(['t2', 2]);
+});
+
+test('a request that waits in vain for rejected credentials says what it waited for', async () => {
+  const clock = virtualClock();
+  let runs = 0;
+  const run: Exec['run'] = async (_file, _args, options) => {
+    runs += 1;
+    if (runs > 1) await clock.sleep(30_000, options.signal);
+    return answer({ token: 't' });
+  };
+  const credentials = await credentialsOf(plugin, run, { clock });
+  const used = await credentials.current(signal);
+  await clock.advance(20_000);
+  const renewal = clock.deadline(5_000, signal);
+  const refused = credentials.refresh(used, renewal.signal).catch(noAnswer);
+  await clock.advance(5_000);
+  expect(await refused).toMatchObject({
+    code: 'TIMEOUT',
+    message: 'the credentials of the kubeconfig were not obtained in time',
+  });
 });
 
 test('requests that stop waiting do not end a plugin; the end of the client does', async () => {

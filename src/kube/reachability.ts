@@ -1,3 +1,5 @@
+import { CredentialsTimeout } from './credentials.ts';
+
 /**
  * Why a request got no answer, for users: the messages of Node, OpenSSL and undici stay in the error's `cause`. `advice`:
  * what to do, if the cause says more than the code.
@@ -90,7 +92,12 @@ function timeoutWords(code: string, error: unknown): Explanation {
     case 'UND_ERR_CONNECT_TIMEOUT':
       return { message: 'cannot connect to the API server within 10 s', advice };
     default:
-      return { message: 'the API server did not answer in time' };
+      return error instanceof CredentialsTimeout
+        ? {
+            message: error.message,
+            advice: 'run the exec plugin of the kubeconfig by hand; check the disk that has the files',
+          }
+        : { message: 'the API server did not answer in time' };
   }
 }
 

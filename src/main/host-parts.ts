@@ -181,7 +181,12 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     nodesPath: paths.nodes,
     backendsPath: paths.backends,
     withoutEndpointsPath: paths.withoutEndpoints,
-    earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: () => record.read() },
+    earlier: {
+      rowsPath: earlier.rows,
+      nodesPath: earlier.nodes,
+      ledgerPaths: [earlier.records, paths.ledger],
+      placed: () => record.read(),
+    },
     files,
     log,
   });

@@ -62,7 +62,12 @@ async function writeAll() {
     nodesPath: at('nodes'),
     backendsPath: at('backends'),
     withoutEndpointsPath: at('without-endpoints'),
-    earlier: { rowsPath: '/state/none', nodesPath: '/state/none', placed: async () => new Map() },
+    earlier: {
+      rowsPath: '/state/none',
+      nodesPath: '/state/none',
+      ledgerPaths: [],
+      placed: async () => new Map(),
+    },
   });
   await table.write(tableOf([listener('192.0.2.51', 80, 30_080)], [node('n1', '192.0.2.11')]));
   await clock.advance(0);

@@ -28,7 +28,12 @@ function open(
     nodesPath: '/state/nodes.jsonl',
     backendsPath: '/state/backends.jsonl',
     withoutEndpointsPath: '/state/without-endpoints.jsonl',
-    earlier: { rowsPath: '/state/rows.jsonl', nodesPath: '/state/nodes.json', placed: async () => new Map() },
+    earlier: {
+      rowsPath: '/state/rows.jsonl',
+      nodesPath: '/state/nodes.json',
+      ledgerPaths: [],
+      placed: async () => new Map(),
+    },
     files: {
       ...files,
       write: async (path, ...rest) => refuse(path).then(() => files.write(path, ...rest)),

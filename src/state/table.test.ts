@@ -23,7 +23,12 @@ function open(texts: Map<string, string>): { readonly file: TableFile; readonly 
     nodesPath: '/state/nodes.jsonl',
     backendsPath: '/state/backends.jsonl',
     withoutEndpointsPath: '/state/without-endpoints.jsonl',
-    earlier: { rowsPath: '/state/rows.jsonl', nodesPath: '/state/nodes.json', placed: async () => new Map() },
+    earlier: {
+      rowsPath: '/state/rows.jsonl',
+      nodesPath: '/state/nodes.json',
+      ledgerPaths: [],
+      placed: async () => new Map(),
+    },
     files: filesOf(texts),
     log,
   });

@@ -19,6 +19,7 @@ import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { ipText, port, rangeText } from './decoders.ts';
 import { makeMapFile } from './map-file.ts';
+import { readEarlierUids } from './earlier-uids.ts';
 import { decodeNode, encodeNode, readEarlierNodes } from './saved-nodes.ts';
 import { fileVersions } from './file-versions.ts';
 
@@ -38,6 +39,7 @@ export type TableFileDeps = {
   readonly earlier: {
     readonly rowsPath: string;
     readonly nodesPath: string;
+    readonly ledgerPaths: readonly string[];
     /** Addresses that furiwake added to this host: any other address of a row was the host's own. */
     readonly placed: () => Promise<ReadonlyMap<string, unknown>>;
   };
@@ -57,6 +59,7 @@ export function makeTableFile({
   log,
 }: TableFileDeps): TableFile {
   let placed: ReadonlyMap<string, unknown> = new Map();
+  let uids: ReadonlyMap<ServiceKey, ServiceUid> = new Map();
   const listenerFile = makeMapFile<ListenerKey, Listener>({
     path: listenersPath,
     name: 'listeners',
@@ -67,7 +70,7 @@ export function makeTableFile({
     isWhole: true,
     encode: encodeListener,
     decode: decodeListener,
-    earlier: { path: earlier.rowsPath, decode: (fields) => decodeRow(fields, placed) },
+    earlier: { path: earlier.rowsPath, decode: (fields) => decodeRow(fields, placed, uids) },
   });
   const nodeFile = makeMapFile<NodeName, TrafficNode>({
     path: nodesPath,
@@ -124,6 +127,7 @@ export function makeTableFile({
     read: async () => {
       const nodes = (await nodeFile.read()) ?? (await readEarlierNodes(files, earlier.nodesPath, log));
       placed = await earlier.placed();
+      uids = await readEarlierUids(files, earlier.ledgerPaths);
       const listeners = await listenerFile.read();
       if (nodes === undefined || listeners === undefined) return undefined;
       const backends = [...((await backendFile.read()) ?? [])];
@@ -261,12 +265,16 @@ const rowSchema = z.object({
   sourceRanges: z.array(rangeText).optional(),
 });
 
-function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): readonly [ListenerKey, Listener] {
+function decodeRow(
+  fields: unknown,
+  placed: ReadonlyMap<string, unknown>,
+  uids: ReadonlyMap<ServiceKey, ServiceUid>,
+): readonly [ListenerKey, Listener] {
   const { nodePort, service, sourceRanges, ...saved } = rowSchema.parse(fields);
   const listener = makeListener({
     ...saved,
     service: service as ServiceKey,
-    uid: service as ServiceUid,
+    uid: uids.get(service as ServiceKey) ?? (service as ServiceUid),
     protocol: 'TCP',
     dataplane: 'haproxy',
     isPublished: false,

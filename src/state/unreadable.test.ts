@@ -56,7 +56,12 @@ function openTable(log: RecordedLog): Opened {
     nodesPath: paths.nodes,
     backendsPath: paths.backends,
     withoutEndpointsPath: paths.withoutEndpoints,
-    earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: async () => new Map() },
+    earlier: {
+      rowsPath: earlier.rows,
+      nodesPath: earlier.nodes,
+      ledgerPaths: [earlier.records, paths.ledger],
+      placed: async () => new Map(),
+    },
     files,
     log,
   });

@@ -44,7 +44,12 @@ function open(texts: Map<string, string>) {
       nodesPath: paths.nodes,
       backendsPath: paths.backends,
       withoutEndpointsPath: paths.withoutEndpoints,
-      earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: () => placement.read() },
+      earlier: {
+        rowsPath: earlier.rows,
+        nodesPath: earlier.nodes,
+        ledgerPaths: [earlier.records, paths.ledger],
+        placed: () => placement.read(),
+      },
       files,
       log,
     }),
@@ -112,6 +117,7 @@ test('addresses, listeners with their ranges, nodes, added addresses and the ide
   const listeners = Array.from(table?.listeners.values() ?? [], (each) => [
     each.key,
     each.service,
+    each.uid.at(-1),
     each.backend,
     each.targetPort,
     each.sourceRanges?.map(formatRange),
@@ -119,13 +125,21 @@ test('addresses, listeners with their ranges, nodes, added addresses and the ide
   ]);
   expect(new Set(listeners)).toEqual(
     new Set([
-      ['192.0.2.10|8080|TCP', 'default/own', 'nodes4', 30_808, undefined, true],
-      ['192.0.2.200|443|TCP', 'default/web', 'nodes4', 30_443, ['198.51.100.0-198.51.100.255', '203.0.113.7'], false],
-      ['192.0.2.200|80|TCP', 'default/web', 'nodes4', 30_080, undefined, false],
-      ['192.0.2.202|53|TCP', 'dns/coredns', 'nodes4', 30_053, undefined, false],
-      ['192.0.2.202|9153|TCP', 'dns/coredns', 'nodes4', 30_054, undefined, false],
-      ['2001:db8:0:1::200|443|TCP', 'default/web', 'nodes6', 30_443, [], false],
-      ['2001:db8:0:1::200|80|TCP', 'default/web', 'nodes6', 30_080, undefined, false],
+      ['192.0.2.10|8080|TCP', 'default/own', '5', 'nodes4', 30_808, undefined, true],
+      [
+        '192.0.2.200|443|TCP',
+        'default/web',
+        '1',
+        'nodes4',
+        30_443,
+        ['198.51.100.0-198.51.100.255', '203.0.113.7'],
+        false,
+      ],
+      ['192.0.2.200|80|TCP', 'default/web', '1', 'nodes4', 30_080, undefined, false],
+      ['192.0.2.202|53|TCP', 'dns/coredns', '3', 'nodes4', 30_053, undefined, false],
+      ['192.0.2.202|9153|TCP', 'dns/coredns', '3', 'nodes4', 30_054, undefined, false],
+      ['2001:db8:0:1::200|443|TCP', 'default/web', '1', 'nodes6', 30_443, [], false],
+      ['2001:db8:0:1::200|80|TCP', 'default/web', '1', 'nodes6', 30_080, undefined, false],
     ]),
   );
   expect(

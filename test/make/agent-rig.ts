@@ -50,7 +50,12 @@ export function makeAgentRig<C extends Clock>({
       nodesPath: '/nodes',
       backendsPath: '/backends',
       withoutEndpointsPath: '/without-endpoints',
-      earlier: { rowsPath: '/rows', nodesPath: '/nodes.json', placed: async () => new Map() },
+      earlier: {
+        rowsPath: '/rows',
+        nodesPath: '/nodes.json',
+        ledgerPaths: [],
+        placed: async () => new Map(),
+      },
       files: filesOf(files),
       log,
     }),

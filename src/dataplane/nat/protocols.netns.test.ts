@@ -87,15 +87,19 @@ test('UDP of the host itself stays untouched on its own address, but for the por
   expect((await balancer.ask(call)).text).toBe('n1 10.20.0.1 53');
 });
 
-test('a flow that began before its Service is translated as soon as that comes', async () => {
+test('a flow that began before its Service is translated as soon as that comes, also by the next process', async () => {
   const { balancer } = rig.lab;
   await balancer.ask({ do: 'serveUdp', port: 53, body: 'host' });
-  for (const vip of ['10.10.0.1', 'fd10::1']) {
-    await rig.apply(dns('10.50.0.9'), dns('fd50::9')); // flows are tracked
-    expect(await rig.nodeOf(vip, 19_999)).toBe('host');
-    await rig.apply(dns(vip), dns('10.50.0.9'), dns('fd50::9'));
-    await expect.poll(() => rig.nodeOf(vip, 19_999), { message: vip, ...patience }).toMatch(/^n/);
-  }
+  for (const isNext of [false, true])
+    for (const vip of ['10.10.0.1', 'fd10::1']) {
+      const localPort = isNext ? 19_998 : 19_999;
+      await rig.apply(dns('10.50.0.9'), dns('fd50::9')); // flows are tracked
+      expect(await rig.nodeOf(vip, localPort)).toBe('host');
+      if (isNext) await rig.stop();
+      if (isNext) await rig.start();
+      await rig.apply(dns(vip), dns('10.50.0.9'), dns('fd50::9'));
+      await expect.poll(() => rig.nodeOf(vip, localPort), { message: vip, ...patience }).toMatch(/^n/);
+    }
 });
 
 test.each(vips)('an SCTP association to %s is translated to the nodePort of a node', async (vip) => {
