@@ -120,3 +120,28 @@ test.each([
   expect(kept.length).toBeGreaterThan(0);
   expect(kept).not.toContain(false);
 });
+
+test.each([
+  ['hangs', 'haproxy', (ports: FakeHostPorts) => ports.hanging.set('direct.prepare', new Promise(() => undefined))],
+  ['fails', 'haproxy', (ports: FakeHostPorts) => ports.failing.set('direct.prepare', 'no')],
+  ['hangs', undefined, (ports: FakeHostPorts) => ports.hanging.set('direct.prepare', new Promise(() => undefined))],
+  ['fails', undefined, (ports: FakeHostPorts) => ports.failing.set('direct.prepare', 'no')],
+] as const)(
+  'while the preparation of direct %s after a restart (stand-in: %s), the address and what HAProxy stands in for stay',
+  async (_, standIn, trouble) => {
+    const clock = virtualClock();
+    const [files, ports] = [new Map<string, string>(), makeHostPorts(clock)];
+    const web = listener('192.0.2.51', 80, 'web', { dataplane: 'direct', standIn, isPublished: true });
+    await publish(startAgent({ clock, files, ports }), web);
+    trouble(ports);
+    const next = startAgent({ clock, files, ports });
+    await next.agent.restore(() => undefined);
+    const unserved: string[] = [];
+    for (let ms = 0; ms < 10_000; ms += 100) {
+      if (standIn === 'haproxy' && !ports.held.steering.listeners.has(web.key)) unserved.push(`steering at ${ms}`);
+      if (!ports.held.placed.has('192.0.2.51')) unserved.push(`address at ${ms}`);
+      await clock.advance(100);
+    }
+    expect(unserved).toEqual([]);
+  },
+);
