@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { projectEndpointSlice } from './endpoint-slice.ts';
+import type { Json } from './wire.ts';
 
 test.each([
   ['ready', { ready: true }, 1],
@@ -22,6 +23,14 @@ test.each([
     })),
     nodes: [],
   });
+});
+
+test('the zones that an endpoint is for are kept where there are some', () => {
+  const zonesOf = (hints: Json): unknown =>
+    projectEndpointSlice({ endpoints: [{ addresses: ['10.0.0.1'], hints }] }).endpoints[0]?.zones;
+  expect(zonesOf({ forZones: [{ name: 'rack-1' }, { name: 'rack-2' }] })).toEqual(['rack-1', 'rack-2']);
+  for (const none of [undefined, null, {}, { forZones: [] }, { forZones: 'rack-1' }, { forNodes: [{ name: 'n1' }] }])
+    expect(zonesOf(none)).toBeUndefined();
 });
 
 test('a slice whose endpoints are null, and one without the label', () => {

@@ -21,7 +21,7 @@ export function projectEndpointSlice(wire: Json, once: Once = asDecoded): Endpoi
   const metadata = fieldsOf(object['metadata']);
   const [namespace, name] = [textOf(metadata['namespace']), textOf(metadata['name'])];
   const service = textOf(fieldsOf(metadata['labels'])[serviceLabel]);
-  const endpoints = compact(listOf(object['endpoints']).map(projectEndpoint));
+  const endpoints = compact(listOf(object['endpoints']).map((endpoint) => projectEndpoint(endpoint, once)));
   const family = familyOf(object['addressType']);
   return {
     key: [namespace, name].join('/'), // kept: docs/adr/0021
@@ -44,12 +44,14 @@ function compact<T>(list: readonly (T | undefined)[]): readonly T[] {
  * serve while they terminate, because kube-proxy uses these if no other is ready (KEP-1672, KEP-1669). `serving` without a value is as
  * `ready`. Of several addresses the first counts (discovery.k8s.io/v1).
  */
-function projectEndpoint(wire: Json): Endpoint | undefined {
-  const { nodeName, addresses, conditions } = fieldsOf(wire);
+function projectEndpoint(wire: Json, once: Once): Endpoint | undefined {
+  const { nodeName, addresses, conditions, hints } = fieldsOf(wire);
   const { ready, serving } = fieldsOf(conditions);
   const isReady = ready !== false;
   if (!isReady && serving !== true) return undefined;
-  return { node: textOf(nodeName) as NodeName, address: textsOf(addresses)[0] ?? '', isReady };
+  const endpoint = { node: textOf(nodeName) as NodeName, address: textsOf(addresses)[0] ?? '', isReady };
+  const zones = listOf(fieldsOf(hints)['forZones']).map((zone) => textOf(fieldsOf(zone)['name']));
+  return zones.length === 0 ? endpoint : { ...endpoint, zones: once(zones) };
 }
 
 function countByNode(family: Family, endpoints: readonly Endpoint[]): readonly NodeEndpoints[] {

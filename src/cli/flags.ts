@@ -110,9 +110,10 @@ export function assertKnownVariables(
   const known = new Set(all.flatMap(toOptions).flatMap(({ envVar }) => envVar ?? []));
   for (const name of Object.keys(env)) {
     if (!name.startsWith(prefix) || name.startsWith(labPrefix) || known.has(name)) continue;
-    const similar = mostSimilar(name, known);
+    const rest = (variable: string): string => variable.slice(prefix.length);
+    const similar = mostSimilar(rest(name), Array.from(known, rest));
     throw new UsageError(
-      `unknown environment variable ${name}${similar === undefined ? '. See docs/flags.md for all of them' : `. Did you mean ${similar}?`}`,
+      `unknown environment variable ${name}${similar === undefined ? '. See docs/flags.md for all of them' : `. Did you mean ${prefix}${similar}?`}`,
     );
   }
 }

@@ -2,16 +2,14 @@ import * as z from 'zod';
 import type { Site, SiteRange } from '../core/model/site.ts';
 import { defaultLoadBalancerClass } from '../core/model/contract.ts';
 import { decodeFlags, type Flag, type Flags } from './flags.ts';
+import { trafficFlags, type TrafficOptions } from './traffic-flags.ts';
 import {
   addressRanges,
   className,
-  defaultAnnotations,
   listenAddress,
   namespaceName,
   namespaceSet,
   portSet,
-  seconds,
-  secondsExpected,
   someText,
   stateFolder,
   yesNo,
@@ -42,17 +40,6 @@ type SiteOptions = ScopeOptions & {
   readonly reservedPorts: ReadonlySet<number>;
   /** `undefined`: no metrics server. */
   readonly metricsAddress: { readonly host: string; readonly port: number } | undefined;
-};
-
-/** Nothing of it can be checked. */
-type TrafficOptions = {
-  readonly defaults: Site['defaults'];
-  readonly idleTimeoutSeconds: number;
-  readonly directIdleSeconds: number;
-  /** How long a node may be silent before its connections are reset. */
-  readonly nodeSilenceSeconds: number;
-  readonly onLeaseLoss: 'withdraw' | 'keep';
-  readonly stopsTrafficOnExit: boolean;
 };
 
 /** The flags of `run`. */
@@ -160,58 +147,6 @@ const siteFlags: Flags<SiteOptions> = {
     help: 'where /metrics, /healthz and /readyz answer; :9470 for all addresses, none to turn them off',
     byDefault: '127.0.0.1:9470',
     expected: 'host:port, e.g. 127.0.0.1:9470, [::]:9470 or none',
-  },
-};
-
-const trafficFlags: Flags<TrafficOptions> = {
-  defaults: {
-    schema: defaultAnnotations,
-    syntax: '--default-annotation <name=value>',
-    group: 'Traffic',
-    help: 'annotation furiwake.dev/… of Services that do not have it; repeatable',
-    expected: 'NAME=VALUE, e.g. furiwake.dev/backends=pods',
-    isRepeatable: true,
-  },
-  idleTimeoutSeconds: {
-    schema: seconds(1),
-    syntax: '--idle-timeout <seconds>',
-    group: 'Traffic',
-    help: 'close connections that are idle for this long',
-    byDefault: '3600',
-    expected: secondsExpected(1, 3600),
-  },
-  directIdleSeconds: {
-    schema: seconds(60),
-    syntax: '--direct-idle-timeout <seconds>',
-    group: 'Traffic',
-    help: 'how long an idle TCP connection of direct stays with its node when the nodes change',
-    byDefault: '10800',
-    expected: secondsExpected(60, 10800),
-  },
-  nodeSilenceSeconds: {
-    schema: seconds(3),
-    syntax: '--node-silence-timeout <seconds>',
-    group: 'Traffic',
-    help: 'reset the connections of a node that is silent for this long; new ones avoid it after 3 s',
-    byDefault: '15',
-    expected: secondsExpected(3, 15),
-  },
-  onLeaseLoss: {
-    schema: z.enum(['withdraw', 'keep']),
-    syntax: '--on-lease-loss <withdraw|keep>',
-    group: 'Traffic',
-    help: 'when another host may take over: withdraw the addresses of this host, or keep them (if you fence it yourself)',
-    byDefault: 'withdraw',
-    expected: 'withdraw or keep',
-  },
-  stopsTrafficOnExit: {
-    schema: yesNo,
-    syntax: '--stop-traffic-on-exit [yes|no]',
-    group: 'Traffic',
-    help: 'on exit, stop HAProxy and remove all addresses and rules',
-    byDefault: 'no',
-    preset: 'yes',
-    expected: 'yes or no',
   },
 };
 

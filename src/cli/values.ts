@@ -61,6 +61,9 @@ export const namespaceSet: z.ZodType<ReadonlySet<string>> = list
 /** As `spec.loadBalancerClass`: a label-style name. */
 export const classPattern: RegExp =
   /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+/** The value of a label. */
+export const zoneName: z.ZodType<string> = z.string().regex(/^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/);
+
 export const className: z.ZodType<string> = z.string().regex(classPattern);
 
 const mostRanges = 1_000;

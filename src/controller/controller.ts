@@ -110,7 +110,7 @@ export function makeController(deps: ControllerDeps): Controller {
   const planTraffic = makeTrafficPlanner();
   const nodeTroubleOf = makeNodeTrouble();
   const budgets = makeBudgets();
-  const podPlaceOf = makePodPlace();
+  const podPlaceOf = makePodPlace(deps.site.zone);
   const ledger = makeLedgerWriter(deps);
   const recordDuplicates = makeDuplicateEvents(deps.recordEvent);
   let plan: Plan | undefined;

@@ -21,7 +21,7 @@ async function haveRoutesRead(host: Stage['lb1']): Promise<void> {
 }
 
 describe.skipIf(!isRoot)('Pods as servers', () => {
-  const stage = useStage({ flags: ['--addresses', '192.0.2.200-192.0.2.210'] });
+  const stage = useStage({ flags: ['--addresses', '192.0.2.200-192.0.2.210', '--zone', 'rack-2'] });
 
   test('a Service without NodePorts is served by its Pods', async () => {
     const { services, client } = stage();
@@ -47,6 +47,27 @@ describe.skipIf(!isRoot)('Pods as servers', () => {
     }
     expect(await traffic.after(100)).toMatchObject({ failed: 0 });
     await cluster.remove(`${pods}/rolling-2`);
+  });
+
+  test('with trafficDistribution, Pods for the zone of the host serve while there are some', async () => {
+    const { services, cluster, client } = stage();
+    const zoned = (zones: readonly (string | null)[]): Promise<unknown> =>
+      Promise.all(
+        zones.map((zone, index) =>
+          cluster.merge(`/api/v1/nodes/n${index + 1}`, {
+            metadata: { labels: { 'topology.kubernetes.io/zone': zone } },
+          }),
+        ),
+      );
+    await zoned(['rack-1', 'rack-2']);
+    const spec = { selector: web, trafficDistribution: 'PreferSameZone' };
+    await services.create('zoned', { annotations, spec });
+    const [ip = ''] = await services.published('zoned');
+    await untilAnswer(client, urlOf(ip), /^web/);
+    await eventually(async () => expect(await answering(stage(), ip)).toBe('web-n2'));
+    await services.change('zoned', { spec: { trafficDistribution: null } });
+    await eventually(async () => expect(await answering(stage(), ip)).toBe('web-n1 web-n2'));
+    await zoned([null, null]);
   });
 
   test('the host has lost its routes to Pods: NodePorts serve the Service, which says so, until the routes are back', async () => {

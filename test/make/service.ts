@@ -94,6 +94,7 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
     defaults: [],
     handsOutOwn: false,
     movesServices: false,
+    zone: undefined,
     ...rest,
   };
 }

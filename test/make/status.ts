@@ -61,7 +61,7 @@ export function statusOf(
     drainedServices = new Set(),
     nowMs = 0,
     endpoints,
-    podPlace = { routed: [], reserved: new Map(), pool: [] },
+    podPlace = { routed: [], reserved: new Map(), pool: [], zone: undefined },
     health = emptyReport.health,
   }: {
     answer?: Answer;

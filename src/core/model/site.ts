@@ -24,6 +24,8 @@ export type Site = {
   readonly handsOutOwn: boolean;
   /** Another host may have published addresses of its own pool: those Services move to this host's pool. */
   readonly movesServices: boolean;
+  /** The zone of this host, as in the label `topology.kubernetes.io/zone` of nodes. */
+  readonly zone: string | undefined;
   /** No Service may have these ports of the host's own addresses. */
   readonly reservedPorts: ReadonlySet<number>;
 };

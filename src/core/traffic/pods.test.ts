@@ -18,6 +18,7 @@ const place: PodPlace = {
     ['192.0.2.2', 'API server'],
   ]),
   pool: ranges('192.0.2.200-192.0.2.210'),
+  zone: 'rack-1',
 };
 
 function group(
@@ -90,6 +91,34 @@ describe('the Pods of a port', () => {
     expect(choosePods(6, tcp(80), [group([address], { family: 6 })], open)).toMatchObject({ pods: [] });
   });
 
+  test('are those for the zone of the host, if all that are ready are for some zone, and one for this', () => {
+    const slice = (hints: Readonly<Record<string, readonly string[] | undefined>>, isReady = true): EndpointGroup => ({
+      ...group([]),
+      endpoints: Object.entries(hints).map(([address, zones]) => {
+        const endpoint = { address, node: nodeName('n1'), isReady };
+        return zones === undefined ? endpoint : { ...endpoint, zones };
+      }),
+    });
+    const [a, b, c] = ['10.244.1.7', '10.244.1.8', '10.244.1.9'];
+    const [near, far] = [['rack-1'], ['rack-2', 'rack-3']];
+    expect(chosen([slice({ [a]: far, [b]: near, [c]: ['rack-2', 'rack-1'] })])).toEqual([
+      `${a}:8080 draining`,
+      `${b}:8080`,
+      `${c}:8080`,
+    ]);
+    expect(chosen([slice({ [a]: far, [b]: far })])).toEqual([`${a}:8080`, `${b}:8080`]);
+    expect(chosen([slice({ [a]: undefined, [b]: near })])).toEqual([`${a}:8080`, `${b}:8080`]);
+    // Only those that are ready count: a terminating one for this zone is not preferred, and one without hints changes nothing.
+    expect(chosen([slice({ [a]: far }), slice({ [b]: near }, false)])).toEqual([`${a}:8080`, `${b}:8080 draining`]);
+    expect(chosen([slice({ [a]: near, [c]: far }), slice({ [b]: undefined }, false)])).toEqual([
+      `${a}:8080`,
+      `${b}:8080 draining`,
+      `${c}:8080 draining`,
+    ]);
+    const nowhere = choosePods(4, tcp(80), [slice({ [a]: near, [b]: far })], { ...place, zone: undefined });
+    expect(nowhere.pods.map(({ isDraining }) => isDraining)).toEqual([false, false]);
+  });
+
   test('are only those to which the host has a route; with a route to none, NodePorts serve where there are some', () => {
     const some = choosePods(4, tcp(80), [group(['10.9.0.1', '10.244.1.7'])], place);
     expect(some).toMatchObject({ pods: [{ port: 8080 }], unrouted: ['10.9.0.1'] });
@@ -117,7 +146,7 @@ describe('the Pods of a port', () => {
 });
 
 test('the place stays the same object while its parts do', () => {
-  const placeOf = makePodPlace();
+  const placeOf = makePodPlace('rack-1');
   const facts = makeHostFacts({ ownAddresses: [ip('192.0.2.10')], needs: new Map([['192.0.2.2', 'API server']]) });
   const first = placeOf(place.routed, facts, place.pool);
   expect(first).toEqual(place);

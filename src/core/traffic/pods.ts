@@ -24,6 +24,8 @@ export type Endpoint = {
   readonly node: NodeName | '';
   /** False: it terminates and still serves. */
   readonly isReady: boolean;
+  /** The zones whose clients should use it (`hints.forZones`). */
+  readonly zones?: readonly string[];
 };
 
 /** What decides whether this host may connect to an address. The same object while nothing differs. */
@@ -34,18 +36,18 @@ export type PodPlace = {
   readonly reserved: ReadonlyMap<string, string>;
   /** The addresses of Services. */
   readonly pool: readonly IpRange[];
+  /** Of this host, as in the label `topology.kubernetes.io/zone` of nodes. */
+  readonly zone: string | undefined;
 };
 
 /** The place of this host; the same object while its parts are. */
-export function makePodPlace(): (
-  routed: PodPlace['routed'],
-  facts: Pick<HostFacts, 'ownAddresses' | 'needs'>,
-  pool: PodPlace['pool'],
-) => PodPlace {
-  let place: PodPlace = { routed: [], reserved: new Map(), pool: [] };
+export function makePodPlace(
+  zone: string | undefined,
+): (routed: PodPlace['routed'], facts: Pick<HostFacts, 'ownAddresses' | 'needs'>, pool: PodPlace['pool']) => PodPlace {
+  let place: PodPlace = { routed: [], reserved: new Map(), pool: [], zone };
   return (routed, { needs, ownAddresses }, pool) => {
     const own = ownAddresses.map(({ text }) => [text, 'address of the load-balancer host'] as const);
-    const next = { routed, reserved: new Map([...needs, ...own]), pool };
+    const next = { routed, reserved: new Map([...needs, ...own]), pool, zone };
     const isSame = place.routed === routed && place.pool === pool && isSameMap(place.reserved, next.reserved);
     if (!isSame) place = next;
     return place;
@@ -71,7 +73,12 @@ export type PodChoice = {
 };
 
 /** `use`: of an address that no Pod has, or to which the host has no route, why. */
-type PlacedEndpoint = { readonly text: string; readonly node: NodeName | undefined; readonly isReady: boolean } & (
+type PlacedEndpoint = {
+  readonly text: string;
+  readonly node: NodeName | undefined;
+  readonly isReady: boolean;
+  readonly zones: readonly string[];
+} & (
   | { readonly address: Ip; readonly use: 'pod' | 'unrouted' }
   | { readonly address: undefined; readonly use: string }
 );
@@ -95,10 +102,10 @@ function placedEndpoints(family: Family, group: EndpointGroup, place: PodPlace):
 
 function placedEndpoint(
   family: Family,
-  { address: written, node, isReady }: Endpoint,
+  { address: written, node, isReady, zones = [] }: Endpoint,
   place: PodPlace,
 ): PlacedEndpoint {
-  const rest = { node: node === '' ? undefined : node, isReady };
+  const rest = { node: node === '' ? undefined : node, isReady, zones };
   const address = parseIp(written);
   if (address === undefined || address.family !== family)
     return { ...rest, text: written, address: undefined, use: `not an IPv${family} address` };
@@ -110,9 +117,17 @@ function placedEndpoint(
   return { ...rest, text, address, use: indexOfRange(place.routed, address) < 0 ? 'unrouted' : 'pod' };
 }
 
+type FoundPod = {
+  readonly server: Omit<PodServer, 'isDraining'>;
+  readonly zones: readonly string[];
+  isReady: boolean;
+};
+
 /**
  * Chooses the Pods that take the connections of a port. As kube-proxy does, those that terminate take new connections only
- * while none is ready (KEP-1669); otherwise they drain. An endpoint that several EndpointSlices have for a moment counts once.
+ * while none is ready (KEP-1669); otherwise they drain. If all that are ready have hints for zones, and some for the zone of this
+ * host, the others drain, too (KEP-2433, KEP-4444; `topologyModeFromHints` in pkg/proxy/topology.go). An endpoint that is in
+ * several EndpointSlices for a moment counts once.
  */
 export function choosePods(
   family: Family,
@@ -120,27 +135,30 @@ export function choosePods(
   groups: readonly EndpointGroup[],
   place: PodPlace,
 ): PodChoice {
-  const found = new Map<string, { readonly server: Omit<PodServer, 'isDraining'>; isReady: boolean }>();
+  const found = new Map<string, FoundPod>();
   const refused = new Map<string, string>();
   const unrouted = new Set<string>();
   for (const group of groups) {
     const port = group.ports.find((each) => each.name === name && each.protocol === protocol)?.port;
     if (group.family !== family || port === undefined) continue;
-    for (const { text, address, use, node, isReady } of placedEndpoints(family, group, place)) {
+    for (const { text, address, use, node, isReady, zones } of placedEndpoints(family, group, place)) {
       if (address === undefined) refused.set(text, use);
       else if (use === 'unrouted') unrouted.add(text);
       else {
         const id = `${text} ${port}`;
         const known = found.get(id);
-        if (known === undefined) found.set(id, { server: { address, port, node }, isReady });
+        if (known === undefined) found.set(id, { server: { address, port, node }, zones, isReady });
         else known.isReady ||= isReady;
       }
     }
   }
   const chosen = [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
-  const isAnyReady = chosen.some(({ isReady }) => isReady);
+  const ready = chosen.filter(({ isReady }) => isReady);
+  const near = ready.filter(({ zones }) => zones.some((zone) => zone === place.zone));
+  const isByZone = near.length > 0 && ready.every(({ zones }) => zones.length > 0);
+  const takers = new Set(isByZone ? near : ready.length > 0 ? ready : chosen);
   return {
-    pods: chosen.map(({ server, isReady }) => ({ ...server, isDraining: isAnyReady && !isReady })),
+    pods: chosen.map((pod) => ({ ...pod.server, isDraining: !takers.has(pod) })),
     refused,
     unrouted: [...unrouted].sort(),
   };
