@@ -10,7 +10,7 @@ test('a node may open in a family unless it is silent there, does not answer, or
     exec: undefined as never,
     clock: virtualClock(),
     health: {
-      verdicts: () => new Map([[nodeName('silent'), { 4: 'silent', 6: 'healthy' }]]),
+      verdicts: () => new Map([[nodeName('silent'), { 4: 'silent', 6: 'up' }]]),
       subscribe: () => () => undefined,
     },
     gate: sceneGate({ isAnswering: (name) => name !== 'mute' }),
