@@ -88,8 +88,8 @@ function adoptStatus(draft: AssignmentDraft, site: Site, allocation: Allocation)
   // furiwake published these addresses: this host with `--addresses`, which are missing now; or, if the Service has no record, any
   // host with another pool and another state directory.
   const { addresses = [], hostAddresses = [] } = draft.record ?? {};
-  const ofPool = addresses.map((ip) => ip.text).filter((text) => !hostAddresses.includes(text));
-  const isOrphan = addresses.length === 0 ? !site.movesServices : disowned.every((text) => ofPool.includes(text));
+  const ofPool = new Set(addresses.map((ip) => ip.text).filter((text) => !hostAddresses.includes(text)));
+  const isOrphan = addresses.length === 0 ? !site.movesServices : disowned.every((text) => ofPool.has(text));
   const isOurs = status.ingressManager === fieldManager && isOrphan;
   draft.keepsStatus = isOurs && isOfOtherPool && disowned.length > 0 && adopted.length === 0;
   if (!spec.requireDualStack || adopted.length === spec.ipFamilies.length) takeAddresses(draft, adopted, allocation);
