@@ -14,7 +14,6 @@ import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { readAnsweringNodes } from './answering-nodes.ts';
 import { makeIdentityFile } from './identity.ts';
 import { makeFileLedger } from './ledger.ts';
-import type { Files } from '../ports/files.ts';
 import { makePlacementRecord } from './placement-record.ts';
 import { makeTableFile } from './table.ts';
 
@@ -32,20 +31,11 @@ type StoredState = Readonly<Record<'ledger' | 'table' | 'placement' | 'identity'
 
 /** All state files, opened on these texts. */
 function open(texts: Map<string, string>) {
-  const reads: string[] = [];
-  const disk = filesOf(texts);
-  const files: Files = {
-    ...disk,
-    read: (path) => {
-      reads.push(path);
-      return disk.read(path);
-    },
-  };
+  const files = filesOf(texts);
   const log = recordLog();
   const placement = makePlacementRecord({ path: paths.placement, earlierPath: earlier.addresses, files, log });
   return {
     log,
-    reads,
     placement,
     identity: makeIdentityFile({ path: paths.identity, earlierPath: earlier.identity, files, log }),
     ledger: makeFileLedger({ path: paths.ledger, earlierPath: earlier.records, files, clock: virtualClock(), log }),
@@ -104,17 +94,6 @@ async function read({ ledger, table, placement, identity }: ReturnType<typeof op
     identity: await identity.read(),
   };
 }
-
-test('only with a table of 0.1.0 the ledger is read for it', async () => {
-  for (const [release, path] of [
-    ['0.1.0', earlier.records],
-    ['unreleased', paths.ledger],
-  ] as const) {
-    const { table, reads } = open(fixture(release));
-    await table.read();
-    expect(reads.includes(path)).toBe(release === '0.1.0');
-  }
-});
 
 test('addresses, listeners with their ranges, nodes, added addresses and the identity survive', async () => {
   const state = open(fixture());

@@ -67,9 +67,9 @@ function excessOf(
 }
 
 /** The settings of a profile by their names. */
-type Settings = ReadonlyMap<string, string>;
+type ProfileSettings = ReadonlyMap<string, string>;
 
-function settingsOf(text: string): Settings {
+function settingsOf(text: string): ProfileSettings {
   return new Map(
     text.split(' ').map((word) => {
       const [name = '', ...value] = word.split('=');
@@ -79,7 +79,7 @@ function settingsOf(text: string): Settings {
 }
 
 /** The one with the most settings in common, and the nearest values of the others; of several, the first. */
-function nearest(text: string, taken: ReadonlyMap<string, Settings>): string {
+function nearest(text: string, taken: ReadonlyMap<string, ProfileSettings>): string {
   const wanted = settingsOf(text);
   let [best, most] = ['', -1];
   for (const [other, settings] of taken) {
