@@ -223,6 +223,22 @@ const found: readonly (readonly ScheduledAction[])[] = [
     at(0, { do: 'serve', isServing: true }),
     at(2_500, publish()),
   ],
+  // Moved to nat, which took it and then failed, and back while nftables refused it: nat lost it.
+  [
+    at(0, publish({ ...web, index: 2 })),
+    at(0, { do: 'refuse', tool: 'steering', port: 82 }),
+    at(0, fault('nat.apply', 'flaps')),
+    at(0, publish({ ...web, index: 2, plane: 'nat' })),
+    at(1_100, publish({ ...web, index: 2 })),
+    at(0, publish()),
+  ],
+  // It moved from nat to HAProxy, which failed, and another one the other way, while nftables failed: nat lost it.
+  [
+    at(0, publish({ ...web, index: 1, owner: 'y' }, { ...web, owner: 'y', plane: 'nat' })),
+    at(0, fault('proxy.upsert', 'fails')),
+    at(0, fault('steering.apply', 'fails')),
+    at(0, publish({ ...web, owner: 'y' }, { ...web, index: 1, owner: 'y', plane: 'nat' })),
+  ],
 ];
 
 const runs = Number(process.env['RUNS'] ?? 60);

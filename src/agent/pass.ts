@@ -161,7 +161,11 @@ async function makeOnePass(
   /** What the kernel has, whether or not the addresses are on the host. */
   const table = outcomes.table();
   const mayHave = (key: ListenerKey): Listener | undefined => {
-    const uncertain = attempted?.get(key) ?? inForceOf(stateOf(before, key));
+    const [was, steered] = [inForceOf(stateOf(before, key)), attempted?.get(key)];
+    // `nat` took it at first, and HAProxy, which had it, gets no packets of it any more.
+    if (isSteered && !isDone && prepared.has(key) && was?.dataplane === 'haproxy' && steered !== undefined)
+      return steered;
+    const uncertain = steered ?? was;
     const isCertain = isProgrammed || (isSteered && uncertain?.dataplane === 'haproxy');
     return table.listeners.get(key) ?? (isCertain ? undefined : uncertain);
   };

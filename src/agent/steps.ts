@@ -89,14 +89,13 @@ export async function prepareNat({ ports, before, changed, outcomes, step, signa
   return new Set(given.map(({ key }) => key));
 }
 
-/** `direct` gets its listeners before the first steering of the process, see the port. */
-export async function prepareDirect({ ports, before, changed, outcomes, step, signal }: Pass): Promise<void> {
+/**
+ * `direct` gets its listeners before the first steering of the process, see the port. If that fails or is slow, steering has them all the
+ * same, and what they lack is found out when `direct` is programmed: the stand-in and the addresses stay.
+ */
+export async function prepareDirect({ ports, before, outcomes, step, signal }: Pass): Promise<void> {
   if (before.programmed !== undefined) return;
-  await step(
-    'direct',
-    async () => outcomes.refuse(await ports.direct.prepare(outcomes.table(), signal)),
-    () => changed.filter((listener) => uses('direct', listener)),
-  );
+  await step('direct', async () => outcomes.refuse(await ports.direct.prepare(outcomes.table(), signal)));
 }
 
 /**
@@ -104,7 +103,7 @@ export async function prepareDirect({ ports, before, changed, outcomes, step, si
  * certain (`isSteered`) which of the two has them.
  */
 export async function programOthers(
-  { ports, before, target, changed, gone, outcomes, step, signal }: Pass,
+  { ports, before, changed, gone, outcomes, step, signal }: Pass,
   { prepared, isSteered }: { readonly prepared: ReadonlySet<ListenerKey>; readonly isSteered: boolean },
 ): Promise<{
   readonly isDone: boolean;
@@ -113,12 +112,10 @@ export async function programOthers(
 }> {
   const applied = new Map<OtherDataplane, { readonly given: ReadonlySet<ListenerKey>; readonly isDone: boolean }>();
   /** An earlier process may have given `nat` what `direct` leaves to it. While `direct` is not done, that is not known as in force. */
-  const isLeft =
-    (known: TrafficTable) =>
-    (listener: Listener): boolean => {
-      const held = stateOf(before, listener.key)?.held;
-      return usesNat(listener) && held !== undefined && usesNat(held) && !known.listeners.has(listener.key);
-    };
+  const isLeft = (known: TrafficTable, { key }: Listener): boolean => {
+    const held = stateOf(before, key)?.held;
+    return held !== undefined && usesNat(held) && !known.listeners.has(key);
+  };
   for (const name of ['direct', 'nat'] as const) {
     const given = new Set<ListenerKey>();
     const isDone = await step(
@@ -127,11 +124,11 @@ export async function programOthers(
         const known = outcomes.table();
         const uncertain =
           name === 'nat'
-            ? [...(isSteered ? [] : prepared), ...changed.filter(isLeft(known)).map(({ key }) => key)]
+            ? changed.filter((listener) => isLeft(known, listener) || (!isSteered && prepared.has(listener.key)))
             : [];
         const table = withListeners(
           known,
-          uncertain.map((key) => [key, target.listeners.get(key)]),
+          uncertain.filter(usesNat).map((listener) => [listener.key, listener]),
         );
         for (const { key } of changed) if (uses(name, table.listeners.get(key))) given.add(key);
         outcomes.refuse(await ports[name].apply(table, signal));
