@@ -96,9 +96,9 @@ test.each<[file: string, detail: ServiceDetail]>([
     {
       ...detail,
       endpoints: [
-        { node: 'n1', family: 4, weight: 2, isTerminating: false },
-        { node: 'n3', family: 4, weight: 1, isTerminating: true },
-        { node: 'n1', family: 6, weight: 2, isTerminating: false },
+        { node: 'n1', family: 4, weight: 2, state: 'taking' },
+        { node: 'n3', family: 4, weight: 1, state: 'terminating' },
+        { node: 'n1', family: 6, weight: 2, state: 'taking' },
       ],
     },
   ],

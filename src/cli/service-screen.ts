@@ -47,8 +47,8 @@ function headOf({ service, notReady, haproxyTrouble, endpoints }: ServiceDetail)
 /** `2 with endpoints: n1 (2), n3 (1, terminating)`; each node once, although it may have endpoints of both families. */
 function endpointWords(endpoints: NonNullable<ServiceDetail['endpoints']>): string {
   const byNode = new Map<string, string>();
-  for (const { node, weight, isTerminating } of endpoints.toReversed())
-    byNode.set(node, `${node} (${weight}${isTerminating ? ', terminating' : ''})`);
+  for (const { node, weight, state } of endpoints.toReversed())
+    byNode.set(node, `${node} (${weight}${state === 'taking' ? '' : `, ${state}`})`);
   const words = [...byNode.values()].sort();
   return words.length === 0 ? 'none with endpoints' : `${words.length} with endpoints: ${words.join(', ')}`;
 }

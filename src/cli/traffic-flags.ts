@@ -28,7 +28,7 @@ export const trafficFlags: Flags<TrafficOptions> = {
     schema: zoneName.optional(),
     syntax: '--zone <name>',
     group: 'Traffic',
-    help: 'the zone of this host: with Pods as servers, those of Services with trafficDistribution are preferred that are for it',
+    help: 'the zone of this host: with Pods as servers, those that are for it by trafficDistribution are preferred',
     expected: 'the value of a label topology.kubernetes.io/zone',
   },
   idleTimeoutSeconds: {

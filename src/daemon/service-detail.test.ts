@@ -15,13 +15,14 @@ test('Pods as servers are counted by node, and their listeners show no nodePort'
   const table = podTable(
     [
       [http, pods(8080)],
-      [https, [...pods(8443), '10.244.3.1 8443 draining']],
+      [https, [...pods(8443), '10.244.3.1 8443 draining', '10.244.4.1 8443 n2 draining']],
     ],
     nodes,
   );
   expect(endpointLines({ table }, [http, https])).toEqual([
-    { node: 'n1', family: 4, weight: 2, isTerminating: false },
-    { node: 'unknown node', family: 4, weight: 1, isTerminating: false },
+    { node: 'n1', family: 4, weight: 2, state: 'taking' },
+    { node: 'unknown node', family: 4, weight: 1, state: 'taking' },
+    { node: 'n2', family: 4, weight: 1, state: 'draining' },
   ]);
   expect(listenerLine({ ...http, targetPort: 30_080 }, undefined, undefined).nodePort).toBeUndefined();
 });
@@ -30,8 +31,8 @@ test('with externalTrafficPolicy: Local they are the nodes with their weights', 
   const web = localListener('192.0.2.51', 80, 30_080);
   const table = localTable([[web, { n1: 2, n2: { terminating: 1 } }]], nodes);
   expect(endpointLines({ table }, [web])).toEqual([
-    { node: 'n1', family: 4, weight: 2, isTerminating: false },
-    { node: 'n2', family: 4, weight: 1, isTerminating: true },
+    { node: 'n1', family: 4, weight: 2, state: 'taking' },
+    { node: 'n2', family: 4, weight: 1, state: 'terminating' },
   ]);
   expect(listenerLine(web, undefined, undefined).nodePort).toBe(30_080);
 });

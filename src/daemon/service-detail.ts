@@ -31,8 +31,11 @@ export type EndpointLine = {
   readonly family: Family;
   /** Its share of the connections: the number of endpoints, or in proportion to it. */
   readonly weight: number;
-  /** All of them terminate: no connections while another node is ready. */
-  readonly isTerminating: boolean;
+  /**
+   * - `terminating`: all of them terminate, so no connections while another node is ready.
+   * - `draining`: of Pods, no new connections: they terminate, or are for other zones.
+   */
+  readonly state: 'taking' | 'terminating' | 'draining';
 };
 
 export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
@@ -69,7 +72,9 @@ export function endpointLines(
   const pods = ids.flatMap((id) => table.pods.get(id) ?? []);
   if (nodes.length + pods.length === 0) return undefined;
   const lines = nodes.flatMap(({ family, servers }) =>
-    servers.map(({ node, weight, isDraining }) => ({ node, family, weight, isTerminating: isDraining })),
+    servers.map(({ node, weight, isDraining }): EndpointLine => {
+      return { node, family, weight, state: isDraining ? 'terminating' : 'taking' };
+    }),
   );
   // Ports with nodes of their own may have some in common.
   const once = [...Map.groupBy(lines, ({ node, family }) => `${node} ${family}`).values()].flatMap(
@@ -86,9 +91,11 @@ function podLines(family: Family, backends: readonly PodBackend[]): readonly End
     const addresses = byNode.get(node) ?? new Map<string, boolean>();
     byNode.set(node, addresses.set(address.text, isDraining));
   }
-  return Array.from(byNode, ([node, addresses]) => {
+  return Array.from(byNode, ([node, addresses]): EndpointLine => {
     const taking = [...addresses.values()].filter((isDraining) => !isDraining).length;
-    return { node, family, weight: taking === 0 ? addresses.size : taking, isTerminating: taking === 0 };
+    return taking === 0
+      ? { node, family, weight: addresses.size, state: 'draining' }
+      : { node, family, weight: taking, state: 'taking' };
   });
 }
 

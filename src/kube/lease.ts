@@ -184,7 +184,7 @@ export function makeLease({
 
 /**
  * A candidate that has written its entry meanwhile costs the next renewal three answers: refused, read, accepted. So where answers
- * are slow it comes sooner, that all of it fits into the time until the deadline, which counts from the request of the last one.
+ * are slow it comes sooner: all of it must fit into the time until the deadline, which counts from the request of the last one.
  */
 function waitAfter(answerMs: number): number {
   return Math.max(leastWaitMs, Math.min(renewEveryMs, renewDeadlineMs - leastWaitMs - 4 * answerMs));

@@ -16,8 +16,16 @@ import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { makeTableFile, type TableFile } from './table.ts';
 
-function open(texts: Map<string, string>): { readonly file: TableFile; readonly log: ReturnType<typeof recordLog> } {
+type OpenTable = {
+  readonly file: TableFile;
+  readonly log: ReturnType<typeof recordLog>;
+  readonly reads: readonly string[];
+};
+
+function open(texts: Map<string, string>): OpenTable {
   const log = recordLog();
+  const disk = filesOf(texts);
+  const reads: string[] = [];
   const file = makeTableFile({
     listenersPath: '/state/listeners.jsonl',
     nodesPath: '/state/nodes.jsonl',
@@ -26,13 +34,19 @@ function open(texts: Map<string, string>): { readonly file: TableFile; readonly 
     earlier: {
       rowsPath: '/state/rows.jsonl',
       nodesPath: '/state/nodes.json',
-      ledgerPaths: [],
+      ledgerPaths: ['/state/ledger.jsonl'],
       placed: async () => new Map(),
     },
-    files: filesOf(texts),
+    files: {
+      ...disk,
+      read: (path) => {
+        reads.push(path);
+        return disk.read(path);
+      },
+    },
     log,
   });
-  return { file, log };
+  return { file, log, reads };
 }
 
 const podCidrs = ['10.244.0.0/24', 'fd44::/64'].flatMap((text) => parseRange(text) ?? []);
@@ -50,6 +64,17 @@ test('listeners of both dataplanes survive, published or not', async () => {
   const { file, log } = open(texts);
   expect(new Set((await file.read())?.listeners.values())).toEqual(new Set(listeners));
   expect(log.lines).toEqual([]);
+});
+
+test('the ledger is read only for a table of release 0.1.0', async () => {
+  const texts = new Map<string, string>();
+  await open(texts).file.write(tableOf([listener('192.0.2.51', 443, 30_443)], nodes));
+  const { file, reads } = open(texts);
+  await file.read();
+  expect(reads).not.toContain('/state/ledger.jsonl');
+  const upgraded = open(new Map([['/state/rows.jsonl', '']]));
+  await upgraded.file.read();
+  expect(upgraded.reads).toContain('/state/ledger.jsonl');
 });
 
 test('backends of Services are read back as they were written, one that is gone is removed', async () => {

@@ -127,7 +127,7 @@ export function makeTableFile({
     read: async () => {
       const nodes = (await nodeFile.read()) ?? (await readEarlierNodes(files, earlier.nodesPath, log));
       placed = await earlier.placed();
-      uids = await readEarlierUids(files, earlier.ledgerPaths);
+      if (await files.exists(earlier.rowsPath)) uids = await readEarlierUids(files, earlier.ledgerPaths);
       const listeners = await listenerFile.read();
       if (nodes === undefined || listeners === undefined) return undefined;
       const backends = [...((await backendFile.read()) ?? [])];

@@ -78,14 +78,15 @@ export class Allocation {
    *
    * A Service may keep a recorded address that has left the pool, or that is not of the pool that it requests. It keeps its
    * neighbours there although a sharing key was removed. It may keep no address that the cluster or the host needs. Where the
-   * pool is the host's own addresses, it keeps a recorded one until the host has another of that family: a cable or the
+   * pool is the host's own addresses, it keeps a recorded one of these until the host has another of that family: a cable or the
    * default route may return.
    */
   mayHave(claimant: Claimant, ip: Ip, ports: readonly ServicePort[] = claimant.ports): true | Verdict {
     const need = this.#pool.excluded.get(ip.text);
     if (need !== undefined) return { reason: 'AddressInUse', message: `${ip.text} is in use: ${need}` };
     const isRecorded = claimant.record?.addresses.some(({ text }) => text === ip.text) ?? false;
-    const mayStay = isRecorded && !(this.#site.handsOutOwn && this.hasFamily(ip.family));
+    const isHost = claimant.record?.hostAddresses?.includes(ip.text) ?? false;
+    const mayStay = isRecorded && !(this.#site.handsOutOwn && (!isHost || this.hasFamily(ip.family)));
     if (!mayStay && this.#rangeOf(ip) === undefined) return this.#outsidePool(ip);
     const conflict = isRecorded ? undefined : this.poolConflict(claimant, ip);
     if (conflict !== undefined) return conflict;

@@ -194,6 +194,19 @@ describe('a start with other --addresses and another --state-dir', () => {
     });
   });
 
+  test.each([
+    ['another host is known', { movesServices: true }, ['192.0.2.51']],
+    ['the host has no address at first', {}, []],
+  ])('and without --addresses where %s: also the same, and the record stays', (_, choice, texts) => {
+    const { records } = planOnce(planInput([makeService('a')], ['198.51.100.1']));
+    const site = makeSite([], { handsOutOwn: true, ...choice });
+    const own = texts.map(ip);
+    const host = makeHostFacts({ ownAddresses: own, primaryAddresses: own });
+    const without = planOnce(planInput([published()], [], { site, host, records }));
+    expect(without.assignments.get('default/a' as ServiceKey)).toMatchObject({ addresses: [], keepsStatus: true });
+    expect([...without.records]).toEqual([...records]);
+  });
+
   test('follows a request', () => {
     expect(planned(published({ loadBalancerIp: '192.0.2.8' }))).toMatchObject({
       addresses: [{ ip: { text: '192.0.2.8' } }],

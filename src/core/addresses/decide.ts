@@ -85,12 +85,13 @@ function adoptStatus(draft: AssignmentDraft, site: Site, allocation: Allocation)
     }
   }
   draft.disowned = disowned;
-  // furiwake published these addresses, with another pool and another state directory, and the Service has no record; or with
-  // `--addresses`, which are missing now.
-  const { addresses = [], hostAddresses } = draft.record ?? {};
-  const isOrphan = addresses.length === 0 || (site.handsOutOwn && hostAddresses === undefined);
+  // furiwake published these addresses: this host with `--addresses`, which are missing now; or, if the Service has no record, any
+  // host with another pool and another state directory.
+  const { addresses = [], hostAddresses = [] } = draft.record ?? {};
+  const ofPool = new Set(addresses.map((ip) => ip.text).filter((text) => !hostAddresses.includes(text)));
+  const isOrphan = addresses.length === 0 ? !site.movesServices : disowned.every((text) => ofPool.has(text));
   const isOurs = status.ingressManager === fieldManager && isOrphan;
-  draft.keepsStatus = isOurs && !site.movesServices && isOfOtherPool && disowned.length > 0 && adopted.length === 0;
+  draft.keepsStatus = isOurs && isOfOtherPool && disowned.length > 0 && adopted.length === 0;
   if (!spec.requireDualStack || adopted.length === spec.ipFamilies.length) takeAddresses(draft, adopted, allocation);
 }
 
@@ -204,7 +205,9 @@ function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): Ser
     keepsStatus: draft.keepsStatus && addresses.length === 0,
     waitsForHost: !isSettled && (draft.waitsForHost || unserved.some(({ reason }) => reason === 'PortInUseOnHost')),
   };
-  return { service, assignment, record: recordOf(draft, addresses), isSettled };
+  // A record of the pool stays until `--addresses` are back.
+  const record = (assignment.keepsStatus && draft.record) || recordOf(draft, addresses);
+  return { service, assignment, record, isSettled };
 }
 
 function notSharedWords(why: string): string {

@@ -5,7 +5,7 @@ import { anyWorld, inputOf } from '../../../test/make/address-world.ts';
 import { eachPlan, hasOnRecord, noRecords, rangeOf, requestedPool, servedBy } from '../../../test/make/each-plan.ts';
 import type { Ip } from '../ip/ip.ts';
 import { rangeContains } from '../ip/range.ts';
-import type { ServicePort } from '../model/service.ts';
+import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { requestedDataplane } from '../traffic/dataplane.ts';
 import { asksForHaproxy } from '../traffic/port-options.ts';
@@ -14,8 +14,10 @@ import type { AddressInput } from './plan.ts';
 import { decodeAddressRequest, decodePorts } from './request.ts';
 
 /** Whether a Service keeps a recorded address that the pool lacks: the host's own only until there is another one. */
-function mayOutlivePool({ site, pool }: AddressInput, { family }: Ip): boolean {
-  return !site.handsOutOwn || !pool.ranges.some((range) => range.family === family);
+function mayOutlivePool({ site, pool, records }: AddressInput, { uid }: Service, { family, text }: Ip): boolean {
+  if (!site.handsOutOwn) return true;
+  const wasOwn = records.get(uid)?.hostAddresses?.includes(text) === true;
+  return wasOwn && !pool.ranges.some((range) => range.family === family);
 }
 
 test('no listener is given twice', () => {
@@ -34,7 +36,7 @@ test('an address is of the pool, or was the Service’s before, and never one th
       for (const { ip, isHostAddress } of addresses) {
         const isInPool = pool.ranges.some((range) => rangeContains(range, ip));
         expect(isHostAddress).toBe(site.handsOutOwn || (!isInPool && hadAsOwn.includes(ip.text)));
-        expect(isInPool || (hasOnRecord(input, service, ip) && mayOutlivePool(input, ip))).toBe(true);
+        expect(isInPool || (hasOnRecord(input, service, ip) && mayOutlivePool(input, service, ip))).toBe(true);
         expect(pool.excluded.has(ip.text)).toBe(false);
         if (!isInPool) continue;
         expect(host.needs.has(ip.text)).toBe(false);
@@ -91,7 +93,7 @@ test('a Service keeps an address and listeners that it may have, unless it reque
       for (const ip of record?.addresses ?? []) {
         if (servable.length === 0 || !service.spec.ipFamilies.includes(ip.family) || pool.excluded.has(ip.text))
           continue;
-        if (!mayOutlivePool(input, ip) && !pool.ranges.some((range) => rangeContains(range, ip))) continue;
+        if (!mayOutlivePool(input, service, ip) && !pool.ranges.some((range) => rangeContains(range, ip))) continue;
         if (request.ok && request.addresses.some(({ family }) => family === ip.family)) continue;
         if (![undefined, rangeOf(input, ip)?.name].includes(requestedPool(input, service))) continue;
         const kept = plan.assignments.get(service.key)?.addresses.find((each) => each.ip.text === ip.text);

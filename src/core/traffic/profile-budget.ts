@@ -62,28 +62,38 @@ function excessOf(
     if (first === undefined || taken.size + fresh.length <= most) for (const text of fresh) taken.add(text);
     else left.push([key, first]);
   }
-  return new Map(left.map(([key, text]) => [key, nearest(text, taken)]));
+  const settings = new Map(Array.from(taken, (text) => [text, settingsOf(text)]));
+  return new Map(left.map(([key, text]) => [key, nearest(text, settings)]));
+}
+
+/** The settings of a profile by their names. */
+type ProfileSettings = ReadonlyMap<string, string>;
+
+function settingsOf(text: string): ProfileSettings {
+  return new Map(
+    text.split(' ').map((word) => {
+      const [name = '', ...value] = word.split('=');
+      return [name, value.join('=')];
+    }),
+  );
 }
 
 /** The one with the most settings in common, and the nearest values of the others; of several, the first. */
-function nearest(text: string, taken: ReadonlySet<string>): string {
-  const wanted = text.split(' ');
+function nearest(text: string, taken: ReadonlyMap<string, ProfileSettings>): string {
+  const wanted = settingsOf(text);
   let [best, most] = ['', -1];
-  for (const other of taken) {
-    const likeness = other
-      .split(' ')
-      .reduce((sum, word) => sum + Math.max(...wanted.map((each) => likenessOf(each, word))), 0);
+  for (const [other, settings] of taken) {
+    let likeness = 0;
+    for (const [name, value] of settings) likeness += likenessOf(wanted.get(name), value);
     if (likeness > most) [best, most] = [other, likeness];
   }
   return best;
 }
 
-/** 1: the same setting; below 0.1, so that many of these count less than one of those: another value of it; 0: another setting. */
-function likenessOf(a: string, b: string): number {
-  if (a === b) return 1;
-  const [[nameA, valueA = ''], [nameB, valueB = '']] = [a.split('='), b.split('=')];
-  if (nameA !== nameB) return 0;
-  const [x, y] = [Number.parseFloat(valueA), Number.parseFloat(valueB)];
+/** 1: the same value; below 0.1, so that many of these count less than one of those: another one; 0: another setting. */
+function likenessOf(wanted: string | undefined, value: string): number {
+  if (wanted === value) return 1;
+  const [x, y] = [Number.parseFloat(wanted ?? ''), Number.parseFloat(value)];
   return x > 0 && y > 0 ? (0.1 * Math.min(x, y)) / Math.max(x, y) : 0;
 }
 

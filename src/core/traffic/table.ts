@@ -126,7 +126,7 @@ export type PodServer = {
   readonly port: number;
   /** Where it runs; `undefined`: its EndpointSlice does not say. */
   readonly node: NodeName | undefined;
-  /** It keeps the connections that it has and takes no new ones: it terminates, and others are ready (KEP-1669). */
+  /** It keeps the connections that it has and takes no new ones: others are ready, and it terminates (KEP-1669) or is for other zones. */
   readonly isDraining: boolean;
 };
 
