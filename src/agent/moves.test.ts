@@ -99,24 +99,37 @@ test('the first pass of a process prepares direct before the stack gets packets,
   expect(inOrder).toEqual(['direct.prepare', 'steering.apply', 'steering.apply']);
 });
 
-test.each([
-  ['hangs', (ports: FakeHostPorts) => ports.hanging.set('direct.apply', new Promise(() => undefined))],
-  ['fails', (ports: FakeHostPorts) => ports.failing.set('direct.apply', 'no')],
-])('while direct %s after a restart, nat keeps what it stands in for', async (_, trouble) => {
-  const clock = virtualClock();
-  const [files, ports] = [new Map<string, string>(), makeHostPorts(clock)];
-  const web = listener('192.0.2.51', 80, 'web', { ...choices.UDP['direct with nat'], isPublished: true });
-  await publish(startAgent({ clock, files, ports }), web);
-  trouble(ports);
-  const kept: boolean[] = [];
-  ports.failing.set('placement.add', () => {
-    kept.push(ports.held.nat.has(web.key));
-    return undefined;
-  });
-  const next = startAgent({ clock, files, ports });
-  await next.agent.restore(() => undefined);
-  await publish(next, web);
-  await clock.advance(10_000);
-  expect(kept.length).toBeGreaterThan(0);
-  expect(kept).not.toContain(false);
-});
+const troubles = {
+  hangs: (ports: FakeHostPorts, step: StepName) => ports.hanging.set(step, new Promise(() => undefined)),
+  fails: (ports: FakeHostPorts, step: StepName) => ports.failing.set(step, 'no'),
+};
+
+test.each(
+  (['direct.prepare', 'direct.apply'] as const).flatMap((step) =>
+    (['hangs', 'fails'] as const).flatMap((how) =>
+      ([undefined, 'haproxy', 'nat'] as const).map((standIn) => [step, how, standIn] as const),
+    ),
+  ),
+)(
+  'while %s %s after a restart, what stands in (%s) keeps the listener, and the host its address',
+  async (step, how, standIn) => {
+    const clock = virtualClock();
+    const [files, ports] = [new Map<string, string>(), makeHostPorts(clock)];
+    const protocol = standIn === 'nat' ? 'UDP' : 'TCP';
+    const web = listener('192.0.2.51', 80, 'web', { protocol, dataplane: 'direct', standIn, isPublished: true });
+    await publish(startAgent({ clock, files, ports }), web);
+    troubles[how](ports, step);
+    const next = startAgent({ clock, files, ports });
+    const { held } = ports;
+    const has = { haproxy: () => held.steering.listeners.has(web.key), nat: () => held.nat.has(web.key) };
+    const lost = new Set<string>();
+    await next.agent.restore(() => undefined);
+    for (let count = 0; count < 100; count++) {
+      if (count === 20) await publish(next, web);
+      if (standIn !== undefined && !has[standIn]()) lost.add(standIn);
+      if (!held.placed.has('192.0.2.51')) lost.add('address');
+      await clock.advance(100);
+    }
+    expect([...lost]).toEqual([]);
+  },
+);

@@ -89,14 +89,13 @@ export async function prepareNat({ ports, before, changed, outcomes, step, signa
   return new Set(given.map(({ key }) => key));
 }
 
-/** `direct` gets its listeners before the first steering of the process, see the port. */
-export async function prepareDirect({ ports, before, changed, outcomes, step, signal }: Pass): Promise<void> {
+/**
+ * `direct` gets its listeners before the first steering of the process, see the port. If that fails or is slow, steering has them all the
+ * same, and what they lack is found out when `direct` is programmed: the stand-in and the addresses stay.
+ */
+export async function prepareDirect({ ports, before, outcomes, step, signal }: Pass): Promise<void> {
   if (before.programmed !== undefined) return;
-  await step(
-    'direct',
-    async () => outcomes.refuse(await ports.direct.prepare(outcomes.table(), signal)),
-    () => changed.filter((listener) => uses('direct', listener)),
-  );
+  await step('direct', async () => outcomes.refuse(await ports.direct.prepare(outcomes.table(), signal)));
 }
 
 /**

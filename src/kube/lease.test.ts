@@ -30,6 +30,7 @@ function makeScene(hasNamespace: boolean): {
 /** The same client, whose answers arrive late. */
 function slowly(client: LeaseClient, answerMs: number, clock: VirtualClock): LeaseClient {
   const late = async <T>(answer: Promise<T>): Promise<T> => {
+    answer.catch(() => undefined); // not before it has arrived
     await clock.sleep(answerMs, new AbortController().signal);
     return await answer;
   };
@@ -84,6 +85,38 @@ test.each([2_000, 3_000, 4_500])(
     void lease.acquire(end.signal).catch(() => undefined);
     await clock.advance(45_000);
     expect(cluster.lease?.spec.holderIdentity).toBe('box-2');
+    end.abort();
+  },
+);
+
+test.each([100, 1_300, 2_200])(
+  'a holder keeps its Lease while another host waits and each answer takes %d ms',
+  async (answerMs) => {
+    const cluster = makeLeaseCluster();
+    const [clock, log] = [virtualClock(), recordLog()];
+    const end = new AbortController();
+    const lease = makeLease({
+      client: slowly(cluster.clientOf('box-1'), answerMs, clock),
+      namespace: 'ns',
+      name: 'furiwake',
+      identity: 'box-1',
+      random: () => 0.5,
+      clock,
+      log,
+    });
+    await clock.drive(lease.acquire(end.signal));
+    void lease.hold(end.signal);
+    await clock.advance(10_000);
+    void cluster
+      .claimOf('box-2', { clock, log })
+      .acquire(end.signal)
+      .catch(() => undefined);
+    let lapses = 0;
+    for (let tenths = 0; tenths < 3_000; tenths += 1) {
+      await clock.advance(100);
+      if (!lease.isHolder()) lapses += 1;
+    }
+    expect(lapses).toBe(0);
     end.abort();
   },
 );

@@ -5,7 +5,7 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { KubeClient } from './client.ts';
 import { isKubeError } from './errors.ts';
-import { type Acquisition, makeLeaseAttempts, NoNamespaceError } from './lease-attempts.ts';
+import { type Acquisition, makeLeaseAttempts, NoNamespaceError, renewDeadlineMs } from './lease-attempts.ts';
 import { keptAddressesOf } from './lease-object.ts';
 import { type LeaseHolder, makeLeaseObserver } from './lease-observer.ts';
 
@@ -52,6 +52,7 @@ export type Lease = {
 
 /** With the timeout of a renewal less than the deadline, so that one failed renewal does not lose the Lease. */
 const renewEveryMs = 5_000;
+const leastWaitMs = 500;
 /** Several attempts must fit into the time until the deadline. */
 const renewRetry = { firstMs: 1_000, mostMs: 2_000 };
 const retryEveryMs = 2_000;
@@ -154,12 +155,13 @@ export function makeLease({
         onTried();
         try {
           await clock.sleep(waitMs, signal);
+          const startedAtMs = clock.monotonic();
           const state = await attempts.renew(signal);
           succeeded();
           backoff.reset();
           switch (state) {
             case 'own':
-              waitMs = renewEveryMs;
+              waitMs = waitAfter(clock.monotonic() - startedAtMs);
               break;
             case 'free':
               waitMs = waitMs === 0 ? retryEveryMs : 0; // again at once, over what was read
@@ -178,4 +180,12 @@ export function makeLease({
     },
     release: (keepsAddresses = false) => attempts.release(keepsAddresses),
   };
+}
+
+/**
+ * A candidate that has written its entry meanwhile costs the next renewal three answers: refused, read, accepted. So where answers
+ * are slow it comes sooner, that all of it fits into the time until the deadline, which counts from the request of the last one.
+ */
+function waitAfter(answerMs: number): number {
+  return Math.max(leastWaitMs, Math.min(renewEveryMs, renewDeadlineMs - leastWaitMs - 4 * answerMs));
 }
