@@ -223,6 +223,25 @@ const found: readonly (readonly ScheduledAction[])[] = [
     at(0, { do: 'serve', isServing: true }),
     at(2_500, publish()),
   ],
+  // New at nat when another one moved there while nft had not answered, then deleted: nat still had it.
+  [
+    at(0, { do: 'serve', isServing: false }),
+    at(0, publish({ ...web, index: 3, owner: 'x', targetPort: 31_000 })),
+    at(0, fault('steering.apply', 'hangs')),
+    at(2_500, { do: 'serve', isServing: true }),
+    at(
+      2_500,
+      publish(
+        { ...web, index: 4, owner: 'x', targetPort: 31_000 },
+        { ...web, index: 3, owner: 'x', targetPort: 31_000, plane: 'nat' },
+      ),
+    ),
+    at(0, publish()),
+    at(0, publish()),
+    at(0, fault('proxy.upsert', 'fails')),
+    at(0, { do: 'clear', step: 'proxy.upsert' }),
+    at(0, { do: 'refuse', tool: 'proxy', port: 80 }),
+  ],
   // Moved to nat, which took it and then failed, and back while nftables refused it: nat lost it.
   [
     at(0, publish({ ...web, index: 2 })),

@@ -58,6 +58,8 @@ type PassOptions = {
  *   ┌─────────────────────────────────────────────────────────┘
  *   └► proxy.prune ─► connections reset ─► placement.remove                    packets stop before listeners are removed
  *
+ * In the first pass of a process `direct.prepare` comes before `steering.apply`.
+ *
  * A refused listener stays as it was and delays no other. A stage that is not done, because it failed as a whole, or is slow,
  * keeps the listeners that depend on it as they were; the others, and the removals that do not depend on it, still proceed.
  * A listener of `direct` depends on no HAProxy: it comes in force without its stand-in. Until nftables has been programmed

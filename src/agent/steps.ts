@@ -60,11 +60,12 @@ const uses = (name: Dataplane, listener: Listener | undefined): boolean =>
 
 /**
  * `nat` gets the listeners that move there before they are removed from their present dataplane, and still has those that leave it: a
- * connection that came between the two would be refused. Resolves to the listeners that it was asked for.
+ * connection that came between the two would be refused. New ones wait for `apply`. Resolves to the listeners that it was asked for.
  */
 export async function prepareNat({ ports, before, changed, outcomes, step, signal }: Pass): Promise<Set<ListenerKey>> {
   const table = outcomes.table();
-  const given = changed.flatMap(({ key }) => table.listeners.get(key) ?? []).filter(usesNat);
+  const all = changed.flatMap(({ key }) => table.listeners.get(key) ?? []).filter(usesNat);
+  const given = all.filter(({ key }) => stateOf(before, key) !== undefined);
   const moving = given.filter(({ key }) => {
     const held = inForceOf(outcomes.stateOf(key));
     return held !== undefined && !usesNat(held);
@@ -77,10 +78,10 @@ export async function prepareNat({ ports, before, changed, outcomes, step, signa
   const backends = leaving.map(
     ({ backend }) => [backend, table.backends.get(backend) ?? present.backends.get(backend)] as const,
   );
-  const joined = withListeners(
-    { ...table, backends: table.backends.with(backends) },
-    leaving.map((had) => [had.key, had]),
-  );
+  const joined = withListeners({ ...table, backends: table.backends.with(backends) }, [
+    ...all.filter((each) => !given.includes(each)).map(({ key }) => [key, undefined] as const),
+    ...leaving.map((had) => [had.key, had] as const),
+  ]);
   await step(
     'nat',
     async () => outcomes.refuse(await ports.nat.prepare(joined, signal)),

@@ -12,6 +12,8 @@ import { patience } from './patience.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
 import { parseCidr } from '../../src/core/ip/range.ts';
+import { PersistentMap } from '../../src/core/persistent-map.ts';
+import { makeServerlessIndex } from '../../src/core/traffic/serverless.ts';
 import type { Listener } from '../../src/core/traffic/table.ts';
 import { makeHealth } from '../../src/health/health.ts';
 import { makeHost } from '../../src/host/host.ts';
@@ -174,16 +176,21 @@ afterAll(async () => {
 });
 
 /** As a pass of the agent does. */
-export async function program(each: Listener): Promise<void> {
-  const table = tableOf(
+export async function program(
+  each: Listener,
+  { hasEndpoints = true }: { readonly hasEndpoints?: boolean } = {},
+): Promise<void> {
+  const withoutEndpoints = PersistentMap.from(hasEndpoints ? [] : [[each.key, each.uid] as const]);
+  const planned = tableOf(
     [each],
     lab.nodes.map(({ name, ip4, ip6 }) => ({ ...tableNode(name, ip4, ip6), podCidrs })),
   );
+  const table = { ...planned, withoutEndpoints };
   expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   const { listeners } = table;
   const target = {
     listeners,
-    serverless: new Set<never>(),
+    serverless: makeServerlessIndex()(table),
     vips: addressesOf(each.address.text),
     own: new Map(),
     portOf: (of: Listener) => proxy.portOf(of),

@@ -32,6 +32,7 @@ import {
   type ProgramSourceDeps,
 } from './table/program-source.ts';
 import { directRules, directTable } from './table/ruleset.ts';
+import { withoutGroups } from './table/program.ts';
 import { makeStandIns } from './stand-ins.ts';
 import { makeTableTrial } from './table/try-table.ts';
 
@@ -108,9 +109,11 @@ export function makeDirect(deps: DirectDeps): Direct {
    *
    * The table of an earlier process sends flows to nodes: there the order is the other one.
    */
-  const applySorted = async (next: DeviceProgram, signal: AbortSignal): ReturnType<Direct['apply']> => {
+  const applySorted = async (planned: DeviceProgram, signal: AbortSignal): ReturnType<Direct['apply']> => {
     const hasEarlier = isFirst && (await kernel.exists(signal));
     isFirst = false;
+    // Without an endpoint the host refuses new flows, and all at once: nodes refuse with ICMP, which has a rate limit.
+    const next = withoutGroups(planned, serverlessOf(table));
     standIns.follow(next.listeners, next.groups, serverlessOf(table));
     const entering = standIns.entering();
     if (hasEarlier) await sorting.sort(table, entering, signal);
@@ -141,7 +144,7 @@ export function makeDirect(deps: DirectDeps): Direct {
     source.follow(table);
     if (table.listeners.size > 0) {
       const next = await source.next(table, { isLost: excluded.isLost, news }, signal);
-      const now = passing.into(next, table, source.mayOpen(table.nodes));
+      const now = passing.into(next, table, { serverless: serverlessOf(table), mayOpen: source.mayOpen(table.nodes) });
       const { refusals, lacking } = await ifAble(() => applySorted(now, signal), signal);
       if (lacking !== undefined) return leaveToStandIns(lacking);
       ({ ids } = next);
@@ -223,9 +226,8 @@ export function makeDirect(deps: DirectDeps): Direct {
     else if (isNewHost) passing.inherit(await sorting.idle(next.listeners, signal));
     published = next;
     const old = table;
-    // Where no node has an endpoint, kube-proxy refuses what a node gets.
-    table = { ...next, withoutEndpoints: undefined, listeners, nodes: excluded.join(next) };
-    const isSame = old.listeners === table.listeners && old.nodes === table.nodes;
+    table = { ...next, listeners, nodes: excluded.join(next) };
+    const isSame = (['listeners', 'nodes', 'withoutEndpoints'] as const).every((part) => old[part] === table[part]);
     // A listener that nft refused may be accepted now.
     if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
       accepted = undefined;

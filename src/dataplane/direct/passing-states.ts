@@ -22,7 +22,10 @@ export type PassingStates = {
   into<Program extends DirectProgram>(
     program: Program,
     table: TrafficTable,
-    mayOpen: (node: NodeName, family: Family) => boolean,
+    more: {
+      readonly serverless: ReadonlySet<ListenerKey>;
+      readonly mayOpen: (node: NodeName, family: Family) => boolean;
+    },
   ): Program;
 };
 
@@ -40,11 +43,11 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
     },
     inherit: (listeners) => inherited.begin(listeners, clock.monotonic()),
     formerNat: () => formerNat.keys(),
-    into: (program, table, mayOpen) => {
+    into: (program, table, { serverless, mayOpen }) => {
       const nowMs = clock.monotonic();
       const inheritedNow = inherited.settle({ table, groups: program.groups, mayOpen, nowMs });
       const { groups } = inheritedNow;
-      const waits = firstWaits.waiting({ table, open: groups, mayOpen, nowMs });
+      const waits = firstWaits.waiting({ table, open: groups, serverless, mayOpen, nowMs });
       const handed = handovers.handed(nowMs);
       const partingNow = partings.parting({ listeners: table.listeners, groups, nowMs });
       alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs, inheritedNow.untilMs));

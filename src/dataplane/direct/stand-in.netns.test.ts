@@ -102,6 +102,26 @@ test.each(['203.0.113.21', '2001:db8:f::21'])(
   },
 );
 
+test.each(['203.0.113.28', '2001:db8:f::28'])(
+  'while a Service has no endpoint, the host refuses new connections to %s, and those at nodes stay',
+  async (address) => {
+    const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+    for (const node of lab.nodes) await serveVips(node, [address], port);
+    nodes.areOpen = true;
+    await program(onDirect);
+    const atNode = await connect(address);
+    await expectAlive([atNode]);
+    await program(onDirect, { hasEndpoints: false });
+    const before = await reached();
+    for (let count = 0; count < 20; count++) await expect(connect(address)).rejects.toThrow('ECONNREFUSED');
+    expect(await reached()).toBe(before);
+    await expectAlive([atNode]);
+    await program(onDirect);
+    await expectAlive([atNode, await connect(address)]);
+    expect(await heldByHaproxy(onDirect)).toBe(0);
+  },
+);
+
 test("what the host itself opens is always HAProxy's", async () => {
   const onDirect = listener(lanVip, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
   nodes.areOpen = true;

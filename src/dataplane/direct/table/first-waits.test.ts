@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { directListener, listener, localListener, localTable, node, tableOf } from '../../../../test/make/table.ts';
+import type { ListenerKey } from '../../../core/model/names.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../../core/traffic/table.ts';
 import { makeFirstWaits } from './first-waits.ts';
 
@@ -12,6 +13,7 @@ type WaitScene = {
   nowMs: number;
   open: ReadonlySet<string>;
   mayOpen: boolean;
+  serverless: ReadonlySet<ListenerKey>;
   publish(table: TrafficTable): void;
   /** The ports that wait. */
   waiting(): readonly number[];
@@ -25,6 +27,7 @@ function makeScene(): WaitScene {
     nowMs: 1_000,
     open: new Set(),
     mayOpen: true,
+    serverless: new Set(),
     publish: (next) => {
       waits.follow(table.listeners, next.listeners);
       table = next;
@@ -33,7 +36,7 @@ function makeScene(): WaitScene {
     untilMs: () => answer().untilMs,
   };
   const answer = (): ReturnType<typeof waits.waiting> =>
-    waits.waiting({ table, open: scene.open, mayOpen: () => scene.mayOpen, nowMs: scene.nowMs });
+    waits.waiting({ ...scene, table, mayOpen: () => scene.mayOpen });
   return scene;
 }
 
@@ -67,6 +70,15 @@ test('a listener that the stand-in may serve already does not wait, and the next
   expect(scene.waiting()).toEqual([]);
   scene.publish(tableOf([{ ...web, uid: 'other' as Listener['uid'] }], nodes));
   expect(scene.waiting()).toEqual([80]);
+});
+
+test('without an endpoint the wait has not begun, though nodes may serve the listener', () => {
+  const scene = makeScene();
+  scene.publish(tableOf([web], nodes));
+  [scene.serverless, scene.open] = [new Set([web.key]), new Set([web.key])];
+  expect([scene.waiting(), scene.untilMs()]).toEqual([[], Infinity]);
+  [scene.serverless, scene.open, scene.nowMs] = [new Set(), new Set(), 60_000];
+  expect([scene.waiting(), scene.untilMs()]).toEqual([[80], 65_000]);
 });
 
 test('without servers the wait has not begun; with nodes that cannot be next hops there is none', () => {

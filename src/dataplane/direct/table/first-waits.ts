@@ -19,6 +19,8 @@ type WaitState = {
   readonly table: TrafficTable;
   /** The listeners that a node serves. */
   readonly open: { has(listener: ListenerKey): boolean };
+  /** Those whose new flows the host refuses. */
+  readonly serverless: ReadonlySet<ListenerKey>;
   /** False: an obstacle keeps the node from being a next hop. */
   readonly mayOpen: (node: NodeName, family: Family) => boolean;
   readonly nowMs: number;
@@ -45,10 +47,12 @@ export function makeFirstWaits(): FirstWaits {
   const next = (
     key: ListenerKey,
     wait: FirstWait,
-    { table, open, mayOpen, nowMs }: WaitState,
+    { table, open, serverless, mayOpen, nowMs }: WaitState,
   ): FirstWait | undefined => {
     const listener = table.listeners.get(key);
-    if (listener?.uid !== wait.uid || open.has(key)) return undefined;
+    if (listener?.uid !== wait.uid) return undefined;
+    if (serverless.has(key)) return { ...wait, untilMs: undefined };
+    if (open.has(key)) return undefined;
     const { family } = listener.address;
     const { servers } = backendOf(table, listener.backend, family);
     if (wait.untilMs !== undefined) return nowMs < wait.untilMs ? wait : undefined;

@@ -1,7 +1,7 @@
 import type { Family } from '../../../core/ip/ip.ts';
 import type { ListenerKey, NodeName, ServiceUid } from '../../../core/model/names.ts';
 import { backendOf, type Listeners, stackDataplane, type TrafficTable } from '../../../core/traffic/table.ts';
-import type { DirectProgram } from './program.ts';
+import { type DirectProgram, withoutGroups } from './program.ts';
 
 /** After this time the kernel ends the state by itself. `seen` keeps the SYN of a connection of HAProxy for as long. */
 export const inheritedSeconds = 10;
@@ -53,7 +53,7 @@ export function makeInherited(): Inherited {
         else if (listener.protocol === 'TCP' && stackDataplane(listener) !== undefined) inherited.add(key);
       }
       return {
-        groups: waits.size === 0 ? groups : groups.with(Array.from(waits.keys(), (key) => [key, undefined])),
+        ...withoutGroups({ groups }, new Set(waits.keys())),
         inherited,
         untilMs: Math.min(Number.POSITIVE_INFINITY, ...Array.from(waits.values(), ({ untilMs }) => untilMs)),
       };

@@ -227,6 +227,12 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   };
 }
 
+/** Without the groups of these listeners: no node gets new flows of them. */
+export function withoutGroups<P extends Pick<DirectProgram, 'groups'>>(program: P, of: ReadonlySet<ListenerKey>): P {
+  const keys = [...of].filter((key) => program.groups.has(key));
+  return keys.length === 0 ? program : { ...program, groups: program.groups.with(keys.map((key) => [key, undefined])) };
+}
+
 /** Of a group in `slots`. */
 export function groupKey({ id }: Pick<SlotGroup, 'id'>): string {
   return String(id);
