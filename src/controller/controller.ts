@@ -167,16 +167,16 @@ export function makeController(deps: ControllerDeps): Controller {
       term.recorded();
     }
     const assignments = withUnrecorded(decision, before, unrecorded);
-    const endpoints = deps.endpoints.all();
+    const [endpoints, drained] = [deps.endpoints.all(), deps.drains.current()];
     const excesses = budgets({ services: decision.ours, assignments, endpoints });
-    const podPlace = podPlaceOf(report.routed, facts, decision.pool.ranges);
+    const podPlace = podPlaceOf({ routed: report.routed, pool: decision.pool.ranges, drained }, facts);
     const table = planTraffic({
       services: decision.ours,
       assignments,
       ...excesses,
       onLink: report.onLink,
       nodes: nodes.objects(),
-      drained: deps.drains.current(),
+      drained,
       drainedServices: deps.serviceDrains.current(),
       endpoints,
       areEndpointsCurrent: deps.endpoints.areCurrent(),

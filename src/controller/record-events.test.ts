@@ -43,7 +43,7 @@ function planOf(facts: readonly Facts[], excluded: ReadonlyMap<string, string> =
     overBudget: new Set(),
     overProfiles: new Map(),
     overServers: new Map(),
-    podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined },
+    podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined, drained: new Set() },
     nodeTrouble: { 4: undefined, 6: undefined },
   };
 }

@@ -63,7 +63,7 @@ function makeScene({
       overBudget: new Set(),
       overProfiles: new Map(),
       overServers: new Map(),
-      podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined },
+      podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined, drained: new Set() },
       nodeTrouble: { 4: undefined, 6: undefined },
     }),
     host: { publish: () => undefined, report: () => emptyReport, subscribe: () => () => undefined },

@@ -61,7 +61,7 @@ export function statusOf(
     drainedServices = new Set(),
     nowMs = 0,
     endpoints,
-    podPlace = { routed: [], reserved: new Map(), pool: [], zone: undefined },
+    podPlace = { routed: [], reserved: new Map(), pool: [], zone: undefined, drained: new Set() },
     health = emptyReport.health,
   }: {
     answer?: Answer;

@@ -30,7 +30,7 @@ function troubleOf(nodes: readonly Node[], health: HealthByNode = {}, drained: r
     drained: new Set(drained.map(nodeName)),
     drainedServices: new Set(),
     endpoints: undefined,
-    podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined },
+    podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined, drained: new Set() },
   });
   const reported = Object.entries(health).map(([name, verdict]) => [nodeName(name), verdict] as const);
   return nodeTrouble({ nodes: byName, table, health: new Map(reported) });

@@ -6,7 +6,13 @@ import type { ServiceSpec } from '../model/service.ts';
 import type { ServiceEndpoints } from '../traffic/local.ts';
 import type { ServerExcess } from '../traffic/server-budget.ts';
 
-const podPlace = { routed: ranges('10.244.0.0/16'), reserved: new Map<string, string>(), pool: [], zone: undefined };
+const podPlace = {
+  routed: ranges('10.244.0.0/16'),
+  reserved: new Map<string, string>(),
+  pool: [],
+  zone: undefined,
+  drained: new Set<never>(),
+};
 
 function endpointsOf(...addresses: readonly string[]): ServiceEndpoints {
   const endpoints = addresses.map((address) => ({ address, node: nodeName('n1'), isReady: true }));

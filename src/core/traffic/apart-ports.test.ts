@@ -54,7 +54,13 @@ function inputOf(
 const nodes = new Map(
   ['n1', 'n2', 'n3'].map((name, index) => [name as NodeName, makeNode(name, `192.0.2.1${index}`)] as const),
 );
-const podPlace = { routed: [], reserved: new Map<string, string>(), pool: [], zone: undefined };
+const podPlace = {
+  routed: [],
+  reserved: new Map<string, string>(),
+  pool: [],
+  zone: undefined,
+  drained: new Set<never>(),
+};
 const assignments = PersistentMap.from([
   [
     service.key,

@@ -39,7 +39,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     drained: new Set(),
     drainedServices: new Set(),
     endpoints: undefined,
-    podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined },
+    podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined, drained: new Set() },
     ...more,
   };
 }

@@ -51,7 +51,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     drainedServices: new Set(),
     onLink: new Set(),
     endpoints: undefined,
-    podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined },
+    podPlace: { routed: [], reserved: new Map(), pool: [], zone: undefined, drained: new Set() },
   };
   let listeners: Listeners = emptyTable.listeners;
   let pods: TrafficTable['pods'] = emptyTable.pods;

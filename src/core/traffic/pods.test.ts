@@ -19,6 +19,7 @@ const place: PodPlace = {
   ]),
   pool: ranges('192.0.2.200-192.0.2.210'),
   zone: 'rack-1',
+  drained: new Set(),
 };
 
 function group(
@@ -117,6 +118,16 @@ describe('the Pods of a port', () => {
     ]);
     const nowhere = choosePods(4, tcp(80), [slice({ [a]: near, [b]: far })], { ...place, zone: undefined });
     expect(nowhere.pods.map(({ isDraining }) => isDraining)).toEqual([false, false]);
+    // Those on drained nodes take none: others must.
+    const elsewhere = {
+      ...slice({ [c]: far }),
+      endpoints: [{ address: c, node: nodeName('n2'), isReady: true, zones: far }],
+    };
+    const drained = choosePods(4, tcp(80), [slice({ [a]: near }), elsewhere], {
+      ...place,
+      drained: new Set([nodeName('n1')]),
+    });
+    expect(drained.pods.map(({ isDraining }) => isDraining)).toEqual([false, false]);
   });
 
   test('are only those to which the host has a route; with a route to none, NodePorts serve where there are some', () => {
@@ -148,12 +159,13 @@ describe('the Pods of a port', () => {
 test('the place stays the same object while its parts do', () => {
   const placeOf = makePodPlace('rack-1');
   const facts = makeHostFacts({ ownAddresses: [ip('192.0.2.10')], needs: new Map([['192.0.2.2', 'API server']]) });
-  const first = placeOf(place.routed, facts, place.pool);
+  const first = placeOf(place, facts);
   expect(first).toEqual(place);
-  expect(placeOf(place.routed, facts, place.pool)).toBe(first);
-  const elsewhere = placeOf(place.routed, facts, ranges('192.0.2.0/28'));
+  expect(placeOf({ ...place }, facts)).toBe(first);
+  const elsewhere = placeOf({ ...place, pool: ranges('192.0.2.0/28') }, facts);
   expect(elsewhere).not.toBe(first);
-  expect(placeOf([], facts, elsewhere.pool)).not.toBe(elsewhere);
+  expect(placeOf({ ...elsewhere, routed: [] }, facts)).not.toBe(elsewhere);
+  expect(placeOf({ ...place, drained: new Set([nodeName('n1')]) }, facts).drained.size).toBe(1);
 });
 
 describe('the table of Services that ask for Pods', () => {

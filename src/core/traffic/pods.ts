@@ -38,17 +38,23 @@ export type PodPlace = {
   readonly pool: readonly IpRange[];
   /** Of this host, as in the label `topology.kubernetes.io/zone` of nodes. */
   readonly zone: string | undefined;
+  /** The nodes drained with `furiwake drain`. */
+  readonly drained: ReadonlySet<NodeName>;
 };
 
 /** The place of this host; the same object while its parts are. */
 export function makePodPlace(
   zone: string | undefined,
-): (routed: PodPlace['routed'], facts: Pick<HostFacts, 'ownAddresses' | 'needs'>, pool: PodPlace['pool']) => PodPlace {
-  let place: PodPlace = { routed: [], reserved: new Map(), pool: [], zone };
-  return (routed, { needs, ownAddresses }, pool) => {
+): (
+  parts: Pick<PodPlace, 'routed' | 'pool' | 'drained'>,
+  facts: Pick<HostFacts, 'ownAddresses' | 'needs'>,
+) => PodPlace {
+  let place: PodPlace = { routed: [], reserved: new Map(), pool: [], zone, drained: new Set() };
+  return ({ routed, pool, drained }, { needs, ownAddresses }) => {
     const own = ownAddresses.map(({ text }) => [text, 'address of the load-balancer host'] as const);
-    const next = { routed, reserved: new Map([...needs, ...own]), pool, zone };
-    const isSame = place.routed === routed && place.pool === pool && isSameMap(place.reserved, next.reserved);
+    const next = { routed, reserved: new Map([...needs, ...own]), pool, zone, drained };
+    const isSameSet = place.routed === routed && place.pool === pool && place.drained === drained;
+    const isSame = isSameSet && isSameMap(place.reserved, next.reserved);
     if (!isSame) place = next;
     return place;
   };
@@ -126,8 +132,8 @@ type FoundPod = {
 /**
  * Chooses the Pods that take the connections of a port. As kube-proxy does, those that terminate take new connections only
  * while none is ready (KEP-1669); otherwise they drain. If all that are ready have hints for zones, and some for the zone of this
- * host, the others drain, too (KEP-2433, KEP-4444; `topologyModeFromHints` in pkg/proxy/topology.go). An endpoint that is in
- * several EndpointSlices for a moment counts once.
+ * host, the others drain, too (KEP-2433, KEP-4444; `topologyModeFromHints` in pkg/proxy/topology.go), unless all those for the zone are
+ * on drained nodes. An endpoint that is in several EndpointSlices for a moment counts once.
  */
 export function choosePods(
   family: Family,
@@ -154,7 +160,10 @@ export function choosePods(
   }
   const chosen = [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
   const ready = chosen.filter(({ isReady }) => isReady);
-  const near = ready.filter(({ zones }) => zones.some((zone) => zone === place.zone));
+  const near = ready.filter(
+    ({ server: { node }, zones }) =>
+      zones.some((zone) => zone === place.zone) && (node === undefined || !place.drained.has(node)),
+  );
   const isByZone = near.length > 0 && ready.every(({ zones }) => zones.length > 0);
   const takers = new Set(isByZone ? near : ready.length > 0 ? ready : chosen);
   return {
