@@ -48,7 +48,7 @@ const lifetime = new AbortController();
 let proxy: Proxy;
 let steering: Steering;
 export let nat: Nat;
-let host: Host;
+export let host: Host;
 /** That of the present process. */
 export let direct: Direct;
 /** Whether the gate is open, and whether the nodes are known to answer clients themselves. */

@@ -3,12 +3,14 @@ import { listener } from '../../../../test/make/table.ts';
 import { sceneGate } from '../../../../test/make/scene-gate.ts';
 import { serveVips } from '../../../../test/netns/direct-lab.ts';
 import { patience } from '../../../../test/netns/patience.ts';
+import { systemClock } from '../../../main/node/clock.ts';
 import {
   connect,
   direct,
   expectAlive,
   heard,
   heldByHaproxy,
+  host,
   lab,
   nodes,
   port,
@@ -20,9 +22,10 @@ const { signal } = new AbortController();
 const more = { dataplane: 'direct', standIn: 'haproxy', isPublished: true } as const;
 
 /** The table goes, as if the next process were on another host. Until a client sends something, nothing is reset. */
-async function takeOver(open: ReadonlySet<string>): Promise<void> {
-  await lab.balancer.exec('nft', 'delete', 'table', 'netdev', 'furiwake');
-  startDirect({ gate: sceneGate({ isOpen: (_, node) => open.has(node), subscribe: () => () => undefined }) });
+async function takeOver(open: ReadonlySet<string>, parts: Parameters<typeof startDirect>[0] = {}): Promise<void> {
+  await lab.balancer.exec('nft', 'table netdev furiwake; delete table netdev furiwake');
+  const gate = sceneGate({ isOpen: (_, node) => open.has(node), subscribe: () => () => undefined });
+  startDirect({ gate, ...parts });
 }
 
 test.each([
@@ -59,6 +62,38 @@ test.each([
   },
   30_000,
 );
+
+test('a connection that HAProxy gets after eight seconds without nodes continues when they open', async () => {
+  const onDirect = listener('203.0.113.28', port, port, more);
+  for (const node of lab.nodes) await serveVips(node, ['203.0.113.28'], port);
+  const open = new Set<string>();
+  let aheadMs = 0;
+  let between = async (): Promise<void> => undefined;
+  await takeOver(open, {
+    clock: { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs },
+    host: {
+      clientsOf: async (...args) => {
+        await between();
+        return await host.clientsOf(...args);
+      },
+    },
+  });
+  await program(onDirect);
+  aheadMs = 8_000;
+  await direct.audit(signal);
+  const atHaproxy = await connect('203.0.113.28');
+  for (const { name } of lab.nodes) open.add(name);
+  let answers = 0;
+  // New connections go to nodes, and HAProxy's are not known yet.
+  between = async () => {
+    await expectAlive([atHaproxy]);
+    answers++;
+  };
+  await direct.audit(signal);
+  expect([direct.isForwarding(onDirect.key), answers]).toEqual([true, 1]);
+  await expectAlive([atHaproxy]);
+  expect(await heldByHaproxy(onDirect)).toBe(1);
+}, 30_000);
 
 test('connections that HAProxy has when a process starts without a table continue', async () => {
   const onDirect = listener('203.0.113.26', port, port, more);

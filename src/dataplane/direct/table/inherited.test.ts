@@ -45,6 +45,29 @@ test('after eight seconds, or if no other node may open, they get the nodes that
   expect(makeScene()({ open: 1, nowMs: 1_000, barred: 'n2' }).groups).toBe(3);
 });
 
+test('a listener that no node serves after eight seconds gets the first one at once; until the kernel has ended the state, it is inherited', () => {
+  const settle = makeScene();
+  const [waiting, over] = [
+    { groups: 0, inherited: [web.key] },
+    { groups: 3, inherited: [], untilMs: Infinity },
+  ];
+  expect(settle({ open: 0, nowMs: 1_000 })).toEqual({ ...waiting, untilMs: 9_000 });
+  expect(settle({ open: 0, nowMs: 9_000 })).toEqual({ ...waiting, untilMs: 13_000 });
+  expect(settle({ open: 1, nowMs: 10_000 })).toEqual(over);
+  const none = makeScene();
+  expect(none({ open: 0, nowMs: 1_000 }).inherited).toEqual([web.key]);
+  expect(none({ open: 0, nowMs: 12_999 }).inherited).toEqual([web.key]);
+  expect(none({ open: 0, nowMs: 13_000 })).toEqual({ groups: 0, inherited: [], untilMs: Infinity });
+});
+
+test('while no node may open, a listener is not inherited, unless it was before', () => {
+  const nobody = tableOf([web], []);
+  const settle = makeScene();
+  expect(makeScene()({ open: 0, nowMs: 1_000, table: nobody }).inherited).toEqual([]);
+  expect(settle({ open: 0, nowMs: 1_000 }).inherited).toEqual([web.key]);
+  expect(settle({ open: 0, nowMs: 2_000, table: nobody }).inherited).toEqual([web.key]);
+});
+
 test('a listener of another Service, or of another dataplane, is not inherited', () => {
   for (const other of [{ ...web, uid: 'other' as ServiceUid }, listener(vip, 80, 30_080)])
     expect(makeScene()({ open: 1, nowMs: 1_000, table: tableOf([other], nodes) })).toEqual({

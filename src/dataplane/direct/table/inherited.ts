@@ -7,12 +7,17 @@ import { type DirectProgram, withoutGroups } from './program.ts';
 export const inheritedSeconds = 10;
 /** kube-proxies are shown to serve what was published before after five seconds, and to answer clients a moment later. */
 const waitMs = 8_000;
+/** A listener that no node serves then stays in this state for a moment longer than in the kernel. */
+const keepMs = (inheritedSeconds + 2) * 1_000;
 
 /**
  * Listeners of a host that has served none of them: it has just taken over from another host, or was rebooted. Nodes may have
  * connections of them, which continue if each node gets the packets of its own. So these listeners get all of their nodes at once: the
  * first one alone would get the packets of all connections, and reset those that it does not have. Until then HAProxy serves new
  * connections, and packets of others are dropped, not reset.
+ *
+ * While the kernel has the state, a node that opens gets the packets of connections that are not in `seen`. So the listener stays in the
+ * table for as long, where each SYN for HAProxy is noted there.
  */
 export type Inherited = {
   /** These listeners of `direct` have no flow at a stand-in. */
@@ -33,30 +38,44 @@ export type Inherited = {
 };
 
 export function makeInherited(): Inherited {
-  const waits = new Map<ListenerKey, { readonly uid: ServiceUid; readonly untilMs: number }>();
+  const waits = new Map<ListenerKey, InheritedWait>();
   return {
     begin: (listeners, nowMs) => {
-      for (const { key, uid } of listeners.values()) waits.set(key, { uid, untilMs: nowMs + waitMs });
+      for (const { key, uid } of listeners.values()) waits.set(key, { uid, sinceMs: nowMs, isInKernel: false });
     },
     settle: ({ table, groups, mayOpen, nowMs }) => {
       const inherited = new Set<ListenerKey>();
-      for (const [key, { uid, untilMs }] of waits) {
+      for (const [key, wait] of waits) {
         const listener = table.listeners.get(key);
-        if (listener?.uid !== uid || listener.dataplane !== 'direct' || untilMs <= nowMs) {
+        if (listener?.uid !== wait.uid || listener.dataplane !== 'direct' || nowMs - wait.sinceMs >= keepMs) {
           waits.delete(key);
           continue;
         }
         const { family } = listener.address;
         const awaited = backendOf(table, listener.backend, family).servers.filter(({ node }) => mayOpen(node, family));
         const open = groups.get(key)?.open.length ?? 0;
-        if (awaited.length <= open) waits.delete(key);
-        else if (listener.protocol === 'TCP' && stackDataplane(listener) !== undefined) inherited.add(key);
+        const isOver = awaited.length <= open || nowMs - wait.sinceMs >= waitMs;
+        if (isOver && (open > 0 || !wait.isInKernel)) waits.delete(key);
+        else if (listener.protocol === 'TCP' && stackDataplane(listener) !== undefined) {
+          inherited.add(key);
+          wait.isInKernel = true;
+        }
       }
       return {
         ...withoutGroups({ groups }, new Set(waits.keys())),
         inherited,
-        untilMs: Math.min(Number.POSITIVE_INFINITY, ...Array.from(waits.values(), ({ untilMs }) => untilMs)),
+        untilMs: Math.min(
+          Number.POSITIVE_INFINITY,
+          ...Array.from(waits.values(), ({ sinceMs }) => sinceMs + (nowMs - sinceMs < waitMs ? waitMs : keepMs)),
+        ),
       };
     },
   };
 }
+
+type InheritedWait = {
+  readonly uid: ServiceUid;
+  readonly sinceMs: number;
+  /** A program had it in this state. */
+  isInKernel: boolean;
+};
