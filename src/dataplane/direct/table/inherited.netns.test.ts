@@ -22,10 +22,10 @@ const { signal } = new AbortController();
 const more = { dataplane: 'direct', standIn: 'haproxy', isPublished: true } as const;
 
 /** The table goes, as if the next process were on another host. Until a client sends something, nothing is reset. */
-async function takeOver(open: ReadonlySet<string>, more: Parameters<typeof startDirect>[0] = {}): Promise<void> {
+async function takeOver(open: ReadonlySet<string>, parts: Parameters<typeof startDirect>[0] = {}): Promise<void> {
   await lab.balancer.exec('nft', 'table netdev furiwake; delete table netdev furiwake');
   const gate = sceneGate({ isOpen: (_, node) => open.has(node), subscribe: () => () => undefined });
-  startDirect({ gate, ...more });
+  startDirect({ gate, ...parts });
 }
 
 test.each([
@@ -69,9 +69,8 @@ test('a connection that HAProxy gets after eight seconds without nodes continues
   const open = new Set<string>();
   let aheadMs = 0;
   let between = async (): Promise<void> => undefined;
-  const { monotonic } = systemClock;
   await takeOver(open, {
-    clock: { ...systemClock, monotonic: () => monotonic() + aheadMs },
+    clock: { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs },
     host: {
       clientsOf: async (...args) => {
         await between();
