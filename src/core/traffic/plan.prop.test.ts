@@ -41,7 +41,13 @@ function groupsOn(nodes: readonly NodeEndpoints[]): ServiceEndpoints {
   return ([4, 6] as const).map((family) => ({ family, nodes, ports: [], endpoints: [] }));
 }
 
-const podPlace = { routed: [], reserved: new Map<string, string>(), pool: [], zone: undefined, drained: new Set<never>() };
+const podPlace = {
+  routed: [],
+  reserved: new Map<string, string>(),
+  pool: [],
+  zone: undefined,
+  drained: new Set<never>(),
+};
 const none: TrafficInput['overBudget'] = new Set();
 const noProfiles: TrafficInput['overProfiles'] = new Map();
 const noServers: TrafficInput['overServers'] = new Map();

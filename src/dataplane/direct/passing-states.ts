@@ -38,10 +38,10 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
   return {
     follow: (before, after) => {
       formerNat.follow(before, after);
-      firstWaits.follow(before, after);
+      firstWaits.follow(before, after, inherited.follow(before, after, clock.monotonic()));
       handovers.follow(before, after, clock.monotonic());
     },
-    inherit: (listeners) => inherited.begin(listeners, clock.monotonic()),
+    inherit: (listeners) => inherited.begin(listeners.values(), clock.monotonic()),
     formerNat: () => formerNat.keys(),
     into: (program, table, { serverless, mayOpen }) => {
       const nowMs = clock.monotonic();

@@ -23,7 +23,7 @@ test('a new listener drops packets until its first node opens, so that no client
   const address = '203.0.113.23';
   nodes.areOpen = false;
   for (const node of lab.nodes) await serveVips(node, [address], port);
-  await program(listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true }));
+  await program(listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: false }));
   const connecting = connect(address);
   await expect.poll(() => lab.client.exec('ss', '-Htn', 'state', 'syn-sent', 'dst', address), patience).not.toBe('');
   nodes.areOpen = true;
@@ -36,7 +36,7 @@ test('a new listener drops packets until its first node opens, so that no client
 test.each(['203.0.113.24', '2001:db8:f::24'])(
   'if furiwake is killed while a new listener on %s waits for its first node, the kernel leaves it to HAProxy after six seconds',
   async (address) => {
-    const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+    const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: false });
     nodes.areOpen = false;
     const startedMs = performance.now();
     await program(onDirect); // and nothing else: only this test calls the adapter

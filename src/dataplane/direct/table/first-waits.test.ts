@@ -29,7 +29,7 @@ function makeScene(): WaitScene {
     mayOpen: true,
     serverless: new Set(),
     publish: (next) => {
-      waits.follow(table.listeners, next.listeners);
+      waits.follow(table.listeners, next.listeners, new Set());
       table = next;
     },
     waiting: () => Array.from(answer().listeners, (key) => table.listeners.get(key)?.port ?? 0),

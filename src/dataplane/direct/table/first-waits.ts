@@ -35,8 +35,12 @@ type WaitState = {
  * dataplane had it.
  */
 export type FirstWaits = {
-  /** Follows the change from one table to the next. */
-  follow(before: TrafficTable['listeners'], after: TrafficTable['listeners']): void;
+  /** Follows the change from one table to the next. `inherited`: listeners that do not wait. */
+  follow(
+    before: TrafficTable['listeners'],
+    after: TrafficTable['listeners'],
+    inherited: ReadonlySet<ListenerKey>,
+  ): void;
   /** The listeners that wait, and when the first of these waits ends; `Infinity` without any. */
   waiting(state: WaitState): { readonly listeners: ReadonlySet<ListenerKey>; readonly untilMs: number };
 };
@@ -61,12 +65,12 @@ export function makeFirstWaits(): FirstWaits {
   };
 
   return {
-    follow: (before, after) => {
+    follow: (before, after, inherited) => {
       for (const key of PersistentMap.changedKeys(before, after)) {
         const listener = after.get(key);
         const isNew = before.get(key)?.uid !== listener?.uid;
         if (listener?.dataplane !== 'direct' || stackDataplane(listener) === undefined) waits.delete(key);
-        else if (isNew) waits.set(key, { uid: listener.uid, untilMs: undefined });
+        else if (isNew && !inherited.has(key)) waits.set(key, { uid: listener.uid, untilMs: undefined });
       }
     },
     waiting: (state) => {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { directListener, listener, node, tableOf } from '../../../../test/make/table.ts';
 import type { ListenerKey, NodeName, ServiceUid } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
-import type { TrafficTable } from '../../../core/traffic/table.ts';
+import type { Listener, TrafficTable } from '../../../core/traffic/table.ts';
 import { makeInherited } from './inherited.ts';
 
 const vip = '203.0.113.1';
@@ -19,7 +19,7 @@ function makeScene(): (state: { open: number; nowMs: number; table?: TrafficTabl
   readonly untilMs: number;
 } {
   const inherited = makeInherited();
-  inherited.begin(all.listeners, 1_000);
+  inherited.begin(all.listeners.values(), 1_000);
   return ({ open, nowMs, table = all, barred }) => {
     const group = { id: 7, marks: [1], open: Array.from({ length: open }, (_, index) => index) };
     const keys = open === 0 ? [] : [...table.listeners.keys()];
@@ -75,4 +75,20 @@ test('a listener of another Service, or of another dataplane, is not inherited',
       inherited: [],
       untilMs: Infinity,
     });
+});
+
+test('a Service that is published when the host meets it is inherited, and neither a new one nor a new port is', () => {
+  const inherited = makeInherited();
+  const published = { ...web, isPublished: true };
+  const follow = (before: readonly Listener[], after: readonly Listener[]): readonly ListenerKey[] => [
+    ...inherited.follow(tableOf(before, nodes).listeners, tableOf(after, nodes).listeners, 1_000),
+  ];
+  const other = { ...alone, uid: 'other' as ServiceUid };
+  expect(follow([other], [other, published])).toEqual([web.key]);
+  expect(follow([other], [other, web])).toEqual([]);
+  expect(follow([web], [published])).toEqual([]);
+  const port = listener(vip, 81, 30_081, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+  expect(follow([{ ...web, uid: port.uid }], [{ ...web, uid: port.uid }, port])).toEqual([]);
+  const settled = inherited.settle({ table: all, groups: PersistentMap.empty(), mayOpen: () => true, nowMs: 1_000 });
+  expect([...settled.inherited]).toEqual([web.key]);
 });

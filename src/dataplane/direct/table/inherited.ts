@@ -1,6 +1,13 @@
 import type { Family } from '../../../core/ip/ip.ts';
 import type { ListenerKey, NodeName, ServiceUid } from '../../../core/model/names.ts';
-import { backendOf, type Listeners, stackDataplane, type TrafficTable } from '../../../core/traffic/table.ts';
+import { PersistentMap } from '../../../core/persistent-map.ts';
+import {
+  backendOf,
+  type Listener,
+  type Listeners,
+  stackDataplane,
+  type TrafficTable,
+} from '../../../core/traffic/table.ts';
 import { type DirectProgram, withoutGroups } from './program.ts';
 
 /** After this time the kernel ends the state by itself. `seen` keeps the SYN of a connection of HAProxy for as long. */
@@ -11,7 +18,7 @@ const waitMs = 8_000;
 const keepMs = (inheritedSeconds + 2) * 1_000;
 
 /**
- * Listeners of a host that has served none of them: it has just taken over from another host, or was rebooted. Nodes may have
+ * Listeners that this host has not served: it has just taken over from another host, or was rebooted. Nodes may have
  * connections of them, which continue if each node gets the packets of its own. So these listeners get all of their nodes at once: the
  * first one alone would get the packets of all connections, and reset those that it does not have. Until then HAProxy serves new
  * connections, and packets of others are dropped, not reset.
@@ -21,7 +28,9 @@ const keepMs = (inheritedSeconds + 2) * 1_000;
  */
 export type Inherited = {
   /** These listeners of `direct` have no flow at a stand-in. */
-  begin(listeners: Listeners, nowMs: number): void;
+  begin(listeners: Iterable<Listener>, nowMs: number): void;
+  /** Begins with the listeners of Services that this host meets only now, and that are published: another host did. Returns them. */
+  follow(before: Listeners, after: Listeners, nowMs: number): ReadonlySet<ListenerKey>;
   /** Without groups that lack a node that may open, and the listeners with a stand-in whose group is awaited. */
   settle(state: {
     readonly table: TrafficTable;
@@ -39,9 +48,19 @@ export type Inherited = {
 
 export function makeInherited(): Inherited {
   const waits = new Map<ListenerKey, InheritedWait>();
+  const begin = (listeners: Iterable<Listener>, nowMs: number): void => {
+    for (const { key, uid } of listeners) waits.set(key, { uid, sinceMs: nowMs, isInKernel: false });
+  };
   return {
-    begin: (listeners, nowMs) => {
-      for (const { key, uid } of listeners.values()) waits.set(key, { uid, sinceMs: nowMs, isInKernel: false });
+    begin,
+    follow: (before, after, nowMs) => {
+      const added = PersistentMap.changedKeys(before, after)
+        .flatMap((key) => (before.has(key) ? [] : (after.get(key) ?? [])))
+        .filter(({ dataplane, isPublished }) => dataplane === 'direct' && isPublished);
+      const known = new Set(added.length === 0 ? [] : Array.from(before.values(), ({ uid }) => uid));
+      const met = added.filter(({ uid }) => !known.has(uid)); // not those of a new port
+      begin(met, nowMs);
+      return new Set(met.map(({ key }) => key));
     },
     settle: ({ table, groups, mayOpen, nowMs }) => {
       const inherited = new Set<ListenerKey>();
