@@ -22,7 +22,8 @@ export type Nat = {
   readonly outage: TableOutage;
   /**
    * The same as `apply`, but ends no flows, which may take seconds: for a table with listeners that another dataplane still has. An
-   * `apply` must follow when that one has lost them. A listener that another Service gets waits until then.
+   * `apply` must follow when that one has lost them. It refuses a listener of which flows of another Service are left, until an `apply`
+   * has ended them.
    */
   prepare(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   /**

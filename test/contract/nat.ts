@@ -57,7 +57,7 @@ export function natContract(name: string, makeGiven: () => Promise<NatScene>): v
       expect(await fates(scene)).toEqual(['refused', 'refused', 'refused']);
     });
 
-    test('what is prepared is served, except for a listener that another Service gets, which waits for an apply', async () => {
+    test('what is prepared is served, except for a listener that another Service gets, which is refused until an apply', async () => {
       await using scene = await makeScene();
       const { nat } = scene;
       await nat.apply(table(a, b), signal);
@@ -65,7 +65,8 @@ export function natContract(name: string, makeGiven: () => Promise<NatScene>): v
         service: serviceKey('default', 'other'),
         uid: 'other' as never,
       });
-      expect(await nat.prepare(table(a, other, c), signal)).toEqual(new Map());
+      const words = 'the flows of the Service that had this port have not ended yet';
+      expect(await nat.prepare(table(a, other, c), signal)).toEqual(new Map([[other.key, words]]));
       expect(await fates(scene)).toEqual(['served', 'refused', 'served']);
       expect(await nat.apply(table(a, other, c), signal)).toEqual(new Map());
       expect(await fates(scene)).toEqual(['served', 'served', 'served']);

@@ -29,10 +29,9 @@ export function makeFakeNat({
   let accepted = emptyTable;
   /** Listeners whose flows may be left, of a Service that had them. */
   const left = new Map<ListenerKey, ServiceKey>();
-  /** Why the flows of another Service are still there. */
-  const unswept = ({ key, service }: Listener): string | undefined => {
-    const former = left.get(key);
-    if (former === undefined || former === service) return undefined;
+  /** Why they could not be ended; `undefined`: none is left. */
+  const endFlows = (): string | undefined => {
+    if (left.size === 0) return undefined;
     try {
       sweep();
       left.clear();
@@ -41,6 +40,12 @@ export function makeFakeNat({
       return `the flows of the Service that had this port could not be ended: ${String(error)}`;
     }
   };
+  /** Why the flows of another Service are still there. */
+  const unswept = ({ key, service }: Listener): string | undefined => {
+    const former = left.get(key);
+    return former === undefined || former === service ? undefined : endFlows();
+  };
+  const waitingWords = 'the flows of the Service that had this port have not ended yet';
   const isOther = ({ key, service }: Listener): boolean => left.has(key) && left.get(key) !== service;
   const take = async (
     name: 'prepare' | 'apply',
@@ -52,13 +57,15 @@ export function makeFakeNat({
     for (const { key, service } of accepted.listeners.values())
       if (table.listeners.get(key)?.service !== service) left.set(key, service);
     const all = [...table.listeners.values()];
-    const wanted = all.filter((each) => usesNat(each) && !(name === 'prepare' && isOther(each)));
+    const wanted = all.filter(usesNat);
     const refusals = new Map(
       wanted.flatMap((listener) => {
-        const words = refuse(listener) ?? unswept(listener);
+        const isWaiting = name === 'prepare' && isOther(listener);
+        const words = refuse(listener) ?? (isWaiting ? waitingWords : unswept(listener));
         return words === undefined ? [] : [[listener.key, words] as const];
       }),
     );
+    if (name === 'apply') endFlows();
     const listeners = table.listeners
       .with(all.filter((each) => !wanted.includes(each)).map(({ key }) => [key, undefined]))
       .with(Array.from(refusals.keys(), (key) => [key, left.has(key) ? undefined : accepted.listeners.get(key)]));

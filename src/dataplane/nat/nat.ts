@@ -41,6 +41,8 @@ import { makeUses } from './uses.ts';
  * and no rule. Remnants that cannot be removed (conntrack cannot be asked) delay only a listener that another Service gets: the table
  * drops the packets of flows that have no listener, and stays as long as there may be some.
  */
+const waitingWords = 'the flows of the Service that had this port have not ended yet';
+
 export function makeNat(deps: {
   readonly exec: Exec;
   readonly health: Health;
@@ -234,7 +236,9 @@ export function makeNat(deps: {
       inTurn(async () => {
         adopt(next);
         accepted = undefined; // `apply` ends the flows
-        return withoutFormer(await put(without(flows.handedOver(table.listeners)), signal));
+        const waiting = flows.handedOver(table.listeners).map((key) => [key, waitingWords] as const);
+        const refusals = await put(without(waiting.map(([key]) => key)), signal);
+        return withoutFormer(new Map([...refusals, ...waiting]));
       }),
     apply: (next, signal) =>
       inTurn(async () => {
