@@ -240,6 +240,34 @@ describe('a stage that is slow', () => {
     expect(results).toEqual([late, late, undefined, undefined]);
   });
 
+  test('and ends late and well again and again is repeated after waits that grow', async () => {
+    const { clock, stages, pass } = make();
+    const waits: number[] = [];
+    for (let turn = 0; turn < 4; turn++) {
+      const result = pass({ nat: () => clock.sleep(60_000, signal) }); // longer than any pass waits
+      await clock.advance(60_000);
+      await result;
+      const waitMs = (stages.dueMs() ?? 0) - clock.monotonic();
+      waits.push(waitMs);
+      await clock.advance(waitMs);
+    }
+    expect(waits).toEqual([0, 200, 400, 800]);
+  });
+
+  test('costs each other stage of its tool a fifth of a second, and those of other tools nothing', async () => {
+    const { clock, pass } = make();
+    const hang = (): Promise<void> => Promise.withResolvers<void>().promise;
+    const first = pass({ direct: hang });
+    await clock.advance(1_000);
+    await first;
+    let isOver = false;
+    const next = pass({ nat: hang, addresses: () => clock.sleep(900, signal) }).finally(() => (isOver = true));
+    await clock.advance(200 + 899);
+    expect(isOver).toBe(false);
+    await clock.advance(1);
+    expect(await next).toEqual({ nat: { words: undefined, wasTried: true }, addresses: undefined });
+  });
+
   test('is not waited for while HAProxy is known to be slow', async () => {
     const { clock, haproxy, pass } = make();
     haproxy.isSlow = true;
