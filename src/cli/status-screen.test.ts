@@ -178,8 +178,8 @@ test('names five of the addresses excluded from the pool', () => {
 
 test('of the own addresses of the host none is called left or used: Services share them by port', () => {
   const pool = { ranges: ['192.0.2.51', '2001:db8::51'], size: '2', used: 2, leftOut: [], isOwn: true };
-  const line = /^pool .*$/m.exec(formatStatus({ ...status, pool }, paper))?.[0];
-  expect(line).toBe("pool      192.0.2.51, 2001:db8::51 (this host's own, which Services share by port)");
+  const words = /^pool .*$/m.exec(formatStatus({ ...status, pool }, paper))?.[0];
+  expect(words).toBe("pool      192.0.2.51, 2001:db8::51 (this host's own, which Services share by port)");
 });
 
 test('colours mark the state, and the columns stay where they are', () => {

@@ -138,7 +138,7 @@ test('says that the pool is the own addresses of the host', async () => {
   state.notReady = [];
   const own = assignment('192.0.2.200');
   const addresses = own.addresses.map((address) => ({ ...address, isHostAddress: true, served: [] }));
-  state.plan = { ...planOf(), assignments: PersistentMap.from([[a, { ...own, addresses }]]) };
+  state.plan = { ...planOf()!, assignments: PersistentMap.from([[a, { ...own, addresses }]]) };
   expect((await logged(10_000))[0]).toBe("pool 192.0.2.200-192.0.2.210: this host's own, which Services share by port");
   await stop();
 });
