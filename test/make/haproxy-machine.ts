@@ -60,8 +60,10 @@ type Process = {
   readonly backends: ReadonlySet<string>;
   /** Servers that were added at run time: none can track them. */
   readonly added: Set<string>;
-  /** Servers that another one has followed: HAProxy never deletes them. */
+  /** Servers that another one has tracked: HAProxy never deletes them. */
   readonly followed: Set<string>;
+  /** Those that track one. */
+  readonly tracking: Set<string>;
   readonly gone: PromiseWithResolvers<void>;
 };
 
@@ -118,6 +120,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       backends: new Set(Array.from(config.matchAll(/^backend (\S+)/gm), ([, name = '']) => name)),
       added: new Set(),
       followed: new Set(),
+      tracking: new Set(),
       gone: Promise.withResolvers(),
     };
     let backend = '';
@@ -128,7 +131,9 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       running.servers.set(`${backend}/${name}`, withoutBrackets(address));
       running.weights.set(`${backend}/${name}`, Number(weight ?? 1));
       const followed = followedIn(line);
-      if (followed !== undefined) running.followed.add(followed);
+      if (followed === undefined) continue;
+      running.followed.add(followed);
+      running.tracking.add(`${backend}/${name}`);
     }
     texts.set(`/proc/${running.pid}/cmdline`, `haproxy\0-f\0${folder}/haproxy.cfg\0-p\0${folder}/haproxy.pid\0`);
     texts.set(`${folder}/haproxy.pid`, `${running.pid}\n`);
@@ -177,6 +182,9 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       if (followed !== undefined && process.added.has(followed))
         return `unable to use ${followed} for tracking as it is a dynamic server.`;
       if (followed !== undefined) process.followed.add(followed);
+      process.tracking.delete(first);
+      if (followed !== undefined) process.tracking.add(first);
+      process.inMaintenance.add(first);
       process.added.add(first);
       process.servers.set(first, withoutBrackets(second));
       process.unchecked.add(first);
@@ -184,6 +192,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       return 'New server registered.';
     }
     if (verb === 'set' && what === 'server') {
+      if (second === 'health' && process.tracking.has(first)) return 'cannot change health on a tracking server.';
       if (second === 'weight') process.weights.set(first, Number(third));
       if (second === 'addr') process.servers.set(first, third);
       if (second === 'state' && third === 'maint') process.inMaintenance.add(first);
@@ -192,6 +201,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     if (verb === 'del' && what === 'server') {
       if (process.followed.has(first))
         return 'This server cannot be removed at runtime due to other configuration elements pointing to it.';
+      if (!process.inMaintenance.delete(first)) return 'Only servers in maintenance mode can be deleted.';
       process.servers.delete(first);
       process.added.delete(first);
       return 'Server deleted.';
@@ -285,10 +295,6 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
   };
 }
 
-function followedIn(text: string): string | undefined {
-  return / track (\S+)/.exec(text)?.[1];
-}
+const followedIn = (text: string): string | undefined => / track (\S+)/.exec(text)?.[1];
 
-function withoutBrackets(address: string): string {
-  return address.replace(/^\[(.*)\]$/, '$1');
-}
+const withoutBrackets = (address: string): string => address.replace(/^\[(.*)\]$/, '$1');
