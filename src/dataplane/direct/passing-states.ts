@@ -14,7 +14,7 @@ import { makeHandovers } from './table/handovers.ts';
 export type PassingStates = {
   /** Follows the change from one table to the next; not that to the first table of a process. */
   follow(before: TrafficTable['listeners'], after: TrafficTable['listeners']): void;
-  /** Listeners of the first table of a host that has served none of them (`inherited.ts`). */
+  /** Listeners that this host has not served by `direct`, though others may have (`inherited.ts`). */
   inherit(listeners: TrafficTable['listeners']): void;
   /** Listeners of which `nat` may still have connections, whatever their stand-in is. */
   formerNat(): ReadonlySet<ListenerKey>;
