@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { makeStages, type PassStages, type Stage } from './stages.ts';
@@ -240,6 +239,34 @@ describe('a stage that is slow', () => {
     expect(results).toEqual([late, late, undefined, undefined]);
   });
 
+  test('and ends late and well again and again is repeated after waits that grow', async () => {
+    const { clock, stages, pass } = make();
+    const waits: number[] = [];
+    for (let turn = 0; turn < 4; turn++) {
+      const result = pass({ nat: () => clock.sleep(60_000, signal) }); // longer than any pass waits
+      await clock.advance(60_000);
+      await result;
+      const waitMs = (stages.dueMs() ?? 0) - clock.monotonic();
+      waits.push(waitMs);
+      await clock.advance(waitMs);
+    }
+    expect(waits).toEqual([0, 200, 400, 800]);
+  });
+
+  test('costs each other stage of its tool a fifth of a second, and those of other tools nothing', async () => {
+    const { clock, pass } = make();
+    const hang = (): Promise<void> => Promise.withResolvers<void>().promise;
+    const first = pass({ direct: hang });
+    await clock.advance(1_000);
+    await first;
+    let isOver = false;
+    const next = pass({ nat: hang, addresses: () => clock.sleep(900, signal) }).finally(() => (isOver = true));
+    await clock.advance(200 + 899);
+    expect(isOver).toBe(false);
+    await clock.advance(1);
+    expect(await next).toEqual({ nat: { words: undefined, wasTried: true }, addresses: undefined });
+  });
+
   test('is not waited for while HAProxy is known to be slow', async () => {
     const { clock, haproxy, pass } = make();
     haproxy.isSlow = true;
@@ -248,45 +275,4 @@ describe('a stage that is slow', () => {
     await clock.advance(0);
     expect(Object.values(await both).map((each) => each?.wasTried)).toEqual([true, true]);
   });
-});
-
-test.each(['direct', 'nat'] as const)(
-  'a listener that leaves %s while that step fails is not reported as ready before the step succeeds',
-  async (dataplane) => {
-    const rig = startAgent();
-    const before = listener('192.0.2.53', 53, 'dns', { dataplane });
-    const after = listener('192.0.2.53', 53, 'dns');
-    await publish(rig, before);
-    rig.ports.failing.set(`${dataplane}.apply`, 'nft: no');
-    await publish(rig, after);
-    expect([answer(rig, after), rig.ports.held[dataplane].size]).toEqual(['nft: no', 1]);
-    rig.ports.failing.clear();
-    await rig.clock.advance(30_000);
-    expect([answer(rig, after), rig.ports.held[dataplane].size]).toEqual(['ready', 0]);
-  },
-);
-
-test('a listener whose change failed is not in force for certain, though it is wanted as it was before', async () => {
-  const rig = startAgent();
-  const before = listener('192.0.2.51', 80, 'a');
-  await publish(rig, before);
-  rig.ports.failing.set('steering.apply', 'nft: no answer within 30 s');
-  await publish(rig, listener('192.0.2.51', 80, 'a', { sourceRanges: [] }));
-  await publish(rig, before);
-  expect(answer(rig, before)).toBe('nft: no answer within 30 s');
-  rig.ports.failing.clear();
-  await rig.clock.advance(30_000);
-  expect(answer(rig, before)).toBe('ready');
-});
-
-test('the connections of a listener end when packets to it have stopped, not before', async () => {
-  const rig = startAgent();
-  await publish(rig, listener('192.0.2.51', 80, 'a'));
-  rig.ports.failing.set('steering.apply', 'nft: no');
-  const ended = (): readonly string[] => rig.ports.steps.filter((step) => step.startsWith('end '));
-  await publish(rig);
-  expect([ended(), rig.ports.held.proxy.size]).toEqual([[], 1]);
-  rig.ports.failing.clear();
-  await rig.clock.advance(30_000);
-  expect([ended(), rig.ports.held.proxy.size]).toEqual([['end 80'], 0]);
 });

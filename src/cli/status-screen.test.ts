@@ -34,6 +34,7 @@ const status: HostStatus = {
     size: '21',
     used: 1,
     leftOut: [{ address: '192.0.2.254', reason: 'default gateway of this host' }],
+    isOwn: false,
   },
   services: [
     {
@@ -122,7 +123,7 @@ test.each<[file: string, status: HostStatus, columns?: number]>([
     'pool-exhausted',
     {
       ...status,
-      pool: { ranges: ['192.0.2.200-192.0.2.201'], size: '2', used: 2, leftOut: [] },
+      pool: { ranges: ['192.0.2.200-192.0.2.201'], size: '2', used: 2, leftOut: [], isOwn: false },
       services: [exhausted, ...status.services],
     },
   ],
@@ -171,8 +172,14 @@ test('ports have their protocol', () => {
 
 test('names five of the addresses excluded from the pool', () => {
   const leftOut = Array.from({ length: 7 }, (_, index) => ({ address: `192.0.2.${index}`, reason: 'a node' }));
-  const text = formatStatus({ ...status, pool: { ranges: [], size: '0', used: 0, leftOut } }, paper);
+  const text = formatStatus({ ...status, pool: { ranges: [], size: '0', used: 0, leftOut, isOwn: false } }, paper);
   expect(text).toContain('192.0.2.4 (a node), and 2 more\n');
+});
+
+test('of the own addresses of the host none is called left or used: Services share them by port', () => {
+  const pool = { ranges: ['192.0.2.51', '2001:db8::51'], size: '2', used: 2, leftOut: [], isOwn: true };
+  const words = /^pool .*$/m.exec(formatStatus({ ...status, pool }, paper))?.[0];
+  expect(words).toBe("pool      192.0.2.51, 2001:db8::51 (this host's own, which Services share by port)");
 });
 
 test('colours mark the state, and the columns stay where they are', () => {

@@ -7,7 +7,12 @@ export type ReasonText = { readonly where: string; readonly means: string; reado
  */
 export const reasons = {
   // condition furiwake.dev/AddressAssigned
-  Assigned: { where: 'AddressAssigned', means: 'The Service has its address.', do: 'Nothing.' },
+  Assigned: {
+    where: 'AddressAssigned',
+    means:
+      'The Service has its address. If it prefers two families and has an address of one, although the pool has both, the message says why.',
+    do: 'Nothing.',
+  },
   PoolExhausted: {
     where: 'AddressAssigned',
     means:

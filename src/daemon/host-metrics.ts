@@ -1,7 +1,8 @@
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Gauge, Metrics } from '../ports/metrics.ts';
 import type { MeasuredServers, ServerCounters } from '../ports/proxy.ts';
-import { type PoolStatus, type ServiceStatusWord, serviceStatusWords } from './host-status.ts';
+import { type ServiceStatusWord, serviceStatusWords } from './host-status.ts';
+import type { PoolStatus } from './pool-status.ts';
 import { familiesOf, labelText, portionsOf } from './metric-families.ts';
 import type { Traffic } from './traffic.ts';
 

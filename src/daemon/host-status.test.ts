@@ -3,7 +3,6 @@ import { assignedAddress, makeNode, makeService, tcp } from '../../test/make/ser
 import { listener, nodeName, tableOf } from '../../test/make/table.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
-import { parseRange } from '../core/ip/range.ts';
 import type { Condition, Ingress, Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import {
@@ -11,7 +10,6 @@ import {
   countServices,
   haproxyTrouble,
   nodeLines,
-  poolStatus,
   serviceLines,
   unusedNodes,
 } from './host-status.ts';
@@ -274,23 +272,4 @@ test('nodes that get no connections are listed with the reason', () => {
     { node: 'n2', addresses: ['192.0.2.12'], state: 'excluded', reason: 'taint of the cluster autoscaler' },
     { node: 'n3', addresses: [], state: 'without address', reason: '' },
   ]);
-});
-
-test('the pool is counted, without excluded addresses, with those in use', () => {
-  const assignment = (text: string): Assignment => ({ ...unassigned, addresses: [assignedAddress(text)] });
-  const assignments = PersistentMap.from([
-    [makeService('a').key, assignment('192.0.2.8')],
-    [makeService('shares').key, assignment('192.0.2.8')],
-    [makeService('kept').key, assignment('203.0.113.1')],
-  ]);
-  const pool = {
-    ranges: [parseRange('192.0.2.8-192.0.2.9')!],
-    excluded: new Map([['192.0.2.10', 'address of node n1']]),
-  };
-  expect(poolStatus({ pool, assignments })).toEqual({
-    ranges: ['192.0.2.8-192.0.2.9'],
-    size: '2',
-    used: 1,
-    leftOut: [{ address: '192.0.2.10', reason: 'address of node n1' }],
-  });
 });

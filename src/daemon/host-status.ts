@@ -3,7 +3,6 @@ import type { Plan } from '../controller/controller.ts';
 import type { UnwrittenServices } from '../controller/unwritten.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import { type Eligibility, occupiedWords } from '../core/addresses/eligibility.ts';
-import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
 import { conditionTypes } from '../core/model/contract.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
@@ -13,6 +12,7 @@ import { type countNodes, exclusionWords, type NodeState } from '../core/status/
 import type { NodeHealth } from '../core/traffic/report.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Proxy, ProxyObservation, ServerState } from '../ports/proxy.ts';
+import type { PoolStatus } from './pool-status.ts';
 import { type Traffic, trafficOfServices } from './traffic.ts';
 
 /** The data of `furiwake status`; its JSON form is the answer of the admin socket. */
@@ -61,17 +61,6 @@ export type UnusedNode = {
   readonly state: Extract<NodeState, 'excluded' | 'without address'>;
   /** May be empty. */
   readonly reason: string;
-};
-
-export type PoolStatus = {
-  /** `192.0.2.200-192.0.2.220`, or with ` on request` at its end; without the excluded addresses. */
-  readonly ranges: readonly string[];
-  /** How many addresses, as decimal text: an IPv6 range may hold 2^64. */
-  readonly size: string;
-  /** How many of them are in use. */
-  readonly used: number;
-  /** Excluded addresses, each with the cause. */
-  readonly leftOut: readonly { readonly address: string; readonly reason: string }[];
 };
 
 export const serviceStatusWords = [
@@ -207,22 +196,6 @@ export function countOtherServices({ plan, services }: PlannedServices<'eligibil
   return [...plan.eligibility].filter(
     ([key, eligibility]) => eligibility === 'foreign' && services.get(key)?.spec.type === 'LoadBalancer',
   ).length;
-}
-
-/** The usage of the address pool, and its excluded addresses. */
-export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignments'>): PoolStatus {
-  const used = new Set<string>();
-  for (const { addresses } of assignments.values())
-    for (const { ip } of addresses) if (pool.ranges.some((range) => rangeContains(range, ip))) used.add(ip.text);
-  return {
-    ranges: pool.ranges.map(
-      (range) =>
-        `${range.name === undefined ? '' : `${range.name}: `}${formatRange(range)}${range.isOnRequest ? ' on request' : ''}`,
-    ),
-    size: String(countAddresses(pool.ranges)),
-    used: used.size,
-    leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),
-  };
 }
 
 /** Each served port once: a dual-stack Service has it on two addresses. */

@@ -17,12 +17,12 @@ import {
   haproxyTrouble,
   type HostStatus,
   nodeLines,
-  poolStatus,
   serviceLine,
   serviceLines,
   unusedNodes,
 } from './host-status.ts';
 import { answerMs } from './ask.ts';
+import { poolStatus } from './pool-status.ts';
 import type { ReadCounters } from './counters.ts';
 import { endpointLines, listenerLine, servedListeners, type ServiceDetail } from './service-detail.ts';
 import { makeTrafficMeter, sumTraffic, trafficOfServices } from './traffic.ts';

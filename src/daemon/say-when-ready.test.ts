@@ -133,6 +133,16 @@ test('says once that it is ready, when every listener is in force', async () => 
   await stop();
 });
 
+test('says that the pool is the own addresses of the host', async () => {
+  const { state, logged, stop } = start();
+  state.notReady = [];
+  const own = assignment('192.0.2.200');
+  const addresses = own.addresses.map((address) => ({ ...address, isHostAddress: true, served: [] }));
+  state.plan = { ...planOf()!, assignments: PersistentMap.from([[a, { ...own, addresses }]]) };
+  expect((await logged(10_000))[0]).toBe("pool 192.0.2.200-192.0.2.210: this host's own, which Services share by port");
+  await stop();
+});
+
 test('a refused listener delays nothing, and is counted', async () => {
   const { state, report, logged, stop } = start();
   state.notReady = [];

@@ -9,7 +9,7 @@ import type { HostReport } from '../core/traffic/report.ts';
 import { listenerKey } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { type PoolStatus, poolStatus } from './host-status.ts';
+import { type PoolStatus, poolStatus } from './pool-status.ts';
 
 type ShownPlan = Pick<Plan, 'assignments' | 'table' | 'pool'>;
 type ShownReport = Pick<HostReport, 'listeners'>;
@@ -104,8 +104,9 @@ function serviceWords(plan: ShownPlan, report: ShownReport): string {
 
 const mostRanges = 5;
 
-function poolWords({ ranges, size, used }: PoolStatus): string {
+function poolWords({ ranges, size, used, isOwn }: PoolStatus): string {
   const more = ranges.length > mostRanges ? [`${ranges.length - mostRanges} more ranges`] : [];
   const shown = [...ranges.slice(0, mostRanges), ...more].join(', ');
-  return `pool ${shown || 'without addresses'}: ${used} of ${size} used`;
+  const usage = isOwn ? "this host's own, which Services share by port" : `${used} of ${size} used`;
+  return `pool ${shown || 'without addresses'}: ${usage}`;
 }

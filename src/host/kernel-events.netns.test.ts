@@ -91,6 +91,19 @@ test('reports when an interface is added, goes up or down, is renamed, or is rem
   await expect.poll(watching.told, patience).toContainEqual(expect.stringMatching(/^link/));
 });
 
+test.each([['net.ipv4.ip_forward'], ['net.ipv4.conf.wan.forwarding'], ['net.ipv6.conf.all.forwarding']])(
+  'reports when %s is switched',
+  async (setting) => {
+    const value = (await lab.balancer.exec('sysctl', '-n', setting)).trim();
+    await using watching = await startWatching();
+    for (const next of [value === '1' ? '0' : '1', value]) {
+      await watching.forget();
+      await lab.balancer.exec('sysctl', '-qw', `${setting}=${next}`);
+      await expect.poll(watching.told, patience).toContain('forwarding');
+    }
+  },
+);
+
 test.each([
   ['IPv4', '-4', 'default via 10.10.0.2 dev wan'],
   ['IPv6', '-6', 'default via fd10::2 dev wan'],

@@ -24,18 +24,21 @@ export type NetworkEvent =
    * have a million: they are reported at most once in a second.
    */
   | { readonly kind: 'route' }
+  /** Forwarding was switched on or off, for an interface or for the host. */
+  | { readonly kind: 'forwarding' }
   /** Any change is possible: before the watch started, or after events were lost. */
   | { readonly kind: 'unsure' };
 
 /*
  * Behind the header of a message (rtnetlink(7)): ifinfomsg (family, type, index, flags), ifaddrmsg (family, prefix length,
- * flags, scope, index) or rtmsg (family, destination length, source length, TOS, table), then attributes. Of a link,
- * IFLA_ADDRESS is 1 and IFLA_IFNAME 3; of an address, IFA_ADDRESS is 1 and IFA_LOCAL 2. Messages about links with family
- * AF_BRIDGE are about ports of a bridge.
+ * flags, scope, index), rtmsg (family, destination length, source length, TOS, table) or netconfmsg (family), then attributes.
+ * Of a link, IFLA_ADDRESS is 1 and IFLA_IFNAME 3; of an address, IFA_ADDRESS is 1 and IFA_LOCAL 2; of settings,
+ * NETCONFA_FORWARDING is 2 and NETCONFA_PROXY_NEIGH 5. Messages about links with family AF_BRIDGE are about ports of a bridge.
  */
 const script = String.raw`
 use Socket qw(AF_INET AF_INET6 inet_ntop);
 my $groups = 1 | 1 << 4 | 1 << 8 | 1 << 6 | 1 << 10;                  # LINK, IPV4_IFADDR, IPV6_IFADDR, IPV4_ROUTE, IPV6_ROUTE
+$groups |= 1 << 23 | 1 << 24;                                         # IPV4_NETCONF, IPV6_NETCONF
 serve([hear(0, $groups), sub {                                        # NETLINK_ROUTE
   my ($type, $body) = @_;
   if ($type == 16 || $type == 17) {                                   # RTM_NEWLINK, RTM_DELLINK
@@ -51,6 +54,9 @@ serve([hear(0, $groups), sub {                                        # NETLINK_
     my ($size, $table, $protocol) = unpack("xCxxCC", $body);
     return if $table != 254;                                          # RT_TABLE_MAIN
     if ($size == 0) { print "route\n" } elsif ($protocol != 2) { rarely("route\n") }      # RTPROT_KERNEL: of an address
+  } elsif ($type == 80) {                                             # RTM_NEWNETCONF
+    my %value = attributes(substr($body, 4));
+    print "forwarding\n" if defined $value{2} && !defined $value{5};   # all settings: of a new interface
   } elsif ($type == 20 || $type == 21) {                              # RTM_NEWADDR, RTM_DELADDR
     my ($family, $size, $index) = unpack("CCx2L", $body);
     my %value = attributes(substr($body, 8));
@@ -83,6 +89,7 @@ function decodeEvent(line: string): NetworkEvent {
     case 'removed':
       return { kind, index, prefixLength: Number(second), address: third };
     case 'route':
+    case 'forwarding':
       return { kind };
     default:
       return { kind: 'unsure' };

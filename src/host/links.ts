@@ -6,8 +6,10 @@ import type { NetworkView } from './view.ts';
 
 /** The links, for the watch and the audits, which report their changes. */
 export type ReportedLinks = Links & {
-  /** Another text when an interface came, went or was renamed. */
+  /** Another text when an interface came, went or was renamed, and when forwarding may have been switched on or off. */
   text(): string;
+  /** The kernel reported that forwarding was switched on or off, or may have lost such a report. */
+  noteForwarding(): void;
   /** The kernel reported that the interfaces with these numbers came up or changed their MAC. */
   noteUp(indexes: readonly number[]): void;
   /**
@@ -21,6 +23,8 @@ export type ReportedLinks = Links & {
 export function makeLinks(view: () => Pick<NetworkView, 'interfaces' | 'present'>): ReportedLinks {
   const subscribers = makeSubscribers<readonly Ip[]>();
   let up: ReadonlySet<number> = new Set();
+  /** How often forwarding may have been switched. */
+  let switches = 0;
   /** Of the last audit that succeeded. */
   let audited: readonly NetworkInterface[] | undefined;
 
@@ -44,10 +48,10 @@ export function makeLinks(view: () => Pick<NetworkView, 'interfaces' | 'present'
       const { name, index, mac, mtu } = link;
       return { name, index, mac, mtu };
     },
-    text: () =>
-      view()
-        .interfaces.map(({ index, name }) => `${index} ${name}`)
-        .join('\n'),
+    text: () => [switches, ...view().interfaces.map(({ index, name }) => `${index} ${name}`)].join('\n'),
+    noteForwarding: () => {
+      switches++;
+    },
     onStaleNeighbours: subscribers.subscribe,
     noteUp: (indexes) => {
       up = new Set([...up, ...indexes]);

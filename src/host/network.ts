@@ -104,6 +104,7 @@ export function makeNetwork(deps: {
         what: 'watching network interfaces',
         watch: () => watchNetwork(exec, signal),
         react: (event) => {
+          if (event.kind === 'forwarding' || event.kind === 'unsure') links.noteForwarding();
           const news = newsOf(event);
           if (news === undefined) return;
           links.noteUp(news.linksUp);

@@ -77,6 +77,7 @@ export function makeNewsFilter(known: () => KnownHost): (event: NetworkEvent) =>
       case 'link gone':
         return ofLinkGone(event.index);
       case 'route':
+      case 'forwarding':
         return noLinks;
       case 'added':
       case 'removed':

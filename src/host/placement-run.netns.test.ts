@@ -134,6 +134,15 @@ test('notifies of an own address that is added or removed, and a reading then sh
   await expect.poll(isOwn, promptly).toBe(false);
 });
 
+test('notifies when forwarding is switched, and the text of the links is another one', timed, async () => {
+  await using running = startRunning(none);
+  await expect.poll(running.told, patience).toBeGreaterThan(0);
+  const [told, text] = [running.told(), rig.network.links.text()];
+  await rig.lab.balancer.exec('sysctl', '-qw', 'net.ipv4.conf.wan.forwarding=0');
+  await expect.poll(running.told, promptly).toBeGreaterThan(told);
+  expect(rig.network.links.text()).not.toBe(text);
+});
+
 test('notifies of the default route: the host’s own address then changes', timed, async () => {
   await rig.add(allAddresses);
   await using running = startRunning(allAddresses);

@@ -17,9 +17,12 @@ type Scene = {
 /** A queue that runs `work`, without jitter. */
 function scene(
   work: (key: string, run: number, signal: AbortSignal) => Promise<Requeue>,
-  { concurrency = 1, onError = () => undefined }: { concurrency?: number; onError?: () => void } = {},
+  {
+    concurrency = 1,
+    onError = () => undefined,
+    clock = virtualClock(),
+  }: { concurrency?: number; onError?: () => void; clock?: VirtualClock } = {},
 ): Scene {
-  const clock = virtualClock();
   const stop = new AbortController();
   const metrics = recordMetrics();
   const counts = new Map<string, number>();
@@ -62,6 +65,24 @@ test('lets other work through between the runs of many keys', async () => {
     expect(runs.length).toBeLessThanOrEqual((turn + 1) * 100);
   }
   await vi.waitFor(() => expect(runs).toHaveLength(1_000));
+});
+
+test('runs that take long hold up other work no longer than one of them', async () => {
+  let nowMs = 0;
+  let most = 0;
+  const { queue, runs } = scene(
+    async () => {
+      nowMs += 7;
+      return undefined;
+    },
+    { clock: { ...virtualClock(), monotonic: () => nowMs } },
+  );
+  for (let index = 0; index < 20; index++) queue.add(String(index));
+  for (let before = 0; runs.length < 20; before = runs.length) {
+    await setImmediate();
+    most = Math.max(most, runs.length - before);
+  }
+  expect(most).toBeLessThanOrEqual(4); // two turns of the queue
 });
 
 test('runs each key once, in order, however often it is added before', async () => {

@@ -34,8 +34,11 @@ export type QueueOptions<Key extends string> = {
   readonly onError: (key: Key, error: unknown, attempt: number) => void;
 };
 
-/** So many runs begin in one turn of the event loop: ten thousand keys with nothing to do hold up no other work. */
-const runsPerTurn = 100;
+/**
+ * So many runs begin in one turn of the event loop, and none after so much time: ten thousand keys with nothing to do hold up no
+ * other work, nor do twenty that each take long, as Services with a thousand ports.
+ */
+const turn = { mostRuns: 100, mostMs: 10 };
 /** Between the runs of a failing key: begins as client-go's, and a Service is left alone for a minute at most. */
 const backoffMs = { firstMs: 5, mostMs: 60_000 };
 /** Due times close together share one wake-up, so that ten thousand keys in backoff are not ten thousand timers. */
@@ -101,17 +104,23 @@ export function makeQueue<Key extends string>({
   };
 
   let runs = 0;
+  /** When the first of them began, monotonic ms. */
+  let sinceMs = 0;
   const nextTurn = (): void => {
     runs = 0;
     pump();
   };
 
   const pump = (): void => {
-    while (runs < runsPerTurn && !signal.aborted) {
+    const mayRun = (): boolean => runs === 0 || (runs < turn.mostRuns && clock.monotonic() - sinceMs < turn.mostMs);
+    while (mayRun() && !signal.aborted) {
       const free = 2 * concurrency - running.size;
       const key = free > 0 ? ready.take((group) => (runningOf.get(group) ?? 0) < free) : undefined;
       if (key === undefined) break;
-      if (runs++ === 0) setImmediate(nextTurn);
+      if (runs++ === 0) {
+        sinceMs = clock.monotonic();
+        setImmediate(nextTurn);
+      }
       running.add(key);
       countRun(key, 1);
       void work(key);

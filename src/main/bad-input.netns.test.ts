@@ -66,20 +66,23 @@ test.concurrent('a state directory whose disk is full: served Services answer on
   rig.publish(served, added, ...others);
   await rig.untilAnswers(second);
   await rig.answers(first);
-  const failures = (): readonly unknown[] =>
+  const failures = (): readonly string[] =>
     rig.log.lines.flatMap(({ level, message, fields }) =>
       level === 'warn' ? `${message}: ${String(fields['err'])}` : [],
     );
-  const words = 'saving the table of listeners failed; retrying: Error: ENOSPC: no space left on device, write';
-  await expect.poll(failures, patience).toEqual([words]);
+  const lasting = 'saving the table of listeners';
+  await expect.poll(failures, patience).toContainEqual(expect.stringContaining(lasting));
   // While the table is being written, the record of addresses may have no room either, and is written a moment later.
-  await expect.poll(() => [...rig.log.failures.keys()], patience).toEqual(['saving the table of listeners']);
+  await expect.poll(() => [...rig.log.failures.keys()], patience).toEqual([lasting]);
 
   await rm(filling);
   const saved = async (): Promise<string> => await readFile(`${rig.stateDir}/listeners.jsonl`, 'utf8');
   await expect.poll(saved, patience).toContain(`"port":1099`);
   await expect.poll(() => rig.log.failures.size, patience).toBe(0);
-  expect(failures()).toEqual([words]);
+  const said = failures();
+  expect(said.filter((line) => line.startsWith(lasting))).toHaveLength(1);
+  for (const line of said) expect(line).toMatch(/^saving .* failed; retrying: Error: ENOSPC: no space left on device/);
+  expect(new Set(said).size).toBe(said.length);
 });
 
 test.concurrent('HAProxy is replaced by a script that answers and exits: the running one serves on; after its end the starts are paced and said once', async ({

@@ -101,3 +101,33 @@ test('while a Service waits for a port of the host, the sockets are read every f
   expect(read() - before).toBeLessThanOrEqual(5);
   for (const each of [rig, host, server]) await clock.drive(Promise.resolve(each[Symbol.asyncDispose]()));
 });
+
+test('a Service that was deleted while furiwake was stopped is released though the sockets cannot be read at the start', async () => {
+  const clock = virtualClock();
+  const server = makeSimApiServer({ seed: 1, clock });
+  await using stack = new AsyncDisposableStack();
+  const end = (part: AsyncDisposable): Promise<void> => clock.drive(Promise.resolve(part[Symbol.asyncDispose]()));
+  stack.defer(() => end(server));
+  const options = { clock, addresses: [], site: { handsOutOwn: true }, files: new Map<string, string>() };
+  const before = startHost({ clock });
+  before.ports.setOwn(own);
+  const first = await startController(server, before, options);
+  putNode(server, 'n1', '192.0.2.11');
+  putService(server, 'goes', 81);
+  await clock.advance(5_000);
+  expect(shownIps(server, 'default/goes')).toEqual([own]);
+  for (const each of [first, before]) await end(each);
+  server.remove('Service', 'default/goes');
+
+  const host = startHost({ clock });
+  stack.defer(() => end(host));
+  host.ports.setOwn(own);
+  host.ports.failing.set('host.listening', 'netlink: no buffer space');
+  const next = await startController(server, host, options);
+  stack.defer(() => end(next));
+  await clock.advance(5_000);
+  expect(server.get('Service', 'default/goes')).toBeDefined();
+  host.ports.failing.clear();
+  await clock.advance(20_000);
+  expect(server.get('Service', 'default/goes')).toBeUndefined();
+});

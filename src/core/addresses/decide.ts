@@ -102,6 +102,7 @@ function adoptStatus(draft: AssignmentDraft, site: Site, allocation: Allocation)
 function settle(draft: AssignmentDraft, allocation: Allocation): boolean {
   const { request } = draft;
   draft.verdict = undefined;
+  draft.lacking = [];
   draft.waitsForHost = false;
   if (draft.ports.length === 0) {
     draft.verdict = draft.refused[0] ?? { reason: 'NodePortMissing', message: 'the Service has no ports' };
@@ -129,6 +130,7 @@ function settle(draft: AssignmentDraft, allocation: Allocation): boolean {
 function findOthers(draft: AssignmentDraft, allocation: Allocation): boolean {
   const { spec } = draft.service;
   let failure: Verdict | undefined;
+  const lacking: string[] = [];
   let hasOpened = false;
   for (const family of spec.ipFamilies) {
     const present = draft.addresses.find((ip) => ip.family === family);
@@ -139,12 +141,15 @@ function findOthers(draft: AssignmentDraft, allocation: Allocation): boolean {
       hasOpened ||= present !== undefined || (spec.sharingKey !== undefined && allocation.isOnRequest(found.ip));
       takeAddresses(draft, [found.ip], allocation);
     } else {
-      if (present === undefined) failure ??= found.verdict;
-      else draft.verdict ??= keeping(found.verdict, present);
+      if (present === undefined) {
+        failure ??= found.verdict;
+        if (allocation.hasFamily(family, draft.pool)) lacking.push(`no IPv${family} address: ${found.verdict.message}`);
+      } else draft.verdict ??= keeping(found.verdict, present);
       draft.waitsForHost ||= found.waitsForHost;
     }
   }
   if (spec.requireDualStack || draft.addresses.length === 0) draft.verdict ??= failure;
+  else draft.lacking = lacking;
   return hasOpened;
 }
 
@@ -186,7 +191,12 @@ function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): Ser
   const ignored = draft.ignored.map((name) => `ignored: annotation ${name} (--addresses names no pool)`);
   const verdict = draft.verdict ?? {
     reason: 'Assigned',
-    message: [['assigned', draft.addresses.map((ip) => ip.text).join(', ')].join(' '), ...apart, ...ignored].join('; '),
+    message: [
+      ['assigned', draft.addresses.map((ip) => ip.text).join(', ')].join(' '),
+      ...draft.lacking,
+      ...apart,
+      ...ignored,
+    ].join('; '),
   };
   const isSettled =
     addresses.length > 0 &&

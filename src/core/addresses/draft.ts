@@ -20,6 +20,8 @@ export type AssignmentDraft = Claimant & {
   addresses: readonly Ip[];
   /** Why it has no address, or not the one that it requests. */
   verdict: Verdict | undefined;
+  /** Why a Service that prefers two families has an address of one, although the pool has both. */
+  lacking: readonly string[];
   disowned: readonly string[];
   keepsStatus: boolean;
   waitsForHost: boolean;
@@ -53,6 +55,7 @@ export function makeDraft(
     refused,
     addresses: inOrder(kept, spec.ipFamilies),
     verdict: undefined,
+    lacking: [],
     disowned: [],
     keepsStatus: false,
     waitsForHost: false,

@@ -71,6 +71,22 @@ describe('a new Service', () => {
     expect(addressesOf(planOnce(planInput([makeService('a', dual)], ['192.0.2.8'])))).toEqual({ a: '192.0.2.8' });
   });
 
+  test('that prefers two families says why it has one, although the pool has both', () => {
+    const services = [
+      makeService('a', {}, { createdAtMs: 1 }),
+      makeService('b', dual, { createdAtMs: 2 }),
+      makeService('c', dual, { createdAtMs: 3 }),
+    ];
+    const { assignments } = planOnce(planInput(services, ['192.0.2.8', '2001:db8::8-2001:db8::9']));
+    const words = (name: string): unknown => assignments.get(`default/${name}` as ServiceKey)?.verdict;
+    const taken = 'port 80 of 192.0.2.8 belongs to Service default/a; use another port or address';
+    expect([words('a'), words('b'), words('c')]).toEqual([
+      { reason: 'Assigned', message: 'assigned 192.0.2.8' },
+      { reason: 'Assigned', message: `assigned 2001:db8::8; no IPv4 address: ${taken}` },
+      { reason: 'Assigned', message: `assigned 2001:db8::9; no IPv4 address: ${taken}` },
+    ]);
+  });
+
   test('that requires two families gets both or none, and holds nothing back', () => {
     const services = [
       makeService('a', { ...dual, requireDualStack: true }, { createdAtMs: 1 }),

@@ -72,6 +72,22 @@ test('forwarding that another program switches on is no longer guarded, and stay
   expect(await read()).toEqual(['1', '1', expect.any(String)]);
 });
 
+test.each([
+  ['net.ipv4.ip_forward', '10.50.0.1', ['0', '1']],
+  ['net.ipv6.conf.all.forwarding', 'fd50::1', ['1']],
+])('%s that another program switches off is on again as soon as its news comes', async (setting, address, values) => {
+  await set('net.ipv4.ip_forward=0', 'net.ipv6.conf.all.forwarding=0');
+  await rig.apply(dns(address));
+  await set(`${setting}=1`, `${setting}=0`);
+  rig.changeLinks();
+  const mine = async (): Promise<readonly string[]> => {
+    const [all = '', wan = '', all6 = ''] = await read();
+    return address === 'fd50::1' ? [all6] : [all, wan];
+  };
+  await expect.poll(mine, patience).toEqual(values);
+  expect(await rig.nodeOf(address, 0)).toMatch(/^n/);
+});
+
 test('an interface that came later forwards after the next audit', async () => {
   await set('net.ipv4.ip_forward=0');
   await rig.apply(dns('10.50.0.1'));

@@ -1,0 +1,37 @@
+import type { Plan } from '../controller/controller.ts';
+import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
+
+export type PoolStatus = {
+  /** `192.0.2.200-192.0.2.220`, or with ` on request` at its end; without the excluded addresses. */
+  readonly ranges: readonly string[];
+  /** How many addresses, as decimal text: an IPv6 range may hold 2^64. */
+  readonly size: string;
+  /** How many of them are in use. */
+  readonly used: number;
+  /** Excluded addresses, each with the cause. */
+  readonly leftOut: readonly { readonly address: string; readonly reason: string }[];
+  /** The pool is the host's own addresses, and one is in use: Services share it by port, so that none is ever left. */
+  readonly isOwn: boolean;
+};
+
+/** The usage of the address pool, and its excluded addresses. */
+export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignments'>): PoolStatus {
+  const used = new Set<string>();
+  let isOwn = false;
+  for (const { addresses } of assignments.values())
+    for (const { ip, isHostAddress } of addresses)
+      if (pool.ranges.some((range) => rangeContains(range, ip))) {
+        used.add(ip.text);
+        isOwn ||= isHostAddress;
+      }
+  return {
+    ranges: pool.ranges.map(
+      (range) =>
+        `${range.name === undefined ? '' : `${range.name}: `}${formatRange(range)}${range.isOnRequest ? ' on request' : ''}`,
+    ),
+    size: String(countAddresses(pool.ranges)),
+    used: used.size,
+    leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),
+    isOwn,
+  };
+}
