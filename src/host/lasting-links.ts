@@ -13,8 +13,8 @@ const graceMs = 8_000;
 type Lost = { readonly link: NetworkInterface; readonly untilMs: number };
 
 /**
- * The links of addresses, as in `Links`; also for some seconds after a link has gone down or lost the subnet of an address, while the link itself
- * stays. `onEnd` is called when an address may be without a link after that time.
+ * The links of addresses, as in `Links`; also for some seconds after a link has gone down or lost the subnet of an address, while the link
+ * itself stays. `onEnd` is called when an address may be without a link after that time.
  */
 export function makeLastingLinks({
   interfaces,

@@ -93,7 +93,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** Set when there is a table to watch. */
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
-  const passing = makePassingStates({ clock, alarm });
+  const passing = makePassingStates({ standIns, clock, alarm });
   const sorting = makeFlowSorting({ ...deps, standIns, passing });
 
   /** The numbers of the listeners in the kernel. */

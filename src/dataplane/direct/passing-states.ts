@@ -3,6 +3,7 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { StandIns } from './stand-ins.ts';
 import { makeFormerNat } from '../nftables/former-nat.ts';
 import { makeFirstWaits } from './table/first-waits.ts';
 import { makeInherited } from './table/inherited.ts';
@@ -29,7 +30,15 @@ export type PassingStates = {
   ): Program;
 };
 
-export function makePassingStates({ clock, alarm }: { readonly clock: Clock; readonly alarm: Alarm }): PassingStates {
+export function makePassingStates({
+  standIns,
+  clock,
+  alarm,
+}: {
+  readonly standIns: Pick<StandIns, 'entering'>;
+  readonly clock: Clock;
+  readonly alarm: Alarm;
+}): PassingStates {
   const firstWaits = makeFirstWaits();
   const handovers = makeHandovers();
   const inherited = makeInherited();
@@ -49,7 +58,7 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
       const { groups } = inheritedNow;
       const waits = firstWaits.waiting({ table, open: groups, serverless, mayOpen, nowMs });
       const handed = handovers.handed(nowMs);
-      const partingNow = partings.parting({ listeners: table.listeners, groups, nowMs });
+      const partingNow = partings.parting({ listeners: table.listeners, groups, entering: standIns.entering(), nowMs });
       alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs, inheritedNow.untilMs));
       return {
         ...program,
