@@ -4,6 +4,7 @@ import { runWhenSet } from '../async/run-when-set.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Log } from '../ports/log.ts';
+import { wordsOf } from './stages.ts';
 
 /**
  * The lifetime of the addresses that furiwake added. Without an extension the kernel removes them, so that a host whose
@@ -12,6 +13,8 @@ import type { Log } from '../ports/log.ts';
 export type AddressLifetime = {
   /** See `Placement.keepUntil`. Returns at once. */
   keepUntil(untilMs: number | undefined): void;
+  /** Why the kernel may remove the addresses; `undefined`: their lifetime is as wanted, or they have none. */
+  trouble(): string | undefined;
   /** Sets the lifetime in the kernel, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };
@@ -26,17 +29,32 @@ export function makeAddressLifetime({
   readonly log: Log;
 }): AddressLifetime {
   let last: number | undefined;
+  /** Of the last attempt. */
+  let failure: string | undefined;
+  const extend = async (signal: AbortSignal): Promise<void> => {
+    try {
+      await placement.keepUntil(last, signal);
+      failure = undefined;
+    } catch (error) {
+      failure = wordsOf(error);
+      throw error;
+    }
+  };
   const due = makeLatch();
   return {
     keepUntil: (untilMs) => {
       last = untilMs;
       due.set();
     },
+    trouble: () =>
+      last === undefined || failure === undefined
+        ? undefined
+        : `the lifetime of the addresses of this host is not extended: ${failure}`,
     run: (signal) =>
       runWhenSet({
         what: 'extending the lifetime of the addresses of this host',
         due,
-        work: () => placement.keepUntil(last, signal),
+        work: () => extend(signal),
         retry: waitLimits.quick,
         level: 'error',
         clock,

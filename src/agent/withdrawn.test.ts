@@ -208,7 +208,7 @@ describe('a host that starts without the right to serve, whose addresses have a 
   });
 });
 
-test('the lifetime of the addresses is extended in spite of a pass that hangs, and again after a failure', async () => {
+test('the lifetime of the addresses is extended in spite of a pass that hangs, and again after a failure, which is a trouble', async () => {
   const rig = startAgent();
   await publish(rig, a);
   const hanging = Promise.withResolvers<void>();
@@ -222,9 +222,12 @@ test('the lifetime of the addresses is extended in spite of a pass that hangs, a
   const tries = count();
   expect(tries).toBeGreaterThan(2);
   expect(tries).toBeLessThan(8);
+  const words = 'the lifetime of the addresses of this host is not extended: ip: no';
+  expect(rig.agent.troubles()).toContain(words);
   rig.ports.failing.clear();
   await rig.clock.advance(10_000);
   expect(count()).toBe(tries + 1);
+  expect(rig.agent.troubles()).not.toContain(words);
   hanging.resolve();
 });
 

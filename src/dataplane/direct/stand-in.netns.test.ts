@@ -189,7 +189,7 @@ test('a listener that gets its stand-in late keeps the connections at its nodes,
   await expectAlive([...atNodes, atHaproxy]);
 });
 
-test('connections of HAProxy continue when nodes come and go while they cannot be read', async () => {
+test('connections of HAProxy continue when nodes open and close while they cannot be read', async () => {
   const address = '203.0.113.30';
   const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
   for (const node of lab.nodes) await serveVips(node, [address], port);

@@ -16,7 +16,8 @@ type Parting = { readonly uid: ServiceUid; readonly group: SlotGroup; readonly u
  * pin yet. For some seconds such packets go to the nodes of before, unless the stand-in has their SYN (`seen`). The kernel ends
  * it by itself. Of UDP and SCTP only the packet in which the kernel is when the listener leaves needs the nodes of before.
  *
- * A listener that was `entering` (`stand-ins.ts`) does not: each connection of its nodes has a pin, and those of the stand-in are not known.
+ * A listener that was `entering` (`stand-ins.ts`) does not: each connection of its nodes has a pin, and those of the stand-in are not
+ * known.
  */
 export type Partings = {
   /** The listeners that part from nodes, with these nodes; and when the first of them is to be forgotten, `Infinity` without any. */
