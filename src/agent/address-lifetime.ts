@@ -4,7 +4,6 @@ import { runWhenSet } from '../async/run-when-set.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Log } from '../ports/log.ts';
-import { wordsOf } from './stages.ts';
 
 /**
  * The lifetime of the addresses that furiwake added. Without an extension the kernel removes them, so that a host whose
@@ -13,7 +12,7 @@ import { wordsOf } from './stages.ts';
 export type AddressLifetime = {
   /** See `Placement.keepUntil`. Returns at once. */
   keepUntil(untilMs: number | undefined): void;
-  /** Why the kernel may remove the addresses; `undefined`: their lifetime is as wanted, or they have none. */
+  /** Why the kernel has removed the addresses, though this host may keep them; `undefined`: it has not. */
   trouble(): string | undefined;
   /** Sets the lifetime in the kernel, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -29,16 +28,12 @@ export function makeAddressLifetime({
   readonly log: Log;
 }): AddressLifetime {
   let last: number | undefined;
-  /** Of the last attempt. */
-  let failure: string | undefined;
+  /** In the kernel. */
+  let kept: number | undefined;
   const extend = async (signal: AbortSignal): Promise<void> => {
-    try {
-      await placement.keepUntil(last, signal);
-      failure = undefined;
-    } catch (error) {
-      failure = wordsOf(error);
-      throw error;
-    }
+    const untilMs = last;
+    await placement.keepUntil(untilMs, signal);
+    kept = untilMs;
   };
   const due = makeLatch();
   return {
@@ -46,10 +41,11 @@ export function makeAddressLifetime({
       last = untilMs;
       due.set();
     },
-    trouble: () =>
-      last === undefined || failure === undefined
-        ? undefined
-        : `the lifetime of the addresses of this host is not extended: ${failure}`,
+    trouble: () => {
+      const nowMs = clock.monotonic();
+      const isOver = last !== undefined && last > nowMs && kept !== undefined && kept <= nowMs;
+      return isOver ? 'the lifetime of the addresses of this host has ended: ip could not extend it' : undefined;
+    },
     run: (signal) =>
       runWhenSet({
         what: 'extending the lifetime of the addresses of this host',
