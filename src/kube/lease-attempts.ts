@@ -45,7 +45,7 @@ export class NoNamespaceError extends Error {
 
 /** As in client-go: how long a holder relies on its Lease without a renewal. */
 export const renewDeadlineMs = 10_000;
-/** Of each request of a renewal. With the interval between renewals less than the deadline: one without an answer does not lose the Lease. */
+/** Of each request of a renewal. With the interval between renewals less than the deadline: one without an answer loses no Lease. */
 const renewTimeoutMs = 3_000;
 const requestTimeoutMs = 5_000;
 const releaseTimeoutMs = 2_000;
