@@ -60,6 +60,8 @@ type Process = {
   readonly weights: Map<string, number>;
   readonly inMaintenance: Set<string>;
   readonly backends: ReadonlySet<string>;
+  /** Servers that were added at run time: none can track them. */
+  readonly added: Set<string>;
   /** Servers that another one has followed: HAProxy never deletes them. */
   readonly followed: Set<string>;
   readonly gone: PromiseWithResolvers<void>;
@@ -117,6 +119,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       weights: new Map(),
       inMaintenance: new Set(),
       backends: new Set(Array.from(config.matchAll(/^backend (\S+)/gm), ([, name = '']) => name)),
+      added: new Set(),
       followed: new Set(),
       gone: Promise.withResolvers(),
     };
@@ -174,7 +177,10 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       const followed = followedIn(command);
       if (followed !== undefined && !process.servers.has(followed))
         return `unable to find required server '${followed}' for tracking.`;
+      if (followed !== undefined && process.added.has(followed))
+        return `unable to use ${followed} for tracking as it is a dynamic server.`;
       if (followed !== undefined) process.followed.add(followed);
+      process.added.add(first);
       process.servers.set(first, withoutBrackets(second));
       process.unchecked.add(first);
       process.weights.set(first, Number(/ weight (\d+)/.exec(command)?.[1] ?? 1));
@@ -190,6 +196,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       if (process.followed.has(first))
         return 'This server cannot be removed at runtime due to other configuration elements pointing to it.';
       process.servers.delete(first);
+      process.added.delete(first);
       return 'Server deleted.';
     }
     return '';

@@ -27,12 +27,12 @@ export type HostRig = AsyncDisposable & {
   readonly log: RecordedLog;
   readonly metrics: RecordedMetrics;
   publish(...listeners: readonly Listener[]): void;
-  /** What the client gets from port 80 of an address: the text, or the code of the error. */
-  fetch(address: string): Promise<string>;
+  /** What the client gets from a port of an address (80): the text, or the code of the error. */
+  fetch(address: string, port?: number): Promise<string>;
   /** Expects that the client gets the node's answer, at once. */
   answers(address: string): Promise<void>;
   /** Waits until the client gets the node's answer. */
-  untilAnswers(address: string): Promise<void>;
+  untilAnswers(address: string, port?: number): Promise<void>;
 };
 
 export async function startHostRig({
@@ -73,8 +73,8 @@ export async function startHostRig({
   });
   const { agent } = parts;
   const running = agent.run(lifetime.signal);
-  const fetch = async (address: string): Promise<string> => {
-    const { text, error } = await lab.client.ask({ do: 'fetch', address, port: 80, timeoutMs: 3_000 });
+  const fetch = async (address: string, port = 80): Promise<string> => {
+    const { text, error } = await lab.client.ask({ do: 'fetch', address, port, timeoutMs: 3_000 });
     return text ?? error ?? '';
   };
   return {
@@ -87,7 +87,7 @@ export async function startHostRig({
     publish: (...listeners) => agent.publish(tableOf(listeners, [tableNode('n1', '10.20.0.11')])),
     fetch,
     answers: async (address) => expect(await fetch(address)).toBe('n1'),
-    untilAnswers: (address) => vi.waitFor(async () => expect(await fetch(address)).toBe('n1'), patience),
+    untilAnswers: (address, port) => vi.waitFor(async () => expect(await fetch(address, port)).toBe('n1'), patience),
     [Symbol.asyncDispose]: async () => {
       lifetime.abort();
       await running;

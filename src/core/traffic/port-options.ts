@@ -63,17 +63,26 @@ export function profilesOf(request: HaproxyRequest): ReadonlySet<string> {
   return new Set(profiles.filter((profile) => !isUsualProfile(profile)).map(profileText));
 }
 
+const answered = new WeakMap<
+  OptionsRequest['ports'],
+  { readonly options: OptionsRequest['options']; readonly isAsked: boolean }
+>();
+
 /**
  * Whether the Service asks for anything that only HAProxy does. A default of the site is not a request of the Service, but what its
- * servers rely on is.
+ * servers rely on is. Answered once for a spec, because each of its ports depends on it.
  */
 export function asksForHaproxy({ options, ports }: OptionsRequest): boolean {
+  const known = answered.get(ports);
+  if (known?.options === options) return known.isAsked;
   const own = { options: ownOptions(options), ports };
-  return ports.some(
+  const isAsked = ports.some(
     (port) =>
       haproxyNeed({ options, ports }, port) !== undefined ||
       (port.protocol === 'TCP' && !isUsual(annotatedOptions(own, port.port, false))),
   );
+  answered.set(ports, { options, isAsked });
+  return isAsked;
 }
 
 /** Without the defaults of the site. */

@@ -75,6 +75,8 @@ export type Round = {
   readonly isShut: boolean;
   readonly commands: readonly string[];
   readonly silent: SilentNodes;
+  /** The nodes that are not up in HAProxy, by `serverId`. */
+  readonly down: ReadonlySet<string>;
 };
 
 export type ReconcilerDeps = {
@@ -241,7 +243,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       if (clock.monotonic() - portClearedMs >= portMs) await clearPort(signal);
       return 0;
     },
-    tend: async ({ pid, isShut, commands, silent }, signal) => {
+    tend: async ({ pid, isShut, commands, silent, down }, signal) => {
       if (desired === undefined) return;
       if (worker.held()?.pid !== pid || isShut) worker.hold(undefined);
       if (isShut) await worker.bring(signal);
@@ -253,6 +255,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const known = worker.held();
       if (known === undefined) return; // a change was refused: what the worker holds must be read first
       worker.hold(undefined); // until all of it is acknowledged
+      await api.ask(known.spares.follow(down), signal);
       await removeSpareLeftovers(api, known, next, signal);
       worker.hold({ ...known, servers: await removeLeftovers(api, known.servers, next.servers, signal) });
     },

@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest';
+import { ranges } from '../../../test/make/service.ts';
+import { listener } from '../../../test/make/table.ts';
 import { type Listening, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
 import { elementKey } from './element.ts';
 import { changeOf, differenceTo, emptyMirror, type Mirror, withParts } from './mirror.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
+import { noLists, rangeListOf, resolveChange } from './range-lists.ts';
 import { steeringLayout } from './steering-layout.ts';
 
 const [http, https, other] = [
@@ -99,4 +102,11 @@ test('listeners that shared ranges and get different ones at once have no number
   const added = change?.filter((each) => each.startsWith('+ sources4')) ?? [];
   expect(added.map((each) => each.split(' . ')[1] ?? '').toSorted()).toEqual(['1.1.1.1', '2.2.2.2']);
   expect(new Set(added.map((each) => each.split(' ')[2])).size).toBe(2);
+});
+
+test('a change may have more elements than a call can have arguments', () => {
+  const list = rangeListOf(listener('192.0.2.1', 80, 30_080, { sourceRanges: ranges('10.0.0.0/8') }), 'mark');
+  const add = Array.from({ length: 250_000 }, (_, index) => ({ set: 'listeners4', text: String(index) }));
+  const { change } = resolveChange(noLists, { remove: [], add: [...add, { set: 'ranges4', text: 'first', list }] });
+  expect(change.add).toHaveLength(250_002);
 });

@@ -71,17 +71,17 @@ export function resolveChange(
   const heirs = heirsIn(before, { remove, add }, uses);
   let { last } = before;
   const held = new Map<string, HeldList | undefined>();
-  const [old, now]: [Element[], Element[]] = [[], []];
+  const [ended, begun]: [Element[], Element[]] = [[], []];
   for (const [key, { list, count }] of uses) {
     const former = before.byKey.get(key);
     const next = count === 0 ? undefined : { id: former?.id ?? heirs.get(key) ?? ++last, uses: count, list };
     held.set(key, next);
-    if (former !== undefined && next === undefined) old.push(...sourceElements(former));
-    if (former === undefined && next !== undefined) now.push(...sourceElements(next));
+    if (former !== undefined && next === undefined) ended.push(...sourceElements(former));
+    if (former === undefined && next !== undefined) begun.push(...sourceElements(next));
   }
   const lists = { last, byKey: before.byKey.with(held) };
-  old.push(...remove.map((element) => numbered(before, element)));
-  now.push(...add.map((element) => numbered(lists, element)));
+  const old = [...ended, ...remove.map((element) => numbered(before, element))];
+  const now = [...begun, ...add.map((element) => numbered(lists, element))];
   return { change: { remove: absentFrom(now, old), add: absentFrom(old, now) }, lists };
 }
 

@@ -70,6 +70,7 @@ export function makeHealthTick(deps: {
     if (repairs.length > 0 || isClosed) {
       repaired({ commands: repairs.join('; ') }); // each second at most
     }
+    const down = new Set<string>();
     // Probing may take half a second, so it must not block changes.
     const orders = await Promise.all(
       families.map((family, index) => {
@@ -78,6 +79,7 @@ export function makeHealthTick(deps: {
         const stats = parseStat(answers[index] ?? '').filter(
           ({ server, status }) => nodes.has(server as NodeName) || !status.startsWith('MAINT'),
         );
+        for (const stat of stats) if (!isUp(stat)) down.add(serverId({ family, node: stat.server as NodeName }));
         const findings = { nodes, draining, gone: goneNodes(servers[family], stats), checks: checkedNodes(stats) };
         return health[family].round(findings, signal);
       }),
@@ -96,7 +98,7 @@ export function makeHealthTick(deps: {
       ),
     );
     try {
-      await inTurn(() => reconciler.tend({ pid: process.pid, isShut: isClosed, commands, silent }, signal));
+      await inTurn(() => reconciler.tend({ pid: process.pid, isShut: isClosed, commands, silent, down }, signal));
     } catch (error) {
       for (const family of families) health[family].forgetOrders();
       throw error;

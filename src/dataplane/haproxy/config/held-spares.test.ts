@@ -1,8 +1,13 @@
 import { expect, test } from 'vitest';
 import { makeMachineRig } from '../../../../test/make/haproxy-rig.ts';
 import { localListener, localTable, node } from '../../../../test/make/table.ts';
+import { ip } from '../../../../test/make/service.ts';
+import type { NodeName } from '../../../core/model/names.ts';
+import { PersistentMap } from '../../../core/persistent-map.ts';
+import { plainServer } from '../../../core/traffic/options.ts';
 import { parseServersState } from '../runtime/answers.ts';
 import { makeHeldSpares } from './held-spares.ts';
+import { nodeServer } from './spare-servers.ts';
 
 const { signal } = new AbortController();
 const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
@@ -19,6 +24,32 @@ test('the servers of a node in spare backends are found by its name and family',
   const held = makeHeldSpares(parseServersState(`1\n# ${lines.join('\n')}`));
   expect(held.serversOf(4, 'n1')).toEqual(['spare4-0/n1', 'spare4-1/n1:30525:proxy2']);
   expect(held.serversOf(6, 'n1')).toEqual(['spare6-0/n1']);
+});
+
+test('servers without a check of their own get the health of their node, each time that it differs', () => {
+  const lines = [
+    'be_name srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_check_state srv_port',
+    'spare4-0 n1 192.0.2.11 2 0 1 2 0',
+    'spare4-0 n2 192.0.2.12 0 0 1 2 0',
+    'spare4-1 n1:30525:proxy2 192.0.2.11 2 0 1 2 30525',
+    'spare4-2 n1:30525:check 192.0.2.11 2 0 1 6 30525',
+    'spare6-0 n1 2001:db8::11 2 0 1 2 0',
+  ];
+  const held = makeHeldSpares(parseServersState(`1\n# ${lines.join('\n')}`));
+  expect(held.follow(new Set())).toEqual(['set server spare4-0/n2 health up']);
+  expect(held.follow(new Set(['nodes4/n1']))).toEqual([
+    'set server spare4-0/n1 health down',
+    'set server spare4-1/n1:30525:proxy2 health down',
+  ]);
+  expect(held.follow(new Set(['nodes4/n1']))).toEqual([]);
+  const added = nodeServer(
+    { node: 'n1' as NodeName, family: 4, address: ip('192.0.2.11'), isDraining: false },
+    { node: 'n1' as NodeName, weight: 1, isDraining: false },
+    0,
+    { options: plainServer, silent: new Set(), isAffine: false },
+  );
+  held.upserts(PersistentMap.from([['spare4-7', [added]]]));
+  expect(held.follow(new Set(['nodes4/n1']))).toEqual(['set server spare4-7/n1 health down']);
 });
 
 test('a server of a spare backend that HAProxy does not delete stays in maintenance, and is deleted later', async () => {

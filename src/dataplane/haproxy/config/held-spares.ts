@@ -1,7 +1,7 @@
 import { PersistentMap } from '../../../core/persistent-map.ts';
-import type { ServerLine } from '../runtime/answers.ts';
+import type { ServerNow } from '../runtime/answers.ts';
 import type { RuntimeApi } from '../runtime/client.ts';
-import { isSpareName, type SpareName } from './pools.ts';
+import { isSpareName, nodesOf, type SpareName } from './pools.ts';
 import { drainMsOf, nodeOfServer, spareCommands, type SpareLine, spareLine } from './spare-servers.ts';
 import type { Spares } from './spares.ts';
 
@@ -26,16 +26,27 @@ export type HeldSpares = {
     api: RuntimeApi,
     signal: AbortSignal,
   ): Promise<number>;
+  /**
+   * The commands that give servers without a check of their own the health of their node; `down`: the nodes that are not up, by
+   * `serverId`. HAProxy refuses those for servers that track the node's: they follow already. The cost depends on how many there are
+   * only if `down` differs from the last one, or there are new ones.
+   */
+  follow(down: ReadonlySet<string>): readonly string[];
   /** `backend/server` of the servers that get no new connections, and whose connections may not continue without end. */
   drainsWithLimit(): readonly string[];
   /** `backend/server` of all servers of this name and family: `spare4-0/n1`. */
   serversOf(family: 4 | 6, node: string): readonly string[];
 };
 
-export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
+export function makeHeldSpares(lines: Iterable<ServerNow>): HeldSpares {
   const held = new Map<SpareName, Map<string, SpareLine>>();
-  for (const { backend, server, ...line } of lines) {
+  /** `backend/server` of those that are not up, as far as is known. */
+  const stopped = new Set<string>();
+  /** The nodes of the last `down`, as a text; `undefined`: there are servers that may not follow them. */
+  let followed: string | undefined;
+  for (const { backend, server, isUp, ...line } of lines) {
     if (!isSpareName(backend)) continue;
+    if (!isUp) stopped.add(`${backend}/${server}`);
     const servers = held.get(backend) ?? new Map<string, SpareLine>();
     held.set(backend, servers.set(server, line));
   }
@@ -58,6 +69,10 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
         held.set(name, servers);
         for (const server of wanted.get(name) ?? []) {
           const id = `${name}/${server.name}`;
+          if ((servers.get(server.name)?.admin ?? 'maint') === 'maint') {
+            stopped.delete(id); // one that is new, or leaves maintenance, is up
+            followed = undefined;
+          }
           for (const command of spareCommands(name, servers.get(server.name), server)) commands.push({ id, command });
           servers.set(server.name, spareLine(server));
           note(name, server.name);
@@ -86,8 +101,27 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
       const commands = leftover.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
       const answers = await api.ask(commands, signal);
       for (const [index, { name, server }] of leftover.entries())
-        if (answers[2 * index + 1] === 'Server deleted.') held.get(name)?.delete(server);
+        if (answers[2 * index + 1] === 'Server deleted.') {
+          held.get(name)?.delete(server);
+          stopped.delete(`${name}/${server}`);
+        }
       return differences;
+    },
+    follow: (down) => {
+      const text = Array.from(down).toSorted().join();
+      if (followed === text) return [];
+      followed = text;
+      const commands: string[] = [];
+      for (const [name, servers] of held)
+        for (const [server, { isChecked }] of servers) {
+          const id = `${name}/${server}`;
+          const isDown = down.has(`${nodesOf(name)}/${nodeOfServer(server)}`);
+          if (isChecked || stopped.has(id) === isDown) continue;
+          commands.push(`set server ${id} health ${isDown ? 'down' : 'up'}`);
+          if (isDown) stopped.add(id);
+          else stopped.delete(id);
+        }
+      return commands;
     },
     drainsWithLimit: () =>
       Array.from(limited).flatMap((name) =>

@@ -194,12 +194,15 @@ export type ServerLine = {
   readonly weight: number;
 };
 
+/** The same, as it is now. `isUp`: by its check, by that of the server that it tracks, or as the last command said. */
+export type ServerNow = ServerLine & { readonly isUp: boolean };
+
 const forcedMaint = 0x01; // SRV_ADMF_FMAINT
 const forcedDrain = 0x08; // SRV_ADMF_FDRAIN
 const checkEnabled = 0x04; // CHK_ST_ENABLED
 
 /** Reads `show servers state` (format version 1) by its header. */
-export function parseServersState(answer: string): readonly ServerLine[] {
+export function parseServersState(answer: string): readonly ServerNow[] {
   const [, ...lines] = answer.split('\n');
   return rowsOf(lines, (line) => line.split(' ')).map((cell) => {
     const flags = Number(cell('srv_admin_state'));
@@ -213,6 +216,7 @@ export function parseServersState(answer: string): readonly ServerLine[] {
       checkPort: Number(cell('srv_check_port')),
       checkAddress: cell('srv_check_addr').replace(/^-$/, '') || undefined,
       weight: Number(cell('srv_uweight')),
+      isUp: cell('srv_op_state') !== '0', // SRV_ST_STOPPED
     };
   });
 }

@@ -13,6 +13,7 @@ import {
   parseStat,
   type ServerLine,
 } from './answers.ts';
+import { changeServers } from './change-servers.ts';
 import type { RuntimeApi } from './client.ts';
 import { type ProgramId, parseDescription } from '../config/config.ts';
 import { addNodeServer, adminOf, type NodeServer, serverId, type Servers, setAddress } from '../config/node-servers.ts';
@@ -80,7 +81,7 @@ export async function seemsToHold(api: RuntimeApi, held: WorkerContents, signal:
 
 function serversByBackend(answers: readonly string[]): WorkerContents['servers'] {
   const servers = new Map<string, Map<string, ServerLine>>();
-  for (const state of answers.flatMap(parseServersState)) {
+  for (const { isUp: _, ...state } of answers.flatMap(parseServersState)) {
     const backend = servers.get(state.backend) ?? new Map<string, ServerLine>();
     servers.set(state.backend, backend.set(state.server, state));
   }
@@ -120,20 +121,12 @@ export async function applyUpserts(
   const { api, isChecked } = deps;
   const nodes = serverUpserts(held.servers, wanted.servers, isChecked);
   const commands = [...nodes, ...held.spares.upserts(wanted.spares.servers)];
-  const refusals = await api.perform(
-    commands.map(({ command }) => command),
-    signal,
-  );
-  const servers = new Map<string, string>();
-  for (const [index, words] of refusals) {
-    const id = commands[index]?.id ?? '';
-    if (!servers.has(id)) servers.set(id, words); // the first refusal causes the following ones
-  }
+  const servers = await changeServers(api, commands, signal);
   const changes = held.entries.upserts(wanted.entries);
   const entries = await applyEntries(deps.api, held, changes, signal);
   return {
     held: { ...held, servers: nodes.length === 0 ? held.servers : await readServers(api, signal) },
-    changes: commands.length - refusals.size + changes.length - entries.size,
+    changes: commands.filter(({ id }) => !servers.has(id)).length + changes.length - entries.size,
     refused: { entries, servers },
   };
 }
