@@ -156,7 +156,7 @@ export function makePasses(deps: {
     wake: () => wake.set(),
     hurry: () => {
       hurries.made++;
-      
+      state = withoutPlaced(state);
       stages.hurry();
       wake.set();
       urgent.set();
