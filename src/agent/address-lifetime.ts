@@ -12,6 +12,8 @@ import type { Log } from '../ports/log.ts';
 export type AddressLifetime = {
   /** See `Placement.keepUntil`. Returns at once. */
   keepUntil(untilMs: number | undefined): void;
+  /** Why the kernel has removed the addresses, though this host may keep them; `undefined`: it has not. */
+  trouble(): string | undefined;
   /** Sets the lifetime in the kernel, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };
@@ -26,17 +28,29 @@ export function makeAddressLifetime({
   readonly log: Log;
 }): AddressLifetime {
   let last: number | undefined;
+  /** In the kernel. */
+  let kept: number | undefined;
+  const extend = async (signal: AbortSignal): Promise<void> => {
+    const untilMs = last;
+    await placement.keepUntil(untilMs, signal);
+    kept = untilMs;
+  };
   const due = makeLatch();
   return {
     keepUntil: (untilMs) => {
       last = untilMs;
       due.set();
     },
+    trouble: () => {
+      const nowMs = clock.monotonic();
+      const isOver = last !== undefined && last > nowMs && kept !== undefined && kept <= nowMs;
+      return isOver ? 'the lifetime of the addresses of this host has ended: ip could not extend it' : undefined;
+    },
     run: (signal) =>
       runWhenSet({
         what: 'extending the lifetime of the addresses of this host',
         due,
-        work: () => placement.keepUntil(last, signal),
+        work: () => extend(signal),
         retry: waitLimits.quick,
         level: 'error',
         clock,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { startFaultyHost } from '../../test/make/faulty-host.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { answer, listener, publish, startAgent, type RunningAgent } from '../../test/make/agent-rig.ts';
+import { answer, listener, publish, type RunningAgent, startAgent, table } from '../../test/make/agent-rig.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -166,6 +166,21 @@ test('an address that was removed with its listener still in force does not coun
   }
   expect(answer(host.rig, next)).not.toBe('ready');
   await host.stop();
+});
+
+test('a listener that nat still has, but whose address was removed, is not in force when it is wanted again', async () => {
+  const rig = startAgent();
+  const [leaving, other] = [80, 81].map((port) =>
+    listener(`192.0.2.${port}`, port, `udp-${port}`, { protocol: 'UDP', dataplane: 'nat' }),
+  ) as [Listener, Listener];
+  await publish(rig, leaving);
+  rig.ports.failing.set('nat.apply', 'nft: no');
+  await publish(rig, leaving, other);
+  await rig.clock.advance(20_000); // until nat is tried again no pass removes its listeners
+  await publish(rig);
+  expect([rig.ports.held.placed.size, rig.ports.held.nat.has(leaving.key)]).toEqual([0, true]);
+  rig.agent.publish(table(leaving));
+  expect(answer(rig, leaving)).not.toBe('ready'); // no pass has added the address
 });
 
 test.each([

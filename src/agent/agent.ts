@@ -245,9 +245,8 @@ export function makeAgent(deps: AgentDeps): Agent {
       const isUnprogrammed = passes.state().programmed === undefined && passes.areDone();
       const words = isUnprogrammed && !isUndecided ? ['nothing is programmed yet'] : passes.troubles();
       // Often the same: a stage fails with the words of HAProxy's trouble.
-      return [...new Set([...words, trouble && wordsOf(trouble), taken.trouble(), advertiser.trouble()])].filter(
-        (each) => each !== undefined,
-      );
+      const more = [trouble && wordsOf(trouble), lifetime.trouble(), taken.trouble(), advertiser.trouble()];
+      return [...new Set([...words, ...more])].filter((each) => each !== undefined);
     },
     onTroubles: (listener) => {
       const ends = [troubleListeners.subscribe(listener), deps.proxy.onTrouble(listener)];

@@ -187,16 +187,19 @@ describe('an own address of the host', () => {
     expect(answer(rig, own)).toBe('192.0.2.10 is no longer an address of this host');
   });
 
-  test('of an explicit pool is not advertised, and is put on and advertised when the host loses it', async () => {
+  test('of an explicit pool is not advertised nor closed for ssh, and is put on and advertised when the host loses it', async () => {
     const rig = startAgent();
+    const closed = (): readonly string[] => [...rig.ports.held.steering.vips.keys()]; // but for the ports of listeners
     rig.ports.setOwn('192.0.2.51');
     await publish(rig, a);
     await rig.clock.advance(60_000);
-    expect([...rig.ports.held.attracted]).toEqual([]);
+    expect([[...rig.ports.held.attracted], closed()]).toEqual([[], []]);
     rig.ports.setOwn();
     rig.ports.tellNetwork('addresses');
     await rig.clock.advance(500);
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
     expect([...rig.ports.held.advertised.keys()]).toEqual(['192.0.2.51']);
+    await publish(rig, a, listener('192.0.2.51', 81, 'another'));
+    expect(closed()).toEqual(['192.0.2.51']);
   });
 });

@@ -228,6 +228,30 @@ test('the lifetime of the addresses is extended in spite of a pass that hangs, a
   hanging.resolve();
 });
 
+test.each(['fails', 'hangs'])(
+  'while ip %s a host is not ready when the lifetime of its addresses has ended',
+  async (how) => {
+    const rig = startAgent();
+    await publish(rig, a);
+    rig.agent.keepAddressesUntil(10_000);
+    await rig.clock.advance(1_000);
+    const answered = Promise.withResolvers<void>();
+    if (how === 'fails') rig.ports.failing.set('placement.keepUntil', 'ip: no');
+    else rig.ports.hanging.set('placement.keepUntil', answered.promise);
+    rig.agent.keepAddressesUntil(30_000);
+    await rig.clock.advance(8_000);
+    expect(rig.agent.troubles()).toEqual([]);
+    await rig.clock.advance(2_000);
+    expect(rig.agent.troubles()).toEqual([
+      'the lifetime of the addresses of this host has ended: ip could not extend it',
+    ]);
+    rig.ports.failing.clear();
+    answered.resolve();
+    await rig.clock.advance(5_000);
+    expect(rig.agent.troubles()).toEqual([]);
+  },
+);
+
 test('a host that serves again while nftables refuses to close a listener has the address again', async () => {
   const clock = virtualClock();
   const host = startFaultyHost(clock);

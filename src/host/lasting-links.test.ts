@@ -49,6 +49,23 @@ test('a link that loses its addresses for a moment stays the link of its subnets
   expect(rig.of()).toEqual(['eth0', 'eth0']);
 });
 
+test('a link that is down for a moment stays the link of its subnets, for longer it does not', async () => {
+  const rig = startRig();
+  rig.of();
+  for (const down of [eth0, { ...eth0, addresses: eth0.addresses.slice(0, 1) }]) {
+    rig.interfaces = [{ ...down, isUp: false, isRunning: false }];
+    expect(rig.of()).toEqual(['eth0', 'eth0']);
+    await rig.clock.advance(500);
+    rig.interfaces = [eth0];
+    expect(rig.of()).toEqual(['eth0', 'eth0']);
+    await rig.clock.advance(10_000);
+  }
+  rig.interfaces = [{ ...eth0, isUp: false, isRunning: false }];
+  rig.of();
+  await rig.clock.advance(8_100);
+  expect(rig.of()).toEqual([undefined, undefined]);
+});
+
 test('one that lost them for longer is not, and that is reported', async () => {
   const rig = startRig();
   rig.of();
@@ -76,7 +93,6 @@ test('the end of each loss is reported, also of one that began while another las
 
 test.each([
   ['is removed', []],
-  ['is down', [{ ...flushed, isUp: false }]],
   ['is made again', [{ ...flushed, index: 7 }]],
   ['is renamed', [{ ...flushed, name: 'lan0' }]],
 ])('one that %s is not the link of any subnet', (_, now) => {

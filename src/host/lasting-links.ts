@@ -4,17 +4,17 @@ import type { Links } from '../ports/network.ts';
 import { isOurInterface, linkFinder, type NetworkInterface } from './interfaces.ts';
 
 /**
- * Longer than a DHCP client takes that removes all addresses of an interface and adds them again; and than the 5 s that pass at
- * most before addresses that change again and again are read.
+ * Longer than a DHCP client takes that removes all addresses of an interface and adds them again, and than an interface is down that is
+ * configured again; and than the 5 s that pass at most before addresses that change again and again are read.
  */
 const graceMs = 8_000;
 
-/** A link as it was when it lost `link.addresses`, and until when these count. */
+/** A link as it was when it went down or lost `link.addresses`, and until when these count. */
 type Lost = { readonly link: NetworkInterface; readonly untilMs: number };
 
 /**
- * The links of addresses, as in `Links`; also for some seconds after a link has lost the subnet of an address, while the link itself
- * stays as it was. `onEnd` is called when an address may be without a link after that time.
+ * The links of addresses, as in `Links`; also for some seconds after a link has gone down or lost the subnet of an address, while the link
+ * itself stays. `onEnd` is called when an address may be without a link after that time.
  */
 export function makeLastingLinks({
   interfaces,
@@ -62,19 +62,20 @@ export function makeLastingLinks({
   };
 }
 
-/** The interfaces that lost addresses, with these alone. */
+/** The interfaces that went down or lost addresses, with these alone. */
 function lostSubnets(
   before: readonly NetworkInterface[],
   now: readonly NetworkInterface[],
 ): readonly NetworkInterface[] {
   return before.flatMap((link) => {
     if (isOurInterface(link.name) || now.includes(link)) return [];
-    const left = new Set(now.find(({ index }) => index === link.index)?.addresses.map(({ ip }) => ip.text));
+    const after = now.find(({ index, isUp }) => index === link.index && isUp);
+    const left = new Set(after?.addresses.map(({ ip }) => ip.text));
     const addresses = link.addresses.filter(({ ip }) => !left.has(ip.text));
     return addresses.length === 0 ? [] : [{ ...link, addresses }];
   });
 }
 
 function isSame(a: NetworkInterface, b: NetworkInterface): boolean {
-  return a.index === b.index && a.name === b.name && a.mac === b.mac && a.isUp === b.isUp;
+  return a.index === b.index && a.name === b.name && a.mac === b.mac;
 }

@@ -126,6 +126,16 @@ test('a full disk blocks neither a removal nor a repair', async () => {
   expect(done.filter((what) => what === 'record')).toHaveLength(2);
 });
 
+test('a removal that fails is made by the next call, though it asks for the same', async () => {
+  const { placement, done, failAt } = makeRig();
+  await placement.add(addressesOf('192.0.2.50'), signal);
+  failAt('address delete');
+  await expect(placement.remove(addressesOf(), signal)).rejects.toThrow('no');
+  const before = done.length;
+  await placement.remove(addressesOf(), signal);
+  expect(changesIn(done.slice(before))).toContain('link delete furiwake0'); // the rig forgets all addresses
+});
+
 test('the link of an address is known while another address is being added', async () => {
   const { network, placement, done } = makeRig();
   done.push('link add eth0 type veth');

@@ -45,7 +45,7 @@ export class NoNamespaceError extends Error {
 
 /** As in client-go: how long a holder relies on its Lease without a renewal. */
 export const renewDeadlineMs = 10_000;
-/** With the interval between renewals less than the deadline, so that one failed renewal does not lose the Lease. */
+/** Of each request of a renewal. With the interval between renewals less than the deadline: one without an answer loses no Lease. */
 const renewTimeoutMs = 3_000;
 const requestTimeoutMs = 5_000;
 const releaseTimeoutMs = 2_000;
@@ -82,9 +82,9 @@ export function makeLeaseAttempts({
   /** The last one of this process. */
   let tenure: Tenure | undefined;
 
-  const read = async (signal: AbortSignal): Promise<void> => {
+  const read = async (signal: AbortSignal, timeoutMs = requestTimeoutMs): Promise<void> => {
     try {
-      observer.see(await client.get<LeaseObject>(path, { signal, timeoutMs: requestTimeoutMs }));
+      observer.see(await client.get<LeaseObject>(path, { signal, timeoutMs }));
     } catch (error) {
       if (!isKubeError(error, 'NOT_FOUND')) throw error;
       observer.see(undefined);
@@ -145,7 +145,7 @@ export function makeLeaseAttempts({
     },
     renew: async (signal) => {
       // Without a Lease the claim compares no version: another host may have created it, and it may have been deleted again.
-      if (observer.lease === undefined) await read(signal);
+      if (observer.lease === undefined) await read(signal, renewTimeoutMs);
       try {
         if (observer.holder() === undefined) {
           await claim(signal, { isRenewal: true });
@@ -153,7 +153,7 @@ export function makeLeaseAttempts({
         }
       } catch (error) {
         if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS', 'NOT_FOUND')) throw error;
-        await read(signal); // it was changed, or deleted
+        await read(signal, renewTimeoutMs); // it was changed, or deleted
       }
       const found = observer.lease && tenureOf(observer.lease);
       // Another host took it while this one was cut off, and released it.

@@ -108,8 +108,9 @@ export function makeLeaseObserver({
   const isCopyOfOurs = (lease: LeaseObject): boolean =>
     isUnknown(lease) && lease.spec.acquireTime === held?.acquireTime && monotonic() - (held?.atMs ?? 0) < ownForMs;
 
+  // Its holder renews it every 5 s, also when another client has shortened the duration.
   const expiryOf = ({ spec }: LeaseObject): number =>
-    renewedAtMs + (spec.leaseDurationSeconds ?? defaultDurationSeconds) * 1000;
+    renewedAtMs + Math.max(spec.leaseDurationSeconds ?? 0, defaultDurationSeconds) * 1000;
 
   /** `isNew`: a change of the Lease other than by a candidate, or a read after a silence in which it may have been held. */
   const noteFormer = (lease: LeaseObject | undefined, isNew: boolean): void => {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { type LeaseClient, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
+import { KubeError } from './errors.ts';
 import { type Lease, makeLease } from './lease.ts';
 
 /** One host, and a cluster whose only namespace may be deleted. */
@@ -38,6 +39,22 @@ function slowly(client: LeaseClient, answerMs: number, clock: VirtualClock): Lea
     get: (...request) => late(client.get(...request)),
     create: (...request) => late(client.create(...request)),
     replace: (...request) => late(client.replace(...request)),
+  };
+}
+
+/** The same client, behind a balancer of two API servers of which one is frozen: every other read has no answer. */
+function halfFrozen(client: LeaseClient, clock: VirtualClock): LeaseClient & { readonly unanswered: () => number } {
+  let reads = 0;
+  return {
+    get: async (path, options) => {
+      reads += 1;
+      if (reads % 2 === 1) return await client.get(path, options);
+      await clock.sleep(options?.timeoutMs ?? 0, new AbortController().signal);
+      throw new KubeError({ code: 'TIMEOUT', message: 'no answer', verb: 'get', path });
+    },
+    create: (...request) => client.create(...request),
+    replace: (...request) => client.replace(...request),
+    unanswered: () => Math.floor(reads / 2),
   };
 }
 
@@ -120,3 +137,57 @@ test.each([100, 1_300, 2_200])(
     end.abort();
   },
 );
+
+test.each([0, 250])(
+  'a holder keeps its Lease while another host waits, every other read has no answer, and the others take %d ms',
+  async (answerMs) => {
+    const cluster = makeLeaseCluster();
+    const [clock, log] = [virtualClock(), recordLog()];
+    const end = new AbortController();
+    const client = halfFrozen(slowly(cluster.clientOf('box-1'), answerMs, clock), clock);
+    const lease = makeLease({
+      client,
+      namespace: 'ns',
+      name: 'furiwake',
+      identity: 'box-1',
+      random: () => 0.5,
+      clock,
+      log,
+    });
+    await clock.drive(lease.acquire(end.signal));
+    void lease.hold(end.signal);
+    void cluster
+      .claimOf('box-2', { clock, log })
+      .acquire(end.signal)
+      .catch(() => undefined);
+    let lapses = 0;
+    for (let tenths = 0; tenths < 1_200; tenths += 1) {
+      await clock.advance(100);
+      if (!lease.isHolder()) lapses += 1;
+    }
+    expect(client.unanswered()).toBeGreaterThan(3);
+    expect(lapses).toBe(0);
+    end.abort();
+  },
+);
+
+test('a Lease whose duration another client has shortened is not taken from a holder that lives', async () => {
+  const cluster = makeLeaseCluster();
+  const [clock, log] = [virtualClock(), recordLog()];
+  const end = new AbortController();
+  const [mine, other] = ['box-1', 'box-2'].map((host) => cluster.claimOf(host, { clock, log }));
+  await mine?.acquire(end.signal);
+  void mine?.hold(end.signal);
+  void other?.acquire(end.signal).catch(() => undefined);
+  await clock.advance(11_000);
+  const { lease } = cluster;
+  if (lease !== undefined) cluster.lease = { ...lease, spec: { ...lease.spec, leaseDurationSeconds: 1 } };
+  let holders = 0;
+  for (let tenths = 0; tenths < 200; tenths += 1) {
+    await clock.advance(100);
+    holders = Math.max(holders, [mine, other].filter((each) => each?.isHolder()).length);
+  }
+  expect(holders).toBe(1);
+  expect(mine?.isHolder()).toBe(true);
+  end.abort();
+});

@@ -54,7 +54,7 @@ export type Lease = {
 const renewEveryMs = 5_000;
 const leastWaitMs = 500;
 /** Several attempts must fit into the time until the deadline. */
-const renewRetry = { firstMs: 1_000, mostMs: 2_000 };
+const renewRetry = { firstMs: 500, mostMs: 2_000 };
 const retryEveryMs = 2_000;
 /** A candidate tries to take a Lease that has expired for so long. */
 const expiredForMs = 100;

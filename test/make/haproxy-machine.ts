@@ -29,6 +29,8 @@ export type HaproxyMachine = {
     breaksAtCommand: boolean;
     diesAfterStart: boolean;
     isFrozen: boolean;
+    /** What the socket of requests answers nevertheless; `undefined`: nothing, as that of commands. */
+    frozenAnswer: string | undefined;
     /** The sockets of the process that runs were removed; the next one has its own. */
     hasLostSockets: boolean;
     /** No request is answered before this is over. */
@@ -78,6 +80,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     breaksAtCommand: false,
     diesAfterStart: false,
     isFrozen: false,
+    frozenAnswer: undefined,
     hasLostSockets: false,
     hang: undefined,
     isDiskFull: false,
@@ -214,6 +217,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     if (running === undefined || faults.hasLostSockets || !path.startsWith(`${folder}/`))
       throw new RuntimeError('absent', `${path}: connect ENOENT`);
     if (faults.hang !== undefined) await unlessAborted(faults.hang, signal);
+    if (faults.isFrozen && faults.frozenAnswer !== undefined && path.endsWith('/alive.sock'))
+      return faults.frozenAnswer;
     if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
     if (text.startsWith('show proc')) return ['# old workers', ...oldWorkers.map((pid) => `${pid} worker `)].join('\n');
     if (!path.endsWith('/worker.sock')) return 'HTTP/1.0 200 OK\r\n\r\n';

@@ -71,6 +71,24 @@ test('an older Lease of this process, as after a restore of etcd, is taken again
   expect([mine.isHolder(), told, mine.others]).toEqual([true, [], []]);
 });
 
+test('an older Lease of this process is not taken at once when another host may have held it since the last renewal', async () => {
+  await using scene = await leaseScene();
+  const { server, newStop, held, pass } = scene;
+  const { mine, stop } = await held('box-1');
+  const backup = server.get('Lease', 'kube-system/furiwake');
+  await pass(40_000);
+  stop.abort(); // no renewal any more, as without an API server
+  await pass(15_000);
+  server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec: backup?.spec ?? {} });
+  const told: LeaseHolder[] = [];
+  const acquired = mine.acquire(newStop().signal, (of) => told.push(of));
+  await pass(13_000);
+  expect([mine.isHolder(), told.map(({ kind }) => kind)]).toEqual([false, ['unknown']]);
+  await pass(5_000);
+  await acquired;
+  expect(mine.isHolder()).toBe(true);
+});
+
 test('a Lease of an earlier process, as after a restore of etcd, is taken again after its duration, without a namesake', async () => {
   await using scene = await leaseScene();
   const { server, newStop, held, pass } = scene;

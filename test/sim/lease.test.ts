@@ -95,10 +95,10 @@ test('a renewal that is never answered does not forbid writes: the next one succ
   server.faults.next({ mishap: 'hang', on: ({ verb }) => verb === 'update' });
   await clock.advance(5_000);
   await until(() => requestsOf('update') === 1);
-  const retry = clock.untilSleeping(1_000, 1_000);
+  const retry = clock.untilSleeping(500, 500);
   await clock.advance(3_000);
   await retry;
-  await clock.advance(1_000);
+  await clock.advance(500);
   await until(() => requestsOf('update') === 2);
   await harness.settled();
   await clock.advance(1_500);

@@ -69,7 +69,7 @@ export async function checkDirect(
       [
         `${counted(users.length, 'Service asks', 'Services ask')} for it`,
         found,
-        'no firewall of this host sees its packets (those from impossible sources are dropped)',
+        'its packets bypass the firewall of this host (those from impossible sources are dropped)',
         ...unreachableHere(users),
       ].join('; '),
     ),

@@ -272,6 +272,8 @@ test('settings that wait are said of their ports, which are served without them,
     'ports 80, 443 are served without new settings: the next reload is at noon',
   );
   expect(status?.ingress).toMatchObject([{ ip: '192.0.2.8' }]);
+  const inForce: Answer = (revision, ...at) => ({ ...answer(old, ...at), revision }); // the refusal is of a former revision
+  expect(conditions(statusOf([makeService('a')], { answer: inForce }))).toMatchObject({ Serving: 'True Serving' });
 });
 
 test('a condition about ports without endpoints stays until the endpoints are known', () => {

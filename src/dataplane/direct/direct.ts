@@ -23,6 +23,7 @@ import { makeForwardingReport } from './forwarding-report.ts';
 import { withoutTable } from './probes/obstacles.ts';
 import { makeExcludedNodes, type ExcludedNodesDeps } from './table/excluded-nodes.ts';
 import { makePassingStates } from './passing-states.ts';
+import { movedMeanwhile } from './table/inherited.ts';
 import { makePinWatch } from './table/pin-watch.ts';
 import {
   deviceLayout,
@@ -92,7 +93,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** Set when there is a table to watch. */
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
-  const passing = makePassingStates({ clock, alarm });
+  const passing = makePassingStates({ standIns, clock, alarm });
   const sorting = makeFlowSorting({ ...deps, standIns, passing });
 
   /** The numbers of the listeners in the kernel. */
@@ -223,7 +224,7 @@ export function makeDirect(deps: DirectDeps): Direct {
     const keys = PersistentMap.changedKeys(before, next.listeners);
     const listeners = table.listeners.with(keys.map((key) => [key, mine(next.listeners.get(key))]));
     if (published !== undefined) passing.follow(before, next.listeners);
-    else if (isNewHost) passing.inherit(await sorting.idle(next.listeners, signal));
+    passing.inherit(await sorting.idle(isNewHost ? next.listeners : movedMeanwhile(before, next.listeners), signal));
     published = next;
     const old = table;
     table = { ...next, listeners, nodes: excluded.join(next) };

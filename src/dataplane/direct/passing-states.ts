@@ -3,6 +3,7 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { StandIns } from './stand-ins.ts';
 import { makeFormerNat } from '../nftables/former-nat.ts';
 import { makeFirstWaits } from './table/first-waits.ts';
 import { makeInherited } from './table/inherited.ts';
@@ -14,7 +15,7 @@ import { makeHandovers } from './table/handovers.ts';
 export type PassingStates = {
   /** Follows the change from one table to the next; not that to the first table of a process. */
   follow(before: TrafficTable['listeners'], after: TrafficTable['listeners']): void;
-  /** Listeners of the first table of a host that has served none of them (`inherited.ts`). */
+  /** Listeners that this host has not served by `direct`, though others may have (`inherited.ts`). */
   inherit(listeners: TrafficTable['listeners']): void;
   /** Listeners of which `nat` may still have connections, whatever their stand-in is. */
   formerNat(): ReadonlySet<ListenerKey>;
@@ -29,7 +30,15 @@ export type PassingStates = {
   ): Program;
 };
 
-export function makePassingStates({ clock, alarm }: { readonly clock: Clock; readonly alarm: Alarm }): PassingStates {
+export function makePassingStates({
+  standIns,
+  clock,
+  alarm,
+}: {
+  readonly standIns: Pick<StandIns, 'entering'>;
+  readonly clock: Clock;
+  readonly alarm: Alarm;
+}): PassingStates {
   const firstWaits = makeFirstWaits();
   const handovers = makeHandovers();
   const inherited = makeInherited();
@@ -49,7 +58,7 @@ export function makePassingStates({ clock, alarm }: { readonly clock: Clock; rea
       const { groups } = inheritedNow;
       const waits = firstWaits.waiting({ table, open: groups, serverless, mayOpen, nowMs });
       const handed = handovers.handed(nowMs);
-      const partingNow = partings.parting({ listeners: table.listeners, groups, nowMs });
+      const partingNow = partings.parting({ listeners: table.listeners, groups, entering: standIns.entering(), nowMs });
       alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs, inheritedNow.untilMs));
       return {
         ...program,

@@ -189,6 +189,25 @@ test('a listener that gets its stand-in late keeps the connections at its nodes,
   await expectAlive([...atNodes, atHaproxy]);
 });
 
+test('connections of HAProxy continue when nodes open and close while they cannot be read', async () => {
+  const address = '203.0.113.30';
+  const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+  for (const node of lab.nodes) await serveVips(node, [address], port);
+  nodes.areOpen = false;
+  await program(listener(address, port, port));
+  const atHaproxy = await connect(address);
+  startDirect({ host: { clientsOf: async () => Promise.reject(new Error('ss: no end within 10000 ms')) } });
+  nodes.areOpen = true;
+  await program(onDirect);
+  const atNode = await connect(address);
+  expect(await heldByHaproxy(onDirect)).toBe(1);
+  await expectAlive([atHaproxy, atNode]);
+  nodes.areOpen = false;
+  await direct.audit(signal);
+  expect(direct.isForwarding(onDirect.key)).toBe(false);
+  await expectAlive([atHaproxy, atNode]);
+});
+
 test('while the kernel lacks what the table needs, HAProxy serves, and only a listener without a stand-in is refused', async () => {
   const address = '203.0.113.25';
   const automatic = listener(address, port, port, {

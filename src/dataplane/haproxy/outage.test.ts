@@ -78,3 +78,21 @@ test('a HAProxy that is started again at once does not count as an outage', asyn
   stop.abort();
   await running;
 });
+
+test.each([
+  ['answers requests keeps running', 'HTTP/1.0 200 OK\r\n\r\n', false],
+  ['accepts requests and answers none is replaced', '', true],
+])('a HAProxy that answers no command and %s', async (_, frozenAnswer, isReplaced) => {
+  const { machine, proxy, clock } = makeMachineRig();
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(20_000);
+  Object.assign(machine.faults, { isFrozen: true, frozenAnswer });
+  await clock.advance(29_000);
+  expect(machine.starts).toBe(1);
+  await clock.advance(60_000);
+  expect(machine.starts > 1).toBe(isReplaced);
+  stop.abort();
+  await running;
+});

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ranges } from '../../../test/make/service.ts';
+import { ranges as rangesOf } from '../../../test/make/service.ts';
 import { listener } from '../../../test/make/table.ts';
 import { type Listening, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
 import { elementKey } from './element.ts';
@@ -105,7 +105,7 @@ test('listeners that shared ranges and get different ones at once have no number
 });
 
 test('a change may have more elements than a call can have arguments', () => {
-  const list = rangeListOf(listener('192.0.2.1', 80, 30_080, { sourceRanges: ranges('10.0.0.0/8') }), 'mark');
+  const list = rangeListOf(listener('192.0.2.1', 80, 30_080, { sourceRanges: rangesOf('10.0.0.0/8') }), 'mark');
   const add = Array.from({ length: 250_000 }, (_, index) => ({ set: 'listeners4', text: String(index) }));
   const { change } = resolveChange(noLists, { remove: [], add: [...add, { set: 'ranges4', text: 'first', list }] });
   expect(change.add).toHaveLength(250_002);

@@ -3,6 +3,7 @@ import { listener } from '../../../../test/make/table.ts';
 import { sceneGate } from '../../../../test/make/scene-gate.ts';
 import { serveVips } from '../../../../test/netns/direct-lab.ts';
 import { patience } from '../../../../test/netns/patience.ts';
+import { withdrawnRanges } from '../../../core/traffic/table.ts';
 import { systemClock } from '../../../main/node/clock.ts';
 import {
   connect,
@@ -29,12 +30,13 @@ async function takeOver(open: ReadonlySet<string>, parts: Parameters<typeof star
 }
 
 test.each([
-  ['203.0.113.25', false],
-  ['2001:db8:f::25', false],
-  ['203.0.113.27', true],
+  ['203.0.113.25', false, false],
+  ['2001:db8:f::25', false, false],
+  ['203.0.113.27', true, false],
+  ['203.0.113.29', false, true],
 ] as const)(
-  'a host that takes over keeps the connections that nodes have of %s (affinity: %s), and HAProxy those that open meanwhile',
-  async (address, isAffine) => {
+  'a host that takes over keeps the connections that nodes have of %s (affinity: %s, another host has moved it to direct: %s), and HAProxy those that open meanwhile',
+  async (address, isAffine, isMoved) => {
     const onDirect = listener(address, port, port, { ...more, isAffine });
     for (const node of lab.nodes) await serveVips(node, [address], port);
     nodes.areOpen = true;
@@ -44,6 +46,8 @@ test.each([
     expect(new Set(texts).size).toBe(isAffine ? 1 : 2);
     const open = new Set<string>();
     await takeOver(open);
+    // A host that waits has the table of its last time.
+    if (isMoved) await program(listener(address, port, port, { sourceRanges: withdrawnRanges, isDraining: true }));
     await program(onDirect);
     const established = (): Promise<string> =>
       lab.client.exec('ss', '-HtniO', 'state', 'established', 'dst', address.includes(':') ? `[${address}]` : address);

@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { directListener, listener, node, tableOf } from '../../../../test/make/table.ts';
 import type { ListenerKey, NodeName, ServiceUid } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
-import type { Listener, TrafficTable } from '../../../core/traffic/table.ts';
-import { makeInherited } from './inherited.ts';
+import { type Listener, type TrafficTable, withdrawnRanges } from '../../../core/traffic/table.ts';
+import { makeInherited, movedMeanwhile } from './inherited.ts';
 
 const vip = '203.0.113.1';
 const web = listener(vip, 80, 30_080, { dataplane: 'direct', standIn: 'haproxy' });
@@ -91,4 +91,17 @@ test('a Service that is published when the host meets it is inherited, and neith
   expect(follow([{ ...web, uid: port.uid }], [{ ...web, uid: port.uid }, port])).toEqual([]);
   const settled = inherited.settle({ table: all, groups: PersistentMap.empty(), mayOpen: () => true, nowMs: 1_000 });
   expect([...settled.inherited]).toEqual([web.key]);
+});
+
+test('a Service that has moved to direct while the host was withdrawn may have connections at nodes; one that moves later has not', () => {
+  const moved = (was: Partial<Listener>, more: Partial<Listener> = {}): readonly ListenerKey[] => {
+    const [before, after] = [listener(vip, 80, 30_080, was), { ...web, isPublished: true, ...more }];
+    return [...movedMeanwhile(tableOf([before], nodes).listeners, tableOf([after], nodes).listeners).keys()];
+  };
+  expect(moved({ sourceRanges: withdrawnRanges })).toEqual([web.key]);
+  expect(moved({ sourceRanges: withdrawnRanges, dataplane: 'nat' })).toEqual([web.key]);
+  expect(moved({ sourceRanges: [] })).toEqual([]);
+  expect(moved({ sourceRanges: withdrawnRanges, uid: 'other' as ServiceUid })).toEqual([]);
+  expect(moved({ sourceRanges: withdrawnRanges }, { isPublished: false })).toEqual([]);
+  expect(moved({ sourceRanges: withdrawnRanges }, { dataplane: 'haproxy', standIn: undefined })).toEqual([]);
 });

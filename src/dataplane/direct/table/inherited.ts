@@ -3,10 +3,12 @@ import type { ListenerKey, NodeName, ServiceUid } from '../../../core/model/name
 import { PersistentMap } from '../../../core/persistent-map.ts';
 import {
   backendOf,
+  emptyTable,
   type Listener,
   type Listeners,
   stackDataplane,
   type TrafficTable,
+  withdrawnRanges,
 } from '../../../core/traffic/table.ts';
 import { type DirectProgram, withoutGroups } from './program.ts';
 
@@ -18,7 +20,7 @@ const waitMs = 8_000;
 const keepMs = (inheritedSeconds + 2) * 1_000;
 
 /**
- * Listeners that this host has not served: it has just taken over from another host, or was rebooted. Nodes may have
+ * Listeners that this host has not served by `direct`: it has just taken over from another host, or was rebooted. Nodes may have
  * connections of them, which continue if each node gets the packets of its own. So these listeners get all of their nodes at once: the
  * first one alone would get the packets of all connections, and reset those that it does not have. Until then HAProxy serves new
  * connections, and packets of others are dropped, not reset.
@@ -56,7 +58,7 @@ export function makeInherited(): Inherited {
     follow: (before, after, nowMs) => {
       const added = PersistentMap.changedKeys(before, after)
         .flatMap((key) => (before.has(key) ? [] : (after.get(key) ?? [])))
-        .filter(({ dataplane, isPublished }) => dataplane === 'direct' && isPublished);
+        .filter(isServed);
       const known = new Set(added.length === 0 ? [] : Array.from(before.values(), ({ uid }) => uid));
       const met = added.filter(({ uid }) => !known.has(uid)); // not those of a new port
       begin(met, nowMs);
@@ -90,6 +92,24 @@ export function makeInherited(): Inherited {
       };
     },
   };
+}
+
+/** Those that `direct` serves now, and that another dataplane had when this host was withdrawn: another host may have moved them. */
+export function movedMeanwhile(before: Listeners, after: Listeners): Listeners {
+  const moved = PersistentMap.changedKeys(before, after).filter((key) => {
+    const [had, listener] = [before.get(key), after.get(key)];
+    return listener !== undefined && isServed(listener) && had?.uid === listener.uid && isWithdrawn(had);
+  });
+  return emptyTable.listeners.with(moved.map((key) => [key, after.get(key)]));
+}
+
+function isServed({ dataplane, isPublished }: Listener): boolean {
+  return dataplane === 'direct' && isPublished;
+}
+
+/** One of `direct` takes packets on a withdrawn host, too. */
+function isWithdrawn({ dataplane, sourceRanges }: Listener): boolean {
+  return dataplane !== 'direct' && sourceRanges === withdrawnRanges;
 }
 
 type InheritedWait = {

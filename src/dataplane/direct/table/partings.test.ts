@@ -18,11 +18,14 @@ const [open, closed] = [
 
 test('a listener that has lost its nodes keeps them for four seconds', () => {
   const partings = makePartings();
-  expect(partings.parting({ listeners, groups: open, nowMs: 0 })).toEqual({ groups: new Map(), untilMs: Infinity });
+  expect(partings.parting({ listeners, groups: open, entering: [], nowMs: 0 })).toEqual({
+    groups: new Map(),
+    untilMs: Infinity,
+  });
   const parting = { groups: new Map([web, dns].map(({ key }) => [key, group])), untilMs: 5_000 };
-  expect(partings.parting({ listeners, groups: closed, nowMs: 1_000 })).toEqual(parting);
-  expect(partings.parting({ listeners, groups: closed, nowMs: 4_999 })).toEqual(parting);
-  expect(partings.parting({ listeners, groups: closed, nowMs: 5_000 }).groups.size).toBe(0);
+  expect(partings.parting({ listeners, groups: closed, entering: [], nowMs: 1_000 })).toEqual(parting);
+  expect(partings.parting({ listeners, groups: closed, entering: [], nowMs: 4_999 })).toEqual(parting);
+  expect(partings.parting({ listeners, groups: closed, entering: [], nowMs: 5_000 }).groups.size).toBe(0);
 });
 
 test('it no longer parts from them when it has nodes again, is gone, or is of another Service', () => {
@@ -34,8 +37,15 @@ test('it no longer parts from them when it has nodes again, is gone, or is of an
     { listeners: other, groups: closed },
   ]) {
     const partings = makePartings();
-    partings.parting({ listeners, groups: open, nowMs: 0 });
-    expect(partings.parting({ listeners, groups: closed, nowMs: 0 }).groups.size).toBe(2);
-    expect(partings.parting({ ...next, nowMs: 1 }).groups.size).toBe(0);
+    partings.parting({ listeners, groups: open, entering: [], nowMs: 0 });
+    expect(partings.parting({ listeners, groups: closed, entering: [], nowMs: 0 }).groups.size).toBe(2);
+    expect(partings.parting({ ...next, entering: [], nowMs: 1 }).groups.size).toBe(0);
   }
+});
+
+test('one whose flows at the stand-in are not known does not part from them', () => {
+  const partings = makePartings();
+  partings.parting({ listeners, groups: open, entering: [], nowMs: 0 });
+  const { groups } = partings.parting({ listeners, groups: closed, entering: [web.key], nowMs: 0 });
+  expect([...groups.keys()]).toEqual([dns.key]);
 });

@@ -15,10 +15,19 @@ type Parting = { readonly uid: ServiceUid; readonly group: SlotGroup; readonly u
  * A TCP listener that leaves nodes for its stand-in may have connections whose SYN a node has, and whose ACK is on its way: they have no
  * pin yet. For some seconds such packets go to the nodes of before, unless the stand-in has their SYN (`seen`). The kernel ends
  * it by itself. Of UDP and SCTP only the packet in which the kernel is when the listener leaves needs the nodes of before.
+ *
+ * A listener that was `entering` (`stand-ins.ts`) does not: each connection of its nodes has a pin, and those of the stand-in are not
+ * known.
  */
 export type Partings = {
   /** The listeners that part from nodes, with these nodes; and when the first of them is to be forgotten, `Infinity` without any. */
-  parting(state: { readonly listeners: TrafficTable['listeners']; readonly groups: Groups; readonly nowMs: number }): {
+  parting(state: {
+    readonly listeners: TrafficTable['listeners'];
+    readonly groups: Groups;
+    /** Those that were `entering` until now. */
+    readonly entering: readonly ListenerKey[];
+    readonly nowMs: number;
+  }): {
     readonly groups: ReadonlyMap<ListenerKey, SlotGroup>;
     readonly untilMs: number;
   };
@@ -31,10 +40,11 @@ export function makePartings(): Partings {
     groups: PersistentMap.empty<ListenerKey, SlotGroup>(),
   };
   return {
-    parting: ({ listeners, groups, nowMs }) => {
+    parting: ({ listeners, groups, entering, nowMs }) => {
       for (const key of PersistentMap.changedKeys(before.groups, groups)) {
         const [group, listener] = [before.groups.get(key), before.listeners.get(key)];
         if (groups.has(key)) partings.delete(key);
+        else if (entering.includes(key)) continue;
         else if (group !== undefined && listener !== undefined)
           partings.set(key, { uid: listener.uid, group, untilMs: nowMs + keepMs });
       }

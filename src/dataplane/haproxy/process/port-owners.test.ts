@@ -42,6 +42,26 @@ test('a HAProxy that no signal ends is an error after ten seconds, then at once 
   expect(signals[0]).toBe('SIGUSR1 70');
 });
 
+test.each([
+  ['its parent, which has the same files', cmdline, 60],
+  ['itself where its parent is another program', 'systemd\0', 70],
+])('the master of the process on the port is %s', async (_, parent, master) => {
+  const owners = makePortOwners({
+    exec: execOf(() => 'LISTEN 0 1 127.0.0.1:292 0.0.0.0:* users:(("haproxy",pid=70,fd=3))\n'),
+    files: filesOf(
+      new Map([
+        ['/proc/70/cmdline', cmdline],
+        ['/proc/70/status', 'Name:\thaproxy\nPid:\t70\nPPid:\t60\n'],
+        ['/proc/60/cmdline', parent],
+      ]),
+    ),
+    clock: virtualClock(),
+    kill: () => true,
+  });
+  const found = await owners.find(new AbortController().signal);
+  expect(found).toEqual([{ name: 'haproxy', pid: 70, haproxy: { folder: '/old', master } }]);
+});
+
 test('a socket without a process is waited for: its process is just ending; after two seconds it is an error', async () => {
   const clock = virtualClock();
   let untilMs = 400;
