@@ -5,6 +5,7 @@ import { type Exec, ExecError } from '../../src/ports/exec.ts';
 import type { Files } from '../../src/ports/files.ts';
 import { filesOf } from '../sim/harness.ts';
 import { connectionsBy } from './connections.ts';
+import { answerTo, followedIn, type HaproxyWorker, withoutBrackets } from './haproxy-worker.ts';
 
 /**
  * A machine with a HAProxy in memory, as far as furiwake sees it: programs, files, sockets, signals. `faults` sets its
@@ -45,26 +46,8 @@ export type HaproxyMachine = {
   /** Starts of the program so far. */
   readonly starts: number;
   /** The contents of the process; `undefined`: none runs. */
-  readonly held: Pick<Process, 'pid' | 'backends' | 'map' | 'servers' | 'inMaintenance'> | undefined;
+  readonly held: Pick<HaproxyWorker, 'pid' | 'backends' | 'map' | 'servers' | 'inMaintenance'> | undefined;
   die(): void;
-};
-
-type Process = {
-  readonly pid: number;
-  readonly description: string;
-  readonly map: Map<string, string>;
-  readonly servers: Map<string, string>;
-  /** Servers with disabled health checks. */
-  readonly unchecked: Set<string>;
-  /** Those of the servers that are not 1. */
-  readonly weights: Map<string, number>;
-  readonly inMaintenance: Set<string>;
-  readonly backends: ReadonlySet<string>;
-  /** Servers that were added at run time: none can track them. */
-  readonly added: Set<string>;
-  /** Servers that another one has followed: HAProxy never deletes them. */
-  readonly followed: Set<string>;
-  readonly gone: PromiseWithResolvers<void>;
 };
 
 export function makeHaproxyMachine(folder: string): HaproxyMachine {
@@ -85,7 +68,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     portHolder: undefined,
     keepsOldWorkers: false,
   };
-  let running: Process | undefined;
+  let running: HaproxyWorker | undefined;
   let starts = 0;
   const oldWorkers: number[] = [];
 
@@ -121,6 +104,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       backends: new Set(Array.from(config.matchAll(/^backend (\S+)/gm), ([, name = '']) => name)),
       added: new Set(),
       followed: new Set(),
+      tracking: new Set(),
       gone: Promise.withResolvers(),
     };
     let backend = '';
@@ -131,76 +115,16 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       running.servers.set(`${backend}/${name}`, withoutBrackets(address));
       running.weights.set(`${backend}/${name}`, Number(weight ?? 1));
       const followed = followedIn(line);
-      if (followed !== undefined) running.followed.add(followed);
+      if (followed === undefined) continue;
+      running.followed.add(followed);
+      running.tracking.add(`${backend}/${name}`);
     }
     texts.set(`/proc/${running.pid}/cmdline`, `haproxy\0-f\0${folder}/haproxy.cfg\0-p\0${folder}/haproxy.pid\0`);
     texts.set(`${folder}/haproxy.pid`, `${running.pid}\n`);
   };
 
-  const answer = (process: Process, command: string): string => {
-    const refusal = faults.command(command);
-    if (refusal !== undefined) return refusal;
-    const [verb, what, first = '', second = '', third = ''] = command.split(' ');
-    if (command === 'show info')
-      return `Pid: ${process.pid}\nVersion: 2.6.12\ndescription: ${process.description}\nMaxconn: 100\nCurrConns: 0`;
-    if (command.startsWith('show servers state')) {
-      const header =
-        '1\n# be_name srv_name srv_addr srv_admin_state srv_uweight srv_check_state srv_port srv_check_port srv_check_addr';
-      const some = Array.from(process.servers).filter(([id]) => second === '' || id.startsWith(`${second}/`));
-      const lines = some.map(([id, address]) => {
-        const check = process.unchecked.has(id) ? 2 : 6;
-        const admin = process.inMaintenance.has(id) ? 1 : 0;
-        return `${id.replace('/', ' ')} ${address} ${admin} ${process.weights.get(id) ?? 1} ${check} 0 10256 -`;
-      });
-      return [header, ...lines].join('\n');
-    }
-    if (command === 'show map')
-      return `# id (file) description\n0 (${folder}/services.map) pattern loaded from file. curr_ver=0 next_ver=0 entry_cnt=${process.map.size}`;
-    if (verb === 'show' && what === 'map')
-      return Array.from(process.map, (entry) => `0x1 ${entry.join(' ')}`).join('\n');
-    if (command === 'show backend') return ['# name', ...process.backends].join('\n');
-    if (verb === 'show' && what === 'stat') return '# pxname,svname,scur,stot,status,check_status,last_chk,addr,';
-    if (verb === 'show') return '# table: services';
-    if (what === 'health') {
-      if (verb === 'enable') process.unchecked.delete(first);
-      else process.unchecked.add(first);
-    }
-    if (what === 'map') {
-      if (verb !== 'add' && !process.map.has(second)) return verb === 'del' ? 'Key not found.' : 'entry not found.';
-      if (verb === 'del') process.map.delete(second);
-      else process.map.set(second, third);
-    }
-    if (what === 'server' && verb !== 'add' && !process.servers.has(first)) return 'No such server.';
-    if (verb === 'add' && what === 'server') {
-      if (!process.backends.has(first.split('/')[0] ?? '')) return 'No such backend.';
-      if (process.servers.has(first)) return 'Already exists a server with the same name in backend.';
-      const followed = followedIn(command);
-      if (followed !== undefined && !process.servers.has(followed))
-        return `unable to find required server '${followed}' for tracking.`;
-      if (followed !== undefined && process.added.has(followed))
-        return `unable to use ${followed} for tracking as it is a dynamic server.`;
-      if (followed !== undefined) process.followed.add(followed);
-      process.added.add(first);
-      process.servers.set(first, withoutBrackets(second));
-      process.unchecked.add(first);
-      process.weights.set(first, Number(/ weight (\d+)/.exec(command)?.[1] ?? 1));
-      return 'New server registered.';
-    }
-    if (verb === 'set' && what === 'server') {
-      if (second === 'weight') process.weights.set(first, Number(third));
-      if (second === 'addr') process.servers.set(first, third);
-      if (second === 'state' && third === 'maint') process.inMaintenance.add(first);
-      else if (second === 'state') process.inMaintenance.delete(first);
-    }
-    if (verb === 'del' && what === 'server') {
-      if (process.followed.has(first))
-        return 'This server cannot be removed at runtime due to other configuration elements pointing to it.';
-      process.servers.delete(first);
-      process.added.delete(first);
-      return 'Server deleted.';
-    }
-    return '';
-  };
+  const answer = (worker: HaproxyWorker, command: string): string =>
+    faults.command(command) ?? answerTo(worker, command, `${folder}/services.map`);
 
   const request: Sockets['request'] = async (path, text, signal) => {
     signal.throwIfAborted();
@@ -288,12 +212,4 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       },
     },
   };
-}
-
-function followedIn(text: string): string | undefined {
-  return / track (\S+)/.exec(text)?.[1];
-}
-
-function withoutBrackets(address: string): string {
-  return address.replace(/^\[(.*)\]$/, '$1');
 }

@@ -47,6 +47,8 @@ export type Rig = AsyncDisposable & {
   outOfUse(): Promise<readonly string[]>;
   /** Sends runtime commands without furiwake's knowledge. */
   command(...commands: readonly string[]): Promise<void>;
+  /** The answer to one command. */
+  ask(command: string): Promise<string>;
   /** Master processes of HAProxy on the load balancer. */
   masters(): Promise<number>;
   /** A connection of the client to 10.50.0.1 port 25 that has received the greeting. */
@@ -151,6 +153,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       const refusals = await runtime.perform(commands, signal);
       if (refusals.size > 0) throw new Error(`HAProxy refused ${[...refusals.values()].join(', ')}`);
     },
+    ask: async (command) => (await runtime.ask([command], signal))[0] ?? '',
     masters: () => masters(lab),
     connect: () => connect(lab),
     fetch: (vip, port = 80) => lab.client.ask({ do: 'fetch', address: vip, port }),

@@ -126,6 +126,7 @@ export async function runChaos(options: ChaosOptions): Promise<readonly string[]
     const { kind } = { ...faults, ...userActions }[name]!;
     if (kind === 'box' || (hostCount > 1 && name in faults)) world.touch('all', name);
     else if (kind === 'packets') world.touch('others', name);
+    else if (kind === 'addresses') world.touch('addresses', name);
   };
   const finish = async (isAll: boolean): Promise<void> => {
     for (const each of ends) {

@@ -14,6 +14,8 @@ const graceMs = 2_000;
 const releaseMs = 8_000;
 /** A Service is served before its status shows the address: how long it may answer until then. */
 const publishMs = 20_000;
+/** After the publication of a Service: until then stand-ins of `direct` get flows, and choose another node. */
+const standInMs = 10_000;
 /** After a fault, until a Service whose status says that it serves must be served. */
 const lieMs = 10_000;
 
@@ -35,7 +37,7 @@ export type Clients = {
   /** Former targets that belong to no Service now. */
   released(): readonly Target[];
   run(signal: AbortSignal): Promise<void>;
-  /** All is as wanted for the first time: clients keep their nodes from now on. */
+  /** All is as wanted for the first time: clients keep their nodes soon, when `direct` has what its stand-ins got at first. */
   noteStarted(): void;
 };
 
@@ -52,7 +54,8 @@ export function makeClients(world: World): Clients {
   const underWay = new Set<Promise<void>>();
   /** Since when those that should be served have no answer. */
   const down = new Map<string, number>();
-  let isStarted = false;
+  /** From then on clients keep their nodes. */
+  let keepMs = Infinity;
   let longest = { ms: 0, text: '' };
   const failing = new Map<string, { sinceMs: number; said: string }>();
   /** The node that answered last, of each Service and address. */
@@ -117,7 +120,7 @@ export function makeClients(world: World): Clients {
   };
 
   const judgeAffinity = ({ service, ip }: Target, node: string): void => {
-    if (!isStarted) return;
+    if (performance.now() < keepMs) return;
     const { hasAffinity, dataplane } = cluster.wishes.get(service) ?? {};
     const of = `${service} ${ip}`;
     const before = nodes.get(of);
@@ -208,7 +211,7 @@ export function makeClients(world: World): Clients {
       return `${ms} ms ${text}`;
     },
     noteStarted: () => {
-      isStarted = true;
+      keepMs = performance.now() + standInMs;
     },
     targets,
     ask,

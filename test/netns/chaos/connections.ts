@@ -7,8 +7,10 @@ import type { World } from './world.ts';
 const lossMs = 20_000;
 /** How long a connection may last after its Service has gone, or no longer permits its client. */
 const survivalMs = 10_000;
-/** Without an echo for so long it is over. */
-const silenceMs = 12_000;
+/** Without an echo for so long it is over: after an outage of six seconds TCP may send again only 13 s after its begin. */
+const silenceMs = 20_000;
+/** With an echo in this time it has packets. */
+const heardRecentlyMs = 6_000;
 
 type Connection = {
   readonly target: Target;
@@ -100,7 +102,7 @@ export function makeConnections(world: World): {
         const end = await talk(held);
         busy.delete(text);
         // Without its address a connection is silent, but not reset.
-        const isHeard = performance.now() - held.heardMs < silenceMs / 2;
+        const isHeard = performance.now() - held.heardMs < heardRecentlyMs;
         if (end !== undefined) await hangUp(text, held);
         else if (isHeard && held.overMs !== undefined && world.sightedMs() - held.overMs > survivalMs) {
           world.wrong(`the connection of ${text} lasts though its Service has gone`);

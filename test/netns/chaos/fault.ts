@@ -12,12 +12,12 @@ export type Random = {
 export type Host = { readonly box: Box; readonly furiwake: FuriwakeProcess };
 
 /**
- * An action of an operator or of fate. `apply` resolves with what ends it, if it lasts. It may break connections: none (`soft`), those
- * of `nat` and `direct` (`packets`), or all.
+ * An action of an operator or of fate. `apply` resolves with what ends it, if it lasts. It may break nothing (`soft`), remove addresses
+ * for a moment (`addresses`), and break connections: those of `nat` and `direct` (`packets`), or all.
  */
 export type Fault = {
   readonly weight: number;
-  readonly kind: 'soft' | 'packets' | 'box';
+  readonly kind: 'soft' | 'addresses' | 'packets' | 'box';
   apply(world: World, random: Random): Promise<(() => Promise<void>) | void>;
 };
 
@@ -45,4 +45,5 @@ const onHost =
   });
 
 export const box: (weight: number, apply: ApplyToHost) => Fault = onHost('box');
+export const addresses: (weight: number, apply: ApplyToHost) => Fault = onHost('addresses');
 export const packets: (weight: number, apply: ApplyToHost) => Fault = onHost('packets');

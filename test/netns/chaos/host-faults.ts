@@ -1,6 +1,6 @@
 import { readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import type { Machine } from '../net-lab.ts';
-import { box, packets, type Fault, quietly } from './fault.ts';
+import { addresses, box, packets, type Fault, quietly } from './fault.ts';
 
 /** All processes with this name in the namespace of a machine. */
 export async function processesOf(machine: Machine, name: string): Promise<readonly number[]> {
@@ -59,14 +59,16 @@ export const hostFaults: Readonly<Record<string, Fault>> = {
   'haproxy signalled': box(1, async ({ box: machine }, random) => {
     for (const pid of await processesOf(machine, 'haproxy')) kill(pid, random.pick(['SIGTERM', 'SIGUSR1', 'SIGUSR2']));
   }),
-  'file of haproxy removed': packets(2, async ({ box: machine }, random, world) => {
+  'file of haproxy removed': addresses(2, async ({ box: machine }, random, world) => {
     const names = await readdir(`${machine.runFolder}/haproxy`).catch(() => []);
     if (names.length === 0) return;
     const name = random.pick(names);
     world.tell(`  ${name} of ${names.join()}`);
     await rm(`${machine.runFolder}/haproxy/${name}`, { recursive: true, force: true });
   }),
-  'run folder removed': packets(2, async ({ box: machine }) => rm(machine.runFolder, { recursive: true, force: true })),
+  'run folder removed': addresses(2, async ({ box: machine }) =>
+    rm(machine.runFolder, { recursive: true, force: true }),
+  ),
   'nft table deleted': packets(2, async ({ box: machine }, random) => {
     const tables = (await deletions(machine)).filter((line) => line.startsWith('delete table'));
     if (tables.length > 0) await quietly(machine.nft(random.pick(tables)));

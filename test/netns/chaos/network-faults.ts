@@ -1,5 +1,5 @@
 import { pause } from './cluster.ts';
-import { box, packets, type Fault, type Host, never, quietly } from './fault.ts';
+import { addresses, box, packets, type Fault, type Host, never, quietly } from './fault.ts';
 import { isOfPool, lanPortOf, routesOf } from './lab.ts';
 import { type Machine, setUp } from '../net-lab.ts';
 
@@ -24,18 +24,20 @@ export async function resetRules(machine: Machine): Promise<void> {
 
 /** Of the interfaces, addresses and routes of the load-balancer host. */
 export const networkFaults: Readonly<Record<string, Fault>> = {
-  'address removed': packets(2, async ({ box: machine }, random) => {
+  'address removed': addresses(2, async ({ box: machine }, random) => {
     const lines = (await machine.exec('ip', '-oneline', 'address', 'show', 'dev', 'furiwake0').catch(() => '')).split(
       '\n',
     );
     const found = lines.map((line) => / inet6? (\S+)/.exec(line)?.[1]).filter((each) => each !== undefined);
     if (found.length > 0) await quietly(machine.exec('ip', 'address', 'del', random.pick(found), 'dev', 'furiwake0'));
   }),
-  'dummy link deleted': packets(1, async ({ box: machine }) => quietly(machine.exec('ip', 'link', 'del', 'furiwake0'))),
-  'dummy link down': packets(1, async ({ box: machine }) =>
+  'dummy link deleted': addresses(1, async ({ box: machine }) =>
+    quietly(machine.exec('ip', 'link', 'del', 'furiwake0')),
+  ),
+  'dummy link down': addresses(1, async ({ box: machine }) =>
     quietly(machine.exec('ip', 'link', 'set', 'furiwake0', 'down')),
   ),
-  'link down': packets(2, async (host) => {
+  'link down': addresses(2, async (host) => {
     await links.down(host);
     return () => links.up(host);
   }),
@@ -51,7 +53,7 @@ export const networkFaults: Readonly<Record<string, Fault>> = {
     await quietly(host.box.exec('ip', 'route', 'del', 'default'));
     return () => links.up(host);
   }),
-  'routing rules removed': packets(1, async ({ box: machine }) => resetRules(machine)),
+  'routing rules removed': addresses(1, async ({ box: machine }) => resetRules(machine)),
   renumbered: box(1, async (host, random, world) => {
     const { box: machine } = host;
     const ip4 = `192.0.2.${30 + random.int(10)}`;
@@ -85,18 +87,18 @@ export const networkFaults: Readonly<Record<string, Fault>> = {
       await links.up(host);
     };
   }),
-  'MTU changed': packets(1, async ({ box: machine }) => {
+  'MTU changed': addresses(1, async ({ box: machine }) => {
     await quietly(machine.exec('ip', 'link', 'set', machine.link, 'mtu', '1400'));
     return () => quietly(machine.exec('ip', 'link', 'set', machine.link, 'mtu', '1500'));
   }),
-  'sysctls changed': packets(1, async ({ box: machine }, random) => {
+  'sysctls changed': addresses(1, async ({ box: machine }, random) => {
     const values = ['net.ipv4.ip_forward=0', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=0'];
     await quietly(machine.exec('sysctl', '-qw', random.pick(values)));
   }),
-  'routing table flushed': packets(1, async ({ box: machine }, random) => {
+  'routing table flushed': addresses(1, async ({ box: machine }, random) => {
     await quietly(machine.exec('ip', random.pick(['-4', '-6']), 'route', 'flush', 'table', '8192'));
   }),
-  'neighbours flushed': packets(1, async ({ box: machine }) =>
+  'neighbours flushed': addresses(1, async ({ box: machine }) =>
     quietly(machine.exec('ip', 'neighbour', 'flush', 'all')),
   ),
   'another machine has an address': box(1, async (_, random, world) => {

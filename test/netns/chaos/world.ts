@@ -13,7 +13,10 @@ export type World = {
   readonly hosts: readonly { readonly box: Box; readonly furiwake: FuriwakeProcess }[];
   /** Services get the address of the host, instead of those of a pool. */
   readonly isOwn: boolean;
-  /** An action that may break connections of a Service, of `all`, or of all that HAProxy does not certainly serve (`others`). */
+  /**
+   * An action that may break connections of a Service, of `all`, or of all that HAProxy does not certainly serve (`others`), or only remove
+   * addresses (`addresses`).
+   */
   touch(whom: string, what: string): void;
   /** The last action that may have taken the address of a Service, or broken its connections, in this much sighted time. */
   touchedWithin(service: string, withinMs: number, what: 'address' | 'connection'): string | undefined;
@@ -67,7 +70,8 @@ export function makeWorld(
     touch: (whom, what) => void touches.push({ atMs: sightedMs(), whom, what }),
     touchedWithin: (service, withinMs, what) => {
       const isProxied = what === 'connection' && parts.cluster.wishes.get(service)?.dataplane === 'haproxy';
-      const isOf = (whom: string): boolean => [service, 'all', ...(isProxied ? [] : ['others'])].includes(whom);
+      const isOf = (whom: string): boolean =>
+        [service, 'all', ...(isProxied ? [] : ['others']), ...(what === 'address' ? ['addresses'] : [])].includes(whom);
       const sinceMs = sightedMs() - withinMs * slowness(5);
       return touches.findLast(({ atMs, whom }) => atMs >= sinceMs && isOf(whom))?.what;
     },
