@@ -65,7 +65,7 @@ const uses = (name: Dataplane, listener: Listener | undefined): boolean =>
 export async function prepareNat({ ports, before, changed, outcomes, step, signal }: Pass): Promise<Set<ListenerKey>> {
   const table = outcomes.table();
   const all = changed.flatMap(({ key }) => table.listeners.get(key) ?? []).filter(usesNat);
-  const given = all.filter(({ key }) => stateOf(before, key) !== undefined);
+  const given = all.filter(({ key }) => stateOf(before, key)?.held !== undefined);
   const moving = given.filter(({ key }) => {
     const held = inForceOf(outcomes.stateOf(key));
     return held !== undefined && !usesNat(held);

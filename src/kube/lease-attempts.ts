@@ -94,9 +94,9 @@ export function makeLeaseAttempts({
   const replace = (body: LeaseObject, signal: AbortSignal, timeoutMs = requestTimeoutMs): Promise<LeaseObject> =>
     client.replace<LeaseObject>(path, body, { signal, timeoutMs });
 
-  const create = async (body: LeaseObject, signal: AbortSignal): Promise<LeaseObject> => {
+  const create = async (body: LeaseObject, signal: AbortSignal, timeoutMs: number): Promise<LeaseObject> => {
     try {
-      return await client.create<LeaseObject>(collection, body, { signal, timeoutMs: requestTimeoutMs });
+      return await client.create<LeaseObject>(collection, body, { signal, timeoutMs });
     } catch (error) {
       if (!isKubeError(error, 'NOT_FOUND')) throw error;
       throw new NoNamespaceError(`namespace ${namespace} does not exist`, { cause: error });
@@ -113,7 +113,7 @@ export function makeLeaseAttempts({
     const gone = observer.goneCandidates();
     const body = leaseBody({ namespace, name, base, identity, durationSeconds, isRenewal, gone, nowMs });
     observer.willClaim(body.spec.renewTime ?? '');
-    const written = base === undefined ? await create(body, signal) : await replace(body, signal, timeoutMs);
+    const written = await (base === undefined ? create : replace)(body, signal, timeoutMs);
     observer.see(written);
     observer.hasClaimed(startedAt);
     holderUntilMs = startedAt + renewDeadlineMs;

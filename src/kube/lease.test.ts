@@ -171,6 +171,37 @@ test.each([0, 250])(
   },
 );
 
+test('a holder keeps its Lease when it was deleted, and the first request that creates it again has no answer', async () => {
+  const cluster = makeLeaseCluster();
+  const [clock, log] = [virtualClock(), recordLog()];
+  const end = new AbortController();
+  const { get, create, replace } = cluster.clientOf('box-1');
+  let creations = 0;
+  const client: LeaseClient = {
+    get,
+    replace,
+    create: async (path, body, options) => {
+      creations += 1;
+      if (creations !== 2) return await create(path, body, options);
+      await clock.sleep(options?.timeoutMs ?? 0, new AbortController().signal);
+      throw new KubeError({ code: 'TIMEOUT', message: 'no answer', verb: 'create', path });
+    },
+  };
+  const random = (): number => 0.5;
+  const lease = makeLease({ client, namespace: 'ns', name: 'furiwake', identity: 'box-1', random, clock, log });
+  await clock.drive(lease.acquire(end.signal));
+  void lease.hold(end.signal);
+  await clock.advance(6_000);
+  cluster.lease = undefined;
+  let lapses = 0;
+  for (let tenths = 0; tenths < 200; tenths += 1) {
+    await clock.advance(100);
+    if (!lease.isHolder()) lapses += 1;
+  }
+  expect([creations, lapses]).toEqual([3, 0]);
+  end.abort();
+});
+
 test('a Lease whose duration another client has shortened is not taken from a holder that lives', async () => {
   const cluster = makeLeaseCluster();
   const [clock, log] = [virtualClock(), recordLog()];

@@ -185,6 +185,16 @@ export const foundFaults: readonly (readonly ScheduledAction[])[] = [
     at(1_100, publish({ ...web, index: 2 })),
     at(0, publish()),
   ],
+  // Never programmed, because nft hung, it moved to nat beside one that was: nat had it, and it was forgotten.
+  [
+    at(0, fault('proxy.prune', 'slow')),
+    at(0, fault('steering.apply', 'hangs')),
+    at(25_000, publish({ ...web }, { ...web, index: 3, owner: 'y', plane: 'direct' })),
+    at(0, publish({ ...web, plane: 'nat' }, { ...web, index: 3, owner: 'y', plane: 'nat' })),
+    at(0, { do: 'serve', isServing: false }),
+    at(0, publish()),
+    at(0, fault('proxy.upsert', 'fails')),
+  ],
   // It moved from nat to HAProxy, which failed, and another one the other way, while nftables failed: nat lost it.
   [
     at(0, publish({ ...web, index: 1, owner: 'y' }, { ...web, owner: 'y', plane: 'nat' })),

@@ -75,7 +75,7 @@ export type Round = {
   readonly isShut: boolean;
   readonly commands: readonly string[];
   readonly silent: SilentNodes;
-  /** The nodes that are not up in HAProxy, by `serverId`. */
+  /** The nodes that are not up in HAProxy after `commands`, by `serverId`. */
   readonly down: ReadonlySet<string>;
 };
 

@@ -26,11 +26,14 @@ export type Forwarding = {
   present(signal: AbortSignal): Promise<Guard>;
   /**
    * The guard that the table needs before packets of these families are forwarded, with what is still on for another one. Reads
-   * the kernel's settings at first, for a further family, when the interfaces changed, and if `isAudit`. Throws
+   * the kernel's settings at first, for a further family, when `links` is another text, and if `isAudit`. Throws
    * {@link ForwardingError}.
    */
   guardFor(families: ReadonlySet<Family>, isAudit: boolean, signal: AbortSignal): Promise<Guard>;
-  /** The interfaces changed since it was switched on: it is off on a new one, also on one that was made again. */
+  /**
+   * Since it was switched on, the interfaces changed (it is off on a new one, also on one that was made again), or another program
+   * may have switched it.
+   */
   isOutdated(): boolean;
   /** Switches it on for these families. Call it when their guard is in force. Throws {@link ForwardingError}. */
   switchOn(families: ReadonlySet<Family>, signal: AbortSignal): Promise<void>;
@@ -81,7 +84,10 @@ put("$_/forwarding", $forwarding{$_}) for keys %forwarding;
 put("$_/accept_ra", 1) for @hosts;
 `;
 
-/** `earlier`: the guard in the table of an earlier process; `links`: another text when an interface came, went or was renamed. */
+/**
+ * `earlier`: the guard in the table of an earlier process; `links`: another text when an interface came, went or was renamed, and when
+ * forwarding may have been switched.
+ */
 export function makeForwarding({
   exec,
   links: linksNow,

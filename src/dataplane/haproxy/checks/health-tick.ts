@@ -84,6 +84,10 @@ export function makeHealthTick(deps: {
         return health[family].round(findings, signal);
       }),
     );
+    for (const [index, family] of families.entries())
+      for (const [node, isOut] of orders[index]?.out ?? [])
+        if (isOut) down.add(serverId({ family, node }));
+        else down.delete(serverId({ family, node }));
     const dead = families.flatMap((family, index) => (orders[index]?.dead ?? []).map((node) => ({ family, node })));
     const overdue = drainLimits.overdue(reconciler.drainsWithLimit());
     const ending = [...dead.flatMap(({ family, node }) => reconciler.serversOf(family, node)), ...overdue];
