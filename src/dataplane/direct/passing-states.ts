@@ -47,8 +47,9 @@ export function makePassingStates({
   return {
     follow: (before, after) => {
       formerNat.follow(before, after);
-      firstWaits.follow(before, after, inherited.follow(before, after, clock.monotonic()));
-      handovers.follow(before, after, clock.monotonic());
+      const inheritedNow = inherited.follow(before, after, clock.monotonic());
+      firstWaits.follow(before, after, inheritedNow);
+      handovers.follow(before, after, inheritedNow, clock.monotonic());
     },
     inherit: (listeners) => inherited.begin(listeners.values(), clock.monotonic()),
     formerNat: () => formerNat.keys(),

@@ -15,8 +15,13 @@ type PassingHolder = { readonly uid: ServiceUid; readonly untilMs: number };
  * pinned by their SYN. The kernel ends it by itself.
  */
 export type Handovers = {
-  /** Follows the change from one table to the next. */
-  follow(before: TrafficTable['listeners'], after: TrafficTable['listeners'], nowMs: number): void;
+  /** Follows the change from one table to the next. `inherited`: listeners that another host has handed over. */
+  follow(
+    before: TrafficTable['listeners'],
+    after: TrafficTable['listeners'],
+    inherited: ReadonlySet<ListenerKey>,
+    nowMs: number,
+  ): void;
   /** The listeners that were handed over, and when the first of these minutes ends; `Infinity` without any. */
   handed(nowMs: number): { readonly listeners: ReadonlySet<ListenerKey>; readonly untilMs: number };
 };
@@ -30,7 +35,7 @@ export function makeHandovers(): Handovers {
       for (const [key, { untilMs }] of holders) if (untilMs <= nowMs) holders.delete(key);
   };
   return {
-    follow: (before, after, nowMs) => {
+    follow: (before, after, inherited, nowMs) => {
       forget(nowMs);
       const untilMs = nowMs + handoverMs;
       for (const key of PersistentMap.changedKeys(before, after)) {
@@ -42,7 +47,7 @@ export function makeHandovers(): Handovers {
         const holder = former.get(key);
         if (holder === undefined || is === undefined) continue;
         former.delete(key);
-        if (is.uid !== holder.uid) handed.set(key, { uid: is.uid, untilMs });
+        if (is.uid !== holder.uid && !inherited.has(key)) handed.set(key, { uid: is.uid, untilMs });
       }
     },
     handed: (nowMs) => {

@@ -3,7 +3,8 @@ import { listener } from '../../../../test/make/table.ts';
 import { sceneGate } from '../../../../test/make/scene-gate.ts';
 import { serveVips } from '../../../../test/netns/direct-lab.ts';
 import { patience } from '../../../../test/netns/patience.ts';
-import { withdrawnRanges } from '../../../core/traffic/table.ts';
+import type { ServiceUid } from '../../../core/model/names.ts';
+import { closed } from '../../../agent/withdrawn.ts';
 import { systemClock } from '../../../main/node/clock.ts';
 import {
   connect,
@@ -30,13 +31,20 @@ async function takeOver(open: ReadonlySet<string>, parts: Parameters<typeof star
 }
 
 test.each([
-  ['203.0.113.25', false, false],
-  ['2001:db8:f::25', false, false],
-  ['203.0.113.27', true, false],
-  ['203.0.113.29', false, true],
+  ['203.0.113.25', false, 'of which it knew nothing', undefined],
+  ['2001:db8:f::25', false, 'of which it knew nothing', undefined],
+  ['203.0.113.27', true, 'of which it knew nothing', undefined],
+  ['203.0.113.29', false, 'that moved to direct meanwhile', listener('203.0.113.29', port, port)],
+  [
+    '203.0.113.31',
+    false,
+    'that was made again',
+    listener('203.0.113.31', port, port, { ...more, uid: 'former' as ServiceUid }),
+  ],
+  ['203.0.113.32', false, 'that got another port', listener('203.0.113.32', port + 1, port, more)],
 ] as const)(
-  'a host that takes over keeps the connections that nodes have of %s (affinity: %s, another host has moved it to direct: %s), and HAProxy those that open meanwhile',
-  async (address, isAffine, isMoved) => {
+  'a host that takes over keeps the connections that nodes have of %s (affinity: %s), of a Service %s, and HAProxy those that open meanwhile',
+  async (address, isAffine, _, former) => {
     const onDirect = listener(address, port, port, { ...more, isAffine });
     for (const node of lab.nodes) await serveVips(node, [address], port);
     nodes.areOpen = true;
@@ -47,7 +55,9 @@ test.each([
     const open = new Set<string>();
     await takeOver(open);
     // A host that waits has the table of its last time.
-    if (isMoved) await program(listener(address, port, port, { sourceRanges: withdrawnRanges, isDraining: true }));
+    if (former !== undefined) await program(closed(former));
+    // A pass removes the listener of the Service of before first.
+    if (former !== undefined && former.uid !== onDirect.uid) await program(listener('203.0.113.33', port, port, more));
     await program(onDirect);
     const established = (): Promise<string> =>
       lab.client.exec('ss', '-HtniO', 'state', 'established', 'dst', address.includes(':') ? `[${address}]` : address);

@@ -3,6 +3,7 @@ import { directListener, listener, node, tableOf } from '../../../../test/make/t
 import type { ListenerKey, NodeName, ServiceUid } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
 import { type Listener, type TrafficTable, withdrawnRanges } from '../../../core/traffic/table.ts';
+import { closed } from '../../../agent/withdrawn.ts';
 import { makeInherited, movedMeanwhile } from './inherited.ts';
 
 const vip = '203.0.113.1';
@@ -77,7 +78,7 @@ test('a listener of another Service, or of another dataplane, is not inherited',
     });
 });
 
-test('a Service that is published when the host meets it is inherited, and neither a new one nor a new port is', () => {
+test('a Service that is published when the host meets it is inherited, and a new one is not', () => {
   const inherited = makeInherited();
   const published = { ...web, isPublished: true };
   const follow = (before: readonly Listener[], after: readonly Listener[]): readonly ListenerKey[] => [
@@ -87,10 +88,26 @@ test('a Service that is published when the host meets it is inherited, and neith
   expect(follow([other], [other, published])).toEqual([web.key]);
   expect(follow([other], [other, web])).toEqual([]);
   expect(follow([web], [published])).toEqual([]);
-  const port = listener(vip, 81, 30_081, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
-  expect(follow([{ ...web, uid: port.uid }], [{ ...web, uid: port.uid }, port])).toEqual([]);
   const settled = inherited.settle({ table: all, groups: PersistentMap.empty(), mayOpen: () => true, nowMs: 1_000 });
   expect([...settled.inherited]).toEqual([web.key]);
+});
+
+test('on a host that was withdrawn other ports are inherited as well, and those that follow in the same pass', () => {
+  const more = { dataplane: 'direct', isPublished: true } as const;
+  const [had, port, other] = [80, 81, 82].map((each) => listener(vip, each, each, more)) as [
+    Listener,
+    Listener,
+    Listener,
+  ];
+  const follow = (...tables: readonly (readonly Listener[])[]): readonly (readonly ListenerKey[])[] => {
+    const inherited = makeInherited();
+    const listeners = tables.map((each) => tableOf(each, nodes).listeners);
+    return listeners.slice(1).map((after, index) => [...inherited.follow(listeners[index]!, after, 1_000)]);
+  };
+  const ofHost = { isHostAddress: true };
+  expect(follow([closed(had)], [had, port], [had, port, other])).toEqual([[port.key], [other.key]]);
+  expect(follow([had], [had, port])).toEqual([[]]); // a new port
+  expect(follow([{ ...had, ...ofHost }], [had, { ...port, ...ofHost }])).toEqual([[]]);
 });
 
 test('a Service that has moved to direct while the host was withdrawn may have connections at nodes; one that moves later has not', () => {

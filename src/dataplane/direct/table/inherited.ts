@@ -31,7 +31,10 @@ const keepMs = (inheritedSeconds + 2) * 1_000;
 export type Inherited = {
   /** These listeners of `direct` have no flow at a stand-in. */
   begin(listeners: Iterable<Listener>, nowMs: number): void;
-  /** Begins with the listeners of Services that this host meets only now, and that are published: another host did. Returns them. */
+  /**
+   * Begins with the listeners of Services that this host meets only now, and that are published: another host did. If this host was
+   * withdrawn, other ports of a Service that it knows are met as well. Returns them.
+   */
   follow(before: Listeners, after: Listeners, nowMs: number): ReadonlySet<ListenerKey>;
   /** Without groups that lack a node that may open, and the listeners with a stand-in whose group is awaited. */
   settle(state: {
@@ -60,7 +63,10 @@ export function makeInherited(): Inherited {
         .flatMap((key) => (before.has(key) ? [] : (after.get(key) ?? [])))
         .filter(isServed);
       const known = new Set(added.length === 0 ? [] : Array.from(before.values(), ({ uid }) => uid));
-      const met = added.filter(({ uid }) => !known.has(uid)); // not those of a new port
+      for (const { uid } of waits.values()) known.delete(uid);
+      const wasWithdrawn = added.length > 0 && isOnNoAddress(before);
+      // Not those of a new port.
+      const met = added.filter(({ uid, isHostAddress }) => !known.has(uid) || (wasWithdrawn && !isHostAddress));
       begin(met, nowMs);
       return new Set(met.map(({ key }) => key));
     },
@@ -105,6 +111,11 @@ export function movedMeanwhile(before: Listeners, after: Listeners): Listeners {
 
 function isServed({ dataplane, isPublished }: Listener): boolean {
   return dataplane === 'direct' && isPublished;
+}
+
+/** As those of a withdrawn host, or of one that has only its own addresses. */
+function isOnNoAddress(listeners: Listeners): boolean {
+  return [...listeners.values()].every(({ isHostAddress }) => isHostAddress);
 }
 
 /** One of `direct` takes packets on a withdrawn host, too. */
