@@ -12,7 +12,7 @@ import type { Log } from '../ports/log.ts';
 export type AddressLifetime = {
   /** See `Placement.keepUntil`. Returns at once. */
   keepUntil(untilMs: number | undefined): void;
-  /** Why the kernel has removed the addresses, though this host may keep them; `undefined`: it has not. */
+  /** Why the kernel has removed the addresses, though this host needs and may keep them; `undefined`: it has not. */
   trouble(): string | undefined;
   /** Sets the lifetime in the kernel, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -20,10 +20,13 @@ export type AddressLifetime = {
 
 export function makeAddressLifetime({
   placement,
+  areNeeded,
   clock,
   log,
 }: {
   readonly placement: Pick<Placement, 'keepUntil'>;
+  /** Whether this host serves addresses that furiwake added. */
+  readonly areNeeded: () => boolean;
   readonly clock: Clock;
   readonly log: Log;
 }): AddressLifetime {
@@ -44,7 +47,9 @@ export function makeAddressLifetime({
     trouble: () => {
       const nowMs = clock.monotonic();
       const isOver = last !== undefined && last > nowMs && kept !== undefined && kept <= nowMs;
-      return isOver ? 'the lifetime of the addresses of this host has ended: ip could not extend it' : undefined;
+      return isOver && areNeeded()
+        ? 'the lifetime of the addresses of this host has ended: ip could not extend it'
+        : undefined;
     },
     run: (signal) =>
       runWhenSet({

@@ -129,7 +129,9 @@ export function makeAgent(deps: AgentDeps): Agent {
   const inTurn = makeSerial();
   const saveLatch = makeLatch();
   const withdrawal = makeLatch();
-  const lifetime = makeAddressLifetime(deps);
+  const hasAddresses = (): boolean =>
+    [...(desired?.listeners.values() ?? [])].some(({ isHostAddress }) => !isHostAddress);
+  const lifetime = makeAddressLifetime({ ...deps, areNeeded: () => isServing && hasAddresses() });
   if (isUndecided) withdrawal.set(); // the host may have the addresses of an earlier process
   const troubleListeners = makeSubscribers();
   const taken = makeTakenAddresses(deps);
@@ -222,7 +224,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     report: () => reporter.report(),
     subscribe: (listener) => reporter.subscribe(listener),
     isServing: () => isServing,
-    hasAddresses: () => [...(desired?.listeners.values() ?? [])].some(({ isHostAddress }) => !isHostAddress),
+    hasAddresses,
     setServing: (next) => {
       if (isUndecided || isServing !== next) decide(next);
     },

@@ -252,6 +252,24 @@ test.each(['fails', 'hangs'])(
   },
 );
 
+test.each([
+  ['that has only its own addresses', listener('192.0.2.51', 80, 'own', { isHostAddress: true }), true],
+  ['that is withdrawn', a, false],
+])('while ip hangs a host %s has no lifetime that has ended', async (_, each, isServing) => {
+  const rig = startAgent();
+  rig.ports.setOwn(...(each.isHostAddress ? [each.address.text] : []));
+  await publish(rig, each);
+  rig.agent.keepAddressesUntil(10_000);
+  await rig.clock.advance(1_000);
+  const answered = Promise.withResolvers<void>();
+  rig.ports.hanging.set('placement.keepUntil', answered.promise);
+  rig.agent.keepAddressesUntil(30_000);
+  rig.agent.setServing(isServing);
+  await rig.clock.advance(10_000);
+  expect(rig.agent.troubles()).toEqual([]);
+  answered.resolve();
+});
+
 test('a host that serves again while nftables refuses to close a listener has the address again', async () => {
   const clock = virtualClock();
   const host = startFaultyHost(clock);

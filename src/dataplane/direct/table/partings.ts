@@ -41,10 +41,11 @@ export function makePartings(): Partings {
   };
   return {
     parting: ({ listeners, groups, entering, nowMs }) => {
+      const unsorted = new Set(entering);
       for (const key of PersistentMap.changedKeys(before.groups, groups)) {
         const [group, listener] = [before.groups.get(key), before.listeners.get(key)];
         if (groups.has(key)) partings.delete(key);
-        else if (entering.includes(key)) continue;
+        else if (unsorted.has(key)) continue;
         else if (group !== undefined && listener !== undefined)
           partings.set(key, { uid: listener.uid, group, untilMs: nowMs + keepMs });
       }

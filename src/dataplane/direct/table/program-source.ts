@@ -102,6 +102,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   /** Nodes on links whose MTU is less than that of another device on which packets of clients arrive. */
   let narrow: ReadonlyMap<string, UnequalMtu> = new Map();
   let nodesOfLast: TrafficTable['nodes'] | undefined;
+  const arrivals = makeArrivals(primary);
   const measured = (hop: string): DirectObstacle | undefined => narrow.get(hop) ?? answering.obstacles().get(hop);
   const lookAgain = (nodes: TrafficTable['nodes']): void => {
     awaited.clear();
@@ -182,7 +183,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       planned = table.listeners;
       paths = found ?? paths;
       if (found !== undefined) answering.setPaths(found);
-      const links = [...addresses, ...primary()].flatMap((address) => linkOf(address) ?? []);
+      const links = [...addresses, ...arrivals()].flatMap((address) => linkOf(address) ?? []);
       const devices = [...new Set([...links, ...linksOf(table.listeners, isRefresh)])].sort();
       const verdicts = health.verdicts();
       const [nodeMacs, impossible] = [
@@ -217,6 +218,16 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
           .filter((address) => linkOf(address) !== undefined && !isOwn(address))
           .map(({ family }) => family),
       ),
+  };
+}
+
+/** `primary`; without a default route of a family that of before, because packets come again before the route does. */
+function makeArrivals(primary: () => readonly Ip[]): () => readonly Ip[] {
+  let last: readonly Ip[] = [];
+  return () => {
+    const now = primary();
+    last = [...now, ...last.filter(({ family }) => now.every((address) => address.family !== family))];
+    return last;
   };
 }
 
