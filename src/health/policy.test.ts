@@ -209,7 +209,7 @@ const cases: readonly Case[] = [
     mode: 'own',
   },
   {
-    name: 'a drained node that is silent is dead, as any other',
+    name: 'a drained node that is silent is dead, like any other',
     findings: Array.from({ length: 3 }, () => checksWhile(['n2'], 'ok', 'silent!')),
     mode: 'checks',
     dead: ['n2'],

@@ -41,7 +41,7 @@ test('its connections are known, end, and are as last known while the listener l
   expect([standIns.holding(), standIns.shared().unsorted.size]).toEqual([[], 0]);
 });
 
-test('a listener that gets a stand-in has no flow there: those at its nodes stay, and it leaves as any other', () => {
+test('a listener that gets a stand-in has no flow there: those at its nodes stay, and it leaves like any other', () => {
   const standIns = makeStandIns();
   const alone = tableOf([{ ...web, standIn: undefined }]).listeners;
   standIns.follow(alone, nodes, allServed);
