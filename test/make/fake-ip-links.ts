@@ -8,6 +8,8 @@ export type FakeLinks = {
   json(): string;
   /** Whether an interface has the address. */
   has(address: string): boolean;
+  /** Removes an address from all interfaces, like another program. */
+  takeAway(address: string): void;
   /** Adds an Ethernet interface that is up. */
   addEthernet(name: string, ...cidrs: readonly string[]): void;
   /** Says what the kernel reports, as furiwake's script prints it; the returned function ends it. */
@@ -46,7 +48,8 @@ export function makeFakeLinks(clock: Clock): FakeLinks {
     links.set(name, link);
     return link;
   };
-  for (const cidr of ['127.0.0.1/8', '::1/128']) put(add('lo', 'loopback', true), cidr, [], clock);
+  const lo = add('lo', 'loopback', true);
+  for (const cidr of ['127.0.0.1/8', '::1/128']) put(lo, cidr, [], clock);
 
   const linkOf = (name: string): FakeLink => {
     const link = links.get(name);
@@ -103,6 +106,12 @@ export function makeFakeLinks(clock: Clock): FakeLinks {
     },
     json: () => JSON.stringify(Array.from(links.keys(), (name) => linkJson(name, linkOf(name), clock))),
     has: (address) => Array.from(links.keys(), linkOf).some(({ addresses }) => addresses.has(address)),
+    takeAway: (address) => {
+      for (const [name, { addresses }] of links) {
+        const cidr = addresses.get(address)?.cidr;
+        if (cidr !== undefined) changeAddress('delete', cidr, name, []);
+      }
+    },
     addEthernet: (name, ...cidrs) => {
       const link = add(name, 'ether', true);
       for (const cidr of cidrs) put(link, cidr, [], clock);

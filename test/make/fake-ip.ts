@@ -21,7 +21,7 @@ export function makeFakeIp({
   onCall = () => undefined,
 }: {
   readonly clock: Clock;
-  readonly refuse?: (command: string) => string | undefined;
+  readonly refuse?: (command: string, family: 4 | 6) => string | undefined;
   readonly onCall?: (call: string) => void;
 }): FakeIp {
   const links = makeFakeLinks(clock);
@@ -34,7 +34,7 @@ export function makeFakeIp({
 
   /** The output of one command; throws the kernel's words. */
   const perform = (family: 4 | 6, command: string): string => {
-    const words = refuse(command);
+    const words = refuse(command, family);
     if (words !== undefined) throw new Error(words);
     return /^(?:rule|route) /.test(command) ? routes.perform(family, command) : links.perform(command);
   };

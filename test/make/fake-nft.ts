@@ -3,6 +3,8 @@ import { createInterface } from 'node:readline';
 import { steeringTable } from '../../src/dataplane/nftables/ruleset.ts';
 import type { TableSpec } from '../../src/dataplane/nftables/table-text.ts';
 import { type Exec, ExecError } from '../../src/ports/exec.ts';
+import { virtualClock } from '../sim/virtual-clock.ts';
+import { makeFakeIp } from './fake-ip.ts';
 import { elementsByKey, type FakeTable, refusal, setJson, transacted } from './fake-nft-table.ts';
 
 /** `nft` and `ip rule`, with a kernel in memory that understands the texts that furiwake writes. */
@@ -37,7 +39,7 @@ export function makeFakeNft({
   let table: FakeTable | undefined;
   let transactions = 0;
   const accepted: string[] = [];
-  let isRouted = true;
+  const { exec: ip } = makeFakeIp({ clock: virtualClock() });
 
   const transact = (text: string): void => {
     transactions++;
@@ -66,16 +68,14 @@ export function makeFakeNft({
   const exec: Exec = {
     run: async (file, args, { stdin = '', signal }) => {
       signal.throwIfAborted();
-      if (file === 'ip') {
-        if (!stdin.includes(' list ')) isRouted = stdin.includes('rule add');
-        return { stdout: isRouted ? routing : '', stderr: '' };
-      }
+      if (file === 'ip') return await ip.run(file, args, { stdin, signal });
       if (args.includes('--interactive')) return { stdout: listSets(stdin), stderr: '' };
       if (!args.includes('--file')) return { stdout: list(args), stderr: '' };
       transact(stdin.trimEnd());
       return { stdout: '', stderr: '' };
     },
-    spawn: (file, _args, signal) => {
+    spawn: (file, args, signal) => {
+      if (file === 'ip') return ip.spawn(file, args, signal);
       const output = new PassThrough();
       const exited = Promise.withResolvers<number>();
       const end = (): void => {
@@ -88,7 +88,6 @@ export function makeFakeNft({
         pid: 1,
         write: async (text) => {
           if (!hasSession) throw new ExecError('nft', undefined, 'EPIPE');
-          if (file === 'ip') return void output.write(`${isRouted ? routing : '[]'}\n[]\n`);
           try {
             transact(text.split('\n')[0] ?? '');
           } catch (error) {
@@ -124,9 +123,6 @@ export function makeFakeNft({
     },
   };
 }
-
-/** The output of `ip -json rule` and `ip -json route` with furiwake's rule and route. */
-const routing = '[{"type":"local","dst":"default","dev":"lo","fwmark":"0x2000","fwmask":"0x2000","table":"8192"}]';
 
 const metainfo = { metainfo: { version: '1.0.6', release_name: 'Lester Gooch #5', json_schema_version: 1 } };
 
