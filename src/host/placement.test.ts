@@ -146,6 +146,17 @@ test('an address that the kernel refuses is reported with the cause, and the nex
   expect(changesIn(done).at(-1)).toContain('192.0.2.51/32');
 });
 
+test.each(['192.0.2.50', '192.0.2.51', '192.0.2.52'])(
+  'the kernel refuses %s: the others are added',
+  async (refused) => {
+    const { placement, failAt } = makeRig();
+    failAt(` ${refused}/`);
+    const all = ['192.0.2.50', '192.0.2.51', '192.0.2.52'];
+    const added = await placement.add(addressesOf(...all), signal);
+    expect(added.map(({ text }) => text).sort()).toEqual(all.filter((text) => text !== refused));
+  },
+);
+
 test('a check does not read the host, and retries what the kernel refused', async () => {
   const { network, placement, done, failAt } = makeRig();
   const wanted = addressesOf('192.0.2.50', '192.0.2.51');
