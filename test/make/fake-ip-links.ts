@@ -19,7 +19,7 @@ export type FakeLinks = {
 type FakeAddress = {
   readonly cidr: string;
   readonly scope: string;
-  /** `undefined`: for ever. */
+  /** `undefined`: forever. */
   untilMs: number | undefined;
   isPreferred: boolean;
   metric: number | undefined;

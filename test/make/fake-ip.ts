@@ -14,7 +14,7 @@ export type FakeIp = {
   readonly calls: string[];
 };
 
-/** `refuse`: what the kernel says to a command that it refuses although it is right. `onCall` is told of each portion. */
+/** `refuse`: what the kernel says to a command that it refuses although it is right. `onCall` gets each portion. */
 export function makeFakeIp({
   clock,
   refuse = () => undefined,
