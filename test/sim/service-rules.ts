@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import type { Fields, SimObject } from './kinds.ts';
 import { invalid } from './refusal.ts';
 import type { OwnedObject } from './storage.ts';
@@ -46,7 +47,7 @@ export function makeServiceRules(): {
   const withBalancerFields = ({ spec = {}, ...object }: SimObject, old: SimObject | undefined): SimObject => {
     const { loadBalancerClass, healthCheckNodePort = old?.spec?.['healthCheckNodePort'], ...rest } = spec;
     if (spec['type'] !== 'LoadBalancer') return { ...object, spec: rest };
-    if (old?.spec?.['type'] === 'LoadBalancer' && old.spec['loadBalancerClass'] !== loadBalancerClass)
+    if (old?.spec?.['type'] === 'LoadBalancer' && !isDeepStrictEqual(old.spec['loadBalancerClass'], loadBalancerClass))
       throw invalid('spec.loadBalancerClass: Invalid value: may not change once set', 'spec.loadBalancerClass');
     return {
       ...object,
