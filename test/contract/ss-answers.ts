@@ -27,7 +27,7 @@ type Readers = {
   readonly owners: PortOwners;
   readonly host: Host;
   /** The programs on a port of 127.0.0.1. */
-  holders(port: number): Promise<readonly string[]>;
+  readonly holders: (port: number) => Promise<readonly string[]>;
 };
 
 const sentences: Readonly<Record<string, (readers: Readers) => Promise<void>>> = {
