@@ -55,6 +55,19 @@ test('a TCP connection to an excluded node continues', async () => {
   expect(await greeting(vips[0])).not.toBe(name);
 });
 
+test('a TCP connection to a node that has been silent for long ends', async () => {
+  const tcp = dns(vips[0], { protocol: 'TCP' });
+  await rig.apply(tcp);
+  const id = await dial(vips[0]);
+  if (typeof id === 'string') throw new Error(id);
+  const name = (await vi.waitUntil(() => heard(id), patience)).slice(0, 2);
+  rig.setSilent(name, 60_000);
+  await rig.apply(tcp);
+  await rig.lab.client.ask({ do: 'say', id, text: 'on' });
+  await expect.poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).end, patience).toBeDefined();
+  rig.setSilent(name, undefined);
+});
+
 test('a connection that a socket of the host (of HAProxy) has stays with it when nat takes the port over', async () => {
   const { balancer, client } = rig.lab;
   await rig.apply(dns('10.50.0.9')); // connections are tracked
