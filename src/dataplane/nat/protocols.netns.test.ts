@@ -64,7 +64,7 @@ test('a TCP connection to a node that has been silent for long ends', async () =
   rig.setSilent(name, 60_000);
   await rig.apply(tcp);
   await rig.lab.client.ask({ do: 'say', id, text: 'on' });
-  await expect.poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).end, patience).toBeDefined();
+  await expect.poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).end, patience).not.toBe('open');
   rig.setSilent(name, undefined);
 });
 
