@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { listener, natListener } from '../../../test/make/table.ts';
 import { serveVips } from '../../../test/netns/direct-lab.ts';
+import { patience } from '../../../test/netns/patience.ts';
 import {
   connect,
   direct,
