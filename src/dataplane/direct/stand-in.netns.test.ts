@@ -17,6 +17,7 @@ import {
   startDirect,
   underClients,
 } from '../../../test/netns/stand-in-rig.ts';
+import { parseRange } from '../../core/ip/range.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { tcpFrame } from './probes/probe-frames.ts';
 
@@ -105,14 +106,20 @@ test.each(['203.0.113.21', '2001:db8:f::21'])(
 );
 
 test.each([
-  ['203.0.113.27', '192.0.2.99', '192.0.2.12'],
-  ['2001:db8:f::27', '2001:db8::99', '2001:db8::12'],
+  ['203.0.113.27', '192.0.2.99', '192.0.2.12', '192.0.2.130', ['198.51.100.0/24', '192.0.2.0/25']],
+  ['2001:db8:f::27', '2001:db8::99', '2001:db8::12', '2001:db8::1:99', ['2001:db8:1::/64', '2001:db8::/112']],
 ])(
-  'while HAProxy has connections of a listener on %s, a SYN from %s reaches a node, and one from a node, %s, does not',
-  async (address, possible, impossible) => {
-    const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+  'while HAProxy has connections of a listener on %s, a SYN from %s reaches a node, but not one from a node, %s, or from outside the source ranges, %s',
+  async (address, possible, impossible, outside, ranges) => {
+    const sourceRanges = ranges.flatMap((text) => parseRange(text) ?? []);
+    const onDirect = listener(address, port, port, {
+      dataplane: 'direct',
+      standIn: 'haproxy',
+      isPublished: true,
+      sourceRanges,
+    });
     nodes.areOpen = false;
-    await program(listener(address, port, port));
+    await program(listener(address, port, port, { sourceRanges }));
     const held = await connect(address);
     for (const node of lab.nodes) await serveVips(node, [address], port);
     nodes.areOpen = true;
@@ -122,7 +129,7 @@ test.each([
     const mac = (await lab.router.device('lan')).mac;
     const to = { mac: (await lab.balancer.device('eth0')).mac, address: addressOf(address), port };
     const before = await reached();
-    for (const source of [impossible, impossible, possible])
+    for (const source of [impossible, outside, possible])
       await sendFrames(lab.router, 'lan', [tcpFrame('syn', { mac, address: addressOf(source), port: 1_234 }, to)]);
     await expect.poll(reached, patience).toBe(before + 1);
     await expectAlive([held]);
