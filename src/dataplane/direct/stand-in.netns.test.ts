@@ -118,21 +118,28 @@ test.each([
       isPublished: true,
       sourceRanges,
     });
-    nodes.areOpen = false;
-    await program(listener(address, port, port, { sourceRanges }));
-    const held = await connect(address);
-    for (const node of lab.nodes) await serveVips(node, [address], port);
-    nodes.areOpen = true;
-    await program(onDirect);
-    await direct.audit(signal);
-    expect(await heldByHaproxy(onDirect)).toBe(1);
-    const mac = (await lab.router.device('lan')).mac;
-    const to = { mac: (await lab.balancer.device('eth0')).mac, address: addressOf(address), port };
-    const before = await reached();
-    for (const source of [impossible, outside, possible])
-      await sendFrames(lab.router, 'lan', [tcpFrame('syn', { mac, address: addressOf(source), port: 1_234 }, to)]);
-    await expect.poll(reached, patience).toBe(before + 1);
-    await expectAlive([held]);
+    const unreadable = { clientsOf: async () => Promise.reject(new Error('ss: no end within 10000 ms')) };
+    for (const more of [{}, { host: unreadable }]) {
+      startDirect(more);
+      nodes.areOpen = false;
+      await program(listener(address, port, port, { sourceRanges }));
+      const held = await connect(address);
+      for (const node of lab.nodes) await serveVips(node, [address], port);
+      nodes.areOpen = true;
+      await program(onDirect);
+      await direct.audit(signal);
+      expect(await heldByHaproxy(onDirect)).toBe(1);
+      const mac = (await lab.router.device('lan')).mac;
+      const to = { mac: (await lab.balancer.device('eth0')).mac, address: addressOf(address), port };
+      const before = await reached();
+      for (const source of [impossible, outside, possible])
+        await sendFrames(lab.router, 'lan', [tcpFrame('syn', { mac, address: addressOf(source), port: 1_234 }, to)]);
+      await expect.poll(reached, patience).toBe(before + 1);
+      await expectAlive([held]);
+      await lab.client.ask({ do: 'hangUp', id: held });
+      await expect.poll(() => heldByHaproxy(onDirect), patience).toBe(0);
+    }
+    startDirect();
   },
 );
 
