@@ -2,16 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { allAnswer } from '../../../test/make/answering-nodes.ts';
 import { makeSubscribers } from '../../async/subscribers.ts';
 import { sceneGate } from '../../../test/make/scene-gate.ts';
-import {
-  addressesOf,
-  listener,
-  localListener,
-  localTable,
-  natListener,
-  node as tableNode,
-  tableOf,
-  type Weights,
-} from '../../../test/make/table.ts';
+import { addressesOf, listener, natListener, node as tableNode, tableOf } from '../../../test/make/table.ts';
 import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { sctpInit } from '../../../test/netns/sctp-init.ts';
@@ -87,10 +78,10 @@ afterAll(async () => {
   await lab?.[Symbol.asyncDispose]();
 });
 
-/** As a pass of the agent does. `weights`: of the nodes with endpoints; without, all nodes serve. */
-async function program(each: Listener, weights?: Weights): Promise<void> {
+/** As a pass of the agent does. */
+async function program(each: Listener): Promise<void> {
   const nodes = lab.nodes.map(({ name, ip4, ip6 }) => tableNode(name, ip4, ip6));
-  const table = weights === undefined ? tableOf([each], nodes) : localTable([[each, weights]], nodes);
+  const table = tableOf([each], nodes);
   const vips = addressesOf(each.address.text);
   const target = { listeners: table.listeners, serverless: new Set<never>(), vips, own: new Map(), portOf: () => 292 };
   for (const refusals of [
@@ -245,34 +236,6 @@ test('a flow at a node ends when its client is no longer permitted, also of a li
   expect(await sourceOf(address, pinned)).toBe(`198.51.100.2 ${pinned}`);
   await program(natListener(address, port, port, { sourceRanges: [] }));
   expect(await sourceOf(address, pinned)).toBeUndefined();
-});
-
-test('a UDP flow leaves a node whose last endpoint is gone, also while the stand-in has new flows', async () => {
-  const address = '203.0.113.38';
-  const { backend } = localListener(address, port, port);
-  const onDirect = natListener(address, port, port, {
-    dataplane: 'direct',
-    standIn: 'nat',
-    isPublished: true,
-    backend,
-  });
-  const both = { n1: 1, n2: 1 };
-  const nodeOf = async (localPort: number): Promise<string | undefined> =>
-    (await lab.client.ask({ do: 'askUdp', address, port, localPort, timeoutMs: 2_000 })).text?.slice(0, 2);
-  for (const node of lab.nodes) await serveVips(node, [address], port);
-  setOpen(true);
-  await program(onDirect, both);
-  const flow = nextPort++;
-  const first = await nodeOf(flow);
-  for (let count = 0; count < 3; count++) expect(await nodeOf(flow)).toBe(first);
-  setOpen(false);
-  await direct.audit(signal);
-  expect(await sourceOf(address, nextPort++)).toMatch(/^192\.0\.2\.2 /);
-  expect(await sourceOf(address, flow)).toBe(`198.51.100.2 ${flow}`);
-  const other = first === 'n1' ? 'n2' : 'n1';
-  await program(onDirect, { [other]: 1 });
-  expect(await nodeOf(flow)).toBe(other);
-  expect(await sourceOf(address, flow)).toMatch(/^192\.0\.2\.2 /);
 });
 
 test.each(['203.0.113.34', '2001:db8:f::34'])(
