@@ -57,6 +57,28 @@ test('a packet that belongs to no connection is pinned for a minute only', async
   for (const seconds of await endsOf('pins')) expect(seconds).toBeLessThanOrEqual(60);
 });
 
+test('a SYN ignores the pin of an earlier connection from its port', async () => {
+  const ports = Array.from({ length: 20 }, (_, index) => 1_101 + index);
+  await forgeAcks(ports);
+  await vi.waitUntil(async () => (await endsOf('pins')).length === 20, patience);
+  drained.add('n1');
+  await apply();
+  const connectFrom = String.raw`use Socket;
+my $to = sockaddr_in(53, inet_aton(shift @ARGV));
+for (@ARGV) {
+  socket(my $s, PF_INET, SOCK_STREAM, 0) or die;
+  bind($s, sockaddr_in($_, INADDR_ANY)) or die "bind: $!
+";
+  connect($s, $to) or die "connect: $!
+";
+  sysread($s, my $greeting, 2) or die;
+  print "$greeting
+";
+}`;
+  const greetings = await lab.client.exec('perl', '-e', connectFrom, vip, ...ports.map(String));
+  expect(new Set(greetings.trim().split('\n'))).toEqual(new Set(['n2', 'n3']));
+});
+
 test('pins stay while the table is restored, and what another program added to it goes', async () => {
   const { balancer } = lab;
   const flows = await newFlows(vip, 5);
