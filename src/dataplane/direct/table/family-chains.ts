@@ -109,6 +109,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		${isSyn} meta priority @handed update @opening { meta priority . ${flow} : meta mark }
 		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout ${idleSeconds}s : meta mark }
 		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
+		tcp flags & (fin | rst) != 0 update @closing { meta priority . ${flow} : meta mark }
 		meta l4proto != tcp update @seen { meta priority . ${flow} }
 		update @clients { meta priority . ${client} timeout 3h : meta mark } goto send${name}
 		goto overflow${name}
@@ -139,8 +140,11 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 
 	chain affine${name} {${checkSource}
 		${isSyn} meta priority @flows continue
+		${isSyn} delete @pins { meta priority . ${flow} : meta mark }
+		${isSyn} delete @closing { meta priority . ${flow} : meta mark }
 		meta mark set ${flow}
 		tcp flags & (syn | ack) != syn meta mark set meta priority . meta mark map @pins jump stay${name}
+		tcp flags & (syn | ack) != syn meta mark set meta priority . meta mark map @closing jump close${name}
 		tcp flags & (syn | ack) != syn meta priority @handed meta mark set meta priority . meta mark map @opening jump stay${name}
 		tcp flags & (syn | ack) != syn meta priority @handed goto stack
 		meta mark set ${client}
