@@ -111,8 +111,7 @@ const noEndpoints = line('default/empty', 'No endpoints', {
   message: 'the Service has no ready endpoints',
 });
 const exhausted = line('default/late', 'Pending', {
-  message:
-    'port 80 is in use on both IPv4 addresses of the pool (192.0.2.200: Service default/web, …): add addresses, or use another port',
+  message: 'port 80 is in use on both IPv4 addresses of the pool: add addresses, or use another port',
 });
 
 test.each<[file: string, status: HostStatus, columns?: number]>([

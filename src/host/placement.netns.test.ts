@@ -65,6 +65,14 @@ describe('add', () => {
     await expect.poll(() => [seen(arp), seen(advertisement)], patience).toEqual([3, 3]);
   });
 
+  test('keeps once where each of many addresses is, also when they need another interface', async () => {
+    await rig.add(addressesOf(...Array.from({ length: 500 }, (_, index) => `10.51.${index >> 8}.${index & 255}`)));
+    await rig.add(addressesOf('10.52.0.0', '10.52.0.1'));
+    const { interfaces, present } = rig.network.memory.state();
+    expect([present.get('10.51.0.0'), present.get('10.52.0.1')]).toEqual(['furiwake0', 'furiwake1']);
+    expect(interfaces.find(({ name }) => name === 'furiwake0')?.addresses).toEqual([]);
+  });
+
   test('never makes the host use an added address as source of its own connections', async () => {
     await rig.add(allAddresses);
     for (const device of ['wan', 'lan']) await rig.lab.balancer.exec('ip', '-4', 'address', 'flush', 'dev', device);

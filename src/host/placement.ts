@@ -10,6 +10,7 @@ import { isOurInterface, readInterfaces } from './interfaces.ts';
 import { type LifetimeSeconds, makeKernel } from './kernel.ts';
 import type { Network } from './network.ts';
 import type { PlacementRecord } from './placement-record.ts';
+import { withoutOrdinary } from './view.ts';
 import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unmarkedIn } from './places.ts';
 
 /*
@@ -87,8 +88,10 @@ export function makePlacement(deps: {
     const absent = used.filter((name) => !links.has(name));
     const down = used.filter((name) => links.get(name) === false);
     await kernel.setUp({ missing: absent, down }, signal);
-    // Read while it has few addresses.
-    const interfaces = absent.length + down.length > 0 ? await readInterfaces(exec, signal) : before.interfaces;
+    const interfaces =
+      absent.length + down.length > 0
+        ? withoutOrdinary(await readInterfaces(exec, signal), before.present)
+        : before.interfaces;
     const refused = await kernel.add(places, lifetime(), signal);
     const added = places.filter(({ address }) => !refused.has(address.text));
     const next = {

@@ -41,7 +41,7 @@ export async function viewOf(
   const routes = await readRoutes(exec, signal);
   const resolvConfs = await readResolvConfs(files);
   return {
-    interfaces: interfaces.map((link) => withoutOrdinary(link, present)),
+    interfaces: withoutOrdinary(interfaces, present),
     own,
     primary: primaryAddresses(routes, interfaces, present),
     needs: neededAddresses(routes, interfaces, resolvConfs),
@@ -51,14 +51,20 @@ export async function viewOf(
   };
 }
 
-/** There may be ten thousand addresses of furiwake: most have no lifetime, and the mark of furiwake. */
-function withoutOrdinary(link: NetworkInterface, present: PlacementRecord): NetworkInterface {
-  const isOrdinary = ({ ip, prefixLength, expires, isMarked }: InterfaceAddress): boolean =>
-    prefixLength === bitsOf(ip.family) &&
-    !expires &&
-    (ip.family === 4 || isMarked) &&
-    present.get(ip.text) === link.name;
-  return { ...link, addresses: link.addresses.filter((address) => !isOrdinary(address)) };
+/**
+ * The interfaces without those addresses of furiwake that have no lifetime, and its mark: there may be ten thousand, and `present` says
+ * where they are.
+ */
+export function withoutOrdinary(
+  interfaces: readonly NetworkInterface[],
+  present: PlacementRecord,
+): readonly NetworkInterface[] {
+  const isOrdinary = (name: string, { ip, prefixLength, expires, isMarked }: InterfaceAddress): boolean =>
+    prefixLength === bitsOf(ip.family) && !expires && (ip.family === 4 || isMarked) && present.get(ip.text) === name;
+  return interfaces.map((link) => ({
+    ...link,
+    addresses: link.addresses.filter((address) => !isOrdinary(link.name, address)),
+  }));
 }
 
 /** The new facts, or the earlier ones: each unchanged part keeps its identity. */

@@ -220,7 +220,7 @@ export class Allocation {
     return { reason: 'AddressNotInPool', message };
   }
 
-  #exhausted({ holder, ports }: Claimant, family: Family, refusals: readonly Refusal[]): Verdict {
+  #exhausted({ ports }: Claimant, family: Family, refusals: readonly Refusal[]): Verdict {
     const [first] = refusals;
     if (first === undefined)
       return {
@@ -231,10 +231,9 @@ export class Allocation {
     const all = `${refusals.length} IPv${family} addresses of the pool`;
     const each = refusals.length === 2 ? `both IPv${family} addresses of the pool` : `all ${all}`;
     const [port] = ports;
-    const owner = port && this.#holders.get(listenerKey(first.ip, port.port, port.protocol));
     const message =
-      owner !== undefined && ports.length === 1 && refusals.every(({ reason }) => reason === 'PortConflict')
-        ? `port ${port?.port} is in use on ${each} (${first.ip.text}: ${ownerWords(owner, holder.namespace)}, …): add addresses, or use another port`
+      ports.length === 1 && refusals.every(({ reason }) => reason === 'PortConflict')
+        ? `port ${port?.port} is in use on ${each}: add addresses, or use another port`
         : `none of the ${all} can take this Service: add addresses; the first: ${first.message}`;
     return { reason: 'PoolExhausted', message };
   }

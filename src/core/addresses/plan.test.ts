@@ -46,7 +46,7 @@ describe('a new Service', () => {
     [
       'one port that is in use everywhere',
       {},
-      'port 80 is in use on both IPv4 addresses of the pool (192.0.2.8: Service default/a, …): add addresses, or use another port',
+      'port 80 is in use on both IPv4 addresses of the pool: add addresses, or use another port',
     ],
     [
       'several ports',
