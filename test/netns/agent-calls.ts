@@ -30,7 +30,7 @@ export type Greet = {
   readonly address: string;
   readonly port: number;
   readonly timeoutMs: number;
-  readonly localPort?: number;
+  readonly localPort?: number | undefined;
 };
 
 export type AskUdp = {
