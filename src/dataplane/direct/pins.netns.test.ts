@@ -17,6 +17,7 @@ import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import type { Exec } from '../../ports/exec.ts';
+import { systemClock } from '../../main/node/clock.ts';
 import { countElements } from '../nftables/count-elements.ts';
 import { makePinWatch } from './table/pin-watch.ts';
 import { directTable } from './table/ruleset.ts';
@@ -71,6 +72,10 @@ test('with affinity, a connection from the port of a former one goes to the node
   silentSince.set(former, systemClock.monotonic());
   changes.tell();
   await vi.waitUntil(async () => ![undefined, former].includes(await nodeFrom()), patience);
+  verdicts.delete(former);
+  silentSince.delete(former);
+  await apply();
+  expect(await direct.audit(signal)).toBe(0);
   expect(await nodeFrom(40_001)).toBe(await nodeFrom());
 });
 
