@@ -77,7 +77,7 @@ test('a table to which the kernel adds elements is compared without a list of th
   expect(nft.commands).toEqual([rules, rules, rules, ...sets, rules, rules, ...sets]);
 });
 
-test('a table that nft cannot list is not taken for one that is gone: it is neither replaced nor reported as missing', async () => {
+test('a table that nft cannot list is neither replaced nor reported as missing', async () => {
   const nft = makeNft();
   const deps = { table: spec, exec: nft.exec, clock: virtualClock(), metrics: recordMetrics(), lifetime: signal };
   const table = makeKernelTable(deps);
