@@ -91,7 +91,7 @@ test.each([
   ['10.10.0.2/32', /timeout/],
   ['10.10.0.0/24', /^n/],
 ])('source ranges hold for the host itself, too: %s', async (range, found) => {
-  await rig.apply(dns(vips[0], { sourceRanges: parseRange(range) ?? [] }));
+  await rig.apply(dns(vips[0], { sourceRanges: [range].flatMap((text) => parseRange(text) ?? []) }));
   expect(await rig.nodeOf(vips[0], 0)).toMatch(/^n/);
   expect(await rig.nodeOf(vips[0], 0, 'balancer')).toMatch(found);
 });
