@@ -48,6 +48,22 @@ const found = (excesses: ServerExcesses): Readonly<Record<string, ServerExcess>>
 const own = (wanted: number): ServerExcess => ({ wanted, most: 20, limit: 'service' });
 const shared = (wanted: number): ServerExcess => ({ wanted, most: leastServers, limit: 'host' });
 
+test('endpoints of a family that the Service does not have count for nothing', () => {
+  const service = asking('a', 1, [tcp(80)]);
+  const [of4] = endpointsOf(20, service.spec.ports);
+  const both = [of4!, { ...of4!, family: 6 as const }];
+  const excessOf = (ipFamilies: Service['spec']['ipFamilies']): unknown =>
+    makeServerBudget(
+      20,
+      50,
+    )({
+      services: byKey([{ ...service, spec: { ...service.spec, ipFamilies } }]),
+      endpoints: PersistentMap.from<ServiceKey, ServiceEndpoints>([[service.key, both]]),
+    }).get(service.key);
+  expect(excessOf([4])).toBeUndefined();
+  expect(excessOf([4, 6])).toEqual(own(40));
+});
+
 describe('with 20 servers for a Service and 50 for the host', () => {
   test.each<[string, readonly Asked[], Readonly<Record<string, ServerExcess>>]>([
     ['a Service within its limit', [[asking('a', 1, [tcp(80)]), 20]], {}],

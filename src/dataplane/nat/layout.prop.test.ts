@@ -125,6 +125,13 @@ test('no program has two elements of one map with the same key: nft would refuse
   );
 });
 
+test('a change of the own addresses concerns the listeners with source ranges', () => {
+  const open = natListener('203.0.113.1', 53, 30_053);
+  const restricted = natListener('203.0.113.2', 53, 30_053, { sourceRanges: ranges.slice(0, 1) });
+  const before = { ...natLayout.empty, listeners: tableOf([open, restricted]).listeners };
+  expect(natLayout.mayDiffer(before, { ...before, own: addressesOf('10.1.1.1') })).toEqual([restricted.key]);
+});
+
 test('a listener of another dataplane has no element', () => {
   const { listeners } = tableOf([natListener('203.0.113.1', 53, 30_053, { dataplane: 'haproxy' })]);
   const target = { ...natLayout.empty, listeners };

@@ -87,6 +87,25 @@ test.each(vips)('a socket of the host itself reaches the nodes by %s', async (vi
   expect(await rig.nodeOf(vip, 0, 'balancer')).toMatch(/^n/);
 });
 
+test.each([
+  ['10.10.0.2/32', /timeout/],
+  ['10.10.0.0/24', /^n/],
+])('source ranges hold for the host itself, too: %s', async (range, found) => {
+  await rig.apply(dns(vips[0], { sourceRanges: [range].flatMap((text) => parseRange(text) ?? []) }));
+  expect(await rig.nodeOf(vips[0], 0)).toMatch(/^n/);
+  expect(await rig.nodeOf(vips[0], 0, 'balancer')).toMatch(found);
+});
+
+test.each(vips)('a listener on %s that drains keeps its flows and refuses new ones', async (vip) => {
+  await rig.apply(dns(vip));
+  const flows = await rig.newFlows(vip, 5);
+  await rig.apply(dns(vip, { isDraining: true }));
+  for (const [port, node] of flows) expect([port, await rig.nodeOf(vip, port)]).toEqual([port, node]);
+  expect([...(await rig.newFlows(vip, 3)).values()]).toEqual(Array.from({ length: 3 }, () => 'ECONNREFUSED'));
+  await rig.apply(dns(vip));
+  expect([...(await rig.newFlows(vip, 1)).values()]).toEqual([expect.stringMatching(/^n/)]);
+});
+
 test('an answer of a node that arrives at the port of a listener is not judged by the source ranges of that', async () => {
   const ranges = ['10.10.0.0/24'].flatMap((text) => parseRange(text) ?? []);
   await rig.apply(dns(vips[0]), dns('10.20.0.1', { sourceRanges: ranges }));
