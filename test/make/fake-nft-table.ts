@@ -131,7 +131,7 @@ export function setJson(
 function elementJson(text: string, isCounting: boolean): unknown {
   const [left = '', value] = text.split(' : ');
   const parts = left.split(' . ').map((part): unknown => {
-    if (part.includes('-')) return { range: part.split('-') };
+    if (part.includes('-') && !part.startsWith('"')) return { range: part.split('-') };
     return scalarJson(part);
   });
   const key = parts.length === 1 ? parts[0] : { concat: parts };
