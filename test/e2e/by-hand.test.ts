@@ -79,7 +79,7 @@ describe.skipIf(!isRoot)('furiwake does the work of an administrator', () => {
     const listed = await furiwake.command(['connections', 'lbtest/balanced', '--last', '40', '--output', 'json']);
     const { connections } = JSON.parse(listed.said) as ConnectionList;
     expect(connections).toHaveLength(40);
-    expect([...new Set(connections.map(({ node }) => node))].sort()).toEqual(['n1', 'n2']);
+    expect(new Set(connections.map(({ node }) => node))).toEqual(new Set(['n1', 'n2']));
     expect(connections.at(-1)).toMatchObject({ address: ip, port: 80, service: 'lbtest/balanced' });
     expect(await furiwake.command(['connections', 'lbtest/none'])).toMatchObject({ code: 1 });
   });

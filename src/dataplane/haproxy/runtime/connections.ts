@@ -38,7 +38,7 @@ export async function readConnections(
     const connection = parseConnection(lines[index] ?? '');
     if (connection !== undefined && keys?.has(connection.listener) !== false) found.push(connection);
   }
-  return found.reverse();
+  return found.toReversed();
 }
 
 /** `undefined`: not a line of `connectionFormat`. */
