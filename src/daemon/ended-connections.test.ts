@@ -46,7 +46,7 @@ async function ask(
     clock: { now: () => 0 },
   });
   const { status, body } = await route('', signal, new URLSearchParams(query));
-  return { status, body: [...body].join(''), asked };
+  return { status, body: Array.from(body).join(''), asked };
 }
 
 test('each connection has the Service of its listener and the node of its server, where these are known', async () => {
