@@ -9,7 +9,8 @@ import type { Clock } from '../ports/clock.ts';
 import type { CheckedNode, FamilyHealth, FamilyHealths, Health, NodeChecks, NodeFindings } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type CheckRound, checksFrom, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
+import { type DetailedHealth, detailedHealth, healthOf, healthWords } from './detailed-health.ts';
+import { type CheckRound, checksFrom, type HealthState, initialHealth, judge } from './policy.ts';
 import type { Probe } from './probe.ts';
 
 /** The health of all nodes: HAProxy reports to it, and every dataplane follows it. */
@@ -77,28 +78,8 @@ type KnownNode = {
 
 const unknownNode: KnownNode = { detail: 'up', sinceMs: undefined, isDraining: false, drainSinceMs: undefined };
 
-/** The health of a node, with causes that differ for an administrator. */
-type DetailedHealth = 'up' | 'unhealthy' | 'refusing' | 'silent' | 'kept';
-
-const healthOf: Readonly<Record<DetailedHealth, NodeHealth>> = {
-  up: 'up',
-  unhealthy: 'unhealthy',
-  refusing: 'unhealthy',
-  silent: 'silent',
-  kept: 'silent',
-};
-
-const words: Readonly<Record<DetailedHealth, string>> = {
-  up: 'node is up again',
-  unhealthy: 'kube-proxy on this node reports that it is unhealthy: no new connections',
-  refusing:
-    `port ${kubeProxyHealthPort} of this node does not answer as kube-proxy's health port does, and other nodes do: ` +
-    'no new connections. Is kube-proxy running there, with the same --healthz-bind-address as on the others?',
-  silent: 'node does not answer: no new connections',
-  kept: 'node does not answer, and no other node in use does: it stays in use',
-};
-
 type FamilyTracker = FamilyHealth & {
+  /** Without the nodes that have no verdict yet. */
   states(): ReadonlyMap<NodeName, NodeHealth>;
   /** When the results of the dataplane are missing unless it reports before; not positive: they are. */
   missingInMs(): number;
@@ -176,40 +157,27 @@ function makeFamilyHealth(deps: {
     return { from: 'probe', answers: new Map([...found, ...rest]), leaving };
   };
 
-  const detailOf = (node: NodeName, check: CheckedNode | undefined): DetailedHealth => {
-    const health = state.nodes.get(node);
-    const before = known.get(node)?.detail ?? 'up';
-    if (state.mode === 'own') {
-      if (health === undefined || health.silent < silentProbes) return 'up';
-      return health.isOut ? 'silent' : 'kept';
-    }
-    if (check === undefined) return before;
-    if (check.isUp) return check.answer === undefined ? before : 'up'; // a new worker has not checked it yet
-    const answer = check.answer ?? health?.answer;
-    if (answer === undefined) return before;
-    return answer === 'silent' ? 'silent' : answer === 'alive' ? 'refusing' : 'unhealthy';
-  };
-
   const note = (nodes: Iterable<NodeName>, draining: ReadonlySet<NodeName>): void => {
     const nowMs = clock.monotonic();
     const next = new Map<NodeName, KnownNode>();
     let isChanged = false;
     for (const node of nodes) {
       const before = known.get(node);
-      const detail = detailOf(node, checks.get(node));
+      const last = before?.detail ?? (known.size === 0 ? 'up' : 'unchecked');
+      const detail = detailedHealth(state, node, checks.get(node), last);
       const isDraining = draining.has(node);
       const isSameState = before !== undefined && healthOf[before.detail] === healthOf[detail];
       isChanged ||= !isSameState;
       next.set(node, {
         detail,
-        sinceMs: isSameState ? before.sinceMs : before && nowMs,
+        sinceMs: isSameState ? before.sinceMs : before && before.detail !== 'unchecked' ? nowMs : undefined,
         isDraining,
         drainSinceMs: before?.isDraining === isDraining ? before.drainSinceMs : before && nowMs,
       });
-      if (before?.detail === detail) continue;
-      if (detail === 'up') {
-        if (before !== undefined) log.info({ node, family, ...secondsSince(before, nowMs) }, words.up);
-      } else log.warn({ node, family, since: new Date(clock.now()).toISOString() }, words[detail]);
+      if (before?.detail === detail || detail === 'unchecked') continue;
+      if (detail !== 'up') log.warn({ node, family, since: new Date(clock.now()).toISOString() }, healthWords[detail]);
+      else if (before !== undefined && before.detail !== 'unchecked')
+        log.info({ node, family, ...secondsSince(before, nowMs) }, healthWords.up);
     }
     isChanged ||= next.size !== known.size;
     known = next;
@@ -240,7 +208,13 @@ function makeFamilyHealth(deps: {
   };
 
   return {
-    states: () => new Map(Array.from(known, ([node, { detail }]) => [node, healthOf[detail]])),
+    states: () =>
+      new Map(
+        [...known].flatMap(([node, { detail }]) => {
+          const health = healthOf[detail];
+          return health === undefined ? [] : [[node, health] as const];
+        }),
+      ),
     isChecked: () => state.mode === 'checks',
     survey: async ({ nodes, draining }, signal) => {
       if (nodes.size > 0 && !isSurveyed && state.mode === 'checks') {
@@ -288,7 +262,7 @@ function makeFamilyHealth(deps: {
     },
     stateOf: (node) => {
       const { detail, sinceMs, isDraining, drainSinceMs } = known.get(node) ?? unknownNode;
-      return { state: healthOf[detail], sinceMs, drainSinceMs: isDraining ? drainSinceMs : undefined };
+      return { state: healthOf[detail] ?? 'up', sinceMs, drainSinceMs: isDraining ? drainSinceMs : undefined };
     },
   };
 }

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
+import { makeFakeIp } from '../../test/make/fake-ip.ts';
+import type { FakeLinks } from '../../test/make/fake-ip-links.ts';
 import { silent } from '../../test/make/log.ts';
 import { addressesOf } from '../../test/make/table.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { type RunningProgram, type Exec, ExecError } from '../ports/exec.ts';
 import type { Placement } from '../ports/placement.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { makeNetwork, type Network } from './network.ts';
@@ -10,46 +11,6 @@ import { makePlacement } from './placement.ts';
 import type { PlacementRecord } from './placement-record.ts';
 
 const { signal } = new AbortController();
-/** `ip -batch -`, which answers only the last of the commands, and ends if one fails. */
-function ipSession(done: string[], fails: (commands: string) => boolean): RunningProgram {
-  const answers: string[] = [];
-  let hasEnded = false;
-  return {
-    pid: 1,
-    write: async (text) => {
-      const commands = text.trimEnd().split('\n');
-      expect(commands.pop()).toBe('link show dev lo');
-      done.push(commands.join('\n'));
-      hasEnded = fails(text);
-      if (!hasEnded) answers.push('1: lo: <LOOPBACK,UP,LOWER_UP>');
-    },
-    lines: {
-      [Symbol.asyncIterator]: () => ({
-        next: async () =>
-          hasEnded ? { done: true, value: undefined } : { done: false, value: answers.shift() ?? expect.unreachable() },
-      }),
-    },
-    takeErrors: () => 'no',
-    exited: Promise.resolve(1),
-    [Symbol.asyncDispose]: async () => undefined,
-  };
-}
-
-/** The created interfaces, all of them up; only eth0 has an address. */
-function interfacesIn(done: readonly string[]): readonly object[] {
-  const names = new Set(
-    done.flatMap((commands) => [...commands.matchAll(/^link add (\w+)/gm)].map(([, name]) => name)),
-  );
-  const eth0 = {
-    ifindex: 2,
-    link_type: 'ether',
-    mtu: 1_500,
-    address: '02:00:00:00:00:01',
-    addr_info: [{ local: '198.51.100.1', prefixlen: 24 }],
-  };
-  return Array.from(names, (ifname) => ({ ifname, flags: ['UP'], ...(ifname === 'eth0' ? eth0 : {}) }));
-}
-
 /** The commands that changed the host, without those that read it. */
 const changesIn = (done: readonly string[]): readonly string[] => done.filter((what) => what !== 'list');
 
@@ -57,29 +18,21 @@ const changesIn = (done: readonly string[]): readonly string[] => done.filter((w
 function makeRig(): {
   readonly network: Network;
   readonly placement: Placement;
+  readonly links: FakeLinks;
   readonly done: string[];
-  /** The next call with these words in one of its commands fails. */
-  readonly failAt: (words: string) => void;
+  /** The kernel refuses commands with these words; `undefined`: none any more. */
+  readonly failAt: (words: string | undefined) => void;
   readonly disk: { isFull: boolean; resolvConf?: string };
 } {
   const clock = virtualClock();
   const done: string[] = [];
   let failing: string | undefined;
-  const takeFailure = (commands: string): boolean => {
-    if (failing === undefined || !commands.includes(failing)) return false;
-    failing = undefined;
-    return true;
-  };
+  const { exec, links } = makeFakeIp({
+    clock,
+    refuse: (command) => (failing !== undefined && command.includes(failing) ? 'no' : undefined),
+    onCall: (call) => void done.push(call),
+  });
   let kept: PlacementRecord = PersistentMap.empty();
-  const exec: Exec = {
-    run: (_, args, { stdin }) => {
-      if (args.includes('route')) return Promise.resolve({ stdout: '', stderr: '' });
-      done.push(stdin === undefined ? 'list' : stdin.trimEnd());
-      if (stdin !== undefined && takeFailure(stdin)) return Promise.reject(new ExecError('ip', 1, 'no'));
-      return Promise.resolve({ stdout: args.includes('-json') ? JSON.stringify(interfacesIn(done)) : '', stderr: '' });
-    },
-    spawn: () => ipSession(done, takeFailure),
-  };
   const disk: { isFull: boolean; resolvConf?: string } = { isFull: false };
   const record = {
     read: async () => kept,
@@ -92,7 +45,7 @@ function makeRig(): {
   const files = { read: async () => disk.resolvConf };
   const network = makeNetwork({ exec, files, record, clock, log: silent });
   const placement = makePlacement({ exec, network, clock, log: silent, lifetime: signal });
-  return { network, placement, done, failAt: (words) => (failing = words), disk };
+  return { network, placement, links, done, failAt: (words) => (failing = words), disk };
 }
 
 test('an address is recorded before it is added', async () => {
@@ -114,12 +67,13 @@ test('an address that cannot be recorded is added only when the disk has room ag
 });
 
 test('a full disk blocks neither a removal nor a repair', async () => {
-  const { placement, done, disk } = makeRig();
+  const { placement, links, done, disk } = makeRig();
   await placement.add(addressesOf('192.0.2.50', '192.0.2.51'), signal);
   disk.isFull = true;
   await placement.remove(addressesOf('192.0.2.50'), signal);
   expect(changesIn(done).at(-1)).toBe('address delete 192.0.2.51/32 dev furiwake0');
-  const restored = await placement.audit(addressesOf('192.0.2.50'), signal); // the rig forgets all addresses
+  links.takeAway('192.0.2.50');
+  const restored = await placement.audit(addressesOf('192.0.2.50'), signal);
   expect(restored.map(({ text }) => text)).toEqual(['192.0.2.50']);
   disk.isFull = false;
   await placement.audit(addressesOf('192.0.2.50'), signal);
@@ -129,16 +83,20 @@ test('a full disk blocks neither a removal nor a repair', async () => {
 test('a removal that fails is made by the next call, though it asks for the same', async () => {
   const { placement, done, failAt } = makeRig();
   await placement.add(addressesOf('192.0.2.50'), signal);
-  failAt('address delete');
+  failAt(' delete ');
   await expect(placement.remove(addressesOf(), signal)).rejects.toThrow('no');
+  failAt(undefined);
   const before = done.length;
   await placement.remove(addressesOf(), signal);
-  expect(changesIn(done.slice(before))).toContain('link delete furiwake0'); // the rig forgets all addresses
+  expect(changesIn(done.slice(before))).toEqual([
+    'address delete 192.0.2.50/32 dev furiwake0\nlink delete furiwake0',
+    'record',
+  ]);
 });
 
 test('the link of an address is known while another address is being added', async () => {
-  const { network, placement, done } = makeRig();
-  done.push('link add eth0 type veth');
+  const { network, placement, links, done } = makeRig();
+  links.addEthernet('eth0', '198.51.100.1/24');
   await network.refresh(signal);
   const [address] = addressesOf('198.51.100.7').values();
   const lookUp = (): unknown => address && network.links.linkOf(address);
@@ -181,11 +139,23 @@ test('an address that the kernel refuses is reported with the cause, and the nex
   failAt('address add');
   expect(await placement.add(addressesOf('192.0.2.50', '192.0.2.51'), signal)).toEqual([]);
   expect([...network.addresses().refused]).toEqual([['192.0.2.51', 'furiwake0: no']]);
+  failAt(undefined);
   done.length = 0;
   await placement.audit(addressesOf('192.0.2.50', '192.0.2.51'), signal);
   expect(done[0]).toBe('list');
   expect(changesIn(done).at(-1)).toContain('192.0.2.51/32');
 });
+
+test.each(['192.0.2.50', '192.0.2.51', '192.0.2.52'])(
+  'the kernel refuses %s: the others are added',
+  async (refused) => {
+    const { placement, failAt } = makeRig();
+    failAt(` ${refused}/`);
+    const all = ['192.0.2.50', '192.0.2.51', '192.0.2.52'];
+    const added = await placement.add(addressesOf(...all), signal);
+    expect(added.map(({ text }) => text).sort()).toEqual(all.filter((text) => text !== refused));
+  },
+);
 
 test('a check does not read the host, and retries what the kernel refused', async () => {
   const { network, placement, done, failAt } = makeRig();
@@ -193,6 +163,7 @@ test('a check does not read the host, and retries what the kernel refused', asyn
   await placement.add(addressesOf('192.0.2.50'), signal);
   failAt('address add');
   await placement.add(wanted, signal);
+  failAt(undefined);
   done.length = 0;
   expect((await placement.check(wanted, signal)).map(({ text }) => text)).toEqual(['192.0.2.51']);
   expect([changesIn(done).length, done.includes('list'), network.addresses().refused.size]).toEqual([1, false, 0]);
@@ -204,8 +175,9 @@ test('a check reads the host after a change that failed, and when it has other D
   const { network, placement, done, failAt, disk } = makeRig();
   const wanted = addressesOf('192.0.2.50');
   await placement.add(wanted, signal);
-  failAt('address delete');
+  failAt(' delete ');
   await expect(placement.remove(addressesOf(), signal)).rejects.toThrow('no');
+  failAt(undefined);
   const reads = async (): Promise<number> => {
     done.length = 0;
     await placement.check(wanted, signal);
@@ -216,7 +188,7 @@ test('a check reads the host after a change that failed, and when it has other D
   disk.resolvConf = 'nameserver 192.0.2.53\n';
   expect(await reads()).toBeGreaterThan(0);
   expect(await reads()).toBe(0);
-  expect([...network.addresses().needs]).toEqual([['192.0.2.53', 'DNS server of this host']]);
+  expect(network.addresses().needs.get('192.0.2.53')).toBe('DNS server of this host');
 });
 
 test('a kernel without dummy interfaces gets a bridge', async () => {

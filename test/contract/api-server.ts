@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { leaseBody, type LeaseObject } from '../../src/kube/lease-object.ts';
 import { resourcePath } from '../../src/kube/paths.ts';
+import { fieldsContract } from './api-server-fields.ts';
 import { readsContract } from './api-server-reads.ts';
 import {
   type ApiServerScene,
@@ -24,6 +25,7 @@ export function apiServerContract(name: string, makeScene: () => Promise<ApiServ
     readsContract(makeScene);
     storeContract(makeScene);
     writesContract(makeScene);
+    fieldsContract(makeScene);
     leasesAndEventsContract(makeScene);
   });
 }

@@ -83,7 +83,7 @@ test('an applier owns its fields, takes them from others by force, and loses the
   ]);
   await apply('furiwake', { loadBalancer: { ingress: [{ ip: '203.0.113.1' }] } });
   expect(owners()).toEqual([['furiwake', 'Apply', ['f:loadBalancer']]]);
-  expect(stored()?.status).toEqual({ loadBalancer: { ingress: [{ ip: '203.0.113.1' }] } });
+  expect(stored()?.status).toEqual({ loadBalancer: { ingress: [{ ip: '203.0.113.1', ipMode: 'VIP' }] } });
 });
 
 test('a namespace lists only its own objects', async () => {

@@ -1,15 +1,17 @@
 import { isIP } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import type { Fields, SimObject } from './kinds.ts';
 import { invalid } from './refusal.ts';
 import type { OwnedObject } from './storage.ts';
 import { updateStatus } from './status-owners.ts';
 
+type Family = 'IPv4' | 'IPv6';
 type Port = Readonly<Record<string, unknown>> & { readonly nodePort?: number };
 
 /** Assigns NodePorts from 30000 on, never the same twice; the real range has 2,768, which some benchmarks exceed. */
 export function makeServiceRules(): {
-  /** Fields that the API server sets and removes when a Service's spec is written. */
-  readonly onWrite: (draft: OwnedObject) => OwnedObject;
+  /** Fields that the API server sets and removes when a Service's spec is written over `old`. Refuses another class. */
+  readonly onWrite: (draft: OwnedObject, old: SimObject | undefined) => OwnedObject;
   /** Refuses an invalid status. */
   readonly onStatus: (object: SimObject) => void;
 } {
@@ -41,9 +43,27 @@ export function makeServiceRules(): {
 
   const takeNodePort = (): number => (nextNodePort += 1);
 
+  /** Those of load balancers alone. */
+  const withBalancerFields = ({ spec = {}, ...object }: SimObject, old: SimObject | undefined): SimObject => {
+    const { loadBalancerClass, healthCheckNodePort = old?.spec?.['healthCheckNodePort'], ...rest } = spec;
+    if (spec['type'] !== 'LoadBalancer') return { ...object, spec: rest };
+    if (old?.spec?.['type'] === 'LoadBalancer' && !isDeepStrictEqual(old.spec['loadBalancerClass'], loadBalancerClass))
+      throw invalid('spec.loadBalancerClass: Invalid value: may not change once set', 'spec.loadBalancerClass');
+    return {
+      ...object,
+      spec: {
+        ...rest,
+        ...(loadBalancerClass !== undefined && { loadBalancerClass }),
+        ...(spec['externalTrafficPolicy'] === 'Local' && {
+          healthCheckNodePort: healthCheckNodePort || takeNodePort(),
+        }),
+      },
+    };
+  };
+
   return {
-    onWrite: ({ object, owners }) => {
-      const written = withDefaults(object);
+    onWrite: ({ object, owners }, old) => {
+      const written = withModes(withBalancerFields(withFamilies(withDefaults(object)), old));
       if (written.spec?.['type'] === 'LoadBalancer') return { object: written, owners };
       const { conditions, ...rest } = written.status ?? {};
       const emptied = { ...rest, loadBalancer: {}, ...(conditions === undefined ? {} : { conditions }) };
@@ -69,4 +89,20 @@ export function makeServiceRules(): {
         );
     },
   };
+}
+
+/** A cluster of two families. */
+function withFamilies(object: SimObject): SimObject {
+  const { ipFamilies, ipFamilyPolicy } = object.spec as { ipFamilies: readonly Family[]; ipFamilyPolicy: string };
+  if (ipFamilyPolicy === 'SingleStack' || ipFamilies.length !== 1) return object;
+  const other = ipFamilies[0] === 'IPv4' ? 'IPv6' : 'IPv4';
+  return { ...object, spec: { ...object.spec, ipFamilies: [...ipFamilies, other] } };
+}
+
+/** An address without a mode gets one. */
+function withModes(object: SimObject): SimObject {
+  const { ingress } = (object.status?.['loadBalancer'] ?? {}) as { ingress?: readonly { readonly ip?: string }[] };
+  if (ingress === undefined) return object;
+  const modes = ingress.map((entry) => (entry.ip === undefined ? entry : { ipMode: 'VIP', ...entry }));
+  return { ...object, status: { ...object.status, loadBalancer: { ingress: modes } } };
 }

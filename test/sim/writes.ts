@@ -62,7 +62,9 @@ export function makeWrites(storage: Storage, admit: (service: SimObject) => SimO
     return storage.update(
       target.kind,
       target.key,
-      isService ? serviceRules.onWrite({ object: admit(object), owners }) : draft,
+      isService
+        ? serviceRules.onWrite({ object: admit(object), owners }, storage.get(target.kind, target.key)?.object)
+        : draft,
     );
   };
 
@@ -87,12 +89,15 @@ export function makeWrites(storage: Storage, admit: (service: SimObject) => SimO
     if (kind === namespaceKind) return createNamespace(rest);
     if (!kind.hasStatus) return storage.create(kind, { ...body, metadata });
     if (kind.kind !== 'Service') return storage.create(kind, rest);
-    return storage.create(kind, serviceRules.onWrite({ object: rest, owners: new Map() }).object);
+    return storage.create(kind, serviceRules.onWrite({ object: rest, owners: new Map() }, undefined).object);
   };
 
   return {
     create,
-    replace: (target, body, manager) => overwrite(target, present(target, body.metadata.uid), body, manager),
+    replace: (target, body, manager) => {
+      if (target.kind.kind === 'Lease') refuseLease(body);
+      return overwrite(target, present(target, body.metadata.uid), body, manager);
+    },
     jsonPatch: (target, operations, manager) => {
       const old = present(target);
       const next = structuredClone(old.object);
@@ -131,6 +136,16 @@ export function makeWrites(storage: Storage, admit: (service: SimObject) => SimO
       return overwrite({ ...target, subresource: 'status' }, written, { ...body, metadata }, manager);
     },
   };
+}
+
+function refuseLease({ metadata, spec }: SimObject): void {
+  if (metadata.resourceVersion === undefined)
+    throw invalid(
+      'metadata.resourceVersion: Invalid value: 0: must be specified for an update',
+      'metadata.resourceVersion',
+    );
+  if (Number(spec?.['leaseDurationSeconds'] ?? 1) <= 0)
+    throw invalid('spec.leaseDurationSeconds: Invalid value: must be greater than 0', 'spec.leaseDurationSeconds');
 }
 
 function refuseLongNote({ note }: SimObject): void {

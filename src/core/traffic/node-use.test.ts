@@ -14,6 +14,8 @@ test.each([
   ['one is unhealthy', [n1, n2], { n1: 'unhealthy' }, ['n2'], ['n2']],
   ['none is up', [n1, n2], { n1: 'silent', n2: 'unhealthy' }, ['n1', 'n2'], ['n1', 'n2']],
   ['one is drained', [n1, drained], {}, ['n1', 'n2'], ['n1']],
+  ['one was found up, and the other is not checked yet', [n1, n2], { n1: 'up' }, ['n1', 'n2'], ['n1']],
+  ['only a drained one was found up', [n1, drained], { n2: 'up' }, ['n1', 'n2'], ['n1']],
   ['only a drained one is up', [n1, drained], { n1: 'silent' }, ['n1', 'n2'], ['n1']],
 ] as const)('which nodes keep flows, and which get new ones, if %s', (_, nodes, states, keeping, taking) => {
   const { keeps, takes } = nodeUse(nodes, healthOf(states));

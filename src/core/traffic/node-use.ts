@@ -13,11 +13,19 @@ export type NodeUse = {
   readonly takes: (node: TrafficNode, family: Family) => boolean;
 };
 
-/** A node without a verdict has not been checked yet, and counts as up. */
+/**
+ * A node without a verdict has not been checked yet. It counts as up, but gets no new flows while another one was found up: its
+ * kube-proxy may not run yet.
+ */
 export function nodeUse(nodes: Iterable<TrafficNode>, verdicts: HostReport['health']): NodeUse {
   const isUp = (node: NodeName, family: Family): boolean => (verdicts.get(node)?.[family] ?? 'up') === 'up';
   const active = [...nodes].filter(({ state }) => state === 'active');
+  const wasFound = (node: NodeName, family: Family): boolean => verdicts.get(node)?.[family] !== undefined;
+  const foundUp = (family: Family): boolean => active.some(({ name }) => wasFound(name, family) && isUp(name, family));
+  const areOthersUp = { 4: foundUp(4), 6: foundUp(6) };
   const hasUp = { 4: active.some(({ name }) => isUp(name, 4)), 6: active.some(({ name }) => isUp(name, 6)) };
   const keeps = (node: NodeName, family: Family): boolean => isUp(node, family) || !hasUp[family];
-  return { hasUp, keeps, takes: ({ name, state }, family) => state === 'active' && keeps(name, family) };
+  const takes: NodeUse['takes'] = ({ name, state }, family) =>
+    state === 'active' && keeps(name, family) && (wasFound(name, family) || !areOthersUp[family]);
+  return { hasUp, keeps, takes };
 }

@@ -12,7 +12,8 @@ import {
 } from '../../../test/netns/direct-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
-import { systemClock } from '../../main/node/clock.ts';
+import { virtualClock } from '../../../test/sim/virtual-clock.ts';
+import type { Exec } from '../../ports/exec.ts';
 import { countElements } from '../nftables/count-elements.ts';
 import { makePinWatch } from './table/pin-watch.ts';
 import { directTable } from './table/ruleset.ts';
@@ -76,13 +77,28 @@ test('pins stay while the table is restored, and what another program added to i
   expect(await direct.audit(signal)).toBe(0);
 });
 
-/** Watches the table until something is said. */
-async function firstReport(): Promise<{ readonly messages: readonly string[]; readonly unpinned: number }> {
-  const [log, metrics] = [recordLog(), recordMetrics()];
+/** Watches the table while packets are sent, until something is said. */
+async function reportOn(
+  send: () => Promise<void>,
+): Promise<{ readonly messages: readonly string[]; readonly unpinned: number }> {
+  const [clock, log, metrics] = [virtualClock(), recordLog(), recordMetrics()];
   const stop = new AbortController();
-  const exec = lab.balancer.execPort;
-  const watch = makePinWatch({ exec, clock: systemClock, log, metrics, isInPlace: () => true });
-  const watching = watch(stop.signal).catch(() => undefined);
+  const { execPort } = lab.balancer;
+  let readings = 0;
+  const exec: Exec = {
+    ...execPort,
+    run: async (...args) => {
+      const answer = await execPort.run(...args);
+      readings++;
+      return answer;
+    },
+  };
+  const watching = makePinWatch({ exec, clock, log, metrics, isInPlace: () => true })(stop.signal).catch(
+    () => undefined,
+  );
+  await vi.waitUntil(() => readings === 2, patience); // pins, and what had no room
+  await send();
+  await clock.advance(30_000);
   await vi.waitUntil(() => log.lines.length > 0, patience);
   stop.abort();
   await watching;
@@ -98,10 +114,12 @@ test('counts the pins, and reports a map that is full; its flows are sent all th
   limits.pins = 10;
   await direct.remove(signal);
   await apply();
-  const flows = await newFlows(vip, 15);
-  await expectSame(vip, flows);
-  await expectSame(vip, flows);
-  expect(await firstReport()).toEqual({ messages: isFull, unpinned: 10 });
+  const report = await reportOn(async () => {
+    const flows = await newFlows(vip, 15);
+    await expectSame(vip, flows);
+    await expectSame(vip, flows);
+  });
+  expect(report).toEqual({ messages: isFull, unpinned: 10 });
   expect(await countElements(lab.balancer.execPort, directTable, ['pins', 'clients'], signal)).toEqual({
     pins: 10,
     clients: 0,
@@ -113,8 +131,10 @@ test('reports that no further flow can be noted; those flows are sent all the sa
   limits.seen = 10;
   await direct.remove(signal);
   await apply();
-  for (const node of (await newFlows(vip, 15)).values()) expect(node).toMatch(/^n/);
-  expect(await firstReport()).toEqual({ messages: isFull, unpinned: 5 });
+  const report = await reportOn(async () => {
+    for (const node of (await newFlows(vip, 15)).values()) expect(node).toMatch(/^n/);
+  });
+  expect(report).toEqual({ messages: isFull, unpinned: 5 });
   expect(await direct.audit(signal)).toBe(0);
 });
 

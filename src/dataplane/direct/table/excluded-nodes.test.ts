@@ -43,6 +43,17 @@ test('a node that becomes excluded drains until its Node is gone, or it returns'
   expect(states([n1], [n2])).toEqual(['n1 active']);
 });
 
+test('a node drains while another Node has its address', () => {
+  const { excluded } = makeRig();
+  const renamed = node('n9', '192.0.2.12');
+  const states = (nodes: readonly TrafficNode[]): readonly string[] =>
+    Array.from(excluded.join(tableOf(nodes)).values(), ({ name, state }) => `${name} ${state}`);
+  expect(states([n1, n2])).toEqual(['n1 active', 'n2 active']);
+  expect(states([n1, renamed])).toEqual(['n1 active', 'n9 active', 'n2 drain']);
+  expect(states([n1, n2])).toEqual(['n1 active', 'n2 active', 'n9 drain']);
+  expect(states([n1])).toEqual(['n1 active']);
+});
+
 test('the same nodes give the same object, and others another one', () => {
   const { excluded } = makeRig();
   const table = tableOf([n1], [n2]);

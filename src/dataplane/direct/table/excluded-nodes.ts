@@ -16,9 +16,9 @@ export type ExcludedNodesDeps = {
 };
 
 /**
- * The nodes of a table, with those that were among them and are excluded by now (a label, a taint, a Node that is being deleted):
- * they drain, because their connections continue until the Node is gone. A node that was excluded before the first table is not one
- * of them.
+ * The nodes of a table, with those that were among them and are excluded by now (a label, a taint, a Node that is being deleted), or
+ * whose address another Node has by now (a machine that registered under another name): they drain, because their connections
+ * continue until the Node is gone. A node that was excluded before the first table is not one of them.
  */
 export type ExcludedNodes = {
   /** The same parts of a table give the same object, others another one. */
@@ -43,8 +43,9 @@ export function makeExcludedNodes(
       const { nodes, excludedNodes } = table;
       if (nodes === before.nodes && excludedNodes === before.excludedNodes) return all;
       before = { nodes, excludedNodes };
+      const machines = [...excludedNodes, ...nodes.values()];
       const excluded = [...all.values()].filter(
-        (node) => !nodes.has(node.name) && excludedNodes.some((each) => isSameMachine(each, node)),
+        (node) => !nodes.has(node.name) && machines.some((each) => isSameMachine(each, node)),
       );
       const draining = excluded.map((node): readonly [NodeName, TrafficNode] => [
         node.name,
@@ -70,6 +71,6 @@ export function makeExcludedNodes(
   };
 }
 
-function isSameMachine(excluded: ExcludedNode, { addresses }: TrafficNode): boolean {
-  return addresses.some(({ text }) => excluded.addresses.some((address) => address.text === text));
+function isSameMachine(machine: Pick<ExcludedNode, 'addresses'>, { addresses }: TrafficNode): boolean {
+  return addresses.some(({ text }) => machine.addresses.some((address) => address.text === text));
 }

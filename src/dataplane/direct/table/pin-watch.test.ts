@@ -78,6 +78,7 @@ test('a full map, and flows that the kernel could not note while a map has room,
 test('packets from impossible sources are counted', async () => {
   using scene = makeScene();
   const { kernel, look, metrics } = scene;
+  await look();
   kernel.spoofed = 5;
   expect(await look()).toEqual([]);
   kernel.spoofed = 8;
@@ -85,9 +86,22 @@ test('packets from impossible sources are counted', async () => {
   expect(metrics.total('furiwake_direct_spoofed_packets_total')).toBe(8);
 });
 
+test('what the table of an earlier process has counted is not reported again', async () => {
+  using scene = makeScene();
+  const { kernel, look, metrics } = scene;
+  Object.assign(kernel, { pins: 184, overflow: 116_528, spoofed: 12 });
+  expect(await look()).toEqual([]);
+  expect(metrics.total('furiwake_direct_unpinned_packets_total')).toBe(0);
+  expect(metrics.total('furiwake_direct_spoofed_packets_total')).toBe(0);
+  kernel.overflow += 3;
+  expect(await look()).toEqual([`${full} failed; retrying`]);
+  expect(metrics.total('furiwake_direct_unpinned_packets_total')).toBe(3);
+});
+
 test('a new table counts from 0', async () => {
   using scene = makeScene();
   const { kernel, look, metrics } = scene;
+  await look();
   kernel.overflow = 7;
   await look();
   kernel.overflow = 2;

@@ -39,11 +39,12 @@ export function makePinWatch(deps: {
   );
   const monotonic = (): number => clock.monotonic();
   const full = makeTrouble({ what: 'keeping the flows of direct at their nodes', log, monotonic });
-  /** Packets in these sets at the last look. */
-  const before = { overflow: 0, spoofed: 0 };
+  /** Packets in these sets at the last look. Those of the first look may be an earlier process's, whose table stays. */
+  const before: { overflow?: number; spoofed?: number } = {};
   const increase = (set: keyof typeof before, counters: SetCounters): number => {
     const now = [...counters.values()].reduce((sum, { packets }) => sum + packets, 0);
-    const more = now < before[set] ? now : now - before[set]; // a new table counts from 0
+    const last = before[set] ?? now;
+    const more = now < last ? now : now - last; // a new table counts from 0
     before[set] = now;
     return more;
   };

@@ -1,0 +1,7 @@
+import { ipCommandsContract } from '../../test/contract/ip-commands.ts';
+import { makeMachines } from '../../test/netns/net-lab.ts';
+
+ipCommandsContract('in a network namespace', async () => {
+  const machines = await makeMachines(['l']);
+  return { exec: machines.get('l').execPort, [Symbol.asyncDispose]: () => machines[Symbol.asyncDispose]() };
+});

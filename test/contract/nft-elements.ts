@@ -1,0 +1,46 @@
+import type { Element } from '../../src/dataplane/nftables/element.ts';
+import type { TableSpec } from '../../src/dataplane/nftables/table-text.ts';
+
+/** The parts of keys, by nft's type. */
+const samples: Readonly<Record<string, readonly string[]>> = {
+  ipv4_addr: ['192.0.2.1', '10.0.0.1'],
+  ipv6_addr: ['2001:db8::1', '::c000:201', '::1'],
+  inet_service: ['80', '65535'],
+  inet_proto: ['tcp', 'udp', 'sctp'],
+  classid: ['0:1', '0:1f', '1:0', 'ffff:a'],
+  ifname: ['"eth0"', '"br-1.100"'],
+  nf_proto: ['ipv6'],
+  verdict: ['jump keep4for600', 'jump keep6for86400'],
+};
+const ranges: Readonly<Record<string, readonly string[]>> = {
+  ipv4_addr: ['10.0.0.0-10.255.255.255', '192.0.2.1', '198.51.100.1-198.51.100.6', '0.0.0.0-0.255.255.255'],
+  ipv6_addr: ['2001:db8::-2001:db8::ffff', '2001:db9::1', '2001:dba::1-2001:dba::5', '::1-::5'],
+};
+
+/** Elements of each set and map of a table, in the forms that furiwake writes. */
+export function anElementOfEach({ sets }: TableSpec): readonly Element[] {
+  return Object.entries(sets).flatMap(([set, declaration]) => elementsOf(set, declaration));
+}
+
+function elementsOf(set: string, declaration: string): readonly Element[] {
+  const [, types = '', of = ''] = /\{ type ([^:;]+)(?: : (\w+))?;/.exec(declaration) ?? slots(declaration);
+  const columns = types
+    .trim()
+    .split(' . ')
+    .map((type) => (/interval/.test(declaration) && ranges[type]) || samples[type] || []);
+  const values =
+    of === ''
+      ? ['']
+      : (samples[of] ?? []).filter((value) => !/keep/.test(value) || value.includes(`keep${set.at(-1)}`));
+  const count = Math.max(...columns.map(({ length }) => length));
+  return Array.from({ length: count }, (_, row) => {
+    const key = columns.map((column) => column[row % column.length]).join(' . ');
+    const value = values[row % values.length];
+    return { set, text: value === '' ? key : `${key} : ${value}` };
+  });
+}
+
+/** Slots of nat are declared by the fields of a packet. */
+function slots(declaration: string): readonly string[] {
+  return ['', 'classid . inet_service', declaration.includes('ip6') ? 'ipv6_addr' : 'ipv4_addr'];
+}
