@@ -55,12 +55,14 @@ test('the screen of the last connections', async () => {
       words: 'no server was free in time',
     },
   ];
-  await expect(formatConnections({ at, connections }, paper)).toMatchFileSnapshot('__golden__/connections.txt');
+  await expect(formatConnections({ at, connections, note: undefined }, paper)).toMatchFileSnapshot(
+    '__golden__/connections.txt',
+  );
 });
 
-test('without a connection it says where open ones are', () => {
-  expect(formatConnections({ at, connections: [] }, paper)).toBe(
-    'No connection through HAProxy has ended since it started or was reloaded last. Open ones: furiwake status\n',
+test('without a connection it says where open ones, and others, are', () => {
+  expect(formatConnections({ at, connections: [], note: 'the Pods see them' }, paper)).toBe(
+    'No connection through HAProxy has ended since it started or was reloaded last. Open ones: furiwake status\nthe Pods see them.\n',
   );
 });
 

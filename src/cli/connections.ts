@@ -43,9 +43,10 @@ const columns: readonly Column[] = [
   { title: 'END' },
 ];
 
-export function formatConnections({ at, connections }: ConnectionList, screen: TextScreen): string {
+export function formatConnections({ at, connections, note }: ConnectionList, screen: TextScreen): string {
+  const last = note === undefined ? '' : `${note}.\n`;
   if (connections.length === 0)
-    return 'No connection through HAProxy has ended since it started or was reloaded last. Open ones: furiwake status\n';
+    return `No connection through HAProxy has ended since it started or was reloaded last. Open ones: furiwake status\n${last}`;
   const rows = connections.map((line): readonly Cell[] => [
     formatTime(line.at, at, screen.timeZone),
     socketText(line.client),
@@ -56,7 +57,7 @@ export function formatConnections({ at, connections }: ConnectionList, screen: T
     `${formatFigure(line.bytesIn)}/${formatFigure(line.bytesOut)}`,
     { text: endText(line), tone: line.end === '--' ? 'plain' : 'warning' },
   ]);
-  return formatTable(columns, rows, layoutOf(screen));
+  return formatTable(columns, rows, layoutOf(screen)) + last;
 }
 
 function socketText({ address, port }: SocketAddress): string {

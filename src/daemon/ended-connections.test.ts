@@ -78,6 +78,18 @@ test.each([
   expect(await ask(`service=${service}`)).toEqual({ status: 404, body: words, asked: [] });
 });
 
+test('a Service that HAProxy serves only as a stand-in has a note that says so', async () => {
+  const local = listener('192.0.2.202', 80, 30_080, {
+    service: 'shop/local' as ServiceKey,
+    dataplane: 'direct',
+    standIn: 'haproxy',
+  });
+  const { body } = await ask('service=shop/local', tableOf([local], []));
+  expect(JSON.parse(body)).toMatchObject({
+    note: 'HAProxy does not serve port 80/TCP: direct does, which keeps no list of connections; its Pods see the addresses of its clients',
+  });
+});
+
 test('a host without a table shows what HAProxy remembers', async () => {
   const { status, body } = await ask('');
   expect(status).toBe(200);

@@ -11,6 +11,8 @@ export type ConnectionList = {
   readonly at: string;
   /** The latest last. */
   readonly connections: readonly ConnectionLine[];
+  /** Why there may be others: HAProxy serves not all of the Service. */
+  readonly note: string | undefined;
 };
 
 export type ConnectionLine = Omit<EndedConnection, 'atMs' | 'listener'> & {
@@ -47,6 +49,7 @@ export function connectionsRoute({
         ([name, addresses]) => addresses.map(({ text }) => [text, name] as const),
       ),
     );
+    const other = own.find(({ dataplane }) => dataplane !== 'haproxy');
     const ended = await proxy.connections({ keys, most: mostOf(query.get('last')) }, signal);
     return jsonReply({
       at: new Date(clock.now()).toISOString(),
@@ -61,6 +64,7 @@ export function connectionsRoute({
           node: nodes.get(rest.server?.address ?? ''),
         };
       }),
+      note: other && `HAProxy does not serve port ${other.port}/${other.protocol}: ${otherWords(other)}`,
     } satisfies ConnectionList);
   };
 }
@@ -70,12 +74,15 @@ function mostOf(text: string | null): number {
   return Number.isInteger(most) && most > 0 ? Math.min(most, mostListed) : mostListed;
 }
 
-function noListenerWords(service: string, own: readonly Listener[]): string {
-  const [listener] = own;
-  if (listener === undefined) return `Service ${quote(service)} not found, or this host serves no port of it`;
+function noListenerWords(service: string, [listener]: readonly Listener[]): string {
+  return listener === undefined
+    ? `Service ${quote(service)} not found, or this host serves no port of it`
+    : `HAProxy serves no port of Service ${quote(service)}: ${otherWords(listener)}`;
+}
+
+/** Where clients of a listener that HAProxy does not serve are seen. */
+function otherWords({ dataplane }: Listener): string {
   const where =
-    listener.dataplane === 'nat'
-      ? '`conntrack --dump` on this host lists them'
-      : 'its Pods see the addresses of its clients';
-  return `HAProxy serves no port of Service ${quote(service)}: ${listener.dataplane} does, which keeps no list of connections; ${where}`;
+    dataplane === 'nat' ? '`conntrack --dump` on this host lists them' : 'its Pods see the addresses of its clients';
+  return `${dataplane} does, which keeps no list of connections; ${where}`;
 }

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { makePki, type Pki } from '../../test/make/pki.ts';
 import type { ClusterConfig } from './config.ts';
 import type { Credentials } from './credentials.ts';
@@ -113,6 +113,24 @@ test('connections are reused for the next requests, even with another token; ano
   expect(answers).toMatchObject([{ trusted: true }, { trusted: false }]);
 });
 
+/** To a server of any certificate. */
+function transportTo(port: number): ReturnType<typeof makeTransport> {
+  const credentials = {
+    current: async () => ({}),
+    refresh: async () => ({}),
+    reload: async () => undefined,
+    close: () => undefined,
+  };
+  return makeTransport({
+    server: `https://127.0.0.1:${port}`,
+    namespace: undefined,
+    identity: 'me',
+    tls: { insecure: true, serverName: undefined },
+    warnings: [],
+    credentials,
+  });
+}
+
 /** Half of the time after which undici itself gives up. */
 const timeout = 5_000;
 
@@ -122,21 +140,8 @@ test(
   async () => {
     await using silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
-    const credentials = {
-      current: async () => ({}),
-      refresh: async () => ({}),
-      reload: async () => undefined,
-      close: () => undefined,
-    };
     const { port } = silent.address() as AddressInfo;
-    const transport = makeTransport({
-      server: `https://127.0.0.1:${port}`,
-      namespace: undefined,
-      identity: 'me',
-      tls: { insecure: true, serverName: undefined },
-      warnings: [],
-      credentials,
-    });
+    const transport = transportTo(port);
     const end = new AbortController();
     const answer = transport.send({ method: 'GET', target: '/', isWatch: false, signal: end.signal });
     const [socket] = (await once(silent, 'connection')) as [Socket];
@@ -150,3 +155,36 @@ test(
     await closed;
   },
 );
+
+test('attempts to connect that fail leave nothing behind, however many there are', async () => {
+  const left = new Map<EventTarget, number>();
+  const count = (target: EventTarget, by: 1 | -1): void => void left.set(target, (left.get(target) ?? 0) + by);
+  const { addEventListener, removeEventListener } = EventTarget.prototype;
+  using _added = vi.spyOn(EventTarget.prototype, 'addEventListener').mockImplementation(function (
+    this: EventTarget,
+    ...args
+  ) {
+    if (this instanceof AbortSignal) count(this, 1);
+    addEventListener.apply(this, args);
+  });
+  using _removed = vi.spyOn(EventTarget.prototype, 'removeEventListener').mockImplementation(function (
+    this: EventTarget,
+    ...args
+  ) {
+    if (this instanceof AbortSignal) count(this, -1);
+    removeEventListener.apply(this, args);
+  });
+  await using gone = createServer().listen(0, '127.0.0.1');
+  await once(gone, 'listening');
+  const { port } = gone.address() as AddressInfo;
+  gone.close();
+  const transport = transportTo(port);
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const { signal } = new AbortController();
+    await expect(transport.send({ method: 'GET', target: '/', isWatch: false, signal })).rejects.toThrow(
+      'ECONNREFUSED',
+    );
+  }
+  expect(Math.max(...left.values())).toBeLessThanOrEqual(2);
+  await transport.close();
+});
