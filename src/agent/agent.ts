@@ -31,6 +31,7 @@ import { tableToSave } from './listener-changes.ts';
 import { makeProxied } from './proxied.ts';
 import { makeReporter } from './reporter.ts';
 import { wordsOf } from './stages.ts';
+import { makeTableTroubles } from './table-troubles.ts';
 import { type LanProbe, makeTakenAddresses } from './taken-addresses.ts';
 import { withdrawn } from './withdrawn.ts';
 
@@ -134,7 +135,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const lifetime = makeAddressLifetime({ ...deps, areNeeded: () => isServing && hasAddresses() });
   if (isUndecided) withdrawal.set(); // the host may have the addresses of an earlier process
   const troubleListeners = makeSubscribers();
-  const taken = makeTakenAddresses(deps);
+  const [taken, tables] = [makeTakenAddresses(deps), makeTableTroubles(deps)];
 
   const target = (): TrafficTable | undefined => {
     if (isUndecided) return undefined;
@@ -214,8 +215,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       taken.end();
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = withKnownEndpoints(table, desired);
-      // The next pass reports the new listeners; while stages fail, the failure is reported at once. The pass under way may change those
-      // that are wanted again.
+      // The next pass reports new listeners; while stages fail, that is reported at once. A pass under way may change those wanted again.
       if (!passes.areDone() || passes.state().underWay !== undefined)
         reporter.update(PersistentMap.changedKeys(before, table.listeners));
       passes.wake();
@@ -247,11 +247,11 @@ export function makeAgent(deps: AgentDeps): Agent {
       const isUnprogrammed = passes.state().programmed === undefined && passes.areDone();
       const words = isUnprogrammed && !isUndecided ? ['nothing is programmed yet'] : passes.troubles();
       // Often the same: a stage fails with the words of HAProxy's trouble.
-      const more = [trouble && wordsOf(trouble), lifetime.trouble(), taken.trouble(), advertiser.trouble()];
-      return [...new Set([...words, ...more])].filter((each) => each !== undefined);
+      const more = [tables, lifetime, taken, advertiser].map((each) => each.trouble());
+      return [...new Set([...words, trouble && wordsOf(trouble), ...more])].filter((each) => each !== undefined);
     },
     onTroubles: (listener) => {
-      const ends = [troubleListeners.subscribe(listener), deps.proxy.onTrouble(listener)];
+      const ends = [troubleListeners.subscribe(listener), tables.subscribe(listener), deps.proxy.onTrouble(listener)];
       return () => ends.forEach((end) => end());
     },
     run: (signal) => {

@@ -25,3 +25,21 @@ test('the outage of a table is reported of the listeners that it carries', async
   ports.closeDirect(true);
   expect(reported()).toEqual(['too', undefined, 'too', undefined]);
 });
+
+test.each(['steering', 'direct', 'nat'] as const)(
+  'a host whose table of %s cannot be restored says so',
+  async (part) => {
+    const rig = startAgent();
+    await publish(rig, listener('192.0.2.51', 80, 'web'));
+    const told: (readonly string[])[] = [];
+    const end = rig.agent.onTroubles(() => told.push(rig.agent.troubles()));
+    const outage = rig.ports.outages[part];
+    outage.set('nft: no\nmemory');
+    outage.set(undefined);
+    const words = 'another program has changed an nftables table, and it cannot be restored: nft: no; memory';
+    expect(told).toEqual([[words], []]);
+    end();
+    outage.set('nft: no');
+    expect(told).toHaveLength(2);
+  },
+);

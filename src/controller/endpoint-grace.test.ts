@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import { conditionTypes } from '../core/model/contract.ts';
+import type { ListenerKey } from '../core/model/names.ts';
 import type { Condition } from '../core/model/service.ts';
-import { endpointGraceMs, judgeEndpoints, judgeGaps } from './endpoint-grace.ts';
+import type { Gaps } from '../core/traffic/without-endpoints.ts';
+import { endpointGraceMs, judgeEndpoints, judgeGaps, judgeListeners } from './endpoint-grace.ts';
 
 function serving(status: Condition['status'], reason: string): readonly Condition[] {
   return [{ type: conditionTypes.serving, status, reason, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' }];
@@ -40,4 +42,14 @@ test('ports without endpoints beside others are said after five seconds, and at 
   expect(judgeGaps(false, isServing, 500, 5_500)).toEqual({ areShown: false, sinceMs: undefined, later: undefined });
   const isPartly = serving('True', 'PartlyServing');
   expect(judgeGaps(true, isPartly, undefined, 500)).toEqual({ areShown: true, sinceMs: 500, later: undefined });
+});
+
+test('one that loses all its endpoints says so once, after five seconds, and calls no port one without beside others', () => {
+  const all: Gaps = { listeners: ['192.0.2.51|80|TCP' as ListenerKey], areAll: true };
+  const first = judgeListeners(0, all, isServing, undefined, 500);
+  expect(first).toMatchObject({ hasEndpoints: true, gaps: [], later: { requeueAfterMs: endpointGraceMs } });
+  const last = judgeListeners(0, all, isServing, first.lacking, 5_500);
+  expect(last).toMatchObject({ hasEndpoints: false, gaps: all.listeners, later: undefined });
+  const isPartly = serving('True', 'PartlyServing');
+  expect(judgeListeners(0, all, isPartly, undefined, 500)).toMatchObject({ gaps: all.listeners });
 });

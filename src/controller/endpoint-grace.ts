@@ -69,10 +69,10 @@ export function judgeListeners(
 } {
   const used = gaps.areAll ? 0 : ready; // none of the ready ones has a port that the Service wants
   const whole = judgeEndpoints(used, conditions, lacking?.emptyMs, nowMs);
-  const part = judgeGaps(gaps.listeners.length > 0 && !gaps.areAll, conditions, lacking?.gapsMs, nowMs);
+  const part = judgeGaps(gaps.listeners.length > 0, conditions, lacking?.gapsMs, nowMs);
   return {
     hasEndpoints: whole.hasEndpoints,
-    gaps: ready === undefined ? undefined : gaps.areAll || part.areShown ? gaps.listeners : [],
+    gaps: ready === undefined ? undefined : part.areShown || whole.hasEndpoints === false ? gaps.listeners : [],
     lacking:
       whole.sinceMs === undefined && part.sinceMs === undefined
         ? lackingNothing

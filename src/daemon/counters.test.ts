@@ -67,6 +67,19 @@ test('a listener that two dataplanes serve has the sum', async () => {
   );
 });
 
+test('a listener of direct for which nat stands in has the sum', async () => {
+  const both = makeCounters({ ...ports, nat: { counters: async () => new Map([[dns, translated]]) } });
+  expect((await both(signal)).get(dns)).toEqual({
+    connections: undefined,
+    total: 10,
+    bytesIn: 1_200,
+    bytesOut: 600,
+    packetsIn: 38,
+    packetsOut: 6,
+    refused: 5,
+  });
+});
+
 test('a dataplane that does not answer keeps none of the others from being shown', async () => {
   const keysWithout = async (part: Partial<typeof ports>): Promise<unknown> => [
     ...(await makeCounters({ ...ports, ...part })(signal)).keys(),

@@ -37,6 +37,15 @@ test('with externalTrafficPolicy: Local they are the nodes with their weights', 
   expect(listenerLine(web, undefined, undefined).nodePort).toBe(30_080);
 });
 
+test('a listener of direct names its stand-in while no node takes its packets, if there is one', () => {
+  const web = listener('192.0.2.51', 80, 30_080, { dataplane: 'direct', standIn: 'haproxy' });
+  const stoodInBy = (report: Parameters<typeof listenerLine>[1]): unknown =>
+    listenerLine(web, report, undefined).stoodInBy;
+  expect(stoodInBy({ isForwarding: false, standInTrouble: undefined })).toBe('haproxy');
+  expect(stoodInBy({ isForwarding: true, standInTrouble: undefined })).toBeUndefined();
+  expect(stoodInBy({ isForwarding: false, standInTrouble: 'HAProxy cannot be changed' })).toBeUndefined();
+});
+
 test('a node that several ports have in common is listed once', () => {
   const web = localListener('192.0.2.51', 80, 30_080);
   const dns = listener('192.0.2.51', 53, 30_053, {

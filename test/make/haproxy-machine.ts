@@ -1,5 +1,6 @@
 import { unlessAborted } from '../../src/async/abort.ts';
 import { RuntimeError, type Sockets } from '../../src/dataplane/haproxy/runtime/client.ts';
+import { listenPort } from '../../src/dataplane/haproxy/config/config.ts';
 import type { Kill } from '../../src/dataplane/haproxy/process/port-owners.ts';
 import { type Exec, ExecError } from '../../src/ports/exec.ts';
 import type { Files } from '../../src/ports/files.ts';
@@ -181,15 +182,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     },
     exec: {
       run: async (file, args) => {
-        if (file === 'ss' && args[0] === '-Hxlp') return { stdout: '', stderr: '' };
-        if (file === 'ss') {
-          const listeners = [
-            ...(faults.portHolder === undefined ? [] : [`("${faults.portHolder}",pid=77,fd=3)`]),
-            ...(running === undefined ? [] : [`("haproxy",pid=${running.pid},fd=3)`]),
-          ];
-          const stdout = listeners.map((owner) => `LISTEN 0 1 127.0.0.1:292 0.0.0.0:* users:(${owner})\n`).join('');
-          return { stdout, stderr: '' };
-        }
+        if (file === 'ss') return { stdout: socketsIn(args, running?.pid, faults.portHolder), stderr: '' };
         if (args[0] === '-c') {
           const words = faults.config(texts.get(args.at(-1) ?? '') ?? '');
           if (words !== undefined) refuse(words);
@@ -212,4 +205,24 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       },
     },
   };
+}
+
+/** What `ss` lists of a HAProxy with this process, and of a foreign program that listens on its port. */
+function socketsIn(
+  [flags = '', filter = '']: readonly string[],
+  pid: number | undefined,
+  holder: string | undefined,
+): string {
+  const own = pid === undefined ? [] : [`("haproxy",pid=${pid},fd=3)`];
+  if (flags === '-Hxlp')
+    return own.map((user) => `u_str LISTEN 0 0 /run/furiwake/master.sock 100 * 0 users:(${user})\n`).join('');
+  if (!flags.startsWith('-Hltn') || !['', `sport = :${listenPort}`].includes(filter)) return '';
+  const users = [...(holder === undefined ? [] : [`("${holder}",pid=77,fd=3)`]), ...own];
+  const lines = users.flatMap((user) =>
+    ['127.0.0.1', '[::1]'].map((address) => {
+      const words = `LISTEN 0 128 ${address}:${listenPort} ${address === '[::1]' ? '[::]' : '0.0.0.0'}:*`;
+      return flags.endsWith('p') ? `${words} users:(${user})\n` : `${words}\n`;
+    }),
+  );
+  return lines.join('');
 }

@@ -16,14 +16,22 @@ export type Call =
    * `address` counts, and a refusal is reported.
    */
   | AskUdp
-  /** Resolves with what the server sends first, and hangs up. */
-  | { do: 'greet'; address: string; port: number; timeoutMs: number }
+  /** Resolves with what the server sends first, and hangs up. From `localPort` if it is set. */
+  | Greet
   /** Answers `/healthz` of kube-proxy, with the end of its last sync, and keeps connections open. */
   | { do: 'reportSync'; port: number; syncedMs: number }
   | { do: 'dial'; address: string; port: number }
   | { do: 'say'; id: number; text: string }
   | { do: 'heard'; id: number }
   | { do: 'hangUp'; id: number };
+
+export type Greet = {
+  readonly do: 'greet';
+  readonly address: string;
+  readonly port: number;
+  readonly timeoutMs: number;
+  readonly localPort?: number | undefined;
+};
 
 export type AskUdp = {
   readonly do: 'askUdp';

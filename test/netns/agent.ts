@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { parseIp } from '../../src/core/ip/ip.ts';
 import { makeProbe } from '../../src/health/probe.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
-import type { AskUdp, Call, Outcome } from './agent-calls.ts';
+import type { AskUdp, Call, Greet, Outcome } from './agent-calls.ts';
 
 /*
  * Runs inside a network namespace and executes the calls of a test from stdin, one JSON object per line:
@@ -64,7 +64,7 @@ async function perform(call: Call): Promise<Outcome> {
     case 'askUdp':
       return askUdp(call);
     case 'greet':
-      return greet(call.address, call.port, call.timeoutMs);
+      return greet(call);
     case 'reportSync':
       return reportSync(call.port, call.syncedMs);
     case 'dial':
@@ -155,9 +155,9 @@ function askUdp({
   });
 }
 
-function greet(host: string, port: number, timeoutMs: number): Promise<Outcome> {
+function greet({ address: host, port, timeoutMs, localPort }: Greet): Promise<Outcome> {
   return new Promise((resolve) => {
-    const socket = createConnection({ host, port, timeout: timeoutMs });
+    const socket = createConnection({ host, port, timeout: timeoutMs, localPort });
     const end = (outcome: Outcome): void => {
       socket.destroy();
       resolve(outcome);

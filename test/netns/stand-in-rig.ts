@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { sceneGate } from '../make/scene-gate.ts';
-import { addressesOf, addressOf, node as tableNode, tableOf } from '../make/table.ts';
+import { addressesOf, addressOf, localTable, node as tableNode, tableOf, type Weights } from '../make/table.ts';
 import { arrivals, countArrivals, type DirectLab, startDirectLab } from './direct-lab.ts';
 import { setUp } from './net-lab.ts';
 import { patience } from './patience.ts';
@@ -175,16 +175,14 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** As a pass of the agent does. */
+/** As a pass of the agent does. `weights`: of the nodes with endpoints; without, all serve the listener. */
 export async function program(
   each: Listener,
-  { hasEndpoints = true }: { readonly hasEndpoints?: boolean } = {},
+  { hasEndpoints = true, weights }: { readonly hasEndpoints?: boolean; readonly weights?: Weights } = {},
 ): Promise<void> {
   const withoutEndpoints = PersistentMap.from(hasEndpoints ? [] : [[each.key, each.uid] as const]);
-  const planned = tableOf(
-    [each],
-    lab.nodes.map(({ name, ip4, ip6 }) => ({ ...tableNode(name, ip4, ip6), podCidrs })),
-  );
+  const all = lab.nodes.map(({ name, ip4, ip6 }) => ({ ...tableNode(name, ip4, ip6), podCidrs }));
+  const planned = weights === undefined ? tableOf([each], all) : localTable([[each, weights]], all);
   const table = { ...planned, withoutEndpoints };
   expect(await proxy.upsert(table, signal)).toEqual(allPrepared);
   const { listeners } = table;

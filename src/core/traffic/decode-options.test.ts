@@ -152,6 +152,7 @@ describe('a text that is not valid has no effect, and is named with those that a
     ['max-connections', '1000001', '1 to 1000000'],
     ['connection-rate', '10/s', '1 to 1000000'],
     ['health-check', 'http', 'tcp, http:/path'],
+    ['health-check', 'http://web/ready', 'tcp, http:/path'],
     ['health-check', 'http:/a b', 'tcp, http:/path'],
     ['health-check', 'http:/a\nserver x', 'tcp, http:/path'],
     ['health-check', 'http:/%[env(A)]', 'tcp, http:/path'],

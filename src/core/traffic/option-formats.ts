@@ -30,12 +30,12 @@ export const balance: OptionFormat<Profile['balance']> = {
   read: (text) => balances.find((name) => name === text),
 };
 
-/** The path of an HTTP check, empty for TCP. */
+/** The path of an HTTP check, empty for TCP. A URL (`http://host/path`) is not one. */
 export const healthCheck: OptionFormat<string> = {
   valid: 'tcp, http:/path',
   read: (text) => {
     if (text === 'tcp') return '';
-    const [, path] = /^http:(\/.*)$/.exec(text) ?? [];
+    const [, path] = /^http:(\/(?!\/).*)$/.exec(text) ?? [];
     return path !== undefined && checkPathPattern.test(path) ? path : undefined;
   },
 };

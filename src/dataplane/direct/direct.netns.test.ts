@@ -192,6 +192,17 @@ describe.each(vips.slice(0, 2))('with affinity, on %s', (vip) => {
     expect(await nodesOfClient()).toEqual(before);
   });
 
+  test('the first packets of a client to all ports of a Service choose the same node', async () => {
+    for (let turn = 0; turn < 6; turn++) {
+      await apply({ isAffine: true, uid: `${vip} ${turn}` }); // the kernel does not know the client
+      const ofUdp = await nodeOf(vip, nextPort());
+      const { id = 0 } = await lab.client.ask({ do: 'dial', address: vip, port: 53 });
+      await expect
+        .poll(async () => (await lab.client.ask({ do: 'heard', id })).text?.slice(0, 2), patience)
+        .toBe(ofUdp);
+    }
+  });
+
   test('a client whose node is silent for long goes to another one', async () => {
     await apply({ isAffine: true });
     const [before = ''] = await nodesOfClient();

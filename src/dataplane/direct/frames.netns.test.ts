@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { addressOf } from '../../../test/make/table.ts';
 import { arrivals, countArrivals } from '../../../test/netns/direct-lab.ts';
 import { direct, lab, nextPort, vips } from '../../../test/netns/direct-rig.ts';
-import { sendFrames, tagged, withOptions } from '../../../test/netns/frames.ts';
+import { sendFrames, tagged, tooLargeFrame, withOptions } from '../../../test/netns/frames.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { tcpFrame, udpFrame } from './probes/probe-frames.ts';
 
@@ -71,4 +71,29 @@ test('a frame of another VLAN is left to the device of that VLAN; one with a pri
   expect(await nodesReachedBy(() => send(tagged(frame, 7), tagged(frame, 7), frame), 1)).toHaveLength(1);
   expect((await taken()) - before).toBe(1);
   expect(await nodesReachedBy(() => send(tagged(frame, 0)), 1)).toHaveLength(1);
+});
+
+test.each([vip6, lanVip])('a frame from a node, and one for another machine, is sent to no node: %s', async (vip) => {
+  const [node] = lab.nodes;
+  if (node === undefined) throw new Error('no node');
+  const [atNode, atBalancer] = [await node.device('eth0'), await lab.balancer.device('eth0')];
+  const client = { mac: atNode.mac, address: addressOf(vip === vip6 ? '2001:db8:1::2' : '198.51.100.2') };
+  const to = { mac: atBalancer.mac, address: addressOf(vip), port: 53 };
+  const end = { ...client, port: nextPort() };
+  const fromNode = [
+    udpFrame(end, to, 64),
+    tcpFrame('syn', end, to),
+    tooLargeFrame(client, to, udpFrame({ ...to, mac: atNode.mac }, end, 64)),
+  ];
+  const router = { ...end, mac: (await lab.router.device('lan')).mac };
+  await lab.balancer.exec('ip', 'link', 'set', 'eth0', 'promisc', 'on');
+  await using _quiet = {
+    [Symbol.asyncDispose]: async () => void (await lab.balancer.exec('ip', 'link', 'set', 'eth0', 'promisc', 'off')),
+  };
+  const send = async (): Promise<void> => {
+    await sendFrames(node, 'eth0', fromNode);
+    await sendFrames(lab.router, `lan-l`, [udpFrame(router, { ...to, mac: '02:00:00:00:00:99' }, 64)]);
+    await sendFrames(lab.router, 'lan', [udpFrame(router, to, 64)]);
+  };
+  expect(await nodesReachedBy(send, 1)).toHaveLength(1);
 });

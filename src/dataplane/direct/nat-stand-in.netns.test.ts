@@ -214,10 +214,13 @@ test.each(['203.0.113.37', '2001:db8:f::37'])(
     await program(onDirect);
     await direct.audit(signal);
     await program(natListener(address, port, port));
-    const chain = address.includes(':') ? 'listen6' : 'listen4';
-    await lab.balancer.nft(`insert rule netdev furiwake ${chain} meta priority set 0xfffe`); // no listener has this number
-    expect(await sourceOf(address, nextPort++)).toMatch(address.includes(':') ? /^2001:db8::2 / : /^192\.0\.2\.2 /);
-    await direct.audit(signal);
+    const family = address.includes(':') ? 6 : 4;
+    for (const then of ['', `goto first${family}`]) {
+      const isOfBefore = `meta priority set 0xfffe ${then}`; // no listener has this number
+      await lab.balancer.nft(`insert rule netdev furiwake listen${family} ${isOfBefore}`);
+      expect(await sourceOf(address, nextPort++)).toMatch(family === 6 ? /^2001:db8::2 / : /^192\.0\.2\.2 /);
+      await direct.audit(signal);
+    }
   },
 );
 

@@ -1,7 +1,20 @@
 import { expect, test } from 'vitest';
+import { addressOf } from '../../../test/make/table.ts';
 import { serveVips } from '../../../test/netns/direct-lab.ts';
-import { apply, lab, newFlows, nextPort, nodeOf, nodesOf, vips } from '../../../test/netns/direct-rig.ts';
+import {
+  apply,
+  drained,
+  expectSame,
+  lab,
+  newFlows,
+  nextPort,
+  nodeOf,
+  nodesOf,
+  vips,
+} from '../../../test/netns/direct-rig.ts';
+import { sendFrames, tooLargeFrame } from '../../../test/netns/frames.ts';
 import { patience } from '../../../test/netns/patience.ts';
+import { udpFrame } from './probes/probe-frames.ts';
 
 test.each(vips)('all fragments of a datagram to %s reach the node of its flow', async (vip) => {
   const flows = await newFlows(vip, 20);
@@ -111,5 +124,42 @@ test.each(vips.slice(0, 2))(
     const [atFirst = 0, ...others] = await errorsAt();
     expect(atFirst).toBeGreaterThan(0);
     expect(others).toEqual([0, 0]);
+  },
+);
+
+/** The nodes that get an ICMP error about the flow of the client from this port. */
+async function nodesTold(vip: string, port: number): Promise<readonly string[]> {
+  const isV4 = vip === vips[0];
+  const router = {
+    mac: (await lab.router.device('lan')).mac,
+    address: addressOf(isV4 ? '192.0.2.1' : '2001:db8::1'),
+  };
+  const service = { mac: (await lab.balancer.device('eth0')).mac, address: addressOf(vip), port: 53 };
+  const client = { mac: router.mac, address: addressOf(isV4 ? '198.51.100.2' : '2001:db8:1::2'), port };
+  const errorsAt = await countErrors();
+  await sendFrames(lab.router, 'lan', [tooLargeFrame(router, service, udpFrame(service, client, 64))]);
+  await expect.poll(async () => (await errorsAt()).some((count) => count > 0), patience).toBe(true);
+  return (await errorsAt()).flatMap((count, index) => Array.from({ length: count }, () => `n${index + 1}`));
+}
+
+test.each(vips.slice(0, 2))(
+  'an ICMP error to %s about a datagram reaches the node that keeps its flow while it drains, or that keeps its client, with affinity',
+  async (vip) => {
+    const flows = await newFlows(vip, 12);
+    await expectSame(vip, flows);
+    drained.add('n1');
+    await apply();
+    const atFirst = [...flows].filter(([, node]) => node === 'n1').slice(0, 3);
+    expect(atFirst.length).toBeGreaterThan(0);
+    for (const [port, node] of atFirst) expect(await nodesTold(vip, port)).toEqual([node]);
+    await apply({ isAffine: true });
+    const [port = 0] = atFirst.map(([each]) => each);
+    const node = await nodeOf(vip, port);
+    await apply();
+    for (let turn = 0; turn < 4; turn++) {
+      const other = nextPort();
+      expect(await nodeOf(vip, other)).toBe(node);
+      expect(await nodesTold(vip, other)).toEqual([node]);
+    }
   },
 );

@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import {
   apply,
+  changes,
   direct,
   drained,
   endsOf,
@@ -8,12 +9,15 @@ import {
   lab,
   limits,
   newFlows,
+  silentSince,
+  verdicts,
   vips,
 } from '../../../test/netns/direct-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import type { Exec } from '../../ports/exec.ts';
+import { systemClock } from '../../main/node/clock.ts';
 import { countElements } from '../nftables/count-elements.ts';
 import { makePinWatch } from './table/pin-watch.ts';
 import { directTable } from './table/ruleset.ts';
@@ -41,20 +45,66 @@ send($ip, pack("CCnnnCCna4a4nnNNCCnnn", 0x45, 0, 40, 0, 0, 64, 6, 0, $from, $to,
     ...ports.map(String),
   );
 
-test('a connection is pinned for the configured time; after its end it is kept for some seconds', async () => {
-  const id = await dial();
-  await vi.waitUntil(async () => ((await endsOf('pins'))[0] ?? 0) > 7_200, patience);
-  expect((await endsOf('pins'))[0]).toBeLessThanOrEqual(7_500);
-  expect(await endsOf('closing')).toEqual([]);
-  await lab.client.ask({ do: 'hangUp', id });
-  await vi.waitUntil(async () => (await endsOf('pins')).length === 0, patience);
-  expect(await countElements(lab.balancer.execPort, directTable, ['closing'], signal)).toEqual({ closing: 1 });
+test.each([false, true])(
+  'a connection is pinned for the configured time; after its end it is kept for some seconds, affinity: %s',
+  async (isAffine) => {
+    await apply({ isAffine });
+    const id = await dial();
+    await vi.waitUntil(async () => ((await endsOf('pins'))[0] ?? 0) > 7_200, patience);
+    expect((await endsOf('pins'))[0]).toBeLessThanOrEqual(7_500);
+    expect(await endsOf('closing')).toEqual([]);
+    await lab.client.ask({ do: 'hangUp', id });
+    // now it is in TIME_WAIT: the client has sent its last packet, the acknowledgement of the node's FIN
+    await vi.waitUntil(async () => (await lab.client.exec('ss', '-Htn', 'dport = :53')) === '', patience);
+    await vi.waitUntil(async () => (await endsOf('pins')).length === 0, patience);
+    expect(await countElements(lab.balancer.execPort, directTable, ['closing'], signal)).toEqual({ closing: 1 });
+  },
+);
+
+test('with affinity, a connection from the port of a former one goes to the node of its client', async () => {
+  await apply({ isAffine: true });
+  const nodeFrom = async (localPort?: number): Promise<string | undefined> =>
+    (await lab.client.ask({ do: 'greet', address: vip, port: 53, timeoutMs: 3_000, localPort })).text?.trim();
+  const former = (await nodeFrom()) ?? '';
+  await forgeAcks([40_001]);
+  await vi.waitUntil(async () => (await endsOf('pins')).length > 0, patience);
+  verdicts.set(former, 'silent');
+  silentSince.set(former, systemClock.monotonic());
+  changes.tell();
+  await vi.waitUntil(async () => ![undefined, former].includes(await nodeFrom()), patience);
+  verdicts.delete(former);
+  silentSince.delete(former);
+  await apply();
+  expect(await direct.audit(signal)).toBe(0);
+  expect(await nodeFrom(40_001)).toBe(await nodeFrom());
 });
 
 test('a packet that belongs to no connection is pinned for a minute only', async () => {
   await forgeAcks([1_001, 1_002, 1_003]);
   await vi.waitUntil(async () => (await endsOf('pins')).length === 3, patience);
   for (const seconds of await endsOf('pins')) expect(seconds).toBeLessThanOrEqual(60);
+});
+
+test('a SYN ignores the pin of an earlier connection from its port', async () => {
+  const ports = Array.from({ length: 20 }, (_, index) => 1_101 + index);
+  await forgeAcks(ports);
+  await vi.waitUntil(async () => (await endsOf('pins')).length === 20, patience);
+  drained.add('n1');
+  await apply();
+  const connectFrom = String.raw`use Socket;
+my $to = sockaddr_in(53, inet_aton(shift @ARGV));
+for (@ARGV) {
+  socket(my $s, PF_INET, SOCK_STREAM, 0) or die;
+  bind($s, sockaddr_in($_, INADDR_ANY)) or die "bind: $!
+";
+  connect($s, $to) or die "connect: $!
+";
+  sysread($s, my $greeting, 2) or die;
+  print "$greeting
+";
+}`;
+  const greetings = await lab.client.exec('perl', '-e', connectFrom, vip, ...ports.map(String));
+  expect(new Set(greetings.trim().split('\n'))).toEqual(new Set(['n2', 'n3']));
 });
 
 test('pins stay while the table is restored, and what another program added to it goes', async () => {

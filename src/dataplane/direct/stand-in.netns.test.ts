@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { listener, node as tableNode, nodeName, tableOf } from '../../../test/make/table.ts';
+import { addressOf, listener, node as tableNode, nodeName, tableOf } from '../../../test/make/table.ts';
 import { serveVips } from '../../../test/netns/direct-lab.ts';
+import { sendFrames } from '../../../test/netns/frames.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import {
   connect,
@@ -16,7 +17,9 @@ import {
   startDirect,
   underClients,
 } from '../../../test/netns/stand-in-rig.ts';
+import { parseRange } from '../../core/ip/range.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
+import { tcpFrame } from './probes/probe-frames.ts';
 
 const { signal } = new AbortController();
 
@@ -99,6 +102,44 @@ test.each(['203.0.113.21', '2001:db8:f::21'])(
     await direct.audit(signal);
     expect(await listing()).not.toContain('elements');
     await expectAlive([atNode]);
+  },
+);
+
+test.each([
+  ['203.0.113.27', '192.0.2.99', '192.0.2.12', '192.0.2.130', ['198.51.100.0/24', '192.0.2.0/25']],
+  ['2001:db8:f::27', '2001:db8::99', '2001:db8::12', '2001:db8::1:99', ['2001:db8:1::/64', '2001:db8::/112']],
+])(
+  'while HAProxy has connections of a listener on %s, a SYN from %s reaches a node, but not one from a node, %s, or from outside the source ranges, %s',
+  async (address, possible, impossible, outside, ranges) => {
+    const sourceRanges = ranges.flatMap((text) => parseRange(text) ?? []);
+    const onDirect = listener(address, port, port, {
+      dataplane: 'direct',
+      standIn: 'haproxy',
+      isPublished: true,
+      sourceRanges,
+    });
+    const unreadable = { clientsOf: async () => Promise.reject(new Error('ss: no end within 10000 ms')) };
+    for (const more of [{}, { host: unreadable }]) {
+      startDirect(more);
+      nodes.areOpen = false;
+      await program(listener(address, port, port, { sourceRanges }));
+      const held = await connect(address);
+      for (const node of lab.nodes) await serveVips(node, [address], port);
+      nodes.areOpen = true;
+      await program(onDirect);
+      await direct.audit(signal);
+      expect(await heldByHaproxy(onDirect)).toBe(1);
+      const mac = (await lab.router.device('lan')).mac;
+      const to = { mac: (await lab.balancer.device('eth0')).mac, address: addressOf(address), port };
+      const before = await reached();
+      for (const source of [impossible, outside, possible])
+        await sendFrames(lab.router, 'lan', [tcpFrame('syn', { mac, address: addressOf(source), port: 1_234 }, to)]);
+      await expect.poll(reached, patience).toBe(before + 1);
+      await expectAlive([held]);
+      await lab.client.ask({ do: 'hangUp', id: held });
+      await expect.poll(() => heldByHaproxy(onDirect), patience).toBe(0);
+    }
+    startDirect();
   },
 );
 

@@ -53,7 +53,8 @@ test('a Service has the limit of its annotation, and each client its own', async
   const { proxy } = rig.newDriver();
   const { options } = withOptions('10.50.0.1', 25, echoPort, { limits: { connections: 3, clientConnections: 2 } });
   const limited = ['10.50.0.1', 'fd50::1'].map((vip) => listener(vip, 25, echoPort, { options }));
-  await proxy.upsert(rig.table(limited), rig.signal);
+  const other = withOptions('10.50.0.2', 25, echoPort, { limits: { clientConnections: 1 } });
+  await proxy.upsert(rig.table([...limited, other]), rig.signal);
   const dial = async (address: string): Promise<unknown> => {
     const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
     const hears = async (): Promise<unknown> => {
@@ -67,6 +68,9 @@ test('a Service has the limit of its annotation, and each client its own', async
   // The second family is another client.
   for (const vip of ['10.50.0.1', '10.50.0.1', '10.50.0.1', 'fd50::1', 'fd50::1']) answers.push(await dial(vip));
   expect(answers).toEqual(['220 n1\n', '220 n1\n', 'refused', '220 n1\n', 'refused']);
+  // What a client has at one Service does not count at another.
+  expect(await dial('10.50.0.2')).toBe('220 n1\n');
+  expect(await dial('10.50.0.2')).toBe('refused');
   const counters = await proxy.counters(rig.signal);
   expect(limited.map(({ key }) => counters.get(key))).toMatchObject([
     { connections: 2, total: 3, refused: 1 },

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { listener, natListener } from '../../../test/make/table.ts';
 import { serveVips } from '../../../test/netns/direct-lab.ts';
+import { patience } from '../../../test/netns/patience.ts';
 import {
   connect,
   direct,
@@ -76,5 +77,5 @@ test('connections of nat end when another Service gets the listener', async () =
   const id = await connect(address);
   await program(listener(address, port, port, { uid: 'another' as never }));
   await lab.client.ask({ do: 'say', id, text: 'word' });
-  await expect.poll(async () => (await lab.client.ask({ do: 'heard', id })).end).toBeDefined();
+  await expect.poll(async () => (await lab.client.ask({ do: 'heard', id })).end, patience).not.toBe('open');
 });

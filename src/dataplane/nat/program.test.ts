@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { natListener, node, tableOf } from '../../../test/make/table.ts';
+import { localListener, localTable, natListener, node, tableOf } from '../../../test/make/table.ts';
 import { type BackendId, serviceKey } from '../../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../../core/traffic/report.ts';
 import type { Listener, TrafficNode } from '../../core/traffic/table.ts';
@@ -66,6 +66,16 @@ describe('the nodes that take flows', () => {
     const plan = makeNatPlanner()(input);
     expect([takers(plan), members(plan)]).toEqual([taking, keeping]);
   });
+});
+
+test('a node takes flows in proportion to its weight', () => {
+  const local = localListener('203.0.113.1', 53, 30_053);
+  const each = natListener('203.0.113.1', 53, 30_053, { backend: local.backend });
+  const plan = makeNatPlanner()({ ...inputOf([]), table: localTable([[each, { n1: 3, n2: 1 }]], [n1, n2]) });
+  const { slots = [] } = plan.groups.get(local.backend) ?? {};
+  const share = slots.filter(({ text }) => text === '192.0.2.11').length / slots.length;
+  expect(share).toBeGreaterThan(0.7);
+  expect(share).toBeLessThan(0.8);
 });
 
 describe('the nodes that keep clients', () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { parseRange } from '../../core/ip/range.ts';
 import { dns, nodePort, type NatRig, startNatRig } from '../../../test/netns/nat-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { sctpInit } from '../../../test/netns/sctp-init.ts';
@@ -55,6 +56,19 @@ test('a TCP connection to an excluded node continues', async () => {
   expect(await greeting(vips[0])).not.toBe(name);
 });
 
+test('a TCP connection to a node that has been silent for long ends', async () => {
+  const tcp = dns(vips[0], { protocol: 'TCP' });
+  await rig.apply(tcp);
+  const id = await dial(vips[0]);
+  if (typeof id === 'string') throw new Error(id);
+  const name = (await vi.waitUntil(() => heard(id), patience)).slice(0, 2);
+  rig.setSilent(name, 60_000);
+  await rig.apply(tcp);
+  await rig.lab.client.ask({ do: 'say', id, text: 'on' });
+  await expect.poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).end, patience).not.toBe('open');
+  rig.setSilent(name, undefined);
+});
+
 test('a connection that a socket of the host (of HAProxy) has stays with it when nat takes the port over', async () => {
   const { balancer, client } = rig.lab;
   await rig.apply(dns('10.50.0.9')); // connections are tracked
@@ -71,6 +85,12 @@ test('a connection that a socket of the host (of HAProxy) has stays with it when
 test.each(vips)('a socket of the host itself reaches the nodes by %s', async (vip) => {
   await rig.apply(dns(vip));
   expect(await rig.nodeOf(vip, 0, 'balancer')).toMatch(/^n/);
+});
+
+test('an answer of a node that arrives at the port of a listener is not judged by the source ranges of that', async () => {
+  const ranges = ['10.10.0.0/24'].flatMap((text) => parseRange(text) ?? []);
+  await rig.apply(dns(vips[0]), dns('10.20.0.1', { sourceRanges: ranges }));
+  expect(await rig.nodeOf(vips[0], 53)).toMatch(/^n/); // masqueraded, the flow keeps its port
 });
 
 test('UDP of the host itself stays untouched on its own address, but for the port of a listener', async () => {

@@ -1,6 +1,6 @@
 import { longestCallMs } from '../../ports/call-times.ts';
 import type { Clock } from '../../ports/clock.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
+import { type Exec, ExecError, refusalOf } from '../../ports/exec.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { type Element, elementKey } from './element.ts';
 import { listSets } from './list-sets.ts';
@@ -56,6 +56,9 @@ export type TableDifference = { readonly by: 'own' } | { readonly by: 'other'; r
 /** From this length on a line for `nft -i`, which reads a byte at a time, costs more than a process. */
 const maxSessionElements = 200;
 
+/** What nft says without such a table, or on a kernel without tables of the family. After another failure the table may be there. */
+const absence = /No such file or directory|not supported|Invalid argument/;
+
 /** A table that the kernel has acknowledged. */
 type AcknowledgedTable = {
   readonly generation: number;
@@ -84,13 +87,13 @@ export function makeKernelTable(deps: {
     await exec.run('nft', ['--file', '-'], { stdin: text, signal, timeoutMs: longestCallMs });
   };
 
-  /** `undefined`: there is none. */
+  /** `undefined`: there is none. Throws `ExecError` if nft cannot say. */
   const list = async (args: readonly string[], signal: AbortSignal): Promise<string | undefined> => {
     try {
       const { stdout } = await exec.run('nft', ['--json', ...args], { signal, timeoutMs: longestCallMs });
       return stdout;
     } catch (error) {
-      if (error instanceof ExecError && error.exitCode === 1) return undefined;
+      if (error instanceof ExecError && error.exitCode === 1 && absence.test(error.stderr)) return undefined;
       throw error;
     }
   };
@@ -125,8 +128,8 @@ export function makeKernelTable(deps: {
     } catch (error) {
       signal.throwIfAborted();
       if (held !== undefined) {
-        const json = await list(['list', 'set', ...table.name.split(' '), 'generation'], signal);
-        isCertain = json !== undefined && holdsGeneration(json, held.generation);
+        const json = await list(['list', 'set', ...table.name.split(' '), 'generation'], signal).catch(refusalOf);
+        isCertain = typeof json === 'string' && holdsGeneration(json, held.generation);
       }
       return wordsOf(error);
     }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { recordMetrics } from '../../../test/sim/observers.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
-import type { Exec } from '../../ports/exec.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
 import { makeKernelTable } from './kernel-table.ts';
 import { concatText } from './listing.ts';
 import type { TableSpec } from './table-text.ts';
@@ -17,15 +17,28 @@ const spec: TableSpec = {
     set === 'groups' ? (element as readonly unknown[]).map(concatText).join(' : ') : concatText(element),
 };
 
-/** nft with this table in the kernel, a table of another program, and the commands that it got. */
-function makeNft(): { readonly exec: Exec; readonly commands: string[]; open: readonly unknown[] } {
+/** nft with this table in the kernel, a table of another program, and the commands and texts that it got. */
+function makeNft(): {
+  readonly exec: Exec;
+  readonly commands: string[];
+  readonly texts: string[];
+  open: readonly unknown[];
+  isBroken: boolean;
+} {
   const nft = {
     commands: [] as string[],
+    texts: [] as string[],
+    isBroken: false,
     open: [{ elem: { val: '0:1', counter: null } }] as readonly unknown[],
   };
   const json = (...objects: readonly object[]): string => `${JSON.stringify({ nftables: objects })}\n`;
   const run: Exec['run'] = async (_file, args, { stdin = '' }) => {
-    if (args.includes('--file')) return { stdout: '', stderr: '' };
+    if (args.includes('--file')) {
+      nft.texts.push(stdin);
+      return { stdout: '', stderr: '' };
+    }
+    if (nft.isBroken)
+      throw new ExecError('nft', 1, 'netlink: Error: cache initialization failed: Cannot allocate memory\n');
     const commands = args.includes('--interactive') ? stdin.trimEnd().split('\n') : [args.slice(1).join(' ')];
     nft.commands.push(...commands);
     const table = 'furiwake';
@@ -62,4 +75,17 @@ test('a table to which the kernel adds elements is compared without a list of th
   const rules = '--stateless --terse list ruleset netdev';
   const sets = ['list set netdev furiwake open', 'list map netdev furiwake groups'];
   expect(nft.commands).toEqual([rules, rules, rules, ...sets, rules, rules, ...sets]);
+});
+
+test('a table that nft cannot list is neither replaced nor reported as missing', async () => {
+  const nft = makeNft();
+  const deps = { table: spec, exec: nft.exec, clock: virtualClock(), metrics: recordMetrics(), lifetime: signal };
+  const table = makeKernelTable(deps);
+  expect(await table.replace([], '', signal)).toBeUndefined();
+  nft.texts.length = 0;
+  nft.isBroken = true;
+  await expect(table.exists(signal)).rejects.toThrow('Cannot allocate memory');
+  await expect(table.difference([], signal)).rejects.toThrow('Cannot allocate memory');
+  await expect(table.replace([], '', signal)).rejects.toThrow('Cannot allocate memory');
+  expect(nft.texts).toEqual([]);
 });

@@ -39,7 +39,6 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		meta priority set meta priority map @groups
 		meta priority @small meta mark set ${hashed} mod ${smallSlotCount} seed ${seed}
 		meta mark set meta priority . meta mark map @slots jump`;
-  const choose = toNodeBy(hash);
   const checkSource = `
 		fib saddr type { local, broadcast, multicast } goto impossible
 		${ip} saddr @impossible${name} goto impossible`;
@@ -84,7 +83,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		goto overflow${name}
 	}
 
-	chain later${name} {${choose} pin${name}
+	chain later${name} {${toNodeBy(hash)} pin${name}
 		drop
 	}
 
@@ -95,12 +94,12 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		goto overflow${name}
 	}
 
-	chain opened${name} {${choose} open${name}
+	chain opened${name} {${toNodeBy(hash)} open${name}
 		drop
 	}
 
 	chain first${name} {
-		meta priority @flows continue${choose} send${name}
+		meta priority @flows continue${toNodeBy(hash)} send${name}
 		goto again${name}
 	}
 
@@ -108,7 +107,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		${hops} < 8 goto send${name}
 		${isSyn} meta priority @handed update @opening { meta priority . ${flow} : meta mark }
 		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout ${idleSeconds}s : meta mark }
-		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
+		tcp flags & (fin | rst) != 0 goto end${name}
 		meta l4proto != tcp update @seen { meta priority . ${flow} }
 		update @clients { meta priority . ${client} timeout 3h : meta mark } goto send${name}
 		goto overflow${name}
@@ -139,8 +138,11 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 
 	chain affine${name} {${checkSource}
 		${isSyn} meta priority @flows continue
+		${isSyn} delete @pins { meta priority . ${flow} : meta mark }
+		${isSyn} delete @closing { meta priority . ${flow} : meta mark }
 		meta mark set ${flow}
 		tcp flags & (syn | ack) != syn meta mark set meta priority . meta mark map @pins jump stay${name}
+		tcp flags & (syn | ack) != syn meta mark set meta priority . meta mark map @closing jump close${name}
 		tcp flags & (syn | ack) != syn meta priority @handed meta mark set meta priority . meta mark map @opening jump stay${name}
 		tcp flags & (syn | ack) != syn meta priority @handed goto stack
 		meta mark set ${client}

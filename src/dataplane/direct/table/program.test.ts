@@ -87,6 +87,11 @@ test.each<[string, Partial<ProgramInput>, Record<string, readonly string[]>]>([
     { '203.0.113.1': ['n2', 'n3'], '203.0.113.2': ['n2', 'n3'], '2001:db8:f::1': ['n3'] },
   ],
   [
+    'not this host, if it is a node',
+    { isOwn: (address) => address.text === '192.0.2.12' },
+    { '203.0.113.1': ['n1', 'n3'], '203.0.113.2': ['n1', 'n3'], '2001:db8:f::1': ['n1', 'n3'] },
+  ],
+  [
     'only nodes that the gate opens for it',
     { isOpen: ({ port }, name) => port === 80 && name === nodeName('n2') },
     { '203.0.113.2': ['n2'] },
@@ -95,6 +100,15 @@ test.each<[string, Partial<ProgramInput>, Record<string, readonly string[]>]>([
   const program = makeDirectPlanner()(inputOf(more));
   expect(nodesOf(program)).toEqual(expected);
   for (const { marks } of program.slots.values()) expect([0, slotCount]).toContain(marks.length);
+});
+
+test('a node that was lost is a next hop again when it is shown to serve a listener', () => {
+  const plan = makeDirectPlanner();
+  const isHop = (more: Partial<ProgramInput>): boolean => plan(inputOf(more)).hops.has('n1 4');
+  const isClosed: ProgramInput['isOpen'] = (_, name) => name !== nodeName('n1');
+  expect(isHop({ isLost: (name) => name === nodeName('n1') })).toBe(false);
+  expect(isHop({ isOpen: isClosed })).toBe(false);
+  expect(isHop({})).toBe(true);
 });
 
 test('a listener of a Service with nodes of its own uses only those, each for its share of the slots', () => {
