@@ -170,7 +170,7 @@ test('attempts to connect that fail leave nothing behind, however many there are
       'ECONNREFUSED',
     );
   }
-  const left = new Map<EventTarget, number>();
+  const left = new Map<unknown, number>();
   for (const target of added.mock.contexts) left.set(target, (left.get(target) ?? 0) + 1);
   for (const target of removed.mock.contexts) left.set(target, (left.get(target) ?? 0) - 1);
   expect(Math.max(...left.values())).toBeLessThanOrEqual(2);
