@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Site, SiteRange } from '../core/model/site.ts';
 import { defaultLoadBalancerClass } from '../core/model/contract.ts';
+import { mostListed } from '../daemon/ended-connections.ts';
 import { decodeFlags, type Flag, type Flags } from './flags.ts';
 import { trafficFlags, type TrafficOptions } from './traffic-flags.ts';
 import {
@@ -60,6 +61,7 @@ export type OptionsOf = {
   readonly check: RunOptions & OutputOptions & LogOptions;
   readonly cleanup: ScopeOptions & { readonly isCluster: boolean } & LogOptions;
   readonly status: ClientOptions & OutputOptions & { readonly isWatched: boolean };
+  readonly connections: ClientOptions & OutputOptions & { readonly last: number };
   readonly drain: ClientOptions;
   readonly undrain: ClientOptions;
 };
@@ -200,6 +202,16 @@ const watchFlag: Flag<boolean> = {
   isOneTime: true,
 };
 
+const lastFlag: Flag<number> = {
+  schema: z.string().transform(Number).pipe(z.int().min(1).max(mostListed)),
+  syntax: '-n, --last <count>',
+  group: 'Output',
+  help: 'how many connections',
+  byDefault: '50',
+  expected: `a number from 1 to ${mostListed}`,
+  isOneTime: true,
+};
+
 const clientFlags: Flags<ClientOptions> = {
   stateDir: { ...stateDirFlag, help: 'state directory of the running furiwake' },
 };
@@ -215,6 +227,7 @@ export const flagsOf: { readonly [C in keyof OptionsOf]: Flags<OptionsOf[C]> } =
   check: { ...siteFlags, ...hidden(trafficFlags), ...outputFlags, ...logFlags },
   cleanup: { ...scopeFlags, isCluster: clusterFlag, ...logFlags },
   status: { ...clientFlags, ...outputFlags, isWatched: watchFlag },
+  connections: { ...clientFlags, ...outputFlags, last: lastFlag },
   drain: clientFlags,
   undrain: clientFlags,
 };

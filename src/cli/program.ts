@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { UsageError } from '../daemon/errors.ts';
 import { assertKnownVariables, decodeFlags, describeOption, type Flags, toOptions } from './flags.ts';
 import { decodeOptions, flagsOf, type LogOptions, type OptionsOf, type RunOptions } from './options.ts';
+import type { ConnectionsRequest } from './connections.ts';
 import type { StatusRequest } from './status.ts';
 import { isServiceName } from './values.ts';
 
@@ -11,6 +12,7 @@ export type Invocation =
   | { readonly command: 'check'; readonly options: RunOptions; readonly log: LogOptions; readonly isJson: boolean }
   | { readonly command: 'cleanup'; readonly options: RunOptions; readonly log: LogOptions; readonly isCluster: boolean }
   | ({ readonly command: 'status'; readonly isWatched: boolean } & StatusRequest)
+  | ({ readonly command: 'connections' } & ConnectionsRequest)
   | { readonly command: 'drain' | 'undrain'; readonly stateDir: string; readonly target: string }
   | { readonly command: 'version' }
   | { readonly command: 'none'; readonly exitCode: number };
@@ -45,6 +47,14 @@ const descriptions: Readonly<Record<CommandName, { readonly text: string; readon
   status: {
     text: 'Show Services, nodes and connections.',
     examples: ['furiwake status', 'furiwake status shop/web --watch', 'furiwake status --output json'],
+  },
+  connections: {
+    text: 'Show the last connections through HAProxy: who connected, where to, and how it ended.',
+    examples: [
+      'furiwake connections',
+      'furiwake connections shop/web --last 500',
+      'furiwake connections --output json',
+    ],
   },
   drain: {
     text: 'Stop new connections to a node or a Service; existing ones continue.',
@@ -102,11 +112,16 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   command(
     'status',
     ({ stateDir, output, isWatched }, service) => {
-      if (service !== undefined && !isServiceName(service))
-        throw new UsageError(`invalid Service ${JSON.stringify(service)}: expected namespace/name, e.g. shop/web`);
-      return { command: 'status', stateDir, service, isJson: output === 'json', isWatched };
+      return { command: 'status', stateDir, service: serviceName(service), isJson: output === 'json', isWatched };
     },
     ['[service]', 'namespace/name of a Service, to show only it'],
+  );
+  command(
+    'connections',
+    ({ stateDir, output, last }, service) => {
+      return { command: 'connections', stateDir, service: serviceName(service), last, isJson: output === 'json' };
+    },
+    ['[service]', 'namespace/name of a Service, to show only those to it'],
   );
   for (const verb of ['drain', 'undrain'] as const)
     command(verb, ({ stateDir }, target = '') => ({ command: verb, stateDir, target }), [
@@ -141,6 +156,12 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
     return { command: 'none', exitCode: error.exitCode === 0 ? 0 : 2 };
   }
   return invocation ?? { command: 'none', exitCode: 2 };
+}
+
+function serviceName(argument: string | undefined): string | undefined {
+  if (argument !== undefined && !isServiceName(argument))
+    throw new UsageError(`invalid Service ${JSON.stringify(argument)}: expected namespace/name, e.g. shop/web`);
+  return argument;
 }
 
 /** `-V` is an alias; help on a command that does not exist is an unknown command, of which commander would say nothing. */

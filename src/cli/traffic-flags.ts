@@ -1,12 +1,14 @@
 import * as z from 'zod';
 import type { Site } from '../core/model/site.ts';
 import type { Flags } from './flags.ts';
-import { defaultAnnotations, seconds, secondsExpected, yesNo, zoneName } from './values.ts';
+import { defaultAnnotations, seconds, secondsExpected, syslogAddress, yesNo, zoneName } from './values.ts';
 
 /** Nothing of it can be checked. */
 export type TrafficOptions = {
   readonly defaults: Site['defaults'];
   readonly zone: string | undefined;
+  /** A syslog server. */
+  readonly connectionLog: { readonly host: string; readonly port: number } | undefined;
   readonly idleTimeoutSeconds: number;
   readonly directIdleSeconds: number;
   /** How long a node may be silent before its connections are reset. */
@@ -30,6 +32,13 @@ export const trafficFlags: Flags<TrafficOptions> = {
     group: 'Traffic',
     help: 'the zone of this host: with Pods as servers, those that are for it by trafficDistribution are preferred',
     expected: 'the value of a label topology.kubernetes.io/zone',
+  },
+  connectionLog: {
+    schema: syslogAddress.optional(),
+    syntax: '--connection-log <ip:port>',
+    group: 'Traffic',
+    help: 'syslog server (UDP, RFC 5424) that gets a line for each connection through HAProxy',
+    expected: 'an IP address with a port, e.g. 127.0.0.1:514 or [2001:db8::9]:514',
   },
   idleTimeoutSeconds: {
     schema: seconds(1),

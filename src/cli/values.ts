@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { parsePoolRange } from '../core/addresses/pool-range.ts';
 import { quote } from '../core/addresses/request.ts';
-import { parseDecimal } from '../core/ip/ip.ts';
+import { parseDecimal, parseIp } from '../core/ip/ip.ts';
 import { formatRange, type IpRange, rangesOverlap, subtractRanges } from '../core/ip/range.ts';
 import {
   addressesAnnotations,
@@ -168,5 +168,17 @@ export const listenAddress: z.ZodType<{ readonly host: string; readonly port: nu
     const port = Number(match?.[3]);
     if (match !== null && port <= 65_535) return { host: match[1] || match[2] || '::', port };
     context.addIssue({ code: 'invalid_format', format: 'host:port' });
+    return z.NEVER;
+  });
+
+/** An IP address with a port: HAProxy does not start with a name that cannot be resolved. */
+export const syslogAddress: z.ZodType<{ readonly host: string; readonly port: number }> = z
+  .string()
+  .transform((text, context) => {
+    const match = /^(?:\[([^\]]+)\]|([0-9.]+)):([0-9]{1,5})$/.exec(text);
+    const [ip, port] = [parseIp(match?.[1] ?? match?.[2] ?? ''), Number(match?.[3])];
+    const isWhole = (ip?.family === 6) === (match?.[1] !== undefined);
+    if (ip !== undefined && isWhole && port >= 1 && port <= 65_535) return { host: ip.text, port };
+    context.addIssue({ code: 'invalid_format', format: 'ip:port' });
     return z.NEVER;
   });

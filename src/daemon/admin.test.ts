@@ -45,6 +45,7 @@ async function tell(
   const routes = adminRoutes({
     otherHolder: () => undefined,
     view: notAsked,
+    connections: notAsked.status,
     drains,
     serviceDrains: await loadServiceDrains(),
     nodes: () => nodes && new Map(nodes.map((name) => [nodeName(name), stateIn(name)])),
@@ -95,6 +96,7 @@ test('a node that was removed while drained may be undrained', async () => {
   const serviceDrains = await loadServiceDrains();
   const routes = adminRoutes({
     view: notAsked,
+    connections: notAsked.status,
     drains,
     serviceDrains,
     nodes: () => nodes,

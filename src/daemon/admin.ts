@@ -1,5 +1,5 @@
 import type { ServiceKey } from '../core/model/names.ts';
-import { type Routes, jsonReply, serveHttp } from '../http/server.ts';
+import { type HttpHandler, type Routes, jsonReply, serveHttp } from '../http/server.ts';
 import type { Files } from '../ports/files.ts';
 import { askSocket } from './ask.ts';
 import { type DrainSource, drainRoutes, noServiceReply } from './drain-routes.ts';
@@ -7,9 +7,12 @@ import { StartError } from './errors.ts';
 import type { HostStatus } from './host-status.ts';
 import type { HostView } from './host-view.ts';
 
-export type AdminSource = DrainSource & { readonly view: Pick<HostView, 'status'> };
+export type AdminSource = DrainSource & {
+  readonly view: Pick<HostView, 'status'>;
+  readonly connections: HttpHandler;
+};
 
-/** `GET /status`, `GET /service?name=NS/NAME`, `POST /drain` and `POST /undrain`. */
+/** `GET /status`, `GET /service?name=NS/NAME`, `GET /connections`, `POST /drain` and `POST /undrain`. */
 export function adminRoutes(source: AdminSource): Routes {
   const { view } = source;
   return {
@@ -19,6 +22,7 @@ export function adminRoutes(source: AdminSource): Routes {
       const detail = await view.service(key, signal);
       return typeof detail === 'object' ? jsonReply(detail) : noServiceReply(key, detail, source.otherHolder());
     },
+    'GET /connections': source.connections,
     ...drainRoutes(source),
   };
 }

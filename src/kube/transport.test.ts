@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { makePki, type Pki } from '../../test/make/pki.ts';
 import type { ClusterConfig } from './config.ts';
 import type { Credentials } from './credentials.ts';
@@ -113,6 +113,24 @@ test('connections are reused for the next requests, even with another token; ano
   expect(answers).toMatchObject([{ trusted: true }, { trusted: false }]);
 });
 
+/** To a server of any certificate. */
+function transportTo(port: number): ReturnType<typeof makeTransport> {
+  const credentials = {
+    current: async () => ({}),
+    refresh: async () => ({}),
+    reload: async () => undefined,
+    close: () => undefined,
+  };
+  return makeTransport({
+    server: `https://127.0.0.1:${port}`,
+    namespace: undefined,
+    identity: 'me',
+    tls: { insecure: true, serverName: undefined },
+    warnings: [],
+    credentials,
+  });
+}
+
 /** Half of the time after which undici itself gives up. */
 const timeout = 5_000;
 
@@ -122,21 +140,8 @@ test(
   async () => {
     await using silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
-    const credentials = {
-      current: async () => ({}),
-      refresh: async () => ({}),
-      reload: async () => undefined,
-      close: () => undefined,
-    };
     const { port } = silent.address() as AddressInfo;
-    const transport = makeTransport({
-      server: `https://127.0.0.1:${port}`,
-      namespace: undefined,
-      identity: 'me',
-      tls: { insecure: true, serverName: undefined },
-      warnings: [],
-      credentials,
-    });
+    const transport = transportTo(port);
     const end = new AbortController();
     const answer = transport.send({ method: 'GET', target: '/', isWatch: false, signal: end.signal });
     const [socket] = (await once(silent, 'connection')) as [Socket];
@@ -150,3 +155,24 @@ test(
     await closed;
   },
 );
+
+test('attempts to connect that fail leave nothing behind, however many there are', async () => {
+  using added = vi.spyOn(EventTarget.prototype, 'addEventListener');
+  using removed = vi.spyOn(EventTarget.prototype, 'removeEventListener');
+  await using gone = createServer().listen(0, '127.0.0.1');
+  await once(gone, 'listening');
+  const { port } = gone.address() as AddressInfo;
+  gone.close();
+  const transport = transportTo(port);
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const { signal } = new AbortController();
+    await expect(transport.send({ method: 'GET', target: '/', isWatch: false, signal })).rejects.toThrow(
+      'ECONNREFUSED',
+    );
+  }
+  const left = new Map<unknown, number>();
+  for (const target of added.mock.contexts) left.set(target, (left.get(target) ?? 0) + 1);
+  for (const target of removed.mock.contexts) left.set(target, (left.get(target) ?? 0) - 1);
+  expect(Math.max(...left.values())).toBeLessThanOrEqual(2);
+  await transport.close();
+});

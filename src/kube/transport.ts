@@ -1,5 +1,7 @@
+import { Socket } from 'node:net';
 import { Agent, buildConnector, type Dispatcher } from 'undici';
 import { unlessAborted } from '../async/abort.ts';
+import { destroyOnAbort } from '../async/destroy-on-abort.ts';
 import { fieldManager } from '../core/model/contract.ts';
 import type { ClusterConfig } from './config.ts';
 import type { Credentials } from './credentials.ts';
@@ -62,7 +64,7 @@ export function makeTransport(
   const agentsFor = (identity: Credentials): Agents => {
     if (agents !== undefined && isSamePeer(agents.identity, identity)) return agents;
     const old = agents;
-    const dial = connect ?? buildConnector(dialOptions(config, identity, end.signal));
+    const dial = connect ?? endedWith(buildConnector(dialOptions(config, identity)), end.signal);
     agents = { identity, ...makeAgents(connections.follow(dial)) };
     void old?.requests.close().catch(() => undefined); // a connection that fails while closing is closed anyway
     void old?.watches.close().catch(() => undefined);
@@ -109,15 +111,17 @@ export function makeTransport(
 }
 
 /** `end` also destroys sockets that are still connecting, which undici leaves alone. */
-function dialOptions(
-  { tls }: ClusterConfig,
-  { ca, cert, key }: Credentials,
-  end: AbortSignal,
-): buildConnector.BuildOptions & { readonly signal: AbortSignal } {
+function endedWith(connector: Connector, end: AbortSignal): Connector {
+  return (options, callback) => {
+    const socket: unknown = connector(options, callback); // its type does not say what it returns
+    if (socket instanceof Socket) destroyOnAbort(socket, end);
+  };
+}
+
+function dialOptions({ tls }: ClusterConfig, { ca, cert, key }: Credentials): buildConnector.BuildOptions {
   return {
     allowH2: false,
     timeout: 10_000,
-    signal: end,
     keepAlive: true,
     keepAliveInitialDelay: 10_000,
     rejectUnauthorized: !tls.insecure,

@@ -19,6 +19,7 @@ import type { LogOptions } from '../cli/options.ts';
 import { type Invocation, readCommandLine } from '../cli/program.ts';
 import { run } from './run.ts';
 import type { TextScreen } from '../cli/screen.ts';
+import { showConnections } from '../cli/connections.ts';
 import { askStatus, changeDrain, formatAnswer, type StatusRequest } from '../cli/status.ts';
 import { watchStatus } from '../cli/watch.ts';
 import { endFor, isToldToEnd, tolerateErrors } from './end.ts';
@@ -133,6 +134,9 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
     case 'status':
       if (invocation.isWatched) await watch(invocation, signal);
       else write(formatAnswer(invocation, await askStatus(invocation, signal), screenOf(process.stdout)));
+      return 0;
+    case 'connections':
+      write(await showConnections(invocation, screenOf(process.stdout), signal));
       return 0;
     case 'drain':
     case 'undrain':

@@ -60,7 +60,10 @@ export type HostParts = {
 };
 
 export type HostPartsDeps = {
-  readonly options: Pick<RunOptions, 'stateDir' | 'idleTimeoutSeconds' | 'directIdleSeconds' | 'nodeSilenceSeconds'>;
+  readonly options: Pick<
+    RunOptions,
+    'stateDir' | 'connectionLog' | 'idleTimeoutSeconds' | 'directIdleSeconds' | 'nodeSilenceSeconds'
+  >;
   readonly machine: Platform;
   /** Checks a node from this host. */
   readonly probe: Probe;
@@ -74,7 +77,7 @@ export type HostPartsDeps = {
 
 export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   const { machine, probe, log, metrics, lifetime } = deps;
-  const { stateDir, idleTimeoutSeconds, directIdleSeconds, nodeSilenceSeconds } = deps.options;
+  const { stateDir, connectionLog, idleTimeoutSeconds, directIdleSeconds, nodeSilenceSeconds } = deps.options;
   const { exec, files, clock } = machine;
   const paths = statePaths(stateDir);
   const earlier = earlierStatePaths(stateDir);
@@ -90,6 +93,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     earlierFolder: earlier.haproxy,
     descriptorLimit: await descriptorLimit(files),
     idleTimeoutSeconds,
+    connectionLog,
     account: await haproxyAccount(files),
     hasIpv6: (await files.read('/proc/net/if_inet6')) !== undefined,
     health: health.families,

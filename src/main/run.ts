@@ -13,6 +13,7 @@ import { makeCounters } from '../daemon/counters.ts';
 import { makeHostMetrics } from '../daemon/host-metrics.ts';
 import { lockHost } from '../daemon/host-lock.ts';
 import { assertHost } from '../daemon/host-tools.ts';
+import { connectionsRoute } from '../daemon/ended-connections.ts';
 import { makeHostView } from '../daemon/host-view.ts';
 import { mayServeWithoutLease } from '../daemon/leadership.ts';
 import { watchNatBridges } from '../daemon/nat-bridges.ts';
@@ -113,6 +114,7 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
     otherHolder: () => cluster.otherHolder(),
     log,
     view,
+    connections: connectionsRoute({ agent, proxy: hostParts.proxy, clock }),
   });
   const openAdmin = (): Promise<AsyncDisposable> => serveAdmin(paths.adminSocket, routes, files, signal);
   let admin = await openAdmin().catch((error: unknown) => {

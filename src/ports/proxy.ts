@@ -65,6 +65,30 @@ export type MeasuredServers = {
   readonly omitted: number;
 };
 
+/** A connection that has ended; of a Service in HTTP mode, a request. */
+export type EndedConnection = {
+  /** When HAProxy accepted it, ms since the epoch. */
+  readonly atMs: number;
+  readonly client: SocketAddress;
+  readonly listener: ListenerKey;
+  /** A node, or a Pod; `undefined`: HAProxy chose none. */
+  readonly server: SocketAddress | undefined;
+  /** How long it waited for a free server, and then for the connection to it. `undefined`: it ended before. */
+  readonly queueMs: number | undefined;
+  readonly connectMs: number | undefined;
+  readonly totalMs: number;
+  /** From and to the client. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Further attempts to connect to a server. */
+  readonly retries: number;
+  /** How it ended: the two characters of HAProxy, and in words. */
+  readonly end: string;
+  readonly words: string;
+};
+
+export type SocketAddress = { readonly address: string; readonly port: number };
+
 /** Listeners that HAProxy does not serve as wanted. */
 export type Unprepared = {
   /** With its message. */
@@ -128,6 +152,14 @@ export type Proxy = {
   counters(signal: AbortSignal, keys?: readonly ListenerKey[]): Promise<ReadonlyMap<ListenerKey, ListenerCounters>>;
   /** The counters of servers, where a Service asks for them: of at most 500 ports and families. */
   serverCounters(signal: AbortSignal): Promise<MeasuredServers>;
+  /**
+   * The last connections that ended, at most `most`, the latest last: of these listeners, or of all. HAProxy remembers some six thousand,
+   * and none from before its start or a reload.
+   */
+  connections(
+    asked: { readonly keys: ReadonlySet<ListenerKey> | undefined; readonly most: number },
+    signal: AbortSignal,
+  ): Promise<readonly EndedConnection[]>;
   /**
    * The listeners without a server that takes connections, among those whose servers have checks of their own; the same object
    * while they are the same. A change is noticed within a second, and with 500 such backends within ten.

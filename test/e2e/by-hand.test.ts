@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Host } from '../../lab/network/host.ts';
+import type { ConnectionList } from '../../src/daemon/ended-connections.ts';
 import { finalizers } from './harness/contract.ts';
 import { nginx, nobody, web, webOnN1, webPort } from './harness/backends.ts';
 import { fetchFrom, fetchMany, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
@@ -75,6 +76,12 @@ describe.skipIf(!isRoot)('furiwake does the work of an administrator', () => {
       reason: 'Serving',
     });
     expect(line?.traffic?.total).toBeGreaterThanOrEqual(40);
+    const listed = await furiwake.command(['connections', 'lbtest/balanced', '--last', '40', '--output', 'json']);
+    const { connections } = JSON.parse(listed.said) as ConnectionList;
+    expect(connections).toHaveLength(40);
+    expect(new Set(connections.map(({ node }) => node))).toEqual(new Set(['n1', 'n2']));
+    expect(connections.at(-1)).toMatchObject({ address: ip, port: 80, service: 'lbtest/balanced' });
+    expect(await furiwake.command(['connections', 'lbtest/none'])).toMatchObject({ code: 1 });
   });
 
   test('without endpoints a connection is refused, the address stays, and the first endpoint is used', async () => {

@@ -23,6 +23,7 @@ import { type FakeNetwork, makeFakeNetwork } from './fake-network.ts';
 import { makeFakeNat } from './fake-nat.ts';
 import type { FakeOutage } from './fake-outage.ts';
 import { makeFakeSteering } from './fake-steering.ts';
+import { unasked } from './unasked.ts';
 import type { ip } from './service.ts';
 
 /** A step of the ports, as `port.function`. */
@@ -232,9 +233,7 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
         return repairs;
       },
       run: untilAborted,
-      observe: () => Promise.reject(new Error('not asked here')),
-      counters: () => Promise.reject(new Error('not asked here')),
-      serverCounters: () => Promise.reject(new Error('not asked here')),
+      ...unasked,
       trouble: () => {
         const failure = failing.get('proxy.upsert'); // a HAProxy that cannot start
         if (failure instanceof Error) return failure.message;

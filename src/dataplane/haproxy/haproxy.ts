@@ -17,6 +17,7 @@ import { makeHeaderChecks } from './checks/header-checks.ts';
 import { makeHaproxyFiles } from './config/haproxy-files.ts';
 import { makeHealthTick } from './checks/health-tick.ts';
 import { makeLife } from './process/life.ts';
+import { readConnections } from './runtime/connections.ts';
 import { observeProxy, readCounters, readServerCounters } from './runtime/observe.ts';
 import { type Kill, makePortOwners, systemKill } from './process/port-owners.ts';
 import { makeHaproxyProcess } from './process/process.ts';
@@ -35,6 +36,8 @@ export type HaproxyOptions = {
   /** Descriptors that the process may open (`RLIMIT_NOFILE`, hard); they limit its connections. */
   readonly descriptorLimit: number;
   readonly idleTimeoutSeconds: number;
+  /** See `Settings`. */
+  readonly connectionLog?: Settings['connectionLog'];
   /** False if the kernel has no IPv6. */
   readonly hasIpv6: boolean;
   /** The account of the workers; `undefined`: they stay root. */
@@ -192,6 +195,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     observe: (signal) => observeProxy(api, reconciler.desired(), health, oldWorkers, signal),
     counters: (signal, keys) => readCounters(api, reconciler.desired(), keys, signal),
     serverCounters: (signal) => readServerCounters(api, reconciler.desired(), signal),
+    connections: (asked, signal) => readConnections(api, asked, signal),
     stop: (signal) => inTurn(() => reconciler.stop(signal)),
   };
 }

@@ -1,4 +1,5 @@
 import { createConnection } from 'node:net';
+import { destroyOnAbort } from '../../../async/destroy-on-abort.ts';
 import { bitsOf, type Ip, parseIp } from '../../../core/ip/ip.ts';
 import type { Clock } from '../../../ports/clock.ts';
 
@@ -55,7 +56,8 @@ export function makeDial({ clock }: { readonly clock: Pick<Clock, 'deadline'> })
         socket.destroy();
         resolve(result);
       };
-      const socket = createConnection({ host: address.text, port, signal: deadline.signal });
+      const socket = createConnection({ host: address.text, port });
+      destroyOnAbort(socket, deadline.signal);
       let heard = '';
       socket.setEncoding('latin1').on('data', (text: string) => {
         heard = (heard + text).slice(0, 8);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { nodesBackend } from '../../../core/traffic/table.ts';
+import { connectionFormat, connectionRing } from './connection-log.ts';
 import { checkOptions, nodeServerLine, type Servers } from './node-servers.ts';
 
 /**
@@ -15,6 +16,8 @@ export type Settings = {
   readonly maxConnections: number;
   /** How long a connection may be idle in both directions. */
   readonly idleTimeoutSeconds: number;
+  /** A syslog server, which gets a line for each connection over UDP, like the ring buffer. */
+  readonly connectionLog?: { readonly host: string; readonly port: number } | undefined;
   /** False on a kernel without IPv6, where HAProxy cannot bind its loopback address. */
   readonly hasIpv6: boolean;
   /** The account of the workers after the start (the master stays root for reloads); `undefined`: they stay root. */
@@ -137,7 +140,9 @@ function render(
   description: string,
 ): string {
   const paths = pathsIn(settings.folder);
-  const { account, idleTimeoutSeconds: idle, maxConnections } = settings;
+  const { account, connectionLog, idleTimeoutSeconds: idle, maxConnections } = settings;
+  const logLine = (target: string, format: string): string =>
+    `    log ${target} len ${connectionRing.lineBytes} format ${format} local0 info`;
   const forServices = connectionsForServices(maxConnections);
   return [
     '# Written by furiwake, which overwrites changes. Listeners are entries of services.map, changed at run time.',
@@ -180,7 +185,15 @@ function render(
     '    srvtcpka-intvl 30s',
     '    srvtcpka-cnt 4',
     '',
+    `ring ${connectionRing.name}`,
+    '    format raw',
+    `    maxlen ${connectionRing.lineBytes}`,
+    `    size ${connectionRing.bytes}`,
+    '',
     'frontend services',
+    logLine(`ring@${connectionRing.name}`, 'raw'),
+    ...(connectionLog === undefined ? [] : [logLine(`[${connectionLog.host}]:${connectionLog.port}`, 'rfc5424')]),
+    `    log-format "${connectionFormat}"`,
     `    maxconn ${forServices}`,
     `    bind 127.0.0.1:${listenPort} transparent`,
     ...(settings.hasIpv6 ? [`    bind ::1:${listenPort} transparent v6only`] : []),

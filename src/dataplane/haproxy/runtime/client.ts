@@ -1,4 +1,5 @@
 import { createConnection, type Socket } from 'node:net';
+import { destroyOnAbort } from '../../../async/destroy-on-abort.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import { entryLine } from '../config/entries.ts';
 
@@ -59,9 +60,7 @@ export function unixSockets({ clock }: { readonly clock: Clock }): Sockets {
         const deadline = clock.deadline(answerMs, signal);
         const chunks: Buffer[] = [];
         const socket = createConnection({ path });
-        const stop = (): void => void socket.destroy(deadline.signal.reason as Error); // its option `signal` costs 0.3 ms
-        deadline.signal.addEventListener('abort', stop, { once: true });
-        if (deadline.signal.aborted) stop();
+        destroyOnAbort(socket, deadline.signal);
         socket.on('close', () => deadline[Symbol.dispose]());
         socket.on('connect', () => socket.write(text));
         socket.on('data', (chunk) => chunks.push(chunk));
@@ -72,7 +71,8 @@ export function unixSockets({ clock }: { readonly clock: Clock }): Sockets {
       }),
     untilClosed: (path, signal) =>
       new Promise((resolve) => {
-        const socket = createConnection({ path, signal });
+        const socket = createConnection({ path });
+        destroyOnAbort(socket, signal);
         socket.on('error', () => undefined); // `close` follows
         socket.on('close', () => resolve());
       }),
