@@ -58,7 +58,7 @@ test('a node that joins gets no new flows before it has answered, and no line in
   expect(answered.changes()).toBe(3);
 });
 
-test('since when a node that joins is silent is known, and that it has answered is no news', async () => {
+test('a node that joins has a time of its change if it is silent, and none if it answers', async () => {
   const timesAfter = async (result: CheckedNode): Promise<unknown> => {
     const family = (await joined(result)).health.families[4];
     return { since: family.stateOf(n2).sinceMs, silentSince: family.silentSince(n2) };
