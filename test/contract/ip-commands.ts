@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { makeRouting } from '../../src/dataplane/nftables/routing.ts';
 import { readInterfaces } from '../../src/host/interfaces.ts';
+import { watchNetwork } from '../../src/host/kernel-events.ts';
 import { makeIpSession } from '../../src/host/ip-session.ts';
 import { readRoutes } from '../../src/host/routes.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
@@ -160,6 +161,33 @@ const sentences: Readonly<Record<string, (ip: Dialogue) => Promise<void>>> = {
     expect(await routing.ensure(signal)).toEqual([4]);
     expect([await routing.remove(signal), await routing.remove(signal)]).toEqual([true, false]);
     expect(await routing.ensure(signal)).toEqual([4, 6]);
+  },
+  'the watch reports addresses that are added and removed, also with their interface or its end': async (ip) => {
+    const stop = new AbortController();
+    const seen: string[] = [];
+    const watching = (async () => {
+      for await (const event of watchNetwork(ip.exec, stop.signal))
+        seen.push('address' in event ? `${event.kind} ${event.address}/${event.prefixLength}` : event.kind);
+    })();
+    const mark = '198.51.100.1/32';
+    /** What is reported until the mark is. */
+    const after = async (command: string): Promise<readonly string[]> => {
+      seen.length = 0;
+      await ip.run(command, `address add ${mark} dev lo`, `address delete ${mark} dev lo`);
+      await vi.waitUntil(() => seen.includes(`removed ${mark}`), patience);
+      return seen.filter((event) => /192\.0\.2|2001:db8|gone/.test(event)).sort();
+    };
+    await vi.waitUntil(() => seen.includes('unsure'), patience);
+    const [four, six] = ['192.0.2.50/32', '2001:db8::50/128'];
+    expect(await after(`address add ${four} dev f0 ${forever4}`)).toEqual([`added ${four}`]);
+    expect(await after(`address add ${six} dev f0 ${forever6}`)).toEqual([`added ${six}`]);
+    expect(await after(`address delete ${four} dev f0`)).toEqual([`removed ${four}`]);
+    expect(await after('link set f0 down')).toEqual([`removed ${six}`]);
+    for (const command of ['link set f0 up', `address add ${four} dev f0 ${forever4}`]) await after(command);
+    expect(await after(`address add ${six} dev f0 ${forever6}`)).toEqual([`added ${six}`]);
+    expect(await after('link delete f0')).toEqual(['link gone', `removed ${four}`, `removed ${six}`].sort());
+    stop.abort();
+    await watching;
   },
   'a host without routes has empty lists': async ({ exec }) => {
     expect(await readRoutes(exec, signal)).toEqual({ 4: [], 6: [] });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { directRules, directTable } from '../../src/dataplane/direct/table/ruleset.ts';
 import { natRules, natTable } from '../../src/dataplane/nat/ruleset.ts';
 import { type Element, elementKey } from '../../src/dataplane/nftables/element.ts';
 import { listSets } from '../../src/dataplane/nftables/list-sets.ts';
@@ -17,6 +18,7 @@ const { signal } = new AbortController();
 const rules = {
   [steeringTable.name]: steeringRules({ hasOwnAddresses: false, isBridgeFiltered: false, hasFormerNat: false }),
   [natTable.name]: natRules,
+  [directTable.name]: directRules(['lo'], 10_800),
 };
 
 /** What furiwake says to nft about a table. */
@@ -153,17 +155,20 @@ export function nftCommandsContract(name: string, makeScene: (table: TableSpec) 
       await expect(say(makeDialogue(scene.exec, steeringTable))).resolves.toBeUndefined();
     });
 
-    test.each([steeringTable, natTable])('lists the elements of $name as they are written', async (table) => {
-      await using scene = await makeScene(table);
-      const nft = makeDialogue(scene.exec, table);
-      const elements = anElementOfEach(table);
-      expect(await nft.write(1, ...elements)).toBe('');
-      const written = elements.map(elementKey).sort();
-      expect(await nft.elements()).toEqual(written);
-      const whole = await nft.list('--stateless', 'list', 'table', ...table.name.split(' '));
-      expect([...decodeListing(whole, table).elements].sort()).toEqual(written);
-      expect(await nft.change(1, 2, { remove: elements })).toBe('');
-      expect(await nft.elements()).toEqual([]);
-    });
+    test.each([steeringTable, natTable, directTable])(
+      'lists the elements of $name as they are written',
+      async (table) => {
+        await using scene = await makeScene(table);
+        const nft = makeDialogue(scene.exec, table);
+        const elements = anElementOfEach(table);
+        expect(await nft.write(1, ...elements)).toBe('');
+        const written = elements.map(elementKey).sort();
+        expect(await nft.elements()).toEqual(written);
+        const whole = await nft.list('--stateless', 'list', 'table', ...table.name.split(' '));
+        expect([...decodeListing(whole, table).elements].sort()).toEqual(written);
+        expect(await nft.change(1, 2, { remove: elements })).toBe('');
+        expect(await nft.elements()).toEqual([]);
+      },
+    );
   });
 }

@@ -10,11 +10,34 @@ const samples: Readonly<Record<string, readonly string[]>> = {
   classid: ['0:1', '0:1f', '1:0', 'ffff:a'],
   ifname: ['"eth0"', '"br-1.100"'],
   nf_proto: ['ipv6'],
+  mark: ['1', '8193', '4294967295'],
+  iface_index: ['"lo"'],
+  ether_addr: ['02:00:00:00:00:01', 'fe:ff:ff:00:00:0a'],
+  'ip daddr': ['192.0.2.1', '10.0.0.1'],
+  'ip6 daddr': ['2001:db8::1', '::c000:201'],
+  'meta priority': ['0:1', '0:1f', '1:0', 'ffff:a'],
+  'meta length': ['0', '1', '1023'],
+  '@th,136,8': ['6', '17', '132'],
+  '@th,112,8': ['6', '17', '132'],
+  '@th,224,16': ['53', '65535'],
+  '@th,384,16': ['53', '65535'],
   verdict: ['jump keep4for600', 'jump keep6for86400'],
 };
 const ranges: Readonly<Record<string, readonly string[]>> = {
-  ipv4_addr: ['10.0.0.0-10.255.255.255', '192.0.2.1', '198.51.100.1-198.51.100.6', '0.0.0.0-0.255.255.255'],
-  ipv6_addr: ['2001:db8::-2001:db8::ffff', '2001:db9::1', '2001:dba::1-2001:dba::5', '::1-::5'],
+  ipv4_addr: [
+    '10.0.0.0-10.255.255.255',
+    '192.0.2.1',
+    '198.51.100.1-198.51.100.6',
+    '0.0.0.0-0.255.255.255',
+    '240.0.0.0-255.255.255.255',
+  ],
+  ipv6_addr: [
+    '2001:db8::-2001:db8::ffff',
+    '2001:db9::1',
+    '2001:dba::1-2001:dba::5',
+    '::1-::5',
+    'ff00::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+  ],
 };
 
 /** Elements of each set and map of a table, in the forms that furiwake writes. */
@@ -23,7 +46,7 @@ export function anElementOfEach({ sets }: TableSpec): readonly Element[] {
 }
 
 function elementsOf(set: string, declaration: string): readonly Element[] {
-  const [, types = '', of = ''] = /\{ type ([^:;]+)(?: : (\w+))?;/.exec(declaration) ?? slots(declaration);
+  const [, types = '', of = ''] = /\{ type(?:of)? ([^:;]+)(?: : ([^;]+))?;/.exec(declaration) ?? [];
   const columns = types
     .trim()
     .split(' . ')
@@ -38,9 +61,4 @@ function elementsOf(set: string, declaration: string): readonly Element[] {
     const value = values[row % values.length];
     return { set, text: value === '' ? key : `${key} : ${value}` };
   });
-}
-
-/** Slots of nat are declared by the fields of a packet. */
-function slots(declaration: string): readonly string[] {
-  return ['', 'classid . inet_service', declaration.includes('ip6') ? 'ipv6_addr' : 'ipv4_addr'];
 }

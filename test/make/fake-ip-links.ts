@@ -61,6 +61,14 @@ export function makeFakeLinks(clock: Clock): FakeLinks {
   const tellLink = (name: string, { index, isUp }: FakeLink): void =>
     tell(`link ${index} ${isUp ? 1 : 0} ${name} ${mac}`);
 
+  const lose = ({ index, addresses }: FakeLink, isLost: (text: string) => boolean): void => {
+    for (const [text, { cidr }] of addresses) {
+      if (!isLost(text)) continue;
+      addresses.delete(text);
+      tell(`removed ${index} ${cidr.split('/')[1]} ${text}`);
+    }
+  };
+
   const changeLink = (verb: string, name: string, rest: readonly string[]): void => {
     if (verb === 'add') {
       if (links.has(name)) throw new Error('RTNETLINK answers: File exists');
@@ -70,12 +78,13 @@ export function makeFakeLinks(clock: Clock): FakeLinks {
     }
     const link = linkOf(name);
     if (verb === 'delete') {
+      lose(link, () => true);
       links.delete(name);
       tell(`gone ${link.index}`);
     } else if (rest[0] === 'up' || rest[0] === 'down') {
       link.isUp = rest[0] === 'up';
-      if (!link.isUp) for (const text of link.addresses.keys()) if (text.includes(':')) link.addresses.delete(text);
       tellLink(name, link);
+      if (!link.isUp) lose(link, (text) => text.includes(':'));
     }
   };
 

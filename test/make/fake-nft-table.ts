@@ -131,8 +131,7 @@ export function setJson(
 function elementJson(text: string, isCounting: boolean): unknown {
   const [left = '', value] = text.split(' : ');
   const parts = left.split(' . ').map((part): unknown => {
-    if (part.startsWith('"')) return JSON.parse(part);
-    if (part.includes('-')) return { range: part.split('-') };
+    if (part.includes('-') && !part.startsWith('"')) return { range: part.split('-') };
     return scalarJson(part);
   });
   const key = parts.length === 1 ? parts[0] : { concat: parts };
@@ -140,7 +139,8 @@ function elementJson(text: string, isCounting: boolean): unknown {
   return [key, value.startsWith('jump ') ? { jump: { target: value.slice('jump '.length) } } : scalarJson(value)];
 }
 
-function scalarJson(text: string): string | number {
+function scalarJson(text: string): unknown {
+  if (text.startsWith('"')) return JSON.parse(text);
   if (text === '0:0') return 'none';
   return /^\d+$/.test(text) ? Number(text) : text;
 }

@@ -13,6 +13,8 @@ import { type FakeNft, makeFakeNft } from './fake-nft.ts';
 /** `nat` on a host in memory: nft, conntrack and the settings of forwarding, in virtual time. */
 export type NatMachine = {
   readonly nat: Nat;
+  /** Its programs. */
+  readonly exec: Exec;
   readonly clock: VirtualClock;
   readonly log: RecordedLog;
   readonly nft: FakeNft;
@@ -77,6 +79,7 @@ export function makeNatMachine(earlier?: FakeNft): NatMachine {
       metrics: recordMetrics(),
       lifetime: new AbortController().signal,
     }),
+    exec,
     clock,
     log,
     nft,
