@@ -63,8 +63,8 @@ test('HAProxy remembers who connected, to which listener and server, and how it 
   expect(await proxy.connections({ keys: undefined, most: 2 }, rig.signal)).toEqual([refused, request]);
 
   // Without a server: none is in use, or what the client sends is not HTTP.
-  const nowhere = rig.table([web, pages], [{ node: n1 ?? expect.unreachable(), state: 'drain' }]);
-  await proxy.upsert(nowhere, rig.signal);
+  const drained = rig.lab.nodes.map((node) => ({ node, state: 'drain' as const }));
+  await proxy.upsert(rig.table([web, pages], drained), rig.signal);
   await rig.fetch('10.50.0.1').catch(() => undefined);
   expect((await ended(proxy, rig, 5)).at(-1)).toMatchObject({
     listener: web.key,
