@@ -134,6 +134,15 @@ test('where no health check port answers, EndpointSlices alone decide', async ()
   expect(admitted({ n2: 1 })).toBe('n2');
 });
 
+test('where no health check port answers, a node with ready endpoints does not wait for those that terminate to end', async () => {
+  const { admitted, clock } = start();
+  expect(admitted({ n1: 1 })).toBe('n1');
+  admitted({ n1: { terminating: 1 }, n2: 1 });
+  await clock.advance(1_000);
+  expect(admitted()).toBe('n1 n2');
+  expect(admitted({ n2: 1 })).toBe('n2');
+});
+
 test('nodes that wait for ten seconds are reported, until they are confirmed or leave', async () => {
   const { admitted, answers, clock, confirmations } = start({ n2: 'denies', n3: 'denies' });
   const reported = (): unknown => confirmations.unconfirmed().get(web.backend);

@@ -70,6 +70,27 @@ test('while another client has cleared the status, the listener is not published
   expect(shown()).toEqual(['192.0.2.8 VIP']);
 });
 
+test('two Services on one address keep their own ipMode, also when the other is another dataplane’s', async () => {
+  request('direct');
+  const web = (annotations: Readonly<Record<string, string>>): void => {
+    const { uid, finalizers = [] } = server.get('Service', 'default/web')?.metadata ?? {};
+    const port = { port: 53, protocol: 'TCP', nodePort: 30_054 };
+    server.put('Service', {
+      ...server.get('Service', 'default/web'),
+      metadata: { ...(uid === undefined ? {} : { uid }), name: 'web', namespace: 'default', finalizers, annotations },
+      spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], loadBalancerIP: '192.0.2.8', ports: [port] },
+    });
+  };
+  const modes = (): readonly unknown[] =>
+    ['default/dns', 'default/web'].map((key) => shownStatus(server, key).loadBalancer?.ingress?.[0]?.ipMode);
+  web({});
+  await until(() => expect(modes()).toEqual(['VIP', 'Proxy']));
+  web({ 'furiwake.dev/dataplane': 'direct' });
+  await until(() => expect(modes()).toEqual(['VIP', 'VIP']));
+  request('nat');
+  await until(() => expect(modes()).toEqual(['Proxy', 'VIP']));
+});
+
 test('with the annotation nat its UDP port is served by nat, on the same address', async () => {
   request('direct');
   await until(() => expect(shown()).toEqual(['192.0.2.8 VIP']));

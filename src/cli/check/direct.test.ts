@@ -122,6 +122,15 @@ test('a host that forwards on the LAN of its default route is not suspected to b
   expect(await direct({ files: forwards, objects: { services: [dns()] } })).toHaveLength(1);
 });
 
+test('a kube-proxy that listens on one family of its node is asked there', async () => {
+  const answer = kubeProxyAnswer({ 4: { id: '1', endMs: 0 }, 6: { id: '1', endMs: 0 } });
+  const [found] = await direct({
+    objects: { nodes: [nodeOf('n1', '192.0.2.11', '2001:db8::11')] },
+    kubeProxy: (address) => (address === '2001:db8::11' ? answer : undefined),
+  });
+  expect(found).toMatchObject({ found: expect.stringContaining('1 of 2 node addresses can get packets') });
+});
+
 test('an excluded node is not counted', async () => {
   const excluded = { ...nodeOf('n2', '10.9.9.9'), spec: { taints: [{ key: 'ToBeDeletedByClusterAutoscaler' }] } };
   expect(await direct({ objects: { nodes: [nodeOf('n1', '192.0.2.11'), excluded] } })).toEqual([

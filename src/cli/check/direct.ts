@@ -1,12 +1,6 @@
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
-import {
-  hasPodServers,
-  lacksNodePorts,
-  mayMoveToDirect,
-  needsDirect,
-  requestedDataplane,
-} from '../../core/traffic/dataplane.ts';
+import { lacksNodePorts, mayMoveToDirect, needsDirect, requestedDataplane } from '../../core/traffic/dataplane.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { countSpoofed } from '../../dataplane/direct/table/direct-counters.ts';
 import { tryDirectTable } from '../../dataplane/direct/table/try-table.ts';
@@ -79,9 +73,7 @@ export async function checkDirect(
 
 /** What this host sends itself passes no device of a LAN: it needs a stand-in, which needs a nodePort. */
 function unreachableHere(users: readonly Service[]): readonly string[] {
-  const isAlone = ({ spec }: Service): boolean =>
-    spec.ports.some((port) => port.nodePort === 0 && !hasPodServers(spec, port));
-  const names = users.filter(isAlone).map(({ key }) => key);
+  const names = users.filter(({ spec }) => lacksNodePorts(spec)).map(({ key }) => key);
   return names.length === 0
     ? []
     : [`this host itself cannot connect to the ports without a NodePort of ${named(names)}`];
