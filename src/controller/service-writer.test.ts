@@ -39,6 +39,7 @@ function makeScene({
   let stored: Service = service;
   let answered: Service | undefined;
   let written = 0;
+  let assignment = withoutAddress;
   const unwritten = new Map<ServiceKey, Unwritten>();
   const services = byKey([service]);
   const writer = makeServiceWriter({
@@ -56,7 +57,7 @@ function makeScene({
       services,
       ours: services,
       eligibility: PersistentMap.from([[key, isOurs ? ('ours' as const) : ('foreign' as const)]]),
-      assignments: isOurs ? PersistentMap.from([[key, withoutAddress]]) : PersistentMap.empty(),
+      assignments: isOurs ? PersistentMap.from([[key, assignment]]) : PersistentMap.empty(),
       records: PersistentMap.empty(),
       pool: poolOf(makeSite(['192.0.2.8'])),
       table: tableOf([]),
@@ -100,6 +101,15 @@ function makeScene({
     /** The API server takes writes again. */
     take: () => (refusal = undefined),
     answered: () => answered,
+    /** The condition says something else. */
+    say: (message: string) => {
+      assignment = { ...withoutAddress, verdict: { reason: 'PoolExhausted', message } };
+    },
+    /** Another client adds an address to the status. */
+    add: (ip: string) => {
+      const ingress = [{ ip, hostname: undefined, ipMode: undefined, ports: [] }];
+      stored = { ...stored, status: { ...stored.status, ingress } };
+    },
     /** Another client empties the status. */
     clear: () => {
       stored = { ...stored, status: { ...stored.status, conditions: [], ingressManager: 'furiwake' } };
@@ -171,4 +181,31 @@ test('a status that the API server does not take is known until it is written', 
   take();
   await run();
   expect(unwritten()).toBeUndefined();
+});
+
+test('conditions that change again and again are written every ten seconds, the last ones at the latest then', async () => {
+  const { add, clock, say, run, written, answered } = makeScene();
+  for (let change = 1; change <= 6; change++) {
+    say(`change ${change}`);
+    expect(await run()).toBeUndefined();
+  }
+  expect(written()).toBe(6);
+  say('change 7');
+  expect(await run()).toEqual({ requeueAfterMs: 10_000 });
+  await clock.advance(4_000);
+  say('change 8');
+  expect(await run()).toEqual({ requeueAfterMs: 6_000 });
+  expect(written()).toBe(6);
+  await clock.advance(6_000);
+  expect(await run()).toBeUndefined();
+  expect(written()).toBe(7);
+  expect(answered()?.status.conditions[0]?.message).toBe('change 8');
+  add('203.0.113.9');
+  expect(await run()).toBeUndefined();
+  expect([written(), answered()?.status.ingress]).toEqual([8, []]);
+  await clock.advance(60_000);
+  for (let change = 9; change <= 14; change++) {
+    say(`change ${change}`);
+    expect(await run()).toBeUndefined();
+  }
 });

@@ -4,14 +4,16 @@ import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import type { DesiredStatus } from '../core/status/desired.ts';
-import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
+import { isSameIngress, isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { isKubeError } from '../kube/errors.ts';
 import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import { type ConditionPace, paceAfter } from './condition-pace.ts';
 import type { Plan } from './controller.ts';
+import { soonest } from './dropping.ts';
 import {
   attemptsBeforeWarning,
   noLeaseWords,
@@ -59,6 +61,7 @@ const goneRetryMs = 2_000;
 type ServiceMemory = JudgedService & {
   readonly uid: ServiceUid;
   conflict: StatusConflict;
+  conditionPace: ConditionPace | undefined;
   added: AddedFinalizers | undefined;
   /** Monotonic ms, until its address is published. */
   seenAtMs: number | undefined;
@@ -98,6 +101,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const fresh: ServiceMemory = {
       uid,
       conflict: noConflict,
+      conditionPace: undefined,
       added: undefined,
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
       lacking: undefined,
@@ -212,6 +216,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       deps.holdBack(key);
       return undefined;
     }
+    const isPaced = eligibility === 'ours' && changesConditionsOnly(service, write);
+    const pace = isPaced ? paceAfter(mine.conditionPace, clock.monotonic()) : mine.conditionPace;
+    if (pace !== undefined && 'waitMs' in pace) return soonest(later, { requeueAfterMs: pace.waitMs });
     try {
       const outcome =
         write.kind === 'status'
@@ -219,6 +226,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           : eligibility === 'ours'
             ? await finalizers.add(service, write.finalizers, mine, signal)
             : await finalizers.remove(service, write.finalizers, signal);
+      mine.conditionPace = pace;
       mine.refusedWrites = 0;
       mine.mayBeGone = false;
       if (mine.conflict.pausedUntilMs === undefined) unwritten.delete(key);
@@ -236,6 +244,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       throw error;
     }
   };
+}
+
+function changesConditionsOnly({ status }: Service, write: Write): boolean {
+  return write.kind === 'status' && isSameIngress(status.ingress, write.status.ingress);
 }
 
 function reasonOf({ conditions }: DesiredStatus): string | undefined {

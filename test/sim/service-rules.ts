@@ -93,8 +93,11 @@ export function makeServiceRules(): {
 
 /** A cluster of two families. */
 function withFamilies(object: SimObject): SimObject {
-  const { ipFamilies, ipFamilyPolicy } = object.spec as { ipFamilies: readonly Family[]; ipFamilyPolicy: string };
-  if (ipFamilyPolicy === 'SingleStack' || ipFamilies.length !== 1) return object;
+  const { ipFamilies, ipFamilyPolicy } = object.spec as {
+    ipFamilies: readonly Family[] | null;
+    ipFamilyPolicy: string;
+  };
+  if (ipFamilyPolicy === 'SingleStack' || ipFamilies?.length !== 1) return object;
   const other = ipFamilies[0] === 'IPv4' ? 'IPv6' : 'IPv4';
   return { ...object, spec: { ...object.spec, ipFamilies: [...ipFamilies, other] } };
 }

@@ -62,7 +62,7 @@ export function isSameStatus(a: DesiredStatus, b: DesiredStatus): boolean {
 }
 
 /** True if both publish the same addresses with the same ports. */
-function isSameIngress(a: readonly Ingress[], b: readonly Ingress[]): boolean {
+export function isSameIngress(a: readonly Ingress[], b: readonly Ingress[]): boolean {
   return isSameList(
     a,
     b,
