@@ -53,3 +53,15 @@ test('one that loses all its endpoints says so once, after five seconds, and cal
   const isPartly = serving('True', 'PartlyServing');
   expect(judgeListeners(0, all, isPartly, undefined, 500)).toMatchObject({ gaps: all.listeners });
 });
+
+test('one that had none for long and gets those of its ports one after another is not called partly served between them', () => {
+  const all: Gaps = { listeners: ['a|80|TCP' as ListenerKey, 'a|443|TCP' as ListenerKey], areAll: true };
+  const part: Gaps = { listeners: all.listeners.slice(1), areAll: false };
+  const none = serving('False', 'NoEndpoints');
+  const first = judgeListeners(0, all, [], undefined, 500);
+  const empty = judgeListeners(0, all, none, judgeListeners(0, all, [], first.lacking, 5_500).lacking, 60_000);
+  expect(empty).toMatchObject({ hasEndpoints: false, gaps: all.listeners, later: undefined });
+  const half = judgeListeners(1, part, none, empty.lacking, 61_000);
+  expect(half).toMatchObject({ hasEndpoints: true, gaps: [], later: { requeueAfterMs: endpointGraceMs } });
+  expect(judgeListeners(1, part, isServing, half.lacking, 66_000).gaps).toEqual(part.listeners);
+});

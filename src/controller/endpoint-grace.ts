@@ -69,10 +69,11 @@ export function judgeListeners(
 } {
   const used = gaps.areAll ? 0 : ready; // none of the ready ones has a port that the Service wants
   const whole = judgeEndpoints(used, conditions, lacking?.emptyMs, nowMs);
-  const part = judgeGaps(gaps.listeners.length > 0, conditions, lacking?.gapsMs, nowMs);
+  const isEmpty = whole.hasEndpoints === false; // its next gaps are new ones
+  const part = judgeGaps(gaps.listeners.length > 0 && !isEmpty, conditions, lacking?.gapsMs, nowMs);
   return {
     hasEndpoints: whole.hasEndpoints,
-    gaps: ready === undefined ? undefined : part.areShown || whole.hasEndpoints === false ? gaps.listeners : [],
+    gaps: ready === undefined ? undefined : part.areShown || isEmpty ? gaps.listeners : [],
     lacking:
       whole.sinceMs === undefined && part.sinceMs === undefined
         ? lackingNothing

@@ -36,6 +36,11 @@ test('a new value that has nothing of the old one stays itself, also if other ob
   const constant = ['a', 'b'];
   expect(share({ list: [] as string[] }, { list: constant }).list).toBe(constant);
   expect(share(['c'], constant)).toBe(constant);
+  const condition = { type: 'Serving', status: 'True' };
+  const next = { spec: { port: 80 }, conditions: [condition] };
+  const prev = { spec: { port: 80 }, conditions: [{ type: 'Serving', status: 'False' }] };
+  expect(share(prev, next).conditions).toBe(next.conditions);
+  expect(share(prev, next).conditions[0]).toBe(condition);
 });
 
 test('neither value is changed', () => {

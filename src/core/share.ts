@@ -1,7 +1,7 @@
 /**
  * `next`, with each part that is deep-equal to the same part of `prev` replaced by the latter; `prev` itself if both
- * are equal. So `===` shows what changed, at every level. Each equal text is that of `prev`, too: what was made from `prev` may have
- * it. For plain data: objects, arrays, primitives; no cycles.
+ * are equal. So `===` shows what changed, at every level. An object that has such a part has the equal texts of `prev`, too: what was
+ * made from `prev` may have them. For plain data: objects, arrays, primitives; no cycles.
  */
 export function share<T>(prev: T | undefined, next: T): T {
   return shareValue(prev, next) as T;
@@ -29,15 +29,17 @@ function shareFields(prev: Fields, next: Fields): Fields {
   const keys = Object.keys(next);
   let isSame = keys.length === Object.keys(prev).length;
   const shared: [string, unknown][] = [];
+  const texts: [string, string][] = [];
   for (const key of keys) {
     const old = Object.hasOwn(prev, key) ? prev[key] : absent;
     const part = shareValue(old, next[key]);
     isSame &&= Object.is(part, old);
-    if (!Object.is(part, next[key]) || (typeof part === 'string' && part === old)) shared.push([key, part]);
+    if (!Object.is(part, next[key])) shared.push([key, part]);
+    else if (typeof part === 'string' && part === old) texts.push([key, part]);
   }
   if (isSame) return prev;
   // A copy has the shape of its original: an object that is made field by field takes half as much memory again.
-  return shared.length === 0 ? next : { ...next, ...Object.fromEntries(shared) };
+  return shared.length === 0 ? next : { ...next, ...Object.fromEntries([...shared, ...texts]) };
 }
 
 function isFields(value: unknown): value is Fields {

@@ -42,6 +42,7 @@ async function ask(
         asked.push(options);
         return [ended(web, '192.0.2.11'), ended(gone, '10.0.3.17'), ended(web)];
       },
+      trouble: () => undefined,
     },
     clock: { now: () => 0 },
   });
@@ -72,7 +73,7 @@ test.each([
   ['shop/none', 'Service "shop/none" not found, or this host serves no port of it\n'],
   [
     'shop/dns',
-    'HAProxy serves no port of Service "shop/dns": nat does, which keeps no list of connections; `conntrack --dump` on this host lists them\n',
+    'HAProxy serves no port of Service "shop/dns", and nat keeps no list of connections; `conntrack --dump` on this host lists them\n',
   ],
 ])('a Service without HAProxy, %s, is refused in words', async (service, words) => {
   expect(await ask(`service=${service}`)).toEqual({ status: 404, body: words, asked: [] });
@@ -86,8 +87,29 @@ test('a Service that HAProxy serves only as a stand-in has a note that says so',
   });
   const { body } = await ask('service=shop/local', tableOf([local], []));
   expect(JSON.parse(body)).toMatchObject({
-    note: 'HAProxy does not serve port 80/TCP: direct does, which keeps no list of connections; its Pods see the addresses of its clients',
+    note: 'HAProxy serves port 80/TCP only while direct cannot, and direct keeps no list of connections; its Pods see the addresses of its clients',
   });
+});
+
+test('a Service of which HAProxy serves some ports has a note about the others', async () => {
+  const both = [web, listener('192.0.2.200', 53, 30_053, { service: web.service, dataplane: 'nat', protocol: 'UDP' })];
+  const { body } = await ask('service=shop/web', tableOf(both, []));
+  expect(JSON.parse(body)).toMatchObject({
+    note: 'HAProxy does not serve port 53/UDP, and nat keeps no list of connections; `conntrack --dump` on this host lists them',
+  });
+});
+
+test.each([
+  ['not started', undefined, undefined],
+  ['does not answer', tableOf([web], []), undefined],
+  ['cannot be started', tableOf([web], []), 'cannot be started'],
+])('a HAProxy without an answer: %s', async (words, table, trouble) => {
+  const route = connectionsRoute({
+    agent: { desired: () => table },
+    proxy: { connections: () => Promise.reject(new Error('connect ENOENT /run/worker.sock')), trouble: () => trouble },
+    clock: { now: () => 0 },
+  });
+  expect(await route('', signal, new URLSearchParams())).toMatchObject({ status: 503, body: `HAProxy: ${words}\n` });
 });
 
 test('a host without a table shows what HAProxy remembers', async () => {

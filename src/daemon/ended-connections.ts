@@ -5,6 +5,7 @@ import { type Listener, usesHaproxy } from '../core/traffic/table.ts';
 import { type HttpHandler, jsonReply, textReply } from '../http/server.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { EndedConnection, Proxy } from '../ports/proxy.ts';
+import { haproxyTrouble } from './host-status.ts';
 
 /** The data of `furiwake connections`; its JSON form is the answer of the admin socket. */
 export type ConnectionList = {
@@ -35,7 +36,7 @@ export function connectionsRoute({
   clock,
 }: {
   readonly agent: Pick<Agent, 'desired'>;
-  readonly proxy: Pick<Proxy, 'connections'>;
+  readonly proxy: Pick<Proxy, 'connections' | 'trouble'>;
   readonly clock: Pick<Clock, 'now'>;
 }): HttpHandler {
   return async (_, signal, query) => {
@@ -50,7 +51,8 @@ export function connectionsRoute({
       ),
     );
     const other = own.find(({ dataplane }) => dataplane !== 'haproxy');
-    const ended = await proxy.connections({ keys, most: mostOf(query.get('last')) }, signal);
+    const ended = await proxy.connections({ keys, most: mostOf(query.get('last')) }, signal).catch(() => undefined);
+    if (ended === undefined) return textReply(503, `HAProxy: ${haproxyTrouble(agent, proxy)}\n`);
     return jsonReply({
       at: new Date(clock.now()).toISOString(),
       connections: ended.map(({ atMs, listener, ...rest }): ConnectionLine => {
@@ -64,7 +66,7 @@ export function connectionsRoute({
           node: nodes.get(rest.server?.address ?? ''),
         };
       }),
-      note: other && `HAProxy does not serve port ${other.port}/${other.protocol}: ${otherWords(other)}`,
+      note: other && otherPortWords(other),
     } satisfies ConnectionList);
   };
 }
@@ -77,12 +79,20 @@ function mostOf(text: string | null): number {
 function noListenerWords(service: string, [listener]: readonly Listener[]): string {
   return listener === undefined
     ? `Service ${quote(service)} not found, or this host serves no port of it`
-    : `HAProxy serves no port of Service ${quote(service)}: ${otherWords(listener)}`;
+    : `HAProxy serves no port of Service ${quote(service)}, and ${unlistedWords(listener)}`;
+}
+
+function otherPortWords(listener: Listener): string {
+  const port = `port ${listener.port}/${listener.protocol}`;
+  const words = usesHaproxy(listener)
+    ? `HAProxy serves ${port} only while ${listener.dataplane} cannot`
+    : `HAProxy does not serve ${port}`;
+  return `${words}, and ${unlistedWords(listener)}`;
 }
 
 /** Where clients of a listener that HAProxy does not serve are seen. */
-function otherWords({ dataplane }: Listener): string {
+function unlistedWords({ dataplane }: Listener): string {
   const where =
     dataplane === 'nat' ? '`conntrack --dump` on this host lists them' : 'its Pods see the addresses of its clients';
-  return `${dataplane} does, which keeps no list of connections; ${where}`;
+  return `${dataplane} keeps no list of connections; ${where}`;
 }

@@ -58,6 +58,21 @@ test('the time of a drain that began before the start is not known', async () =>
   expect(scene.health.families[4].stateOf(nodeName('n1')).drainSinceMs).toBeUndefined();
 });
 
+test('of a node that is silent already at the start it is known since when furiwake knows it', async () => {
+  const scene = makeHealthScene();
+  const family = scene.health.families[4];
+  const since = (): unknown => [family.stateOf(nodeName('n1')).sinceMs, family.silentSince(nodeName('n1'))];
+  for (let second = 0; second < 3; second++) {
+    await scene.round('silent', 'ok');
+    expect(since()).toEqual([undefined, 1_000]);
+  }
+  await scene.round('ok', 'ok');
+  expect(since()).toEqual([4_000, undefined]);
+  await scene.round('silent', 'ok');
+  await scene.round('silent', 'ok');
+  expect(since()).toEqual([5_000, 5_000]);
+});
+
 test('the verdicts are the same object while nothing changes', async () => {
   const scene = makeHealthScene();
   await scene.round('ok', 'silent');

@@ -71,12 +71,20 @@ const sampleSize = 20;
 /** Monotonic ms, of the last change of its health and of the begin of its drain; `undefined`: not since the start. */
 type KnownNode = {
   readonly detail: DetailedHealth;
+  /** Since when its health is known to be this. */
+  readonly seenMs: number;
   readonly sinceMs: number | undefined;
   readonly isDraining: boolean;
   readonly drainSinceMs: number | undefined;
 };
 
-const unknownNode: KnownNode = { detail: 'up', sinceMs: undefined, isDraining: false, drainSinceMs: undefined };
+const unknownNode: KnownNode = {
+  detail: 'up',
+  seenMs: 0,
+  sinceMs: undefined,
+  isDraining: false,
+  drainSinceMs: undefined,
+};
 
 type FamilyTracker = FamilyHealth & {
   /** Without the nodes that have no verdict yet. */
@@ -170,7 +178,12 @@ function makeFamilyHealth(deps: {
       isChanged ||= !isSameState;
       next.set(node, {
         detail,
-        sinceMs: isSameState ? before.sinceMs : before && before.detail !== 'unchecked' ? nowMs : undefined,
+        seenMs: isSameState ? before.seenMs : nowMs,
+        sinceMs: isSameState
+          ? before.sinceMs
+          : before && (before.detail !== 'unchecked' || detail !== 'up')
+            ? nowMs
+            : undefined,
         isDraining,
         drainSinceMs: before?.isDraining === isDraining ? before.drainSinceMs : before && nowMs,
       });
@@ -263,6 +276,10 @@ function makeFamilyHealth(deps: {
     stateOf: (node) => {
       const { detail, sinceMs, isDraining, drainSinceMs } = known.get(node) ?? unknownNode;
       return { state: healthOf[detail] ?? 'up', sinceMs, drainSinceMs: isDraining ? drainSinceMs : undefined };
+    },
+    silentSince: (node) => {
+      const { detail, seenMs } = known.get(node) ?? unknownNode;
+      return healthOf[detail] === 'silent' ? seenMs : undefined;
     },
   };
 }

@@ -58,6 +58,16 @@ test('a node that joins gets no new flows before it has answered, and no line in
   expect(answered.changes()).toBe(3);
 });
 
+test('a node that joins has a time of its change if it is silent, and none if it answers', async () => {
+  const timesAfter = async (result: CheckedNode): Promise<unknown> => {
+    const family = (await joined(result)).health.families[4];
+    return { since: family.stateOf(n2).sinceMs, silentSince: family.silentSince(n2) };
+  };
+  expect(await timesAfter(up)).toEqual({ since: undefined, silentSince: undefined });
+  const silent = await timesAfter({ isUp: false, answer: 'silent' });
+  expect(silent).toEqual({ since: expect.any(Number), silentSince: expect.any(Number) });
+});
+
 test("furiwake's own probe decides in the same way", async () => {
   const answers = new Map<string, CheckAnswer>([
     ['192.0.2.11', 'alive'],

@@ -132,10 +132,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     lifetime,
   });
   const silenceMs = nodeSilenceSeconds * 1000;
-  const silentSince = (node: NodeName, family: Family): number | undefined => {
-    const { state, sinceMs } = health.families[family].stateOf(node);
-    return state === 'silent' ? sinceMs : undefined;
-  };
+  const silentSince = (node: NodeName, family: Family): number | undefined => health.families[family].silentSince(node);
   let serviceCidrs: readonly IpRange[] = [];
   const lastingLinks = makeLastingLinks({
     interfaces: () => network.memory.state().interfaces,

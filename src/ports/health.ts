@@ -67,6 +67,8 @@ export type FamilyHealth = {
     readonly sinceMs: number | undefined;
     readonly drainSinceMs: number | undefined;
   };
+  /** Since when furiwake knows that the node is silent, monotonic ms; `undefined`: it is not. */
+  silentSince(node: NodeName): number | undefined;
 };
 
 export type FamilyHealths = { readonly [F in Family]: FamilyHealth };

@@ -230,6 +230,11 @@ export function directContract(name: string, makeGiven: () => Promise<DirectScen
       expect(await scene.direct.apply(table(scene, b), signal)).toEqual(new Map());
       expect(await fates(scene)).toEqual(['left', 'served', 'left']);
       expect(forwarding(scene)).toEqual([false, true, false]);
+      scene.breakAll(true);
+      await expect(scene.direct.apply(table(scene), signal)).rejects.toThrow(/^nft: .+$/);
+      scene.breakAll(false);
+      expect(await scene.direct.apply(table(scene), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['left', 'left', 'left']);
     });
 
     test('an audit reverts an external change, counts it, and then finds no difference', async () => {

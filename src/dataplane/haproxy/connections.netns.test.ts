@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { expect, test } from 'vitest';
 import { withOptions } from '../../../test/make/options.ts';
 import { listener } from '../../../test/make/table.ts';
@@ -7,6 +8,12 @@ import type { EndedConnection, Proxy } from '../../ports/proxy.ts';
 
 const unusedPort = 30_999;
 const [client4, client6] = ['10.10.0.2', 'fd10::2'];
+
+/** The start of TLS, in Perl. */
+const sendHello = String.raw`
+  my $server = IO::Socket::INET->new("10.50.0.3:80") or die;
+  syswrite $server, "\x16\x03\x01\x02\x00\x01\r\n\r\n";
+  1 while sysread $server, my $answer, 1000;`;
 
 /** The connections that HAProxy remembers, once there are so many. */
 async function ended(
@@ -55,13 +62,27 @@ test('HAProxy remembers who connected, to which listener and server, and how it 
   expect(await proxy.connections({ keys: new Set([web6.key]), most: 100 }, rig.signal)).toEqual([second]);
   expect(await proxy.connections({ keys: undefined, most: 2 }, rig.signal)).toEqual([refused, request]);
 
+  // Without a server: none is in use, or what the client sends is not HTTP.
+  const drained = rig.lab.nodes.map((node) => ({ node, state: 'drain' as const }));
+  await proxy.upsert(rig.table([web, pages], drained), rig.signal);
+  await rig.fetch('10.50.0.1').catch(() => undefined);
+  expect((await ended(proxy, rig, 5)).at(-1)).toMatchObject({
+    listener: web.key,
+    server: undefined,
+    connectMs: undefined,
+    end: 'SC',
+    words: 'no server was available',
+  });
+  await rig.lab.client.exec('perl', '-MIO::Socket::INET', '-e', sendHello);
+  expect((await ended(proxy, rig, 6)).at(-1)).toMatchObject({ listener: pages.key, server: undefined, end: 'PR' });
+
   // A connection is there when it has ended, with all of its bytes.
   await proxy.upsert(rig.table([listener('10.50.0.1', 25, echoPort)]), rig.signal);
   const connection = await rig.connect();
   await connection.echoes();
-  expect(await ended(proxy, rig, 4)).toHaveLength(4);
+  expect(await ended(proxy, rig, 6)).toHaveLength(6);
   await connection.hangUp();
-  expect((await ended(proxy, rig, 5)).at(-1)).toMatchObject({ client: { address: client4 }, end: '--' });
+  expect((await ended(proxy, rig, 7)).at(-1)).toMatchObject({ client: { address: client4 }, end: '--' });
 });
 
 test.each([client4, client6])('a syslog server gets a line for each connection: %s', async (host) => {
@@ -85,7 +106,7 @@ test.each([client4, client6])('a syslog server gets a line for each connection: 
   await rig.fetch('10.50.0.1');
   expect((await lines.next()).value).toMatch(
     new RegExp(
-      `^<134>1 \\S+ \\S+ haproxy \\d+ - - time=\\d+\\.\\d+ client=${client4} port=\\d+ listener=10\\.50\\.0\\.1\\|80 server=\\S+:${namePort} `,
+      `^<134>1 \\S+ ${hostname()} haproxy \\d+ - - time=\\d+\\.\\d+ client=${client4} port=\\d+ listener=10\\.50\\.0\\.1\\|80 server=\\S+:${namePort} `,
     ),
   );
   expect(await ended(proxy, rig, 1)).toHaveLength(1);

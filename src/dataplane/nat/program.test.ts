@@ -68,6 +68,23 @@ describe('the nodes that take flows', () => {
   });
 });
 
+test('a node that is not checked yet takes only flows of Services that have no other node', () => {
+  const listenerOf = (address: string, service: string): Listener =>
+    natListener(address, 53, 30_053, { backend: localListener(address, 53, 30_053, service).backend });
+  const first = listenerOf('203.0.113.1', 'test/first');
+  const second = listenerOf('203.0.113.2', 'test/second');
+  const table = localTable(
+    [
+      [first, { n1: 1, n2: 1 }],
+      [second, { n2: 1, n3: 1 }],
+    ],
+    [n1, n2, { ...n3, state: 'drain' }],
+  );
+  const plan = makeNatPlanner()({ ...inputOf([], { n1: 'up', n3: 'up' }), table });
+  expect(takers(plan, first.backend)).toEqual(['192.0.2.11']);
+  expect(takers(plan, second.backend)).toEqual(['192.0.2.12']);
+});
+
 test('a node takes flows in proportion to its weight', () => {
   const local = localListener('203.0.113.1', 53, 30_053);
   const each = natListener('203.0.113.1', 53, 30_053, { backend: local.backend });

@@ -85,7 +85,11 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
         backend,
         kept.map(({ address }) => address),
       );
-      const takers = kept.filter(({ node, server }) => !server.isDraining && takes(node, family));
+      const usable = kept.filter(
+        ({ node, server }) => !server.isDraining && node.state === 'active' && keeps(node.name, family),
+      );
+      const checked = usable.filter(({ node }) => takes(node, family));
+      const takers = checked.length > 0 ? checked : usable; // a try is better than a refusal
       const addressOf = ({ address }: Taker): Ip => address;
       servers.set(backend, {
         all: addressed.map(addressOf),

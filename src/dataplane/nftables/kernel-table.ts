@@ -193,9 +193,9 @@ export function makeKernelTable(deps: {
     },
     hasSameRules: async (signal) => isCertain && (await listRules(signal)) === held?.skeleton,
     remove: async (signal) => {
-      held = undefined;
       isCertain = false;
       await runNft(`table ${table.name}\ndelete table ${table.name}\n`, signal);
+      held = undefined; // not before: after a failure it is still to be removed
     },
   };
 }

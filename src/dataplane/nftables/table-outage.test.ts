@@ -70,3 +70,17 @@ test.each(['replaced', 'removed and made again'])('a table that was out is in fo
   await kernel.apply(targetOf(tableOf([['192.0.2.1', 81]])), signal);
   expect([kernel.outage.words(), told]).toEqual([undefined, [words, undefined]]);
 });
+
+test('a table that cannot be removed stays in place, and out, until it is removed', async () => {
+  const rig = makeRig();
+  const { kernel, nft, told } = rig;
+  await kernel.apply(targetOf(tableOf([['192.0.2.1', 80]])), signal);
+  rig.isBroken = true;
+  kernel.saw(0);
+  for (let count = 0; count < 2; count++) await expect(kernel.repair(signal)).rejects.toThrow(words);
+  await expect(kernel.remove(signal)).rejects.toThrow('Permission denied');
+  expect([kernel.isInPlace(), nft.elements()?.size]).toEqual([true, 1]);
+  rig.isBroken = false;
+  await kernel.remove(signal);
+  expect([kernel.isInPlace(), nft.elements(), told]).toEqual([false, undefined, [words, undefined]]);
+});

@@ -156,6 +156,7 @@ function render(
     '    stats timeout 24h',
     // The workers open no file after the start: maps change in memory, and sockets are bound while they are root.
     `    chroot ${paths.emptyFolder}`,
+    '    log-send-hostname',
     ...(account === undefined ? [] : [`    uid ${account.uid}`, `    gid ${account.gid}`]),
     '',
     'defaults',

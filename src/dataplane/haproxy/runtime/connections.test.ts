@@ -24,8 +24,9 @@ test('a line of HAProxy has all of a connection', () => {
 });
 
 test('a connection without a server has none, and no times for it', () => {
-  const text = line('2001:db8::1|443', 'sQ', 'queue=30001 connect=-1 total=30001').replace('192.0.2.11:30692', '-:0');
+  const text = line('2001:db8::1|443', 'sQ', 'queue=30001 connect=-1 total=30001').replace('192.0.2.11:30692', '-:-');
   expect(parseConnection(text)).toMatchObject({ server: undefined, queueMs: 30_001, connectMs: undefined });
+  expect(parseConnection(text.replace('=sQ', '=SC'))?.words).toBe('no server was available');
 });
 
 test.each([
@@ -36,6 +37,9 @@ test.each([
   ['CD', 'the client aborted it'],
   ['cD', 'the client was idle for too long'],
   ['D-', 'the server went down'],
+  ['PR', 'the request was not valid HTTP'],
+  ['cR', 'the client was idle for too long before a request'],
+  ['PH', 'the answer of the server was not valid HTTP'],
   ['XY', 'ended (XY)'],
 ])('%s: %s', (end, words) => {
   expect(parseConnection(line('192.0.2.51|80', end))?.words).toBe(words);

@@ -9,7 +9,7 @@ const linePattern = new RegExp(
     /client=(?<client>\S+)/,
     /port=(?<clientPort>\d+)/,
     /listener=(?<listener>\S+)/,
-    /server=(?<server>\S+):(?<serverPort>-?\d+)/,
+    /server=(?<server>\S+):(?<serverPort>-|\d+)/,
     /queue=(?<queue>-?\d+)/,
     /connect=(?<connect>-?\d+)/,
     /total=(?<total>-?\d+)/,
@@ -47,11 +47,12 @@ export function parseConnection(line: string): EndedConnection | undefined {
   if (fields === undefined) return undefined;
   const number = (name: string): number => Number(fields[name]);
   const { client = '', listener, server = '', end = '' } = fields;
+  const hasServer = server !== '-';
   return {
     atMs: number('seconds') * 1000 + number('ms'),
     client: { address: client, port: number('clientPort') },
     listener: `${listener}|TCP` as ListenerKey,
-    server: server === '-' ? undefined : { address: server, port: number('serverPort') },
+    server: hasServer ? { address: server, port: number('serverPort') } : undefined,
     queueMs: knownMs(number('queue')),
     connectMs: knownMs(number('connect')),
     totalMs: Math.max(0, number('total')),
@@ -59,7 +60,7 @@ export function parseConnection(line: string): EndedConnection | undefined {
     bytesOut: number('out'),
     retries: number('retries'),
     end,
-    words: endWords(end),
+    words: end === 'SC' && !hasServer ? 'no server was available' : endWords(end),
   };
 }
 
@@ -73,6 +74,8 @@ const whole: Readonly<Record<string, string>> = {
   SC: 'the server refused it',
   sC: 'no server answered',
   sQ: 'no server was free in time',
+  PR: 'the request was not valid HTTP',
+  PH: 'the answer of the server was not valid HTTP',
 };
 
 const causes: Readonly<Record<string, string>> = {
