@@ -6,7 +6,7 @@ export type Figure = {
   readonly what: string;
   readonly value: number;
   /** `×` is a ratio; `''` a count. */
-  readonly unit: 'ms' | 's' | 'MB' | 'Gbit/s' | '1/s' | '×' | '';
+  readonly unit: 'µs' | 'ms' | 's' | 'MB' | 'Gbit/s' | '1/s' | '×' | '';
   /** The target; none for a figure that only explains the others. */
   readonly target?: Target;
 };

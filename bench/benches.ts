@@ -7,6 +7,7 @@ import { direct } from './direct.ts';
 import { endpoints } from './endpoints.ts';
 import { features } from './features.ts';
 import { firstByte } from './first-byte.ts';
+import { hop } from './hop.ts';
 import { idle } from './idle.ts';
 import { localScale } from './local-scale.ts';
 import { nat } from './nat.ts';
@@ -32,6 +33,7 @@ export const benches: readonly Bench[] = [
   throughput,
   features,
   direct,
+  hop,
   nat,
   endpoints,
   idle,

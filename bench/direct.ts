@@ -20,7 +20,7 @@ import { ensureWrk, wrk } from './wrk.ts';
 const repetitions = 5;
 const listeners = 10_000;
 /** Each is `VIP:port`; 203.0.113.200 is routed straight to the first node. */
-const vips = { direct: '203.0.113.10', wire: '203.0.113.200' } as const;
+export const vips = { direct: '203.0.113.10', wire: '203.0.113.200' } as const;
 const ports = { http: 80, download: 5_201, upload: 5_202, udp: 5_300 } as const;
 const ways = ['wire', 'direct', 'haproxy'] as const;
 type Way = (typeof ways)[number];
@@ -122,7 +122,7 @@ async function startServers(lab: DirectLab, signal: AbortSignal): Promise<AsyncD
 }
 
 /** The adapter with a table of 10,000 listeners, on a host that forwards nothing itself. */
-async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDisposable> {
+export async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDisposable> {
   const stop = new AbortController();
   const adapter = makeDirect({
     exec: lab.balancer.execPort,
