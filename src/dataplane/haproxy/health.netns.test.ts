@@ -25,6 +25,25 @@ test.concurrent('a silent node: no new connection fails, its connections are res
   await expect.poll(() => answering(rig), patience).toBe('n1 n2 n3');
 });
 
+test.concurrent('the next furiwake knows at once that a node is silent, and since when it knows that', async ({
+  expect,
+}) => {
+  await using rig = await startRig({ nodes: 2 });
+  const first = rig.newDriver();
+  await first.proxy.upsert(rig.table(listeners), rig.signal);
+  const watch = first.watch();
+  await rig.lab.nodes[0]?.setSilent(true);
+  await expect.poll(() => states(first, rig), patience).toBe('n1 silent, n2 up');
+  await watch.end();
+  const second = rig.newDriver();
+  await second.proxy.upsert(rig.table(listeners), rig.signal);
+  second.watch();
+  await expect.poll(() => states(second, rig), patience).toBe('n1 silent, n2 up');
+  const health = second.health.families[4];
+  expect(health.stateOf(nodeName('n1')).sinceMs).toBeUndefined();
+  expect(['n1', 'n2'].map((name) => health.silentSince(nodeName(name)))).toEqual([expect.any(Number), undefined]);
+});
+
 test.concurrent('a node that answers unhealthy, or refuses, gets no new connections and keeps those it has', async ({
   expect,
 }) => {
