@@ -73,7 +73,10 @@ export type EndedConnection = {
   readonly listener: ListenerKey;
   /** A node, or a Pod; `undefined`: HAProxy chose none. */
   readonly server: SocketAddress | undefined;
-  /** How long it waited for a free server, and then for the connection to it. `undefined`: it ended before. */
+  /**
+   * How long it waited for a free server and for attempts to connect that failed, and then for the connection. `undefined`: it ended
+   * before.
+   */
   readonly queueMs: number | undefined;
   readonly connectMs: number | undefined;
   readonly totalMs: number;

@@ -37,6 +37,7 @@ test.each([
   ['CD', 'the client aborted it'],
   ['cD', 'the client was idle for too long'],
   ['D-', 'the server went down'],
+  ['KD', 'furiwake ended it'],
   ['PR', 'the request was not valid HTTP'],
   ['cR', 'the client was idle for too long before a request'],
   ['PH', 'the answer of the server was not valid HTTP'],

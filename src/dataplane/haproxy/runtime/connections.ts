@@ -84,7 +84,7 @@ const causes: Readonly<Record<string, string>> = {
   c: 'the client was idle for too long',
   s: 'the server was idle for too long',
   D: 'the server went down',
-  K: 'ended on request',
+  K: 'furiwake ended it',
   P: 'refused',
   R: 'HAProxy had no resources left',
   I: 'an error in HAProxy',
