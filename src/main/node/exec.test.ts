@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import { reasonOf, searchPath, systemExec } from './exec.ts';
@@ -22,6 +23,19 @@ test('a program that ignores SIGTERM is ended at its deadline', async () => {
     /^sh: no end within 200 ms$/,
   );
 });
+
+test.each(['true', '/nowhere/program'])(
+  'nothing stays at the signal of %s after it has ended, or has not begun',
+  async (file) => {
+    const { signal } = new AbortController();
+    await systemExec.run(file, [], { signal }).catch(() => undefined);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+    await using program = systemExec.spawn(file, [], signal);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    await program.exited;
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  },
+);
 
 test('a program that does not exist is said to be not found', async () => {
   await expect(systemExec.run('no-such-program', ['--token=secret'], { signal })).rejects.toMatchObject({
