@@ -18,3 +18,18 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
 }
+
+/** Aborts with `outer`, or before; nothing of it stays at `outer` once it is disposed of. */
+export type LinkedAbort = Disposable & { readonly signal: AbortSignal; abort(reason: unknown): void };
+
+export function linkTo(outer: AbortSignal): LinkedAbort {
+  const controller = new AbortController();
+  const relay = (): void => controller.abort(outer.reason);
+  if (outer.aborted) relay();
+  else outer.addEventListener('abort', relay, { once: true });
+  return {
+    signal: controller.signal,
+    abort: (reason) => controller.abort(reason),
+    [Symbol.dispose]: () => outer.removeEventListener('abort', relay),
+  };
+}

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { linkTo } from '../../async/abort.ts';
 import type { Clock } from '../../ports/clock.ts';
 
 /** The longest time of a timer: with a longer one Node ends it after a millisecond. */
@@ -16,18 +17,15 @@ export const systemClock: Clock = {
   sleep: (ms, signal) => sleep(Math.min(ms, longestMs), undefined, { signal }).catch(() => signal.throwIfAborted()),
   // Not by AbortSignal.timeout and .any, which hold 1 kB until the time has passed: 20 MB in a start with 10,000 Services.
   deadline: (ms, outer) => {
-    const controller = new AbortController();
-    const relay = (): void => controller.abort(outer.reason);
-    const late = (): void => controller.abort(new DOMException(`timed out after ${ms} ms`, 'TimeoutError'));
+    const linked = linkTo(outer);
+    const late = (): void => linked.abort(new DOMException(`timed out after ${ms} ms`, 'TimeoutError'));
     const timer = setTimeout(late, Math.min(ms, longestMs));
     timer.unref();
-    if (outer.aborted) relay();
-    else outer.addEventListener('abort', relay, { once: true });
     return {
-      signal: controller.signal,
+      signal: linked.signal,
       [Symbol.dispose]: () => {
         clearTimeout(timer);
-        outer.removeEventListener('abort', relay);
+        linked[Symbol.dispose]();
       },
     };
   },

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import { reasonOf, searchPath, systemExec } from './exec.ts';
@@ -23,8 +24,21 @@ test('a program that ignores SIGTERM is ended at its deadline', async () => {
   );
 });
 
+test.each(['true', '/nowhere/program'])(
+  'nothing stays at the signal of %s after it has ended, or has not begun',
+  async (file) => {
+    const stop = new AbortController();
+    await systemExec.run(file, [], { signal: stop.signal }).catch(() => undefined);
+    expect(getEventListeners(stop.signal, 'abort')).toEqual([]);
+    await using program = systemExec.spawn(file, [], stop.signal);
+    expect(getEventListeners(stop.signal, 'abort')).toHaveLength(1);
+    await program.exited;
+    expect(getEventListeners(stop.signal, 'abort')).toEqual([]);
+  },
+);
+
 test('a program that does not exist is said to be not found', async () => {
-  await expect(systemExec.run('no-such-program', ['--token=secret'], { signal })).rejects.toMatchObject({
+  await expect(systemExec.run('no-such-program', ['--token=secret'], { signal: stop.signal })).rejects.toMatchObject({
     message: 'no-such-program: not found',
     isMissing: true,
   });
