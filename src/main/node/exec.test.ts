@@ -38,7 +38,7 @@ test.each(['true', '/nowhere/program'])(
 );
 
 test('a program that does not exist is said to be not found', async () => {
-  await expect(systemExec.run('no-such-program', ['--token=secret'], { signal: stop.signal })).rejects.toMatchObject({
+  await expect(systemExec.run('no-such-program', ['--token=secret'], { signal: signal })).rejects.toMatchObject({
     message: 'no-such-program: not found',
     isMissing: true,
   });
