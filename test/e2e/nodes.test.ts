@@ -110,7 +110,7 @@ describe.skipIf(!isRoot)('a node', () => {
       await eventually(async () => {
         const { failed } = traffic.totals();
         expect((await traffic.after(100)).failed).toBe(failed);
-      }, 60_000);
+      }, 120_000);
       const { failed, asked, failingMs } = traffic.totals();
       process.stdout.write(
         `a node with Pods lost, seen by Kubernetes after ${seenAfter} s: ${failed} of ${asked} requests failed, within ${Math.round(failingMs / 1000)} s\n`,
