@@ -2,6 +2,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Addresses } from '../ports/host.ts';
+import { commonOf } from './addresses.ts';
 
 /** The listeners of a host, as its tools have acknowledged them. No key is in both maps. */
 export type HostState = {
@@ -70,6 +71,16 @@ export function heldFromBefore(listeners: Listeners): HostState {
 export function withoutPlaced(state: HostState): HostState {
   const { programmed } = state;
   return programmed === undefined ? state : { ...state, programmed: { ...programmed, placed: PersistentMap.empty() } };
+}
+
+/** Whether an address was still missing after the last pass: the kernel had not answered, or this host was withdrawn meanwhile. */
+export function lacksAddresses({ programmed }: HostState): boolean {
+  return programmed !== undefined && commonOf(programmed.addresses, programmed.placed) !== programmed.addresses;
+}
+
+/** Whether the address of the listener is on the host, as far as the kernel has acknowledged. */
+export function isPlaced({ programmed }: HostState, { address, isHostAddress }: Listener): boolean {
+  return isHostAddress || programmed === undefined || programmed.placed.has(address.text);
 }
 
 /** Of a listener that no pass has programmed yet. */

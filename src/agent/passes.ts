@@ -13,6 +13,7 @@ import {
   heldFromBefore,
   type HostState,
   inForceOf,
+  lacksAddresses,
   stateOf,
   withoutPlaced,
 } from './host-state.ts';
@@ -55,7 +56,7 @@ export function makePasses(deps: {
   readonly onChange: (keys: ReadonlySet<ListenerKey>) => void;
   /** Called after each pass. */
   readonly onPass: () => void;
-  /** Called when `isHurried` becomes false. */
+  /** Called when `isHurried` becomes false, and when addresses are there that were missing after a pass. */
   readonly onHurried: () => void;
   /** One change of the host at a time. */
   readonly inTurn: Serial;
@@ -167,9 +168,10 @@ export function makePasses(deps: {
         await untilDue(signal);
         const wanted = target();
         if (wanted === undefined) continue;
-        const wasHurried = isHurried();
+        const [wasHurried, before] = [isHurried(), state];
         await inTurn(() => pass(wanted, signal));
-        if (wasHurried && !isHurried()) onHurried();
+        const arePlaced = lacksAddresses(before) && state.programmed?.placed !== before.programmed?.placed;
+        if (arePlaced || (wasHurried && !isHurried())) onHurried();
         onPass();
       }
     },

@@ -12,7 +12,7 @@ import type { Steering } from '../ports/steering.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
-import { type Gap, type HostState, inForceOf, isCertain, isUnderWay, stateOf } from './host-state.ts';
+import { type Gap, type HostState, inForceOf, isCertain, isPlaced, isUnderWay, stateOf } from './host-state.ts';
 import { isInForceAs } from './listener-changes.ts';
 import { outageOf, tableOutageOf } from './proxied.ts';
 import { slowWords } from './stages.ts';
@@ -24,7 +24,7 @@ export type AgentProgress = {
   readonly isServing: boolean;
   readonly state: HostState;
   readonly gapOf: (key: ListenerKey) => Gap | undefined;
-  /** Until the next pass has ended the addresses of a host that was withdrawn may be missing. */
+  /** Until the next pass has ended the addresses of a host that was withdrawn may be missing; also after it (`isPlaced`). */
   readonly isHurried: () => boolean;
 };
 
@@ -70,7 +70,8 @@ export function makeReporter(deps: {
     const inForce = inForceOf(now);
     const programmed = wanted && (isServing ? wanted : closed(wanted));
     const isTouched = isUnderWay(state, now) && (wanted === undefined || wanted.revision === inForce?.revision);
-    const isChanging = isTouched || (isServing && isHurried());
+    const isUnplaced = wanted !== undefined && !isPlaced(state, wanted);
+    const isChanging = isTouched || (isServing && (isHurried() || isUnplaced));
     const isInForce = programmed !== undefined && !isChanging && isInForceAs(programmed, now);
     const isForwarding =
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));

@@ -202,4 +202,14 @@ export const foundFaults: readonly (readonly ScheduledAction[])[] = [
     at(0, fault('steering.apply', 'fails')),
     at(0, publish({ ...web, owner: 'y' }, { ...web, index: 1, owner: 'y', plane: 'nat' })),
   ],
+  // A slow removal of a host that was withdrawn for a moment: the address was missing while its listener counted as in force.
+  [
+    at(0, fault('placement.remove', 'slow')),
+    at(25_000, publish({ ...web, owner: 'y' })),
+    at(0, publish({ ...web, index: 1 }, web)),
+    at(0, { do: 'clear', step: 'proxy.upsert' }),
+    at(0, fault('proxy.upsert', 'fails')),
+    at(0, { do: 'serve', isServing: false }),
+    at(8_000, { do: 'serve', isServing: true }),
+  ],
 ];

@@ -56,7 +56,8 @@ export async function startNetLab(options: { readonly nodes: number }): Promise<
   const machines = await makeMachines(['c', 'l', ...names]);
   try {
     const folder = await mkdtemp(path.join(tmpdir(), `${machines.prefix}-`));
-    machines.defer(() => rm(folder, { recursive: true, force: true }));
+    // A program that is ending may still write a file.
+    machines.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }));
     const [client, balancer] = [machines.get('c'), machines.get('l')];
     const nodes = names.map((name, index): Node => {
       const [ip4, ip6] = [`10.20.0.${11 + index}`, `fd20::${11 + index}`];
