@@ -55,12 +55,13 @@ function makeDialogue(exec: Exec) {
 
 type Dialogue = ReturnType<typeof makeDialogue>;
 
+const [one, other] = [
+  `address add 192.0.2.50/32 dev f0 ${forever4}`,
+  `address add 192.0.2.51/32 dev f0 ${forever4}`,
+] as const;
+
 const sentences: Readonly<Record<string, (ip: Dialogue) => Promise<void>>> = {
   'an address is added once; ip ends at the first refused command unless it is forced': async (ip) => {
-    const [one, other] = [
-      `address add 192.0.2.50/32 dev f0 ${forever4}`,
-      `address add 192.0.2.51/32 dev f0 ${forever4}`,
-    ];
     expect(await ip.run(one)).toBe('');
     expect(await ip.run(one, other)).toBe('Error: ipv4: Address already assigned.\nCommand failed -:1\n');
     expect(await ip.addresses('f0')).toEqual(['192.0.2.50/32 preferred']);
@@ -72,10 +73,6 @@ const sentences: Readonly<Record<string, (ip: Dialogue) => Promise<void>>> = {
     expect(await ip.addresses('f0')).toContain('2001:db8::50/128 marked');
   },
   'the process that stays open answers on success, and ends at the first refused command': async (ip) => {
-    const [one, other] = [
-      `address add 192.0.2.50/32 dev f0 ${forever4}`,
-      `address add 192.0.2.51/32 dev f0 ${forever4}`,
-    ];
     expect(await ip.tell(one)).toBe('');
     expect(await ip.tell(one, other)).toBe('Error: ipv4: Address already assigned.\nCommand failed -:3\n');
     expect(await ip.tell(other)).toBe('');
