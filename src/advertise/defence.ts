@@ -44,11 +44,7 @@ export function makeDefence(deps: {
   const attacked = new Map<string, string>();
   /** When each was announced again, monotonic ms; for `paceMs`. */
   const defended = new Map<string, number>();
-  const trouble = makeTrouble({
-    what: 'keeping addresses that another machine on the LAN announces',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const trouble = makeTrouble({ what: 'keeping addresses that another machine on the LAN announces', log, clock });
   /** Monotonic ms; `undefined`: none for `calmMs`. */
   let lastAttackMs: number | undefined;
 

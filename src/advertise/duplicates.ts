@@ -108,7 +108,7 @@ export function makeDuplicateWatch(deps: {
   readonly log: Log;
 }): DuplicateWatch {
   const { probe, clock, log } = deps;
-  const trouble = makeTrouble({ what: 'looking for duplicate addresses', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'looking for duplicate addresses', log, clock });
   const wake = makeLatch();
   let due = new Map<string, Ip>();
   let probed = new Map<string, Ip>();

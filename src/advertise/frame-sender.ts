@@ -45,7 +45,7 @@ export function makeFrameSender(deps: {
   readonly lifetime: AbortSignal;
 }): FrameSender {
   const { exec, clock, log, lifetime } = deps;
-  const trouble = makeTrouble({ what: 'announcing addresses', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'announcing addresses', log, clock });
   type Sending = { readonly perl: RunningProgram; users: number; hasEnded: boolean };
   let open: Sending | undefined;
   let failure: string | undefined;

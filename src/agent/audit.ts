@@ -81,7 +81,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
   };
 
   const repeat = async (what: string, of: readonly Stage[], { audit, check, wait }: Audit): Promise<never> => {
-    const trouble = makeTrouble({ what: `auditing ${what}`, log, monotonic: () => clock.monotonic() });
+    const trouble = makeTrouble({ what: `auditing ${what}`, log, clock });
     const backoff = makeBackoff(retry);
     const repaired = makePacedRepairs({ what, clock, log, signal });
     const pace = makeAuditPace(clock);

@@ -115,7 +115,7 @@ export function makeStages(deps: {
     const known = entries.get(stage);
     if (known !== undefined) return known;
     const backoff = makeBackoff(waitLimits.usual);
-    const trouble = makeTrouble({ what: stages[stage].what, log, monotonic, level: 'error' });
+    const trouble = makeTrouble({ what: stages[stage].what, log, clock, level: 'error' });
     const entry: StageEntry = { stage, backoff, trouble, progress: { is: 'done' }, isLateAgain: false };
     entries.set(stage, entry);
     return entry;

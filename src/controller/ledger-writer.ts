@@ -42,7 +42,7 @@ export function makeLedgerWriter({
   let failed: { readonly dueMs: number; readonly words: ReadonlyMap<ServiceUid, string> } | undefined;
   let isUnderWay = false;
   const backoff = makeBackoff(waitLimits.usual);
-  const trouble = makeTrouble({ what: 'recording addresses', log, monotonic: () => clock.monotonic(), level: 'error' });
+  const trouble = makeTrouble({ what: 'recording addresses', log, clock, level: 'error' });
   const listeners = new Set<() => void>();
 
   const wake = (): void => {

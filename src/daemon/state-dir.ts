@@ -81,8 +81,7 @@ export async function keepStateDir(
   signal: AbortSignal,
 ): Promise<void> {
   const marker = `${stateDir}/${markerName}`;
-  const troubleWith = (what: string): Trouble =>
-    makeTrouble({ what, log, monotonic: () => clock.monotonic(), level: 'error' });
+  const troubleWith = (what: string): Trouble => makeTrouble({ what, log, clock, level: 'error' });
   const looking = troubleWith('looking for lost files of the state directory');
   const writing = troubleWith('writing the lost state directory again');
   const guarding = troubleWith('keeping the folders of furiwake closed to other users');

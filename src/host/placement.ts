@@ -48,11 +48,7 @@ export function makePlacement(deps: {
   const { exec, network, clock, log } = deps;
   const { state, read, ensureRead, isDoubtful, write, begin, settle, inTurn } = network.memory;
   const kernel = makeKernel(deps);
-  const recordTrouble = makeTrouble({
-    what: 'saving the record of addresses',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const recordTrouble = makeTrouble({ what: 'saving the record of addresses', log, clock });
   /** The argument of the last `add` or `audit`: the next `add` handles only the difference. */
   let wantedBefore: Addresses = PersistentMap.empty();
   /** What the last `remove` left: every recorded address was wanted. */

@@ -105,7 +105,7 @@ export function makeLease({
     log,
     onClaimed,
   });
-  const lasting = makeTrouble({ what: 'access to the Lease', log, monotonic: () => clock.monotonic() });
+  const lasting = makeTrouble({ what: 'access to the Lease', log, clock });
   let trouble: string | undefined;
 
   const failed = (error: unknown): void => {

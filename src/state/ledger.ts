@@ -48,7 +48,7 @@ export function makeFileLedger(deps: {
     decode,
     earlier: { path: deps.earlierPath, decode },
   });
-  const trouble = makeTrouble({ what: 'flushing the ledger to the disk', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'flushing the ledger to the disk', log, clock });
   const inTurn = makeSerial();
   let records: LedgerRecords = PersistentMap.empty();
   const backoff = makeBackoff(waitLimits.patient);

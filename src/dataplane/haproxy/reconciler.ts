@@ -102,7 +102,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const mapSaver = makeMapSaver(deps);
   const reloads = makeReloads(deps);
   const worker = makeServingWorker({ ...deps, mapSaver, reloads });
-  const nodeTrouble = makeTrouble({ what: 'adding nodes to HAProxy', log, monotonic: () => clock.monotonic() });
+  const nodeTrouble = makeTrouble({ what: 'adding nodes to HAProxy', log, clock });
   const refused = makeRefused();
   let desired: Desired | undefined;
 

@@ -57,11 +57,7 @@ export function makeSteering(deps: {
     'furiwake_nftables_repairs_total',
     'Times that the table or a routing rule was restored',
   );
-  const routingTrouble = makeTrouble({
-    what: 'adding the routing rule for marked packets',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const routingTrouble = makeTrouble({ what: 'adding the routing rule for marked packets', log, clock });
 
   const inTurn = makeSerial();
   /** Those of the last target. */

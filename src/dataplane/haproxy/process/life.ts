@@ -136,7 +136,7 @@ export function makeLife({
   };
 
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
-  const deathTrouble = makeTrouble({ what: 'keeping HAProxy running', log, monotonic });
+  const deathTrouble = makeTrouble({ what: 'keeping HAProxy running', log, clock });
   let reportedMs = Number.NEGATIVE_INFINITY;
   const reportDeath = (): void => {
     restarts.add(1);
@@ -192,7 +192,7 @@ export function makeLife({
 
   const up = metrics.gauge('furiwake_haproxy_up', '1 while HAProxy serves');
   up.set(0);
-  const serviceTrouble = makeTrouble({ what: 'running HAProxy', log, monotonic, level: 'error' });
+  const serviceTrouble = makeTrouble({ what: 'running HAProxy', log, clock, level: 'error' });
   const subscribers = makeSubscribers();
   let trouble: string | undefined;
   let outage: string | undefined;

@@ -58,7 +58,7 @@ export function makeReloads({
   readonly metrics: Metrics;
 }): Reloads {
   const count = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
-  const trouble = makeTrouble({ what: 'reloading HAProxy', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'reloading HAProxy', log, clock });
   const backoff = makeBackoff(waitLimits.patient);
   const paced = makeBackoff(pace);
   let failure: ReloadWait | undefined;

@@ -65,11 +65,7 @@ export function makeServingWorker(deps: {
   readonly log: Log;
 }): ServingWorker {
   const { api, life, haproxyFiles, mapSaver, reloads, health, clock, log } = deps;
-  const configTrouble = makeTrouble({
-    what: 'writing the configuration of HAProxy',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const configTrouble = makeTrouble({ what: 'writing the configuration of HAProxy', log, clock });
 
   let wanted: Desired | undefined;
   let program = '' as ProgramId;
