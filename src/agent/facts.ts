@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble } from '../async/trouble.ts';
+import { messageOf } from '../core/error-words.ts';
 import { rangeContains } from '../core/ip/range.ts';
 import type { HostFacts } from '../core/model/host.ts';
 import type { Site } from '../core/model/site.ts';
@@ -78,10 +79,7 @@ function makeSocketReader({
     } catch (error) {
       signal.throwIfAborted();
       trouble.failed(error);
-      failed = {
-        words: error instanceof Error ? error.message : String(error),
-        dueMs: clock.monotonic() + backoff.next(),
-      };
+      failed = { words: messageOf(error), dueMs: clock.monotonic() + backoff.next() };
     } finally {
       isUnderWay = false;
     }

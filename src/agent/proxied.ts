@@ -1,3 +1,4 @@
+import { wordsOf } from '../core/error-words.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { isSameTable } from '../core/traffic/same-table.ts';
@@ -17,7 +18,6 @@ import { type Proxy, ProxyAbsentError, type Unprepared } from '../ports/proxy.ts
 import { isFormerOf, withFormerProfile } from './former-settings.ts';
 import { inForceOf } from './host-state.ts';
 import { needsProxy, withListeners, withoutStandIn } from './listener-changes.ts';
-import { wordsOf } from './stages.ts';
 import type { Pass } from './steps.ts';
 
 /*

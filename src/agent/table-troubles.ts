@@ -1,5 +1,5 @@
+import { wordsOf } from '../core/error-words.ts';
 import type { TableOutage } from '../ports/table-outage.ts';
-import { wordsOf } from './stages.ts';
 
 /** What the host says of tables of nftables that may not be in force; the conditions of Services say it of their listeners. */
 export function makeTableTroubles(

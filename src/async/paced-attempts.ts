@@ -1,3 +1,4 @@
+import { messageOf } from '../core/error-words.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { makeAlarm } from './alarm.ts';
@@ -42,10 +43,7 @@ export function makePacedAttempts(options: {
       } catch (error) {
         signal.throwIfAborted();
         trouble.failed(error);
-        failed = {
-          words: error instanceof Error ? error.message : String(error),
-          dueMs: clock.monotonic() + backoff.next(),
-        };
+        failed = { words: messageOf(error), dueMs: clock.monotonic() + backoff.next() };
         alarm.setAt(failed.dueMs);
       }
     },

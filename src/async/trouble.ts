@@ -1,3 +1,4 @@
+import { messageOf } from '../core/error-words.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 
@@ -36,7 +37,7 @@ export function makeTrouble(options: {
   };
   return {
     failed: (error, fields = {}) => {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       const nowMs = clock.monotonic();
       if (lasting === undefined) log.failing(what, 1);
       lasting ??= { sinceMs: nowMs, attempts: 0, reminders: new Map() };

@@ -1,5 +1,6 @@
 import { makeBackoff } from '../async/backoff.ts';
 import { makeTrouble } from '../async/trouble.ts';
+import { messageOf } from '../core/error-words.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -109,7 +110,7 @@ export function makeLease({
   let trouble: string | undefined;
 
   const failed = (error: unknown): void => {
-    trouble = error instanceof Error ? error.message : String(error);
+    trouble = messageOf(error);
     lasting.failed(error, { lease: name });
   };
   const succeeded = (): void => {

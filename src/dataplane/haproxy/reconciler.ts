@@ -1,4 +1,5 @@
 import { makeTrouble } from '../../async/trouble.ts';
+import { messageOf } from '../../core/error-words.ts';
 import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
@@ -134,7 +135,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     } catch (error) {
       signal.throwIfAborted();
       if (!(await process.isAbsent(signal))) throw error;
-      throw new ProxyAbsentError(error instanceof Error ? error.message : String(error), { cause: error });
+      throw new ProxyAbsentError(messageOf(error), { cause: error });
     }
   };
 

@@ -1,5 +1,6 @@
 import { makeLatch, waitAtMost } from '../../async/latch.ts';
 import { makeSubscribers } from '../../async/subscribers.ts';
+import { messageOf } from '../../core/error-words.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -95,7 +96,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   const noteRepair = (failure: unknown): void => {
     if (failure === undefined) isForeign = false;
     failures = failure === undefined || !isForeign ? 0 : failures + 1;
-    const words = failures > 1 ? (outage ?? (failure instanceof Error ? failure.message : String(failure))) : undefined;
+    const words = failures > 1 ? (outage ?? messageOf(failure)) : undefined;
     if (words === outage) return;
     outage = words;
     outageNews.tell();

@@ -2,6 +2,7 @@ import { makeBackoff, waitAfter } from '../../../async/backoff.ts';
 import { makeLatch } from '../../../async/latch.ts';
 import { makeSubscribers } from '../../../async/subscribers.ts';
 import { makeTrouble } from '../../../async/trouble.ts';
+import { messageOf } from '../../../core/error-words.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { Metrics } from '../../../ports/metrics.ts';
@@ -210,7 +211,7 @@ export function makeLife({
   };
   /** Each attempt may fail with words of its own; the first ones stay. */
   const noteDown = (error: unknown): void => {
-    const words = error instanceof Error ? error.message : String(error);
+    const words = messageOf(error);
     downSinceMs ??= monotonic();
     reportDown(words);
     serviceTrouble.failed(error);
