@@ -1,6 +1,6 @@
 import { makeTrouble } from '../../async/trouble.ts';
 import { messageOf } from '../../core/error-words.ts';
-import type { Family } from '../../core/ip/ip.ts';
+import { families, type Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -93,7 +93,6 @@ export type ReconcilerDeps = {
   readonly metrics: Metrics;
 };
 
-const families = [4, 6] as const;
 /** Between two audits: the list of sockets costs the kernel 10 ms, and only a program of root could share the port. */
 const portMs = 300_000;
 

@@ -1,6 +1,7 @@
 import { makeBackoff, waitLimits } from '../../../async/backoff.ts';
 import { makePacedRepairs } from '../../../async/paced-repairs.ts';
 import { makeTrouble } from '../../../async/trouble.ts';
+import { families } from '../../../core/ip/ip.ts';
 import { nodesBackend } from '../../../core/traffic/table.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { FamilyHealths } from '../../../ports/health.ts';
@@ -51,8 +52,6 @@ export type ServingWorker = {
   /** The part of `desired` that needs a program that these contents do not have; `undefined`: none. */
   undeclared(contents: WorkerContents, desired: Desired): Undeclared | undefined;
 };
-
-const families = [4, 6] as const;
 
 export function makeServingWorker(deps: {
   readonly api: RuntimeApi;
