@@ -4,12 +4,11 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Addresses } from '../ports/host.ts';
-import type { Placement } from '../ports/placement.ts';
+import type { Placement, PlacementRecord } from '../ports/placement.ts';
 import type { Log } from '../ports/log.ts';
 import { isOurInterface, readInterfaces } from './interfaces.ts';
 import { type LifetimeSeconds, makeKernel } from './kernel.ts';
 import type { Network } from './network.ts';
-import type { PlacementRecord } from './placement-record.ts';
 import { withoutOrdinary } from './view.ts';
 import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unmarkedIn } from './places.ts';
 
