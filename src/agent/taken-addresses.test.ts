@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { LanProbe } from './taken-addresses.ts';
+import type { DuplicateProbe } from '../ports/advertiser.ts';
 import { answer, listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -17,7 +17,7 @@ async function afterBoot(...found: readonly (ReadonlyMap<string, string> | Error
   rig.ports.setOwn('192.0.2.1');
   const probed: string[] = [];
   const answers = [...found];
-  const probe: LanProbe = async (addresses) => {
+  const probe: DuplicateProbe = async (addresses) => {
     probed.push(`${rig.clock.monotonic()}: ${addresses.map(({ text }) => text).join(' ')}`);
     const next = answers.shift() ?? new Map<string, string>();
     if (next instanceof Error) throw next;
