@@ -13,7 +13,7 @@ import type { Clock } from '../ports/clock.ts';
 import { callMsFor } from '../ports/call-times.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Refusals } from '../ports/host.ts';
-import type { TableOutage } from '../ports/table-outage.ts';
+import type { HostTable } from '../ports/host-table.ts';
 import { type Proxy, ProxyAbsentError, type Unprepared } from '../ports/proxy.ts';
 import { isFormerOf, withFormerProfile } from './former-settings.ts';
 import { inForceOf } from './host-state.ts';
@@ -246,7 +246,7 @@ export function outageOf(
 /** Why no table of nftables may carry the connections of a listener that is in force. */
 export function tableOutageOf(
   listener: Listener,
-  parts: Readonly<Record<'steering' | 'nat', { readonly outage: TableOutage }>> & {
+  parts: Readonly<Record<'steering' | 'nat', Pick<HostTable, 'outage'>>> & {
     readonly direct: Pick<Direct, 'isForwarding' | 'outage'>;
   },
 ): string | undefined {

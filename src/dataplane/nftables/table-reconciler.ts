@@ -7,7 +7,7 @@ import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Refusals } from '../../ports/host.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
-import type { TableOutage } from '../../ports/table-outage.ts';
+import type { TableOutage } from '../../ports/host-table.ts';
 import { makeKernelTable } from './kernel-table.ts';
 import {
   allElements,
