@@ -39,7 +39,10 @@ test('after a boot, an address that another machine has is added with the first 
     { fields: { addresses: [`192.0.2.51 ${mac}`], count: 1 } },
   ]);
   await rig.clock.advance(60 * 60_000);
-  expect([placed(), rig.files.get('/listeners')]).toEqual([['192.0.2.52'], expect.stringContaining('192.0.2.51')]);
+  expect([placed(), rig.files.get('/listeners.jsonl')]).toEqual([
+    ['192.0.2.52'],
+    expect.stringContaining('192.0.2.51'),
+  ]);
   rig.agent.publish(table(a, b, own));
   await rig.clock.advance(0);
   expect([placed(), rig.agent.troubles()]).toEqual([['192.0.2.51', '192.0.2.52'], []]);

@@ -179,16 +179,9 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     lifetime,
   });
   const savedTable = makeTableFile({
-    listenersPath: paths.listeners,
-    nodesPath: paths.nodes,
-    backendsPath: paths.backends,
-    withoutEndpointsPath: paths.withoutEndpoints,
-    earlier: {
-      rowsPath: earlier.rows,
-      nodesPath: earlier.nodes,
-      ledgerPaths: [earlier.records, paths.ledger],
-      placed: () => record.read(),
-    },
+    paths,
+    earlier,
+    placed: () => record.read(),
     files,
     log,
   });
