@@ -253,10 +253,10 @@ function changesConditionsOnly({ status }: Service, write: Write): boolean {
 }
 
 function turnsFalse({ status }: Service, write: Write): boolean {
-  const wereTrue = status.conditions.filter((condition) => condition.status === 'True').map(({ type }) => type);
+  const isTrue = (type: string): boolean =>
+    status.conditions.some((each) => each.type === type && each.status === 'True');
   return (
-    write.kind === 'status' &&
-    write.status.conditions.some((condition) => condition.status === 'False' && wereTrue.includes(condition.type))
+    write.kind === 'status' && write.status.conditions.some((each) => each.status === 'False' && isTrue(each.type))
   );
 }
 
