@@ -46,7 +46,7 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
   const nextLine = async (): Promise<string> => {
     const { value, done } = await answers.next();
     if (done !== true) return value;
-    throw new Error(`the simulated API server has ended: ${sim.takeErrors()}`);
+    throw new Error(`the simulated API server has ended: ${await sim.takeErrors()}`);
   };
   await nextLine(); // it serves
   const flags = ['--state-dir', path.join(lab.folder, 'state')];
@@ -71,8 +71,9 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
       // With an inspector, to read the heap; a signal cannot open one.
       const running = execPort.spawn('env', ['NODE_OPTIONS=--inspect=127.0.0.1:9229', bundle, ...args], signal);
       let state: 'runs' | 'stops' | 'ended' = 'runs';
-      void running.exited.then(() => {
-        if (state === 'runs') furiwakeEnded.reject(new Error(`furiwake has ended: ${running.takeErrors().trim()}`));
+      void running.exited.then(async () => {
+        const errors = await running.takeErrors();
+        if (state === 'runs') furiwakeEnded.reject(new Error(`furiwake has ended: ${errors.trim()}`));
         state = 'ended';
       });
       return {

@@ -41,5 +41,5 @@ export async function* hearAnnouncements(
     if (neighbour !== undefined) yield neighbour;
   }
   const exitCode = await perl.exited;
-  if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());
+  if (!signal.aborted) throw new ExecError('perl', exitCode, await perl.takeErrors());
 }

@@ -138,7 +138,7 @@ function makePerl(frames: readonly string[], ends: boolean): Exec {
         yield* ['sent', ...frames];
         if (!ends) await new Promise(() => undefined); // endless
       })(),
-      takeErrors: () => 'packet socket: Operation not permitted',
+      takeErrors: async () => 'packet socket: Operation not permitted',
       exited: Promise.resolve(1),
       [Symbol.asyncDispose]: async () => undefined,
     }),

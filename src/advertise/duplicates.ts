@@ -63,7 +63,7 @@ export function makeDuplicateProbe(deps: {
     const lines = perl.lines[Symbol.asyncIterator]();
     const nextLine = async (until: AbortSignal): Promise<string> => {
       const line = await unlessAborted(lines.next(), until);
-      if (line.done === true) throw new ExecError('perl', await perl.exited, perl.takeErrors());
+      if (line.done === true) throw new ExecError('perl', await perl.exited, await perl.takeErrors());
       return line.value;
     };
     await nextLine(start.signal); // all is sent

@@ -23,7 +23,7 @@ function makeRig(write: () => Promise<void> = () => Promise.resolve()) {
           sent.push(`${clock.monotonic()} ${text.trimEnd().replaceAll('\n', ', ')}`);
         },
         lines: (async function* () {})(),
-        takeErrors: () => processes.errors,
+        takeErrors: async () => processes.errors,
         exited: processes.exited,
         [Symbol.asyncDispose]: () => Promise.resolve(void processes.ended++),
       };

@@ -70,7 +70,7 @@ export function makeFrameSender(deps: {
       }
       await clock.sleep(lingerMs, lifetime);
       // It never ends by itself.
-      if (mine.hasEnded) throw new ExecError('perl', undefined, mine.perl.takeErrors() || 'ended early');
+      if (mine.hasEnded) throw new ExecError('perl', undefined, (await mine.perl.takeErrors()) || 'ended early');
       hasFailed = false;
     } finally {
       mine.users--;
@@ -80,7 +80,7 @@ export function makeFrameSender(deps: {
   };
 
   const close = async (perl: RunningProgram, hasFailed: boolean): Promise<void> => {
-    const [first = '', ...more] = perl.takeErrors().split('\n');
+    const [first = '', ...more] = (await perl.takeErrors()).split('\n');
     await perl[Symbol.asyncDispose]();
     if (lifetime.aborted || hasFailed) return; // it was ended while it was sending
     if (first === '') trouble.over();

@@ -17,7 +17,7 @@ test.each<[string, Partial<Pick<RunningProgram, 'write' | 'lines'>>]>([
     lines: (async function* () {
       yield 'yes';
     })(),
-    takeErrors: () => '',
+    takeErrors: async () => '',
     exited: Promise.resolve(0),
     [Symbol.asyncDispose]: () => Promise.resolve(void programs.ended++),
     ...(programs.started === 1 ? stuck : {}),

@@ -50,7 +50,8 @@ export function makeLineDialogue(options: {
       try {
         await unlessAborted(program.write(text), deadline.signal); // it waits while the program does not read
         const answer = await unlessAborted(read(lines, program), deadline.signal);
-        if (answer === undefined) throw new ExecError(name, undefined, program.takeErrors() || 'unexpected answer');
+        if (answer === undefined)
+          throw new ExecError(name, undefined, (await program.takeErrors()) || 'unexpected answer');
         return answer;
       } catch (error) {
         await close();

@@ -78,7 +78,7 @@ export async function* hearNetlink(exec: Exec, script: string, signal: AbortSign
   await using perl = exec.spawn('perl', ['-e', prelude + script], signal);
   yield* perl.lines;
   const exitCode = await perl.exited;
-  if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());
+  if (!signal.aborted) throw new ExecError('perl', exitCode, await perl.takeErrors());
 }
 
 /**

@@ -40,7 +40,7 @@ export function makeIpSession(deps: {
           const answer = await lines.next();
           if (answer.done !== true && answerPattern.test(answer.value)) return true;
           const exitCode = answer.done === true ? await ip.exited : undefined;
-          throw new ExecError('ip -batch -', exitCode, ip.takeErrors() || `unexpected answer: ${answer.value}`);
+          throw new ExecError('ip -batch -', exitCode, (await ip.takeErrors()) || `unexpected answer: ${answer.value}`);
         },
         signal,
       );

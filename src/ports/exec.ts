@@ -47,8 +47,8 @@ export type RunningProgram = AsyncDisposable & {
   write(text: string): Promise<void>;
   /** Lines of its standard output, without the newline; ends when the program does. */
   readonly lines: AsyncIterable<string>;
-  /** Lines of its standard error since the last read. */
-  takeErrors(): string;
+  /** Its standard error since the last call, with all that it wrote before the last of `lines` that was read. */
+  takeErrors(): Promise<string>;
   /** Resolves with the exit code when it has ended, for any reason. */
   readonly exited: Promise<number | undefined>;
 };

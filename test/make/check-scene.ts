@@ -106,7 +106,7 @@ const quietLan = (): RunningProgram => ({
     yield 'sent';
     await new Promise(() => undefined);
   })(),
-  takeErrors: () => '',
+  takeErrors: async () => '',
   exited: new Promise(() => undefined),
   [Symbol.asyncDispose]: async () => undefined,
 });

@@ -95,7 +95,7 @@ export function makeFakeIp({
           if (answer.errors !== '') end(1);
         },
         lines: createInterface({ input: output }),
-        takeErrors: () => {
+        takeErrors: async () => {
           const taken = errors;
           errors = '';
           return taken;

@@ -97,7 +97,7 @@ export function makeFakeNft({
           output.write('meta expression\n');
         },
         lines: createInterface({ input: output }),
-        takeErrors: () => {
+        takeErrors: async () => {
           const taken = errors;
           errors = '';
           return taken;

@@ -109,7 +109,7 @@ function watchNothing(signal: AbortSignal): ReturnType<Exec['spawn']> {
     pid: 2,
     write: async () => undefined,
     lines: createInterface({ input: output }),
-    takeErrors: () => '',
+    takeErrors: async () => '',
     exited: exited.promise,
     [Symbol.asyncDispose]: async () => end(),
   };

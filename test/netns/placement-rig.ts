@@ -131,7 +131,7 @@ export async function startPlacementRig(): Promise<PlacementRig> {
     startCapture: async () => {
       const filter = 'arp or (icmp6 and ip6[40] = 136)';
       const tcpdump = lab.client.execPort.spawn('tcpdump', ['-i', 'eth0', '-elntv', filter], lifetime.signal);
-      await vi.waitUntil(() => tcpdump.takeErrors().includes('listening on'), patience);
+      await vi.waitUntil(async () => (await tcpdump.takeErrors()).includes('listening on'), patience);
       const lines: string[] = [];
       void (async () => {
         for await (const line of tcpdump.lines) lines.push(line);

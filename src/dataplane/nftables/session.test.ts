@@ -28,7 +28,7 @@ function fakeNft(answers: readonly (readonly string[] | 'silence' | 'death')[]):
           return Promise.resolve();
         },
         lines: createInterface({ input: output }),
-        takeErrors: () => 'Error: No such file or directory',
+        takeErrors: async () => 'Error: No such file or directory',
         exited: Promise.resolve(0),
         [Symbol.asyncDispose]: () => Promise.resolve(),
       };

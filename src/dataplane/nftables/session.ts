@@ -50,7 +50,7 @@ export function makeNftSession(deps: {
         async (lines, nft) => {
           const json = await answer(lines);
           if (json !== undefined && holdsGeneration(json, generation)) return true;
-          throw new ExecError('nft --interactive', undefined, nft.takeErrors() || 'the change is not in force');
+          throw new ExecError('nft --interactive', undefined, (await nft.takeErrors()) || 'the change is not in force');
         },
         signal,
       );

@@ -1,4 +1,8 @@
+import { spawnSync } from 'node:child_process';
 import { getEventListeners } from 'node:events';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import { reasonOf, searchPath, systemExec } from './exec.ts';
@@ -55,10 +59,24 @@ test('a program that a signal ends says so, unless it has said why itself', asyn
   const wordsOf = async (script: string): Promise<string> => {
     await using program = systemExec.spawn('sh', ['-c', script], signal);
     await program.exited;
-    return program.takeErrors().trim();
+    return (await program.takeErrors()).trim();
   };
   expect(await wordsOf('kill -9 $$')).toBe('ended by SIGKILL');
   expect(await wordsOf('echo no space >&2; kill -9 $$')).toBe('no space');
+});
+
+test('the errors of a program include those before the last line that was read', async () => {
+  const script = 'echo first; read go; echo words >&2; echo second; : > "$0"; read end';
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'furiwake-exec-'));
+  const written = join(folder.path, 'written');
+  await using program = systemExec.spawn('sh', ['-c', script, written], signal);
+  const lines = program.lines[Symbol.asyncIterator]();
+  expect(await lines.next()).toMatchObject({ value: 'first' });
+  const sent = program.write('go\n');
+  spawnSync('sh', ['-c', 'until [ -e "$0" ]; do sleep 0.01; done', written], { timeout: 10_000 }); // holds up the loop
+  await sent;
+  expect(await lines.next()).toMatchObject({ value: 'second' });
+  expect(await program.takeErrors()).toBe('words\n');
 });
 
 test('without a free file descriptor a program fails to start, and this process continues', async () => {

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, type ExecFileException, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { setImmediate } from 'node:timers/promises';
 import { linkTo } from '../../async/abort.ts';
 import { type RunningProgram, type Exec, ExecError } from '../../ports/exec.ts';
 
@@ -71,7 +72,8 @@ function startProgram(file: string, args: readonly string[], signal: AbortSignal
         );
       }),
     lines: createInterface({ input: stdout, crlfDelay: Number.POSITIVE_INFINITY }),
-    takeErrors: () => {
+    takeErrors: async () => {
+      await setImmediate(); // two pipes that are readable at once are read in any order
       const taken = errors;
       errors = '';
       return taken;

@@ -135,7 +135,7 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
     }
     signal.throwIfAborted();
     const isEarly = !isOver.signal.aborted && answered.size < probed.length;
-    if (isEarly) throw new ExecError('perl', await perl.exited, perl.takeErrors());
+    if (isEarly) throw new ExecError('perl', await perl.exited, await perl.takeErrors());
     isOver.abort();
     return { answered, crossing };
   };

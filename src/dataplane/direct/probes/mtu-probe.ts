@@ -83,7 +83,7 @@ export function makeMtuProbe({ exec, clock }: { readonly exec: Exec; readonly cl
       if (found.size === measured.length) isOver.abort();
     }
     signal.throwIfAborted();
-    if (!isOver.signal.aborted) throw new ExecError('perl', await perl.exited, perl.takeErrors());
+    if (!isOver.signal.aborted) throw new ExecError('perl', await perl.exited, await perl.takeErrors());
     return found;
   };
 }

@@ -17,7 +17,7 @@ function execThatReceives(frames: readonly string[]): Exec {
         yield* frames;
         if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
       })(),
-      takeErrors: () => '',
+      takeErrors: async () => '',
       exited: Promise.resolve(undefined),
       [Symbol.asyncDispose]: async () => undefined,
     }),
