@@ -117,9 +117,9 @@ function backendsOf(
   listeners: readonly Listener[],
   nodes: ReadonlySet<NodeName>,
 ): ReadonlyMap<NodeName, ReadonlySet<BackendId>> {
-  const families = new Map(listeners.map(({ backend, address }) => [backend, address.family]));
+  const familyOf = new Map(listeners.map(({ backend, address }) => [backend, address.family]));
   const found = new Map<NodeName, Set<BackendId>>();
-  for (const [id, family] of families)
+  for (const [id, family] of familyOf)
     for (const { node, isDraining } of backendOf(table, id, family).servers)
       if (nodes.has(node) && !isDraining) found.set(node, (found.get(node) ?? new Set()).add(id));
   return found;
