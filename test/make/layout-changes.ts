@@ -12,7 +12,7 @@ import {
 
 /**
  * Changes from program to program, of which nft accepts those of some listeners: the elements in the kernel after each, and those of
- * the mirror. Throws if one removes an element that is not there.
+ * the mirror. Throws if one removes a missing element.
  */
 export function* changesThrough<T extends { readonly listeners: TrafficTable['listeners'] }>(
   layout: Layout<T>,
@@ -32,7 +32,7 @@ export function* changesThrough<T extends { readonly listeners: TrafficTable['li
     for (const part of parts.filter(({ listener }) => listener === undefined || accepts(listener))) {
       const { remove, add } = changeOf(mirror.lists, [part]);
       for (const element of remove)
-        if (!kernel.delete(elementKey(element))) throw new Error(`${elementKey(element)} is not there`);
+        if (!kernel.delete(elementKey(element))) throw new Error(`${elementKey(element)} is missing`);
       for (const element of add) kernel.add(elementKey(element));
       mirror = withParts(layout, mirror, target, [part]);
     }
