@@ -4,12 +4,11 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Addresses } from '../ports/host.ts';
-import type { Placement } from '../ports/placement.ts';
+import type { Placement, PlacementRecord } from '../ports/placement.ts';
 import type { Log } from '../ports/log.ts';
 import { isOurInterface, readInterfaces } from './interfaces.ts';
 import { type LifetimeSeconds, makeKernel } from './kernel.ts';
 import type { Network } from './network.ts';
-import type { PlacementRecord } from './placement-record.ts';
 import { withoutOrdinary } from './view.ts';
 import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unmarkedIn } from './places.ts';
 
@@ -48,11 +47,7 @@ export function makePlacement(deps: {
   const { exec, network, clock, log } = deps;
   const { state, read, ensureRead, isDoubtful, write, begin, settle, inTurn } = network.memory;
   const kernel = makeKernel(deps);
-  const recordTrouble = makeTrouble({
-    what: 'saving the record of addresses',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const recordTrouble = makeTrouble({ what: 'saving the record of addresses', log, clock });
   /** The argument of the last `add` or `audit`: the next `add` handles only the difference. */
   let wantedBefore: Addresses = PersistentMap.empty();
   /** What the last `remove` left: every recorded address was wanted. */
