@@ -60,6 +60,9 @@ export function makePlacement(deps: {
   const lifetime = (): LifetimeSeconds =>
     keptUntilMs === undefined ? 'forever' : Math.max(1, Math.ceil((keptUntilMs - clock.monotonic()) / 1000));
 
+  /** The kernel may keep no address: another host may have it by now. */
+  const isOver = (): boolean => keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs;
+
   /** After a removal: a record with too many addresses does no harm, and a full disk must not stop the removal. */
   const saveRecord = async (): Promise<void> => {
     try {
@@ -151,6 +154,7 @@ export function makePlacement(deps: {
   };
 
   const add = async (wanted: Addresses, candidates: Iterable<string>, signal: AbortSignal): Promise<readonly Ip[]> => {
+    if (isOver()) return []; // the next one handles the difference
     const added = await put(missingFrom(state(), wanted, candidates), signal);
     wantedBefore = wanted;
     return added;
@@ -202,7 +206,7 @@ export function makePlacement(deps: {
     keepUntil: (untilMs, signal) =>
       inTurn(async () => {
         // `ip address change` adds an address that is gone: then it would be on the host, and not advertised.
-        if (keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs) begin(state().record);
+        if (isOver()) begin(state().record);
         await ensureRead(signal);
         const isForever = untilMs === undefined && keptUntilMs === undefined;
         keptUntilMs = untilMs;
