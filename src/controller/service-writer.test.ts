@@ -107,7 +107,7 @@ function makeScene({
     },
     /** The Service is deleted, and one with its name is created. */
     createAgain: () => {
-      service = { ...makeService('a'), uid: 'another' as ServiceUid };
+      service = { ...service, uid: 'another' as ServiceUid }; // with the same spec
       stored = service;
     },
     answered: () => answered,
