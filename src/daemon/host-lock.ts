@@ -2,6 +2,7 @@ import path from 'node:path';
 import * as z from 'zod';
 import { jsonReply, serveHttp } from '../http/server.ts';
 import { ExecError } from '../ports/exec.ts';
+import { systemWords } from '../ports/files.ts';
 import { askSocket } from './ask.ts';
 import { StartError } from './errors.ts';
 import { assertPrivate, removeEmptyFolders } from './folders.ts';
@@ -50,7 +51,7 @@ export async function lockHost(holder: LockHolder, deps: LockDeps, signal: Abort
   let server = await open().catch((error: unknown) => {
     if (!(error instanceof Error) || !('errno' in error)) throw error;
     const words = `${runFolder} cannot be used: it must be a folder in which root can create files and sockets`;
-    throw new StartError(`${words} (${error.message})`, { cause: error });
+    throw new StartError(`${words} (${systemWords(error)})`, { cause: error });
   });
   const release = async (): Promise<void> => {
     await server[Symbol.asyncDispose]();
