@@ -203,7 +203,7 @@ test('a marker that cannot be read is named, with what to do', async () => {
     await expect(use(disk, stateDir)).rejects.toMatchObject({
       code: 'START',
       message: expect.stringMatching(
-        /furiwake-state cannot be read \(EISDIR: .*\): repair the disk or, .* replace the marker by an empty file$/,
+        /furiwake-state cannot be read \(illegal operation on a directory\): repair the disk or, .* replace the marker by an empty file$/,
       ),
     });
   rmSync(`${stateDir}/furiwake-state`, { recursive: true });

@@ -55,10 +55,7 @@ export async function checkMetricsPort(
   });
 }
 
-async function listenBriefly(
-  address: NonNullable<RunOptions['metricsAddress']>,
-  signal: AbortSignal,
-): Promise<void> {
+async function listenBriefly(address: NonNullable<RunOptions['metricsAddress']>, signal: AbortSignal): Promise<void> {
   await using _server = await serveHttp(address, {}, signal);
 }
 
