@@ -1,6 +1,8 @@
+import { makeAlarm, type Alarm } from '../async/alarm.ts';
 import { waitLimits } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
+import { makeSubscribers } from '../async/subscribers.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Log } from '../ports/log.ts';
@@ -14,6 +16,8 @@ export type AddressLifetime = {
   keepUntil(untilMs: number | undefined): void;
   /** Why the kernel has removed the addresses, though this host needs and may keep them; `undefined`: it has not. */
   trouble(): string | undefined;
+  /** Calls `listener` when `trouble` has changed; returns a function that ends the subscription. */
+  subscribe(listener: () => void): () => void;
   /** Sets the lifetime in the kernel, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };
@@ -33,26 +37,43 @@ export function makeAddressLifetime({
   let last: number | undefined;
   /** In the kernel. */
   let kept: number | undefined;
+  let told: string | undefined;
+  let alarm: Alarm | undefined;
+  const due = makeLatch();
+  const subscribers = makeSubscribers();
+
+  const trouble = (): string | undefined => {
+    const nowMs = clock.monotonic();
+    const isOver = last !== undefined && last > nowMs && kept !== undefined && kept <= nowMs;
+    return isOver && areNeeded()
+      ? 'the lifetime of the addresses of this host has ended: ip could not extend it'
+      : undefined;
+  };
+  const follow = (): void => {
+    if (kept !== undefined && kept > clock.monotonic()) alarm?.setAt(kept);
+    const now = trouble();
+    if (now === told) return;
+    told = now;
+    subscribers.tell();
+  };
   const extend = async (signal: AbortSignal): Promise<void> => {
     const untilMs = last;
     await placement.keepUntil(untilMs, signal);
     kept = untilMs;
+    follow();
   };
-  const due = makeLatch();
+
   return {
     keepUntil: (untilMs) => {
       last = untilMs;
       due.set();
+      follow();
     },
-    trouble: () => {
-      const nowMs = clock.monotonic();
-      const isOver = last !== undefined && last > nowMs && kept !== undefined && kept <= nowMs;
-      return isOver && areNeeded()
-        ? 'the lifetime of the addresses of this host has ended: ip could not extend it'
-        : undefined;
-    },
-    run: (signal) =>
-      runWhenSet({
+    trouble,
+    subscribe: subscribers.subscribe,
+    run: (signal) => {
+      alarm = makeAlarm({ clock, signal, ring: follow });
+      return runWhenSet({
         what: 'extending the lifetime of the addresses of this host',
         due,
         work: () => extend(signal),
@@ -61,6 +82,7 @@ export function makeAddressLifetime({
         clock,
         log,
         signal,
-      }),
+      });
+    },
   };
 }

@@ -61,14 +61,19 @@ export function commonOf(addresses: Addresses, others: Addresses): Addresses {
   );
 }
 
-/** Why packets for the listener's address cannot arrive here; `undefined`: they can. */
+/**
+ * Why packets for the listener's address cannot arrive here; `undefined`: they can. `lifetimeTrouble`: why the kernel has removed the
+ * addresses that furiwake added.
+ */
 export function addressProblem(
   { address, isHostAddress }: Listener,
   { own, refused }: HostAddresses,
+  lifetimeTrouble: string | undefined,
 ): Verdict | undefined {
   const absent = (message: string): Verdict => ({ reason: 'AddressNotOnHost', message });
   const { text } = address;
   if (isHostAddress) return own.has(text) ? undefined : absent(`${text} is no longer an address of this host`);
   const words = refused.get(text);
-  return words === undefined ? undefined : absent(`the kernel refused the address ${text} (${words})`);
+  if (words !== undefined) return absent(`the kernel refused the address ${text} (${words})`);
+  return lifetimeTrouble === undefined ? undefined : absent(`${text} is not on this host: ${lifetimeTrouble}`);
 }

@@ -128,8 +128,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   let isUndecided = !isServing;
   /** One change of the host at a time. */
   const inTurn = makeSerial();
-  const saveLatch = makeLatch();
-  const withdrawal = makeLatch();
+  const [saveLatch, withdrawal] = [makeLatch(), makeLatch()];
   const hasAddresses = (): boolean =>
     [...(desired?.listeners.values() ?? [])].some(({ isHostAddress }) => !isHostAddress);
   const lifetime = makeAddressLifetime({ ...deps, areNeeded: () => isServing && hasAddresses() });
@@ -159,6 +158,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   });
   const reporter = makeReporter({
     ...deps,
+    lifetime,
     progress: () => ({ ...passes, desired, isServing, state: passes.state() }),
   });
 

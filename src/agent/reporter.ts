@@ -11,6 +11,7 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { Steering } from '../ports/steering.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
+import type { AddressLifetime } from './address-lifetime.ts';
 import { addressProblem } from './addresses.ts';
 import { type Gap, type HostState, inForceOf, isCertain, isPlaced, isUnderWay, stateOf } from './host-state.ts';
 import { isInForceAs } from './listener-changes.ts';
@@ -47,13 +48,14 @@ export function makeReporter(deps: {
   readonly confirmations: Pick<Confirmations, 'unconfirmed' | 'subscribe'>;
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
+  readonly lifetime: Pick<AddressLifetime, 'trouble' | 'subscribe'>;
   readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding' | 'outage'>;
   readonly steering: Pick<Steering, 'outage'>;
   readonly nat: Pick<Nat, 'outage'>;
   readonly proxy: Pick<Proxy, 'failing' | 'refusingHeaders' | 'onServers' | 'outage' | 'onTrouble'>;
   readonly progress: () => AgentProgress;
 }): Reporter {
-  const { health, confirmations, network, advertiser, direct, proxy, progress } = deps;
+  const { health, confirmations, network, advertiser, lifetime, direct, proxy, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   let { duplicates } = emptyReport;
@@ -85,7 +87,7 @@ export function makeReporter(deps: {
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const verdict =
       wanted && isInForce
-        ? addressProblem(wanted, network.addresses())
+        ? addressProblem(wanted, network.addresses(), lifetime.trouble())
         : verdictOf(gapOf(key), wanted && outageOf(wanted, { proxy, direct }));
     return {
       holder,
@@ -142,6 +144,7 @@ export function makeReporter(deps: {
         confirmations.subscribe(follow),
         advertiser.onDuplicates(followDuplicates),
         direct.onForwarding(update),
+        lifetime.subscribe(updateAll),
         proxy.onServers(updateAll),
         proxy.onTrouble(updateAll),
         ...[deps.steering, direct, deps.nat].map(({ outage }) => outage.subscribe(updateAll)),

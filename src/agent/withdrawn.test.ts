@@ -240,15 +240,16 @@ test.each(['fails', 'hangs'])(
     else rig.ports.hanging.set('placement.keepUntil', answered.promise);
     rig.agent.keepAddressesUntil(30_000);
     await rig.clock.advance(8_000);
-    expect(rig.agent.troubles()).toEqual([]);
+    const words = (): string | undefined => rig.agent.report().listeners.get(a.key)?.refusal?.verdict.message;
+    expect([rig.agent.troubles(), words()]).toEqual([[], undefined]);
     await rig.clock.advance(2_000);
-    expect(rig.agent.troubles()).toEqual([
-      'the lifetime of the addresses of this host has ended: ip could not extend it',
-    ]);
+    const trouble = 'the lifetime of the addresses of this host has ended: ip could not extend it';
+    expect(rig.agent.troubles()).toEqual([trouble]);
+    expect(words()).toBe(`${a.address.text} is not on this host: ${trouble}`);
     rig.ports.failing.clear();
     answered.resolve();
     await rig.clock.advance(5_000);
-    expect(rig.agent.troubles()).toEqual([]);
+    expect([rig.agent.troubles(), words()]).toEqual([[], undefined]);
   },
 );
 

@@ -115,6 +115,11 @@ function makeScene({
     say: (message: string) => {
       assignment = { ...withoutAddress, verdict: { reason: 'PoolExhausted', message } };
     },
+    /** The status says that all is well. */
+    praise: () => {
+      const conditions = stored.status.conditions.map((condition) => ({ ...condition, status: 'True' as const }));
+      stored = { ...stored, status: { ...stored.status, conditions } };
+    },
     /** Another client adds an address to the status. */
     add: (ip: string) => {
       const ingress = [{ ip, hostname: undefined, ipMode: undefined, ports: [] }];
@@ -233,7 +238,7 @@ test('a Service with the name of a deleted one inherits no pause', async () => {
 });
 
 test('conditions that change again and again are written every ten seconds, the last ones at the latest then', async () => {
-  const { add, clock, say, run, written, answered } = makeScene();
+  const { add, praise, clock, say, run, written, answered } = makeScene();
   for (let change = 1; change <= 6; change++) {
     say(`change ${change}`);
     expect(await run()).toBeUndefined();
@@ -252,8 +257,13 @@ test('conditions that change again and again are written every ten seconds, the 
   add('203.0.113.9');
   expect(await run()).toBeUndefined();
   expect([written(), answered()?.status.ingress]).toEqual([8, []]);
+  praise();
+  expect(await run()).toBeUndefined(); // the condition becomes False
+  expect([written(), answered()?.status.conditions[0]?.status]).toEqual([9, 'False']);
+  say('change 9');
+  expect(await run()).toEqual({ requeueAfterMs: 10_000 });
   await clock.advance(60_000);
-  for (let change = 9; change <= 14; change++) {
+  for (let change = 10; change <= 15; change++) {
     say(`change ${change}`);
     expect(await run()).toBeUndefined();
   }

@@ -217,7 +217,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       return undefined;
     }
     const isPaced = eligibility === 'ours' && changesConditionsOnly(service, write);
-    const pace = isPaced ? paceAfter(mine.conditionPace, clock.monotonic()) : mine.conditionPace;
+    const pace = isPaced
+      ? paceAfter(mine.conditionPace, !turnsFalse(service, write), clock.monotonic())
+      : mine.conditionPace;
     if (pace !== undefined && 'waitMs' in pace) return soonest(later, { requeueAfterMs: pace.waitMs });
     try {
       const outcome =
@@ -248,6 +250,14 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
 function changesConditionsOnly({ status }: Service, write: Write): boolean {
   return write.kind === 'status' && isSameIngress(status.ingress, write.status.ingress);
+}
+
+function turnsFalse({ status }: Service, write: Write): boolean {
+  const isTrue = (type: string): boolean =>
+    status.conditions.some((each) => each.type === type && each.status === 'True');
+  return (
+    write.kind === 'status' && write.status.conditions.some((each) => each.status === 'False' && isTrue(each.type))
+  );
 }
 
 function reasonOf({ conditions }: DesiredStatus): string | undefined {

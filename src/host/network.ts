@@ -84,7 +84,7 @@ export function makeNetwork(deps: {
     const { record } = state;
     isBeingRead = true;
     try {
-      const view = await viewOf(await readInterfaces(exec, signal), record, deps, signal);
+      const view = await viewOf(await readInterfaces(exec, signal), record, state.primary, deps, signal);
       settle({ ...view, record: record.with(view.present) }, known.refused);
     } finally {
       isBeingRead = false;

@@ -30,10 +30,11 @@ export async function readResolvConfs(files: Pick<Files, 'read'>): Promise<strin
   return texts.join('\n');
 }
 
-/** The state of the host from its interfaces and routes. Throws `ExecError` when `ip` fails. */
+/** The state of the host from its interfaces and routes. `before`: its primary addresses until now. Throws `ExecError` when `ip` fails. */
 export async function viewOf(
   interfaces: readonly NetworkInterface[],
   record: PlacementRecord,
+  before: readonly Ip[],
   { exec, files }: { readonly exec: Exec; readonly files: Pick<Files, 'read'> },
   signal: AbortSignal,
 ): Promise<NetworkView> {
@@ -43,7 +44,7 @@ export async function viewOf(
   return {
     interfaces: withoutOrdinary(interfaces, present),
     own,
-    primary: primaryAddresses(routes, interfaces, present),
+    primary: primaryAddresses(routes, interfaces, present, before),
     needs: neededAddresses(routes, interfaces, resolvConfs),
     routed: routedRanges(routes),
     resolvConfs,

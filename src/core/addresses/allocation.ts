@@ -231,10 +231,12 @@ export class Allocation {
     const all = `${refusals.length} IPv${family} addresses of the pool`;
     const each = refusals.length === 2 ? `both IPv${family} addresses of the pool` : `all ${all}`;
     const [port] = ports;
-    const message =
-      ports.length === 1 && refusals.every(({ reason }) => reason === 'PortConflict')
-        ? `port ${port?.port} is in use on ${each}: add addresses, or use another port`
-        : `none of the ${all} can take this Service: add addresses; the first: ${first.message}`;
+    const [what, other] =
+      ports.length === 1 ? [`port ${port?.port}`, 'another port'] : ['one of its ports', 'other ports'];
+    // Names no Service: each Service that waits would need a new status when that one goes.
+    const message = refusals.every(({ reason }) => reason === 'PortConflict')
+      ? `${what} is in use on ${each}: add addresses, or use ${other}`
+      : `none of the ${all} can take this Service: add addresses; the first: ${first.message}`;
     return { reason: 'PoolExhausted', message };
   }
 

@@ -51,7 +51,7 @@ describe('a new Service', () => {
     [
       'several ports',
       { ports: [tcp(80), tcp(81)] },
-      'none of the 2 IPv4 addresses of the pool can take this Service: add addresses; the first: port 80 of 192.0.2.8 belongs to Service default/a; use another port or address',
+      'one of its ports is in use on both IPv4 addresses of the pool: add addresses, or use other ports',
     ],
   ])('says that the pool is exhausted when there are several: %s', (_, spec, message) => {
     const services = ['a', 'b', 'c'].map((name, index) =>
