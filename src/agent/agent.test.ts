@@ -279,23 +279,6 @@ test('an outage of HAProxy is reported of the listeners that it carries', async 
   expect(reported()).toEqual([undefined, undefined, undefined]);
 });
 
-test('when HAProxy serves again after a long failure, its changes are made at once', async () => {
-  const rig = startAgent();
-  await publish(rig, a);
-  rig.ports.failing.set('proxy.upsert', 'port 292 is held by perl');
-  await publish(rig, a, b);
-  await rig.clock.advance(10 * 60_000); // in the middle of a long wait
-  const attempts = (): number => rig.ports.steps.filter((name) => name === 'proxy.upsert').length;
-  const before = attempts();
-  rig.ports.setOutage('port 292 is held by perl');
-  await rig.clock.advance(100);
-  expect([attempts() - before, answer(rig, b)]).toEqual([0, 'HAProxy does not serve: port 292 is held by perl']);
-  rig.ports.failing.clear();
-  rig.ports.setOutage(undefined);
-  await rig.clock.advance(100);
-  expect([attempts() - before, answer(rig, b), rig.agent.troubles()]).toEqual([1, 'ready', []]);
-});
-
 test('a listener of direct forwards while a node is known to serve it', async () => {
   const rig = startAgent();
   const dns = directListener('192.0.2.53', 53, { isPublished: true });

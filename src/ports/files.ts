@@ -27,7 +27,7 @@ export type Files = {
   makeFolder(path: string, mode?: number): Promise<void>;
 };
 
-/** What the system says in an error of Node.js, `read-only file system`, without the code, the call and the path, which say nothing to a user. */
+/** What the system says in an error of Node.js, `read-only file system`, without code, call and path: those say nothing to a user. */
 export function systemWords({ message }: Error): string {
   return /\bE[A-Z0-9]+: ([a-z/]+(?:[ -][a-z/]+)*)/.exec(message)?.[1] ?? message;
 }
