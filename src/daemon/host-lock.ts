@@ -1,8 +1,8 @@
 import path from 'node:path';
 import * as z from 'zod';
+import { systemWords } from '../core/error-words.ts';
 import { jsonReply, serveHttp } from '../http/server.ts';
 import { ExecError } from '../ports/exec.ts';
-import { systemWords } from '../ports/files.ts';
 import { askSocket } from './ask.ts';
 import { StartError } from './errors.ts';
 import { assertPrivate, removeEmptyFolders } from './folders.ts';

@@ -1,7 +1,7 @@
+import { systemWords } from '../core/error-words.ts';
 import type { ListeningSocket } from '../core/model/host.ts';
 import { decodeListening } from '../host/sockets.ts';
 import type { Exec } from '../ports/exec.ts';
-import { systemWords } from '../ports/files.ts';
 
 /** A process that has a listening socket, as far as it is known. */
 export type PortHolder = { readonly name: string; readonly pid: number | undefined };
@@ -62,7 +62,7 @@ export async function listenTrouble(
   const { code = '' } = error as NodeJS.ErrnoException;
   if (code === 'EADDRNOTAVAIL') return `this host has no address ${host}`;
   if (code === 'ENOTFOUND' || code.startsWith('EAI_')) return `the name ${host} cannot be resolved`;
-  if (code !== 'EADDRINUSE') return `cannot listen on ${host}:${port} (${systemWords(error as Error)})`;
+  if (code !== 'EADDRINUSE') return `cannot listen on ${host}:${port} (${systemWords(error)})`;
   const [holders = []] = await findPortHolders(host, port, exec, signal).catch(() => []); // the port matters, not who has it
   return `port ${port} is held by ${holders.map(holderWords)[0] ?? 'another process'}`;
 }

@@ -26,8 +26,3 @@ export type Files = {
   /** Creates the folder and its parents. */
   makeFolder(path: string, mode?: number): Promise<void>;
 };
-
-/** What the system says in an error of Node.js, `read-only file system`, without code, call and path: those say nothing to a user. */
-export function systemWords({ message }: Error): string {
-  return /\bE[A-Z0-9]+: ([a-z/]+(?:[ -][a-z/]+)*)/.exec(message)?.[1] ?? message;
-}

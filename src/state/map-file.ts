@@ -1,8 +1,8 @@
 import * as z from 'zod';
 import { makeSerial } from '../async/serial.ts';
+import { systemWords } from '../core/error-words.ts';
 import { parseJson } from '../core/parse-json.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { systemWords } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import type { RestorableFiles } from './lost-files.ts';
 
@@ -48,8 +48,7 @@ export class UnreadableFileError extends Error {
   override readonly name = 'UnreadableFileError';
   readonly code = 'UNREADABLE_FILE';
   constructor(path: string, cause: unknown) {
-    const words = cause instanceof Error ? systemWords(cause) : String(cause);
-    super(`${path} cannot be read (${words}): repair the disk, or remove the file`, { cause });
+    super(`${path} cannot be read (${systemWords(cause)}): repair the disk, or remove the file`, { cause });
   }
 }
 
