@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { noPrograms } from '../../test/sim/harness.ts';
+import { ip } from '../../test/make/service.ts';
 import { formatRange } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
@@ -27,7 +28,9 @@ describe('the host’s own address', () => {
     found: RoutingTables,
     interfaces: readonly NetworkInterface[],
     placed: readonly [string, string][] = [],
-  ): readonly string[] => primaryAddresses(found, interfaces, PersistentMap.from(placed)).map(({ text }) => text);
+    before: readonly string[] = [],
+  ): readonly string[] =>
+    primaryAddresses(found, interfaces, PersistentMap.from(placed), before.map(ip)).map(({ text }) => text);
 
   test.each<[string, RoutingTables, readonly string[]]>([
     [
@@ -66,6 +69,31 @@ describe('the host’s own address', () => {
   ])('is not one that is %s', (_, other) => {
     const found = routes([], [{ dst: 'default', dev: 'eth0' }]);
     expect(primary(found, [link('eth0', other, { local: '2001:db8::11', prefixlen: 64 })])).toEqual(['2001:db8::11']);
+  });
+
+  test('is the oldest of several: the kernel lists those of IPv6 newest first', () => {
+    const byDefault = [{ dst: 'default', dev: 'eth0' }];
+    const lan = link(
+      'eth0',
+      { local: '192.0.2.11', prefixlen: 24 },
+      { local: '192.0.2.99', prefixlen: 24 },
+      { local: '2001:db8:9::11', prefixlen: 64 },
+      { local: '2001:db8::11', prefixlen: 64 },
+    );
+    expect(primary(routes(byDefault, byDefault), [lan])).toEqual(['192.0.2.11', '2001:db8::11']);
+  });
+
+  test('stays while it is usable, also when an older one is usable again', () => {
+    const found = routes([], [{ dst: 'default', dev: 'eth0' }]);
+    const [newer, older] = [
+      { local: '2001:db8:9::11', prefixlen: 64 },
+      { local: '2001:db8::11', prefixlen: 64 },
+    ];
+    const after = (before: string, ...addresses: readonly Address[]): readonly string[] =>
+      primary(found, [link('eth0', ...addresses)], [], [before]);
+    expect(after(newer.local, newer, older)).toEqual([newer.local]);
+    expect(after(newer.local, { ...newer, deprecated: true }, older)).toEqual([older.local]);
+    expect(after(newer.local, older)).toEqual([older.local]);
   });
 
   test('is not one that furiwake added', () => {

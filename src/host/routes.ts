@@ -1,4 +1,4 @@
-import { bitsOf, type Family, type Ip, ipOf, parseIp } from '../core/ip/ip.ts';
+import { bitsOf, families, type Family, type Ip, ipOf, parseIp } from '../core/ip/ip.ts';
 import { type IpRange, mergeRanges, parseCidr, parseRange, subtractRanges } from '../core/ip/range.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { NetworkInterface } from './interfaces.ts';
@@ -29,22 +29,26 @@ export async function readRoutes(exec: Exec, signal: AbortSignal): Promise<Routi
 /**
  * This host's own address on the interface of the default route, at most one per family. Of several default routes the
  * one with the lowest metric counts; temporary (RFC 8981) and deprecated addresses and those of furiwake (`placed`: text →
- * interface) do not.
+ * interface) do not. Of several addresses that of `before` stays, or else the oldest counts: one that is added, of a second prefix for
+ * example, moves no Service.
  */
 export function primaryAddresses(
   routes: RoutingTables,
   interfaces: readonly NetworkInterface[],
   placed: ReadonlyMap<string, string>,
+  before: readonly Ip[],
 ): readonly Ip[] {
-  return ([4, 6] as const).flatMap((family) => {
+  return families.flatMap((family) => {
     const defaults = routes[family].filter(({ dst }) => dst === 'default');
     const [first] = defaults.toSorted((a, b) => (a.metric ?? 0) - (b.metric ?? 0));
     const device = first?.dev ?? first?.nexthops?.[0]?.dev;
     const link = interfaces.find(({ name }) => name === device);
-    const found = link?.addresses.find(
-      ({ ip, isLasting }) => ip.family === family && isLasting && placed.get(ip.text) !== device,
+    const usable = (link?.addresses ?? []).flatMap(({ ip, isLasting }) =>
+      ip.family === family && isLasting && placed.get(ip.text) !== device ? [ip] : [],
     );
-    return found === undefined ? [] : found.ip;
+    const former = usable.find(({ text }) => before.some((ip) => ip.text === text));
+    // The kernel lists addresses of IPv6 newest first, those of IPv4 oldest first.
+    return former ?? usable.at(family === 6 ? -1 : 0) ?? [];
   });
 }
 

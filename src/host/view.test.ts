@@ -34,7 +34,7 @@ test('of the addresses of furiwake a view keeps those with a lifetime, without t
   );
   const exec = { run: async () => ({ stdout: '[]', stderr: '' }) };
   const files = { read: () => Promise.reject(new Error('absent')) };
-  const view = await viewOf(interfaces, record, { exec, files } as never, new AbortController().signal);
+  const view = await viewOf(interfaces, record, [], { exec, files } as never, new AbortController().signal);
   expect(view.interfaces.map(({ addresses }) => addresses.map(({ ip }) => ip.text))).toEqual([
     ['192.0.2.52', '192.0.2.53'],
     ['192.0.2.2', '2001:db8::52'],

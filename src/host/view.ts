@@ -4,7 +4,7 @@ import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import type { HostAddresses } from '../ports/network.ts';
 import { type InterfaceAddress, type NetworkInterface, sortAddresses } from './interfaces.ts';
-import type { PlacementRecord } from './placement-record.ts';
+import type { PlacementRecord } from '../ports/placement.ts';
 import { neededAddresses, primaryAddresses, readRoutes, routedRanges } from './routes.ts';
 
 /** The state of the host, as last read and changed since. */
@@ -30,10 +30,11 @@ export async function readResolvConfs(files: Pick<Files, 'read'>): Promise<strin
   return texts.join('\n');
 }
 
-/** The state of the host from its interfaces and routes. Throws `ExecError` when `ip` fails. */
+/** The state of the host from its interfaces and routes. `before`: its primary addresses until now. Throws `ExecError` when `ip` fails. */
 export async function viewOf(
   interfaces: readonly NetworkInterface[],
   record: PlacementRecord,
+  before: readonly Ip[],
   { exec, files }: { readonly exec: Exec; readonly files: Pick<Files, 'read'> },
   signal: AbortSignal,
 ): Promise<NetworkView> {
@@ -43,7 +44,7 @@ export async function viewOf(
   return {
     interfaces: withoutOrdinary(interfaces, present),
     own,
-    primary: primaryAddresses(routes, interfaces, present),
+    primary: primaryAddresses(routes, interfaces, present, before),
     needs: neededAddresses(routes, interfaces, resolvConfs),
     routed: routedRanges(routes),
     resolvConfs,
