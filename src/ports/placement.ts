@@ -27,9 +27,9 @@ export type Placement = {
    */
   check(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
   /**
-   * Until when the kernel keeps the addresses that furiwake added, and those that it adds from now on: then it removes them
-   * itself, even if furiwake is dead, and nothing is added until there is a later time. Monotonic ms, exact to two seconds; `undefined`: without end, as at the start. Throws
-   * `ExecError` if `ip` cannot be run.
+   * Until when the kernel keeps the addresses that furiwake added, and those that it adds from now on: then it removes them itself,
+   * even if furiwake is dead, and nothing is added until there is a later time. Monotonic ms, exact to two seconds; `undefined`:
+   * without end, as at the start. Throws `ExecError` if `ip` cannot be run.
    */
   keepUntil(untilMs: number | undefined, signal: AbortSignal): Promise<void>;
 };
