@@ -34,6 +34,20 @@ test('the pool is counted, without excluded addresses, with those in use', () =>
   });
 });
 
+test('a range for requests, and one with a name, say so', () => {
+  const pool = {
+    ranges: ranges.flatMap((range) => [
+      { ...range, isOnRequest: true },
+      { ...range, name: 'web' },
+    ]),
+    excluded: new Map(),
+  };
+  expect(poolStatus({ pool, assignments: PersistentMap.empty() }).ranges).toEqual([
+    '192.0.2.8-192.0.2.9 on request',
+    'web: 192.0.2.8-192.0.2.9',
+  ]);
+});
+
 test('a pool of the own addresses of the host is known by the first Service with one', () => {
   const pool = { ranges, excluded: new Map<string, string>() };
   const isOwn = (assignments: readonly (readonly [string, Assignment])[]): boolean =>
