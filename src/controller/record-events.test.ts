@@ -132,8 +132,8 @@ test('a node without an address gets an event, and one with an address none', as
   const events = { record: ({ regarding, reason }: EventFacts) => void told.push(`${regarding.name} ${reason}`) };
   const stop = new AbortController();
   const reported = reportNodes(nodes, { ...events, run: untilAborted }, stop.signal);
-  nodes.feed({ type: 'apply', object: makeNode('n1'), version: '1' });
-  nodes.feed({ type: 'apply', object: makeNode('n2', '192.0.2.12'), version: '2' });
+  nodes.feed({ type: 'apply', key: 'n1', object: makeNode('n1'), version: '1' });
+  nodes.feed({ type: 'apply', key: 'n2', object: makeNode('n2', '192.0.2.12'), version: '2' });
   expect(told).toEqual(['n1 NodeWithoutAddress']);
   stop.abort();
   await reported.catch(() => undefined);
