@@ -17,8 +17,8 @@ export type AddressLifetime = {
   /** Why the kernel has removed the addresses, though this host needs and may keep them; `undefined`: it has not. */
   trouble(): string | undefined;
   /**
-   * Calls `listener` when `trouble` may have changed, also when a lifetime that had ended is extended: addresses may be missing then. Returns
-   * a function that ends the subscription.
+   * Calls `listener` when `trouble` may have changed, also after the extension of a lifetime that had ended: addresses may be missing.
+   * Returns a function that ends the subscription.
    */
   subscribe(listener: () => void): () => void;
   /** Sets the lifetime in the kernel, until `signal` aborts. */

@@ -68,8 +68,8 @@ export function makeNetwork(deps: {
   /** The record as it is on the disk; `undefined`: not read yet. */
   let recorded: PlacementRecord | undefined;
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), routed: [], refused: new Map() };
-  /** The last primary address of each family, also while the default route is gone. */
-  let primary: readonly Ip[] = [];
+  /** Of each family, also while the default route is gone. */
+  let lastPrimary: readonly Ip[] = [];
   const links = makeLinks(() => state);
 
   const settle = (next: NetworkState, refused: HostAddresses['refused']): void => {
@@ -87,9 +87,9 @@ export function makeNetwork(deps: {
     const { record } = state;
     isBeingRead = true;
     try {
-      const view = await viewOf(await readInterfaces(exec, signal), record, primary, deps, signal);
+      const view = await viewOf(await readInterfaces(exec, signal), record, lastPrimary, deps, signal);
       const isOther = ({ family }: Ip): boolean => view.primary.every((found) => found.family !== family);
-      primary = [...view.primary, ...primary.filter(isOther)];
+      lastPrimary = [...view.primary, ...lastPrimary.filter(isOther)];
       settle({ ...view, record: record.with(view.present) }, known.refused);
     } finally {
       isBeingRead = false;
