@@ -7,6 +7,7 @@ import type { StandIns } from './stand-ins.ts';
 import { makeFormerNat } from '../nftables/former-nat.ts';
 import { makeFirstWaits } from './table/first-waits.ts';
 import { makeInherited } from './table/inherited.ts';
+import { makeMovedSlots } from './table/moved-slots.ts';
 import { makePartings } from './table/partings.ts';
 import { type DirectProgram, groupKey, type SlotGroup } from './table/program.ts';
 import { makeHandovers } from './table/handovers.ts';
@@ -43,6 +44,7 @@ export function makePassingStates({
   const handovers = makeHandovers();
   const inherited = makeInherited();
   const partings = makePartings();
+  const movedSlots = makeMovedSlots();
   const formerNat = makeFormerNat();
   return {
     follow: (before, after) => {
@@ -60,7 +62,8 @@ export function makePassingStates({
       const waits = firstWaits.waiting({ table, open: groups, serverless, mayOpen, nowMs });
       const handed = handovers.handed(nowMs);
       const partingNow = partings.parting({ listeners: table.listeners, groups, entering: standIns.entering(), nowMs });
-      alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs, inheritedNow.untilMs));
+      const moved = movedSlots({ groups, nowMs });
+      alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs, moved.untilMs, inheritedNow.untilMs));
       return {
         ...program,
         groups,
@@ -68,6 +71,7 @@ export function makePassingStates({
         waiting: waits.listeners,
         handed: handed.listeners,
         parting: partingNow.groups,
+        moved: moved.slots,
         slots: withGroups(program.slots, partingNow.groups.values()),
       };
     },
