@@ -1,13 +1,10 @@
-import type { ListenerKey } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
-import type { SlotGroup } from './program.ts';
+import type { DirectProgram, SlotGroup } from './program.ts';
 
 /** The rest of a handshake takes less, also when one of its packets is sent again after a second. */
 export const movedSeconds = 3;
 /** A slot is not named again before the kernel has ended its element. */
 const keepMs = (movedSeconds + 1) * 1_000;
-
-type Groups = PersistentMap<ListenerKey, SlotGroup>;
 
 /** A slot, by the number of its group, with the node that it had until a moment ago. */
 export type MovedSlot = { readonly group: number; readonly slot: number; readonly mark: number };
@@ -20,7 +17,7 @@ export type MovedSlot = { readonly group: number; readonly slot: number; readonl
  * Follows a group whose slots change, and a new one that takes the place of another. A listener that moves to a group which others
  * have may lose the handshakes that are under way.
  */
-export type MovedSlots = (state: { readonly groups: Groups; readonly nowMs: number }) => {
+export type MovedSlots = (state: { readonly groups: DirectProgram['groups']; readonly nowMs: number }) => {
   readonly slots: readonly MovedSlot[];
   /** When the first of them is to be forgotten; `Infinity` without any. */
   readonly untilMs: number;
@@ -29,7 +26,7 @@ export type MovedSlots = (state: { readonly groups: Groups; readonly nowMs: numb
 export function makeMovedSlots(): MovedSlots {
   const moved = new Map<string, MovedSlot & { readonly untilMs: number }>();
   const listenersOf = new Map<number, number>();
-  let before: Groups = PersistentMap.empty();
+  let before: DirectProgram['groups'] = PersistentMap.empty();
 
   const move = (old: SlotGroup, now: SlotGroup, untilMs: number): void => {
     if (old.marks.length !== now.marks.length) return; // another hash
