@@ -4,6 +4,7 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
+import { someOf } from '../core/status/sentences.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Links } from '../ports/network.ts';
@@ -44,11 +45,7 @@ export function makeDefence(deps: {
   const attacked = new Map<string, string>();
   /** When each was announced again, monotonic ms; for `paceMs`. */
   const defended = new Map<string, number>();
-  const trouble = makeTrouble({
-    what: 'keeping addresses that another machine on the LAN announces',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const trouble = makeTrouble({ what: 'keeping addresses that another machine on the LAN announces', log, clock });
   /** Monotonic ms; `undefined`: none for `calmMs`. */
   let lastAttackMs: number | undefined;
 
@@ -56,8 +53,7 @@ export function makeDefence(deps: {
     lastAttackMs = clock.monotonic();
     const machines = [...new Set(attacks.map(([, mac]) => mac))].toSorted().join(', ');
     const addresses = attacks.map(([text]) => text).toSorted();
-    const others = addresses.length > mostShown ? ` and ${addresses.length - mostShown} more` : '';
-    trouble.failed(`${machines} announces ${addresses.slice(0, mostShown).join(', ')}${others}`);
+    trouble.failed(`${machines} announces ${someOf(addresses, mostShown)}`);
   };
 
   const dueMs = (text: string): number => (defended.get(text) ?? -Infinity) + paceMs;

@@ -4,7 +4,8 @@ import { addressesOf } from '../../test/make/table.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { Exec } from '../ports/exec.ts';
-import { type DuplicateProbe, makeDuplicateProbe, makeDuplicateWatch } from './duplicates.ts';
+import type { DuplicateProbe } from '../ports/advertiser.ts';
+import { makeDuplicateProbe, makeDuplicateWatch } from './duplicates.ts';
 
 const lifetime = new AbortController();
 afterAll(() => lifetime.abort());

@@ -3,21 +3,15 @@ import { makeLatch } from '../async/latch.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
+import { isSameMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
-import type { Advertiser } from '../ports/advertiser.ts';
+import type { Advertiser, DuplicateProbe } from '../ports/advertiser.ts';
 import type { Addresses } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Links } from '../ports/network.ts';
 import { decodeNeighbour, linesOf, probeOf } from './frames.ts';
 import { perlSockets } from './perl-sockets.ts';
-
-/**
- * Finds the addresses that other machines on the LAN have: text of the address → MAC that answered. Sends all probes at
- * once and waits a quarter of a second, for any number of addresses; skips those on no LAN of this host. Also works for
- * addresses that this host already has. Throws `ExecError` when perl or `ip` fails.
- */
-export type DuplicateProbe = (addresses: readonly Ip[], signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
 
 /** RFC 5227 waits for seconds, for machines that have just started; a LAN answers within a millisecond. */
 const windowMs = 250;
@@ -108,7 +102,7 @@ export function makeDuplicateWatch(deps: {
   readonly log: Log;
 }): DuplicateWatch {
   const { probe, clock, log } = deps;
-  const trouble = makeTrouble({ what: 'looking for duplicate addresses', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'looking for duplicate addresses', log, clock });
   const wake = makeLatch();
   let due = new Map<string, Ip>();
   let probed = new Map<string, Ip>();
@@ -117,7 +111,7 @@ export function makeDuplicateWatch(deps: {
   let duplicates: ReadonlyMap<string, string> = new Map();
   const subscribers = makeSubscribers<ReadonlyMap<string, string>>();
   const set = (next: ReadonlyMap<string, string>): void => {
-    if (isSame(duplicates, next)) return;
+    if (isSameMap(duplicates, next)) return;
     duplicates = next;
     subscribers.tell(next);
   };
@@ -161,8 +155,4 @@ export function makeDuplicateWatch(deps: {
       }
     },
   };
-}
-
-function isSame(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
-  return a.size === b.size && [...a].every(([address, mac]) => b.get(address) === mac);
 }

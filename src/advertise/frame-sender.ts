@@ -1,5 +1,6 @@
 import { unlessAborted } from '../async/abort.ts';
 import { makeTrouble } from '../async/trouble.ts';
+import { messageOf } from '../core/error-words.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type RunningProgram, type Exec, ExecError } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';
@@ -45,7 +46,7 @@ export function makeFrameSender(deps: {
   readonly lifetime: AbortSignal;
 }): FrameSender {
   const { exec, clock, log, lifetime } = deps;
-  const trouble = makeTrouble({ what: 'announcing addresses', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'announcing addresses', log, clock });
   type Sending = { readonly perl: RunningProgram; users: number; hasEnded: boolean };
   let open: Sending | undefined;
   let failure: string | undefined;
@@ -95,7 +96,7 @@ export function makeFrameSender(deps: {
       } catch (error) {
         if (lifetime.aborted) return true;
         trouble.failed(error);
-        failure = error instanceof Error ? error.message : String(error);
+        failure = messageOf(error);
       }
       return failure === undefined;
     },

@@ -4,6 +4,7 @@ import { runWhenSet } from '../async/run-when-set.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import { superviseAll } from '../async/supervise-all.ts';
+import { wordsOf } from '../core/error-words.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -14,7 +15,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Health, NodeChecks } from '../ports/health.ts';
-import type { Advertiser } from '../ports/advertiser.ts';
+import type { Advertiser, DuplicateProbe } from '../ports/advertiser.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostNetwork } from '../ports/network.ts';
@@ -30,9 +31,8 @@ import { withKnownEndpoints } from './known-endpoints.ts';
 import { tableToSave } from './listener-changes.ts';
 import { makeProxied } from './proxied.ts';
 import { makeReporter } from './reporter.ts';
-import { wordsOf } from './stages.ts';
 import { makeTableTroubles } from './table-troubles.ts';
-import { type LanProbe, makeTakenAddresses } from './taken-addresses.ts';
+import { makeTakenAddresses } from './taken-addresses.ts';
 import { withdrawn } from './withdrawn.ts';
 
 /**
@@ -71,7 +71,7 @@ export type Agent = {
    */
   restore(
     neededFor: (address: Ip) => string | undefined,
-    boot?: { readonly probe: LanProbe; readonly signal: AbortSignal },
+    boot?: { readonly probe: DuplicateProbe; readonly signal: AbortSignal },
   ): Promise<void>;
   /** The table that was published or restored last. */
   desired(): TrafficTable | undefined;

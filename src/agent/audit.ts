@@ -9,6 +9,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Addresses } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
+import type { HostTable } from '../ports/host-table.ts';
 import type { Steering } from '../ports/steering.ts';
 import type { Log } from '../ports/log.ts';
 import type { Direct } from '../ports/direct.ts';
@@ -81,7 +82,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
   };
 
   const repeat = async (what: string, of: readonly Stage[], { audit, check, wait }: Audit): Promise<never> => {
-    const trouble = makeTrouble({ what: `auditing ${what}`, log, monotonic: () => clock.monotonic() });
+    const trouble = makeTrouble({ what: `auditing ${what}`, log, clock });
     const backoff = makeBackoff(retry);
     const repaired = makePacedRepairs({ what, clock, log, signal });
     const pace = makeAuditPace(clock);
@@ -144,7 +145,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
       deps.onAddresses();
       return restored.length;
     };
-  const table = (part: Pick<Steering, 'audit' | 'check'>): Audit => ({
+  const table = (part: HostTable): Audit => ({
     audit: () => part.audit(signal),
     check: () => part.check(signal),
     wait: sleep,

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble } from '../async/trouble.ts';
+import { messageOf } from '../core/error-words.ts';
 import { rangeContains } from '../core/ip/range.ts';
 import type { HostFacts } from '../core/model/host.ts';
 import type { Site } from '../core/model/site.ts';
@@ -62,8 +63,7 @@ function makeSocketReader({
   readonly clock: Clock;
   readonly log: Log;
 }): (signal: AbortSignal) => Promise<ReadSockets> {
-  const monotonic = (): number => clock.monotonic();
-  const trouble = makeTrouble({ what: 'reading the sockets of this host', log, monotonic });
+  const trouble = makeTrouble({ what: 'reading the sockets of this host', log, clock });
   const backoff = makeBackoff(waitLimits.usual);
   let listening: ReadSockets['listening'] | undefined;
   let failed: { readonly words: string; readonly dueMs: number } | undefined;
@@ -79,7 +79,7 @@ function makeSocketReader({
     } catch (error) {
       signal.throwIfAborted();
       trouble.failed(error);
-      failed = { words: error instanceof Error ? error.message : String(error), dueMs: monotonic() + backoff.next() };
+      failed = { words: messageOf(error), dueMs: clock.monotonic() + backoff.next() };
     } finally {
       isUnderWay = false;
     }
@@ -90,7 +90,7 @@ function makeSocketReader({
       listening = await host.listening(signal);
       return { listening, listeningTrouble: undefined };
     }
-    if (!isUnderWay && monotonic() >= (failed?.dueMs ?? 0))
+    if (!isUnderWay && clock.monotonic() >= (failed?.dueMs ?? 0))
       await settlesWithin(read(signal), usualCallMs, clock, signal);
     return { listening, listeningTrouble: isUnderWay ? 'ss does not answer' : failed?.words };
   };

@@ -74,7 +74,7 @@ export function makePasses(deps: {
   /** Calls of `hurry`: all, and those before the last pass. */
   const hurries = { made: 0, served: 0 };
   const isHurried = (): boolean => hurries.made !== hurries.served;
-  const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
+  const quarantine = makeQuarantine({ log, clock });
   const wake = makeLatch();
   /** Set when the host must withdraw, or may serve: this ends the wait after a failure. */
   const urgent = makeLatch();

@@ -1,3 +1,4 @@
+import { wordsOf } from '../core/error-words.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { isSameTable } from '../core/traffic/same-table.ts';
@@ -12,12 +13,11 @@ import type { Clock } from '../ports/clock.ts';
 import { callMsFor } from '../ports/call-times.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Refusals } from '../ports/host.ts';
-import type { TableOutage } from '../ports/table-outage.ts';
+import type { HostTable } from '../ports/host-table.ts';
 import { type Proxy, ProxyAbsentError, type Unprepared } from '../ports/proxy.ts';
 import { isFormerOf, withFormerProfile } from './former-settings.ts';
 import { inForceOf } from './host-state.ts';
 import { needsProxy, withListeners, withoutStandIn } from './listener-changes.ts';
-import { wordsOf } from './stages.ts';
 import type { Pass } from './steps.ts';
 
 /*
@@ -246,7 +246,7 @@ export function outageOf(
 /** Why no table of nftables may carry the connections of a listener that is in force. */
 export function tableOutageOf(
   listener: Listener,
-  parts: Readonly<Record<'steering' | 'nat', { readonly outage: TableOutage }>> & {
+  parts: Readonly<Record<'steering' | 'nat', Pick<HostTable, 'outage'>>> & {
     readonly direct: Pick<Direct, 'isForwarding' | 'outage'>;
   },
 ): string | undefined {

@@ -8,7 +8,7 @@ const odd = listener('192.0.2.51', 80, 'odd');
 const { listeners } = table(odd);
 
 test('a refused listener that then depends on a failed step is part of the next pass, and causes none itself', () => {
-  const quarantine = makeQuarantine({ log: recordLog(), monotonic: () => 0 });
+  const quarantine = makeQuarantine({ log: recordLog(), clock: { monotonic: () => 0 } });
   const isPostponed = (nowMs: number): boolean => quarantine.postponed(listeners, nowMs).has(odd.key);
   const note = (is: Gap['is'] | undefined, nowMs: number): void =>
     quarantine.note(

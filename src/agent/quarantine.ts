@@ -3,6 +3,7 @@ import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Revision } from '../core/revision.ts';
 import type { Listeners } from '../core/traffic/table.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { HostState } from './host-state.ts';
 
@@ -36,8 +37,13 @@ type QuarantineEntry = {
   readonly dueMs: number | undefined;
 };
 
-export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: () => number }): Quarantine {
-  const { log, monotonic } = deps;
+export function makeQuarantine({
+  log,
+  clock,
+}: {
+  readonly log: Log;
+  readonly clock: Pick<Clock, 'monotonic'>;
+}): Quarantine {
   const entries = new Map<ListenerKey, QuarantineEntry>();
   const nextDueMs = (): number => Math.min(...Array.from(entries.values(), ({ dueMs = Infinity }) => dueMs));
   return {
@@ -69,7 +75,7 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
             ? known
             : {
                 backoff: makeBackoff(waitLimits.patient),
-                trouble: makeTrouble({ what: 'programming a listener', log, monotonic }),
+                trouble: makeTrouble({ what: 'programming a listener', log, clock }),
               };
         trouble.failed(words, { listener: key, service });
         entries.set(key, { revision, backoff, trouble, dueMs: nowMs + backoff.next() });

@@ -1,6 +1,7 @@
 import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Verdict } from '../core/reasons.ts';
+import { share } from '../core/share.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Direct } from '../ports/direct.ts';
@@ -106,8 +107,7 @@ export function makeReporter(deps: {
     const now = progress();
     const { own, primary, needs, routed } = network.addresses();
     const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
-      const [before, after] = [report.listeners.get(key), reportOf(key, now)];
-      return [key, before !== undefined && after !== undefined && isSame(before, after) ? before : after];
+      return [key, share(report.listeners.get(key), reportOf(key, now))];
     });
     const next: HostReport = {
       listeners: report.listeners.with(changes),
@@ -168,20 +168,4 @@ function verdictOf(gap: Gap | undefined, outage: string | undefined): Verdict | 
   if (gap?.words === undefined) return undefined;
   if (outage !== undefined) return { reason: 'HaproxyDown', message: `HAProxy does not serve: ${outage}` };
   return { reason: gap.is === 'deferred' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
-}
-
-function isSame(a: ListenerReport, b: ListenerReport): boolean {
-  return (
-    a.holder === b.holder &&
-    a.revision === b.revision &&
-    a.isForwarding === b.isForwarding &&
-    a.isFailing === b.isFailing &&
-    a.isHeaderRefused === b.isHeaderRefused &&
-    a.proxyTrouble === b.proxyTrouble &&
-    a.tableTrouble === b.tableTrouble &&
-    a.standInTrouble === b.standInTrouble &&
-    a.refusal?.revision === b.refusal?.revision &&
-    a.refusal?.verdict.reason === b.refusal?.verdict.reason &&
-    a.refusal?.verdict.message === b.refusal?.verdict.message
-  );
 }

@@ -198,5 +198,5 @@ test('a full disk delays no Service, is said once in a while, and is made good',
   expect(rig.log.lines.filter(({ message }) => message.includes('saving the table')).length).toBeLessThan(10);
   isFull = false;
   await rig.clock.advance(60_000);
-  expect(files.get('/listeners')).toContain('default/a');
+  expect(files.get('/listeners.jsonl')).toContain('default/a');
 });

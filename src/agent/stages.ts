@@ -1,6 +1,7 @@
 import { type Backoff, makeBackoff, waitLimits } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
+import { wordsOf } from '../core/error-words.ts';
 import { callMsFor, longestCallMs, steeringCallMs, usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -115,7 +116,7 @@ export function makeStages(deps: {
     const known = entries.get(stage);
     if (known !== undefined) return known;
     const backoff = makeBackoff(waitLimits.usual);
-    const trouble = makeTrouble({ what: stages[stage].what, log, monotonic, level: 'error' });
+    const trouble = makeTrouble({ what: stages[stage].what, log, clock, level: 'error' });
     const entry: StageEntry = { stage, backoff, trouble, progress: { is: 'done' }, isLateAgain: false };
     entries.set(stage, entry);
     return entry;
@@ -266,8 +267,4 @@ function makePatience(isHaproxySlow: () => boolean): {
       else unusual.set(stage, Math.min(2 * Math.max(leastMs, unusual.get(stage) ?? 0), longestCallMs));
     },
   };
-}
-
-export function wordsOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).trim().replaceAll(/\s*\n\s*/g, '; ');
 }

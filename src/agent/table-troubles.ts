@@ -1,10 +1,8 @@
-import type { TableOutage } from '../ports/table-outage.ts';
-import { wordsOf } from './stages.ts';
+import { wordsOf } from '../core/error-words.ts';
+import type { HostTable } from '../ports/host-table.ts';
 
 /** What the host says of tables of nftables that may not be in force; the conditions of Services say it of their listeners. */
-export function makeTableTroubles(
-  parts: Readonly<Record<'steering' | 'direct' | 'nat', { readonly outage: TableOutage }>>,
-): {
+export function makeTableTroubles(parts: Readonly<Record<'steering' | 'direct' | 'nat', Pick<HostTable, 'outage'>>>): {
   trouble(): string | undefined;
   /** Calls `listener` when `trouble` may have changed; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;

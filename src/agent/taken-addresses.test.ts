@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { LanProbe } from './taken-addresses.ts';
+import type { DuplicateProbe } from '../ports/advertiser.ts';
 import { answer, listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -17,7 +17,7 @@ async function afterBoot(...found: readonly (ReadonlyMap<string, string> | Error
   rig.ports.setOwn('192.0.2.1');
   const probed: string[] = [];
   const answers = [...found];
-  const probe: LanProbe = async (addresses) => {
+  const probe: DuplicateProbe = async (addresses) => {
     probed.push(`${rig.clock.monotonic()}: ${addresses.map(({ text }) => text).join(' ')}`);
     const next = answers.shift() ?? new Map<string, string>();
     if (next instanceof Error) throw next;
@@ -39,7 +39,10 @@ test('after a boot, an address that another machine has is added with the first 
     { fields: { addresses: [`192.0.2.51 ${mac}`], count: 1 } },
   ]);
   await rig.clock.advance(60 * 60_000);
-  expect([placed(), rig.files.get('/listeners')]).toEqual([['192.0.2.52'], expect.stringContaining('192.0.2.51')]);
+  expect([placed(), rig.files.get('/listeners.jsonl')]).toEqual([
+    ['192.0.2.52'],
+    expect.stringContaining('192.0.2.51'),
+  ]);
   rig.agent.publish(table(a, b, own));
   await rig.clock.advance(0);
   expect([placed(), rig.agent.troubles()]).toEqual([['192.0.2.51', '192.0.2.52'], []]);

@@ -1,12 +1,10 @@
 import { makeBackoff } from '../async/backoff.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
+import type { DuplicateProbe } from '../ports/advertiser.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { withListeners } from './listener-changes.ts';
-
-/** Finds the addresses that other machines on the LAN have: text of the address → MAC that answered. */
-export type LanProbe = (addresses: readonly Ip[], signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
 
 /**
  * The addresses of the last table that another host may have taken over since: this host has booted, and has not read the Lease.
@@ -14,7 +12,7 @@ export type LanProbe = (addresses: readonly Ip[], signal: AbortSignal) => Promis
  */
 export type TakenAddresses = {
   /** From now on, addresses that another machine has count as taken. Probes those of `table`. */
-  watch(table: TrafficTable, probe: LanProbe, signal: AbortSignal): Promise<void>;
+  watch(table: TrafficTable, probe: DuplicateProbe, signal: AbortSignal): Promise<void>;
   /** Another machine answers for these: text of the address → its MAC. Resolves with whether this is news. */
   note(found: ReadonlyMap<string, string>): boolean;
   /** The Lease was read: no address counts as taken any more. */
@@ -36,7 +34,7 @@ export function makeTakenAddresses({ clock, log }: { readonly clock: Clock; read
 
   const tryProbe = async (
     addresses: readonly Ip[],
-    probe: LanProbe,
+    probe: DuplicateProbe,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, string>> => {
     const backoff = makeBackoff(retry);

@@ -1,4 +1,4 @@
-import { type Ip, parseIp } from '../core/ip/ip.ts';
+import { families, type Ip, parseIp } from '../core/ip/ip.ts';
 import { parseCidr } from '../core/ip/range.ts';
 import { specialUse } from '../core/ip/special-use.ts';
 import { autoscalerTaint, excludeNodeLabel } from '../core/model/contract.ts';
@@ -22,7 +22,7 @@ export function projectNode(wire: Json): Node {
   return {
     name: textOf(metadata['name']) as NodeName,
     createdAtMs: Date.parse(textOf(metadata['creationTimestamp'])) || 0,
-    addresses: ([4, 6] as const).flatMap((family) => candidates.find((ip) => ip.family === family) ?? []),
+    addresses: families.flatMap((family) => candidates.find((ip) => ip.family === family) ?? []),
     allAddresses: reported.flatMap((entry) => entry.ip ?? []),
     podCidrs: textsOf(spec['podCIDRs']).flatMap((text) => parseCidr(text) ?? []),
     bootId: optionalTextOf(fieldsOf(status['nodeInfo'])['bootID']),

@@ -1,7 +1,6 @@
-import { waitLimits } from './backoff.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { makeBackoff } from './backoff.ts';
+import { makeBackoff, waitLimits } from './backoff.ts';
 import { makeTrouble } from './trouble.ts';
 
 /** A watch that has lasted for this long works; one that prints a line and dies does not. */
@@ -21,7 +20,7 @@ export async function keepWatching<Event>(options: {
   readonly signal: AbortSignal;
 }): Promise<void> {
   const { what, watch, react, clock, log, signal } = options;
-  const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what, log, clock });
   const backoff = makeBackoff(waitLimits.patient);
   const settle = async (until: AbortSignal): Promise<void> => {
     const startedMs = clock.monotonic();

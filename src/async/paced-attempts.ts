@@ -1,3 +1,4 @@
+import { messageOf } from '../core/error-words.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { makeAlarm } from './alarm.ts';
@@ -26,15 +27,14 @@ export function makePacedAttempts(options: {
   readonly lifetime: AbortSignal;
 }): PacedAttempts {
   const { what, work, retry, ring, clock, log, lifetime } = options;
-  const monotonic = (): number => clock.monotonic();
-  const trouble = makeTrouble({ what, log, monotonic });
+  const trouble = makeTrouble({ what, log, clock });
   const backoff = makeBackoff(retry);
   const alarm = makeAlarm({ clock, signal: lifetime, ring });
   let failed: { readonly words: string; readonly dueMs: number } | undefined;
 
   return {
     attempt: async (signal) => {
-      if (failed !== undefined && monotonic() < failed.dueMs) return alarm.setAt(failed.dueMs); // a timer may be a little early
+      if (failed !== undefined && clock.monotonic() < failed.dueMs) return alarm.setAt(failed.dueMs); // a timer may be a little early
       try {
         await work(signal);
         failed = undefined;
@@ -43,7 +43,7 @@ export function makePacedAttempts(options: {
       } catch (error) {
         signal.throwIfAborted();
         trouble.failed(error);
-        failed = { words: error instanceof Error ? error.message : String(error), dueMs: monotonic() + backoff.next() };
+        failed = { words: messageOf(error), dueMs: clock.monotonic() + backoff.next() };
         alarm.setAt(failed.dueMs);
       }
     },

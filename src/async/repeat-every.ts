@@ -16,7 +16,7 @@ export async function repeatEvery(options: {
   readonly signal: AbortSignal;
 }): Promise<never> {
   const { everyMs, what, work, clock, log, signal } = options;
-  const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what, log, clock });
   for (;;) {
     try {
       await work(signal);

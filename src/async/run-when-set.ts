@@ -19,7 +19,7 @@ export async function runWhenSet(options: {
   readonly signal: AbortSignal;
 }): Promise<never> {
   const { what, due, work, retry, clock, log, level = 'warn', signal } = options;
-  const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic(), level });
+  const trouble = makeTrouble({ what, log, clock, level });
   const backoff = makeBackoff(retry);
   for (;;) {
     await due.wait(signal);

@@ -6,7 +6,7 @@ import { makeTrouble } from './trouble.ts';
 function logged(minutes: number, messageOf: (second: number) => string): readonly string[] {
   let nowMs = 0;
   const log = recordLog();
-  const trouble = makeTrouble({ what: 'writing', log, monotonic: () => nowMs });
+  const trouble = makeTrouble({ what: 'writing', log, clock: { monotonic: () => nowMs } });
   const times: string[] = [];
   for (let second = 0; second < minutes * 60; second++) {
     nowMs = second * 1000;
@@ -37,7 +37,7 @@ test('another message is logged at once', () => {
 test('the end is logged once, with how long it lasted', () => {
   let nowMs = 0;
   const log = recordLog();
-  const trouble = makeTrouble({ what: 'writing the map file', log, monotonic: () => nowMs });
+  const trouble = makeTrouble({ what: 'writing the map file', log, clock: { monotonic: () => nowMs } });
   trouble.over();
   trouble.failed(new Error('full'));
   trouble.failed(new Error('full'));
@@ -51,7 +51,7 @@ test('the end is logged once, with how long it lasted', () => {
 
 test('it is counted while it lasts, each task once, and no longer when nothing is attempted', () => {
   const log = recordLog();
-  const [first, second] = ['a', 'b'].map(() => makeTrouble({ what: 'writing', log, monotonic: () => 0 }));
+  const [first, second] = ['a', 'b'].map(() => makeTrouble({ what: 'writing', log, clock: { monotonic: () => 0 } }));
   first?.failed('full');
   first?.failed('full');
   second?.failed('full');

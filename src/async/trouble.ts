@@ -1,3 +1,5 @@
+import { messageOf } from '../core/error-words.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 
 /**
@@ -24,11 +26,10 @@ type Reminder = { readonly dueMs: number; readonly intervalMs: number };
 export function makeTrouble(options: {
   readonly what: string;
   readonly log: Log;
-  /** Time in ms, see `Clock.monotonic`. */
-  readonly monotonic: () => number;
+  readonly clock: Pick<Clock, 'monotonic'>;
   readonly level?: 'warn' | 'error';
 }): Trouble {
-  const { what, log, monotonic, level = 'warn' } = options;
+  const { what, log, clock, level = 'warn' } = options;
   let lasting: { readonly sinceMs: number; attempts: number; readonly reminders: Map<string, Reminder> } | undefined;
   const drop = (): void => {
     if (lasting !== undefined) log.failing(what, -1);
@@ -36,8 +37,8 @@ export function makeTrouble(options: {
   };
   return {
     failed: (error, fields = {}) => {
-      const message = error instanceof Error ? error.message : String(error);
-      const nowMs = monotonic();
+      const message = messageOf(error);
+      const nowMs = clock.monotonic();
       if (lasting === undefined) log.failing(what, 1);
       lasting ??= { sinceMs: nowMs, attempts: 0, reminders: new Map() };
       lasting.attempts++;
@@ -49,7 +50,7 @@ export function makeTrouble(options: {
       reminders.set(key, { dueMs: nowMs + intervalMs, intervalMs });
       log[level]({ ...fields, err: error, ...(attempts > 1 ? { attempts } : {}) }, `${what} failed; retrying`);
     },
-    over: (sinceMs = monotonic()) => {
+    over: (sinceMs = clock.monotonic()) => {
       if (lasting === undefined) return;
       const seconds = Math.round((sinceMs - lasting.sinceMs) / 1000);
       log.info({ attempts: lasting.attempts, seconds }, `${what} works again`);

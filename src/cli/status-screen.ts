@@ -2,6 +2,7 @@ import { portList } from '../core/status/sentences.ts';
 import { nodeCountWords } from '../core/status/node-states.ts';
 import type { HaproxyStatus, HostStatus, ServiceLine } from '../daemon/host-status.ts';
 import type { PoolStatus } from '../daemon/pool-status.ts';
+import { named } from './check/finding.ts';
 import { formatDuration } from './figures.ts';
 import { formatNodes } from './node-table.ts';
 import type { Tone } from './paint.ts';
@@ -109,15 +110,11 @@ function haproxyLine({ haproxy, haproxyTrouble }: HostStatus): HeadLine {
   return ['HAProxy', `${version}, PID ${pid}, ${connections} of at most ${maxConnections} connections${old}`, 'plain'];
 }
 
-const mostLeftOut = 5;
-
 function poolWords({ ranges, size, used, leftOut, isOwn }: PoolStatus): string {
   const left = BigInt(size) - BigInt(used);
   const words = isOwn
     ? `${ranges.join(', ')} (this host's own, which Services share by port)`
     : `${used} of ${size} addresses used, ${left === 0n ? 'none' : left} left (${ranges.join(', ') || 'none'})`;
   if (leftOut.length === 0) return words;
-  const shown = leftOut.slice(0, mostLeftOut).map(({ address, reason }) => `${address} (${reason})`);
-  const rest = leftOut.length > mostLeftOut ? [`and ${leftOut.length - mostLeftOut} more`] : [];
-  return `${words}; excluded: ${[...shown, ...rest].join(', ')}`;
+  return `${words}; excluded: ${named(leftOut.map(({ address, reason }) => `${address} (${reason})`))}`;
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { udp } from '../../test/make/service.ts';
+import { blankReport } from '../../test/make/status.ts';
 import {
   addressOf,
   directListener,
@@ -28,17 +29,7 @@ const assignment: Assignment = {
 const dns = directListener('192.0.2.8', 53, { isPublished: true });
 
 function judge(of: Listener, report: Partial<ListenerReport> | undefined, sinceMs: number | undefined, nowMs: number) {
-  const blank = {
-    holder: of.service,
-    revision: of.revision,
-    isForwarding: false,
-    isFailing: false,
-    isHeaderRefused: false,
-    proxyTrouble: undefined,
-    tableTrouble: undefined,
-    standInTrouble: undefined,
-    refusal: undefined,
-  };
+  const blank = { ...blankReport, holder: of.service, revision: of.revision };
   const reports: HostReport = {
     ...emptyReport,
     listeners:
@@ -80,17 +71,7 @@ test('of a Service with nodes of its own only those count, and without one its p
   const own = directListener('192.0.2.8', 53, { isPublished: true, backend: web.backend });
   const judgeLocal = (weights: Weights) => {
     const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
-    const report = {
-      holder: own.service,
-      revision: own.revision,
-      isForwarding: false,
-      isFailing: false,
-      isHeaderRefused: false,
-      proxyTrouble: undefined,
-      tableTrouble: undefined,
-      standInTrouble: undefined,
-      refusal: undefined,
-    };
+    const report = { ...blankReport, holder: own.service, revision: own.revision };
     const reports = { ...emptyReport, listeners: PersistentMap.from([[own.key, report] as const]) };
     return judgeDropping(assignment, localTable([[own, weights]], nodes), reports, 500, 60_000);
   };

@@ -1,5 +1,6 @@
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
+import { makeSubscribers } from '../async/subscribers.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
 import type { ServiceUid } from '../core/model/names.ts';
@@ -42,18 +43,14 @@ export function makeLedgerWriter({
   let failed: { readonly dueMs: number; readonly words: ReadonlyMap<ServiceUid, string> } | undefined;
   let isUnderWay = false;
   const backoff = makeBackoff(waitLimits.usual);
-  const trouble = makeTrouble({ what: 'recording addresses', log, monotonic: () => clock.monotonic(), level: 'error' });
-  const listeners = new Set<() => void>();
-
-  const wake = (): void => {
-    for (const listener of listeners) listener();
-  };
+  const trouble = makeTrouble({ what: 'recording addresses', log, clock, level: 'error' });
+  const due = makeSubscribers();
 
   const retryAt = async (dueMs: number, signal: AbortSignal): Promise<void> => {
     // A timer may fire a little early by the monotonic clock, and `commit` would not try then.
     for (let leftMs = dueMs - clock.monotonic(); leftMs > 0; leftMs = dueMs - clock.monotonic())
       await clock.sleep(Math.ceil(leftMs), signal);
-    wake();
+    due.tell();
   };
 
   const attempt = async (
@@ -106,7 +103,7 @@ export function makeLedgerWriter({
       const ended = attempt(wanted, changes, signal);
       if (await settlesWithin(ended, usualCallMs, clock, signal)) return await ended;
       trouble.failed(noAnswer, { services: changes.size });
-      void ended.finally(wake).catch(() => undefined); // the next commit meets the error
+      void ended.finally(due.tell).catch(() => undefined); // the next commit meets the error
       return refuseAll(changes, noAnswer);
     },
     trouble: () => {
@@ -114,9 +111,6 @@ export function makeLedgerWriter({
       const [words] = failed?.words.values() ?? [];
       return words;
     },
-    subscribe: (listener) => {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: due.subscribe,
   };
 }

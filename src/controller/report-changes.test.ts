@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { blankReport } from '../../test/make/status.ts';
 import { listener, nodeName, tableOf } from '../../test/make/table.ts';
 import { serviceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -13,20 +14,11 @@ const other = serviceKey('shop', 'other');
 const [first, second] = [listener('192.0.2.1', 80, 30_080), listener('192.0.2.2', 80, 30_080)];
 
 function reportOf(...listeners: readonly (readonly [{ readonly key: typeof first.key }, Partial<ListenerReport>])[]) {
-  const blank: ListenerReport = {
-    holder: undefined,
-    revision: undefined,
-    isForwarding: true,
-    isFailing: false,
-    isHeaderRefused: false,
-    proxyTrouble: undefined,
-    tableTrouble: undefined,
-    standInTrouble: undefined,
-    refusal: undefined,
-  };
   return {
     ...emptyReport,
-    listeners: PersistentMap.from(listeners.map(([{ key }, report]) => [key, { ...blank, ...report }] as const)),
+    listeners: PersistentMap.from(
+      listeners.map(([{ key }, report]) => [key, { ...blankReport, isForwarding: true, ...report }] as const),
+    ),
   };
 }
 

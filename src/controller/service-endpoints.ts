@@ -1,3 +1,4 @@
+import { makeSubscribers } from '../async/subscribers.ts';
 import type { EndpointSlice } from '../api/endpoint-slice.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -27,7 +28,7 @@ export type EndpointsListener = (changed: ReadonlySet<ServiceKey>, turned: Reado
 /** Follows the store of EndpointSlices. A change costs as much as the Services that it concerns have slices. */
 export function makeEndpointsByService(slices: Store<EndpointSlice>): EndpointsByService {
   const listeners = new Set<EndpointsListener>();
-  const currentListeners = new Set<() => void>();
+  const currency = makeSubscribers();
   let areCurrent = true;
   let known = PersistentMap.empty<string, EndpointSlice>();
   let endpoints = PersistentMap.empty<ServiceKey, ServiceEndpoints>();
@@ -66,12 +67,9 @@ export function makeEndpointsByService(slices: Store<EndpointSlice>): EndpointsB
     setCurrent: (now) => {
       if (areCurrent === now) return;
       areCurrent = now;
-      for (const listener of currentListeners) listener();
+      currency.tell();
     },
-    onCurrent: (listener) => {
-      currentListeners.add(listener);
-      return () => void currentListeners.delete(listener);
-    },
+    onCurrent: currency.subscribe,
     countOf: (service) => (slices.isSynced ? countIn(endpoints, service) : undefined),
     subscribe: (listener) => {
       listeners.add(listener);

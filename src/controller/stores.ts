@@ -74,7 +74,7 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     const { newestAnswer } = store;
     const { note, noteAccepted, failure } = health[resource.plural];
     const what = `watching ${resource.plural}`;
-    const trouble = makeTrouble({ what, log, monotonic });
+    const trouble = makeTrouble({ what, log, clock });
     let lastAcceptedMs = 0;
     const onAccepted = (): void => {
       noteAccepted();

@@ -189,3 +189,8 @@ export function isSameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boo
   for (const [key, value] of a) if (b.get(key) !== value) return false;
   return true;
 }
+
+/** True if both have the same elements. */
+export function isSameSet<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean {
+  return a.size === b.size && Array.from(a).every((each) => b.has(each));
+}

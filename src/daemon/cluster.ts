@@ -87,7 +87,7 @@ export async function untilAnswered<T>(
 ): Promise<T> {
   let refusals = 0;
   const backoff = makeBackoff(retryMs);
-  const trouble = makeTrouble({ what: 'connecting to the API server', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'connecting to the API server', log, clock });
   for (;;) {
     try {
       const answer = await ask();

@@ -1,7 +1,7 @@
 import { quote } from '../core/addresses/request.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import { type NodeState, nodeStateWords, takesConnections } from '../core/status/node-states.ts';
-import { portList } from '../core/status/sentences.ts';
+import { portList, someOf } from '../core/status/sentences.ts';
 import { type HttpHandler, type HttpReply, type Routes, textReply } from '../http/server.ts';
 import type { Log } from '../ports/log.ts';
 import type { Drains } from './drains.ts';
@@ -36,9 +36,10 @@ function nodeHandlers({ drains, nodes, otherHolder, log }: DrainSource): Handler
     const known = nodes();
     if (known === undefined) return unknownReply('nodes', otherHolder());
     if (known.has(node)) return undefined;
-    const some = [...known.keys()].sort().slice(0, mostShown).join(', ');
-    const rest = known.size > mostShown ? ` and ${known.size - mostShown} more` : '';
-    return textReply(404, `node ${quote(node)} not found. Nodes: ${some || 'none'}${rest}\n`);
+    return textReply(
+      404,
+      `node ${quote(node)} not found. Nodes: ${someOf([...known.keys()].sort(), mostShown) || 'none'}\n`,
+    );
   };
   return {
     drain: async (name) => {

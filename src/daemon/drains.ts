@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { makeSerial } from '../async/serial.ts';
+import { makeSubscribers } from '../async/subscribers.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
@@ -51,7 +52,7 @@ export async function loadDrains<K extends string>(deps: {
   const serial = makeSerial();
   let drained = (await file.read()) ?? PersistentMap.empty<K, true>();
   let current: ReadonlySet<K> = new Set(drained.keys());
-  const listeners = new Set<() => void>();
+  const subscribers = makeSubscribers();
   return {
     current: () => current,
     set: (key, isDrained) =>
@@ -61,11 +62,8 @@ export async function loadDrains<K extends string>(deps: {
         await file.write(next);
         drained = next;
         current = new Set(next.keys());
-        for (const listener of listeners) listener();
+        subscribers.tell();
       }),
-    subscribe: (listener) => {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: subscribers.subscribe,
   };
 }

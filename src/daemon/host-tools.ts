@@ -1,5 +1,6 @@
 import { StartError } from './errors.ts';
 import type { Platform } from './platform.ts';
+import { oneLine } from '../core/error-words.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 
@@ -43,10 +44,7 @@ export async function toolVersions(exec: Exec, signal: AbortSignal): Promise<rea
 
 /** On one line, without the name of the program. */
 function causeOf({ command, message }: ExecError): string {
-  return message
-    .slice(`${command}: `.length)
-    .trim()
-    .replaceAll(/\s*\n\s*/g, '; ');
+  return oneLine(message.slice(`${command}: `.length));
 }
 
 /** `line`: `HAProxy version 2.6.12-1+deb12u4 2026/10/17 - …`. */

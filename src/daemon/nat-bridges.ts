@@ -31,11 +31,7 @@ export function watchNatBridges(
   },
   signal: AbortSignal,
 ): Promise<never> {
-  const trouble = makeTrouble({
-    what: 'passing flows of nat on through a bridge',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const trouble = makeTrouble({ what: 'passing flows of nat on through a bridge', log, clock });
   const find = async (): Promise<readonly string[]> => {
     const table = desired();
     if (table === undefined || !(await hasBridgeFilter(files))) return [];

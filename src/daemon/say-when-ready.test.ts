@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { byKey, makeService, makeSite, poolOf, tcp } from '../../test/make/service.ts';
+import { blankReport } from '../../test/make/status.ts';
 import { addressOf, listener, nodeName, tableOf } from '../../test/make/table.ts';
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
@@ -37,25 +38,13 @@ function planOf(...listeners: readonly Listener[]): ReturnType<SayWhenReadyDeps[
 }
 
 const inForce = ({ service, revision }: Listener): ListenerReport => ({
+  ...blankReport,
   holder: service,
   revision,
   isForwarding: true,
-  isFailing: false,
-  isHeaderRefused: false,
-  proxyTrouble: undefined,
-  tableTrouble: undefined,
-  standInTrouble: undefined,
-  refusal: undefined,
 });
 const refused = ({ revision }: Listener): ListenerReport => ({
-  holder: undefined,
-  revision: undefined,
-  isForwarding: false,
-  isFailing: false,
-  isHeaderRefused: false,
-  proxyTrouble: undefined,
-  tableTrouble: undefined,
-  standInTrouble: undefined,
+  ...blankReport,
   refusal: { revision, verdict: { reason: 'DataplaneError', message: 'no' } },
 });
 

@@ -1,5 +1,5 @@
 import type { Plan } from '../controller/controller.ts';
-import type { Family } from '../core/ip/ip.ts';
+import { families, type Family } from '../core/ip/ip.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Dataplane, StandIn } from '../core/traffic/dataplane.ts';
 import type { ListenerReport } from '../core/traffic/report.ts';
@@ -80,7 +80,7 @@ export function endpointLines(
   const once = [...Map.groupBy(lines, ({ node, family }) => `${node} ${family}`).values()].flatMap(
     ([first]) => first ?? [],
   );
-  return [...once, ...([4, 6] as const).flatMap((family) => podLines(family, pods))];
+  return [...once, ...families.flatMap((family) => podLines(family, pods))];
 }
 
 /** The Pods by their node; each counts once, on however many ports it serves. */

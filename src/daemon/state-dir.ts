@@ -2,6 +2,7 @@ import path from 'node:path';
 import * as z from 'zod';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
+import { parseJson } from '../core/parse-json.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
@@ -81,8 +82,7 @@ export async function keepStateDir(
   signal: AbortSignal,
 ): Promise<void> {
   const marker = `${stateDir}/${markerName}`;
-  const troubleWith = (what: string): Trouble =>
-    makeTrouble({ what, log, monotonic: () => clock.monotonic(), level: 'error' });
+  const troubleWith = (what: string): Trouble => makeTrouble({ what, log, clock, level: 'error' });
   const looking = troubleWith('looking for lost files of the state directory');
   const writing = troubleWith('writing the lost state directory again');
   const guarding = troubleWith('keeping the folders of furiwake closed to other users');
@@ -212,14 +212,6 @@ async function areOwnFiles(files: Files, stateDir: string, names: ReadonlySet<st
 function ownPaths(stateDir: string): readonly string[] {
   const paths = [...Object.values(statePaths(stateDir)), ...Object.values(earlierStatePaths(stateDir))];
   return paths.flatMap((each) => [each, `${each}.new`]); // `.new`: a write that a crash interrupted
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** For `catch`: the system's errors for files below the state directory become one line; others stay. */

@@ -6,9 +6,9 @@ import { makeTermLog } from './term-log.ts';
 test('what fails at the end of a term no longer counts as failing, and what fails elsewhere does', () => {
   const log = recordLog();
   const term = makeTermLog(log);
-  const monotonic = (): number => 0;
+  const clock = { monotonic: () => 0 };
   const [watching, writing, still] = ['watching', 'writing', 'watching'].map((what, index) =>
-    makeTrouble({ what, log: index === 2 ? log : term.log.child({ part: 'term' }), monotonic }),
+    makeTrouble({ what, log: index === 2 ? log : term.log.child({ part: 'term' }), clock }),
   );
   for (const trouble of [watching, writing, still]) trouble?.failed('no answer');
   writing?.over();

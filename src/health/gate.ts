@@ -2,7 +2,7 @@ import { untilAborted } from '../async/abort.ts';
 import { type Alarm, makeAlarm } from '../async/alarm.ts';
 import { waitAfter } from '../async/backoff.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
-import type { Family, Ip } from '../core/ip/ip.ts';
+import { families, type Family, type Ip } from '../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -275,8 +275,6 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
     },
   };
 }
-
-const families = [4, 6] as const;
 
 /** A node that was never asked counts as one that answers. */
 function isAnswering({ process, failures }: GatedNode): boolean {

@@ -1,6 +1,6 @@
 import { restOfPeriod } from '../async/rest-of-period.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
-import type { Family, Ip } from '../core/ip/ip.ts';
+import { families, type Family, type Ip } from '../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../core/model/contract.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
@@ -61,7 +61,6 @@ export function makeHealth(deps: {
   };
 }
 
-const families = [4, 6] as const;
 const roundMs = 1000;
 /** The dataplane reports each second, if it can. */
 const missingMs = 3 * roundMs;

@@ -1,3 +1,4 @@
+import { families } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { type ListenerAddress, listenerKey } from '../core/traffic/table.ts';
 import type { Exec } from '../ports/exec.ts';
@@ -67,7 +68,7 @@ export function makeHost({ exec, log }: { readonly exec: Exec; readonly log: Log
     listeners: readonly L[],
     work: (family: 4 | 6, part: readonly L[]) => Promise<void>,
   ): Promise<void> => {
-    for (const family of [4, 6] as const) {
+    for (const family of families) {
       const mine = listeners.filter(({ address, protocol }) => address.family === family && protocol === 'TCP');
       for (let i = 0; i < mine.length; i += listenersPerCall) await work(family, mine.slice(i, i + listenersPerCall));
     }

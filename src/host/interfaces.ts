@@ -2,7 +2,8 @@ import { bitsOf, type Family, type Ip, parseIp } from '../core/ip/ip.ts';
 import { type IpRange, parseCidr, rangeContains } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Exec } from '../ports/exec.ts';
-import type { PlacementRecord } from './placement-record.ts';
+import type { Link } from '../ports/network.ts';
+import type { PlacementRecord } from '../ports/placement.ts';
 
 /** The interfaces of furiwake: `furiwake0`, `furiwake1`, … */
 export function ourInterface(number: number): string {
@@ -131,6 +132,12 @@ function makeLinkFinder(interfaces: readonly NetworkInterface[]): LinkFinder {
     )
     .sort((a, b) => b.prefixLength - a.prefixLength);
   return (ip) => subnets.find(({ subnet }) => rangeContains(subnet, ip))?.link;
+}
+
+export function asLink(found: NetworkInterface | undefined): Link | undefined {
+  if (found?.mac === undefined) return undefined;
+  const { name, index, mac, mtu } = found;
+  return { name, index, mac, mtu };
 }
 
 /** The addresses of a host. */

@@ -1,7 +1,7 @@
 import { makeAlarm } from '../async/alarm.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Links } from '../ports/network.ts';
-import { isOurInterface, linkFinder, type NetworkInterface } from './interfaces.ts';
+import { asLink, isOurInterface, linkFinder, type NetworkInterface } from './interfaces.ts';
 
 /**
  * Longer than a DHCP client takes that removes all addresses of an interface and adds them again, and than an interface is down that is
@@ -54,10 +54,7 @@ export function makeLastingLinks({
     linkOf: (address) => {
       const now = interfaces();
       follow(now);
-      const link = linkFinder(now)(address) ?? linkFinder(former)(address);
-      if (link?.mac === undefined) return undefined;
-      const { name, index, mac, mtu } = link;
-      return { name, index, mac, mtu };
+      return asLink(linkFinder(now)(address) ?? linkFinder(former)(address));
     },
   };
 }

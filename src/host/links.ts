@@ -1,7 +1,7 @@
 import { makeSubscribers } from '../async/subscribers.ts';
 import { bitsOf, type Ip, parseIp } from '../core/ip/ip.ts';
 import type { Links } from '../ports/network.ts';
-import { linkFinder, type NetworkInterface } from './interfaces.ts';
+import { asLink, linkFinder, type NetworkInterface } from './interfaces.ts';
 import type { NetworkView } from './view.ts';
 
 /** The links, for the watch and the audits, which report their changes. */
@@ -42,12 +42,7 @@ export function makeLinks(view: () => Pick<NetworkView, 'interfaces' | 'present'
   };
 
   return {
-    linkOf: (address) => {
-      const link = linkFinder(view().interfaces)(address);
-      if (link?.mac === undefined) return undefined;
-      const { name, index, mac, mtu } = link;
-      return { name, index, mac, mtu };
-    },
+    linkOf: (address) => asLink(linkFinder(view().interfaces)(address)),
     text: () => [switches, ...view().interfaces.map(({ index, name }) => `${index} ${name}`)].join('\n'),
     noteForwarding: () => {
       switches++;

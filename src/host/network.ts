@@ -10,7 +10,7 @@ import { readInterfaces } from './interfaces.ts';
 import { watchNetwork } from './kernel-events.ts';
 import { makeLinks, type ReportedLinks } from './links.ts';
 import { makeNewsFilter } from './news.ts';
-import type { PlacementRecord, RecordFile } from './placement-record.ts';
+import type { PlacementRecord, PlacementRecordFile } from '../ports/placement.ts';
 import { type NetworkView, readResolvConfs, settled, viewOf } from './view.ts';
 
 /** The state of the host; `record`: the interfaces of furiwake's addresses, now or soon. */
@@ -55,7 +55,7 @@ const nothing: NetworkState = {
 export function makeNetwork(deps: {
   readonly exec: Exec;
   readonly files: Pick<Files, 'read'>;
-  readonly record: RecordFile;
+  readonly record: PlacementRecordFile;
   readonly clock: Clock;
   readonly log: Log;
 }): Network {

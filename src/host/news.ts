@@ -1,7 +1,7 @@
 import { bitsOf, type Ip, parseIp } from '../core/ip/ip.ts';
 import { isOurInterface, isRoutable, type NetworkInterface } from './interfaces.ts';
 import type { NetworkEvent } from './kernel-events.ts';
-import type { PlacementRecord } from './placement-record.ts';
+import type { PlacementRecord } from '../ports/placement.ts';
 
 /** The knowledge about the host at the time of an event. */
 export type KnownHost = {

@@ -6,7 +6,7 @@ import { silent } from '../../test/make/log.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { makeNetwork } from './network.ts';
 import { makePlacement } from './placement.ts';
-import type { PlacementRecord } from './placement-record.ts';
+import type { PlacementRecord } from '../ports/placement.ts';
 
 placementContract('the fake that the tests of the agent use', async () => {
   const fake = makeFakeNetwork({ clock: systemClock, lan: ['10.10.0.0/24', 'fd10::/64'] });

@@ -8,7 +8,7 @@ import type { Placement } from '../ports/placement.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { makeNetwork, type Network } from './network.ts';
 import { makePlacement } from './placement.ts';
-import type { PlacementRecord } from './placement-record.ts';
+import type { PlacementRecord } from '../ports/placement.ts';
 
 const { signal } = new AbortController();
 /** The commands that changed the host, without those that read it. */

@@ -4,12 +4,11 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Addresses } from '../ports/host.ts';
-import type { Placement } from '../ports/placement.ts';
+import type { Placement, PlacementRecord } from '../ports/placement.ts';
 import type { Log } from '../ports/log.ts';
 import { isOurInterface, readInterfaces } from './interfaces.ts';
 import { type LifetimeSeconds, makeKernel } from './kernel.ts';
 import type { Network } from './network.ts';
-import type { PlacementRecord } from './placement-record.ts';
 import { withoutOrdinary } from './view.ts';
 import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unmarkedIn } from './places.ts';
 
@@ -48,11 +47,7 @@ export function makePlacement(deps: {
   const { exec, network, clock, log } = deps;
   const { state, read, ensureRead, isDoubtful, write, begin, settle, inTurn } = network.memory;
   const kernel = makeKernel(deps);
-  const recordTrouble = makeTrouble({
-    what: 'saving the record of addresses',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const recordTrouble = makeTrouble({ what: 'saving the record of addresses', log, clock });
   /** The argument of the last `add` or `audit`: the next `add` handles only the difference. */
   let wantedBefore: Addresses = PersistentMap.empty();
   /** What the last `remove` left: every recorded address was wanted. */
@@ -64,6 +59,9 @@ export function makePlacement(deps: {
 
   const lifetime = (): LifetimeSeconds =>
     keptUntilMs === undefined ? 'forever' : Math.max(1, Math.ceil((keptUntilMs - clock.monotonic()) / 1000));
+
+  /** The kernel may keep no address: another host may have it by now. */
+  const isOver = (): boolean => keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs;
 
   /** After a removal: a record with too many addresses does no harm, and a full disk must not stop the removal. */
   const saveRecord = async (): Promise<void> => {
@@ -156,6 +154,7 @@ export function makePlacement(deps: {
   };
 
   const add = async (wanted: Addresses, candidates: Iterable<string>, signal: AbortSignal): Promise<readonly Ip[]> => {
+    if (isOver()) return []; // the next one handles the difference
     const added = await put(missingFrom(state(), wanted, candidates), signal);
     wantedBefore = wanted;
     return added;
@@ -207,7 +206,7 @@ export function makePlacement(deps: {
     keepUntil: (untilMs, signal) =>
       inTurn(async () => {
         // `ip address change` adds an address that is gone: then it would be on the host, and not advertised.
-        if (keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs) begin(state().record);
+        if (isOver()) begin(state().record);
         await ensureRead(signal);
         const isForever = untilMs === undefined && keptUntilMs === undefined;
         keptUntilMs = untilMs;

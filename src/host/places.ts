@@ -2,7 +2,7 @@ import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { isOurInterface, linkFinder, type NetworkInterface, ourInterface } from './interfaces.ts';
 import type { Addresses } from '../ports/host.ts';
 import type { PlacedAddress } from './kernel.ts';
-import type { PlacementRecord } from './placement-record.ts';
+import type { PlacementRecord } from '../ports/placement.ts';
 
 type Placed = { readonly interfaces: readonly NetworkInterface[]; readonly record: PlacementRecord };
 type Present = { readonly present: PlacementRecord };

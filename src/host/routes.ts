@@ -1,4 +1,4 @@
-import { bitsOf, type Family, type Ip, ipOf, parseIp } from '../core/ip/ip.ts';
+import { bitsOf, families, type Family, type Ip, ipOf, parseIp } from '../core/ip/ip.ts';
 import { type IpRange, mergeRanges, parseCidr, parseRange, subtractRanges } from '../core/ip/range.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { NetworkInterface } from './interfaces.ts';
@@ -38,7 +38,7 @@ export function primaryAddresses(
   placed: ReadonlyMap<string, string>,
   before: readonly Ip[],
 ): readonly Ip[] {
-  return ([4, 6] as const).flatMap((family) => {
+  return families.flatMap((family) => {
     const defaults = routes[family].filter(({ dst }) => dst === 'default');
     const [first] = defaults.toSorted((a, b) => (a.metric ?? 0) - (b.metric ?? 0));
     const device = first?.dev ?? first?.nexthops?.[0]?.dev;

@@ -1,4 +1,4 @@
-import { bitsOf, type Ip, ipOf, parseDecimal, parseIp } from '../core/ip/ip.ts';
+import { bitsOf, families, type Ip, ipOf, parseDecimal, parseIp } from '../core/ip/ip.ts';
 import type { ListeningSocket } from '../core/model/host.ts';
 import type { ListenerAddress } from '../core/traffic/table.ts';
 
@@ -15,7 +15,7 @@ export function decodeListening(text: string, protocol: ListeningSocket['protoco
     const end = decodeEnd(line.split(/\s+/)[3] ?? '');
     if (end === undefined) return [];
     const { host, port } = end;
-    if (host === '*') return ([4, 6] as const).map((family) => ({ protocol, address: undefined, family, port }));
+    if (host === '*') return families.map((family) => ({ protocol, address: undefined, family, port }));
     const address = parseIp(host);
     return address === undefined ? [] : [{ protocol, ...unmapped(address), port }];
   });

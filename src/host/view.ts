@@ -4,7 +4,7 @@ import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import type { HostAddresses } from '../ports/network.ts';
 import { type InterfaceAddress, type NetworkInterface, sortAddresses } from './interfaces.ts';
-import type { PlacementRecord } from './placement-record.ts';
+import type { PlacementRecord } from '../ports/placement.ts';
 import { neededAddresses, primaryAddresses, readRoutes, routedRanges } from './routes.ts';
 
 /** The state of the host, as last read and changed since. */

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate } from 'node:timers/promises';
+import { messageOf } from '../core/error-words.ts';
 
 export type HttpReply = {
   readonly status: number;
@@ -83,7 +84,7 @@ async function reply(request: IncomingMessage, routes: Routes, signal: AbortSign
   try {
     return await handler(await bodyOf(request), signal, url.searchParams);
   } catch (error) {
-    return textReply(500, `${error instanceof Error ? error.message : String(error)}\n`);
+    return textReply(500, `${messageOf(error)}\n`);
   }
 }
 

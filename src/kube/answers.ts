@@ -1,3 +1,4 @@
+import { cutAt } from '../core/error-words.ts';
 import { parseJson } from '../core/parse-json.ts';
 import { KubeConfigError, KubeError, type KubeErrorCode, type StatusCause } from './errors.ts';
 import { noAnswer } from './reachability.ts';
@@ -87,5 +88,5 @@ function parseStatus(text: string): Status {
 function quotable(text: string): string {
   const line = text.trim().replaceAll(/\s+/g, ' ');
   if (line.startsWith('<') || line.startsWith('{')) return '';
-  return line.length > mostQuoted ? `${line.slice(0, mostQuoted)}…` : line;
+  return cutAt(line, mostQuoted);
 }

@@ -71,7 +71,7 @@ export function makeCredentialSource({
   let isReported = false;
   const end = new AbortController();
   const backoff = makeBackoff({ firstMs: restMs, mostMs: mostWaitMs }); // what fails may need a person
-  const trouble = makeTrouble({ what: 'renewing the credentials', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'renewing the credentials', log, clock });
 
   const loadOnce = async (): Promise<Credentials> => {
     startedAtMs = clock.monotonic();

@@ -1,8 +1,9 @@
 import * as z from 'zod';
+import { cutAt } from '../core/error-words.ts';
 import { parseJson } from '../core/parse-json.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
-import type { Credentials } from './credentials.ts';
+import type { LoadedCredentials } from './credentials.ts';
 import { KubeConfigError } from './errors.ts';
 
 /** `users[].user.exec` of a kubeconfig (client.authentication.k8s.io). */
@@ -69,7 +70,7 @@ export async function runExecPlugin({
   readonly exec: Exec;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-}): Promise<{ readonly credentials: Credentials; readonly lifetimeMs: number }> {
+}): Promise<LoadedCredentials> {
   if (config.interactiveMode === 'Always')
     throw new KubeConfigError(
       `${where}.exec: ${config.command} needs a terminal (interactiveMode: Always); use a plugin or a token that does not`,
@@ -87,19 +88,14 @@ export async function runExecPlugin({
     .run(config.command, config.args ?? [], { env, timeoutMs, signal })
     .catch((error: unknown) => {
       if (!(error instanceof ExecError)) throw error;
-      const hint = config.installHint ? ` (${oneLine(config.installHint)})` : '';
-      const why = oneLine(error.stderr) || `ended with exit code ${error.exitCode ?? 'unknown'}`;
+      const hint = config.installHint ? ` (${quoted(config.installHint)})` : '';
+      const why = quoted(error.stderr) || `ended with exit code ${error.exitCode ?? 'unknown'}`;
       throw new KubeConfigError(`${where}.exec: ${config.command}: ${why}${hint}`, { cause: error });
     });
   return readAnswer(stdout, config, where, clock);
 }
 
-function readAnswer(
-  stdout: string,
-  config: ExecConfig,
-  where: string,
-  clock: Clock,
-): { readonly credentials: Credentials; readonly lifetimeMs: number } {
+function readAnswer(stdout: string, config: ExecConfig, where: string, clock: Clock): LoadedCredentials {
   const answer = answerSchema.safeParse(parseJson(stdout));
   const fail = (what: string): never => {
     throw new KubeConfigError(`${where}.exec: ${config.command} ${what}`);
@@ -118,7 +114,6 @@ function readAnswer(
 }
 
 /** A part of the output of a program or of a file that fits into a message. */
-function oneLine(text: string): string {
-  const line = text.trim().replaceAll(/\s*\n\s*/g, ' ');
-  return line.length > mostQuoted ? `${line.slice(0, mostQuoted)}…` : line;
+function quoted(text: string): string {
+  return cutAt(text.trim().replaceAll(/\s*\n\s*/g, ' '), mostQuoted);
 }

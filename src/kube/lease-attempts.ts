@@ -53,27 +53,21 @@ const releaseTries = 3;
 /** How often a candidate renews its entry. */
 const candidateEveryMs = 10_000;
 
-export function makeLeaseAttempts({
-  client,
-  namespace,
-  name,
-  identity,
-  observer,
-  clock,
-  random,
-  log,
-  onClaimed,
-}: {
+export type LeaseAttemptsDeps = {
   readonly client: Pick<KubeClient, 'get' | 'create' | 'replace'>;
   readonly namespace: string;
   readonly name: string;
+  /** Stable per host, so that a restarted process takes its own Lease again; different from that of every other host. */
   readonly identity: string;
   readonly observer: LeaseObserver;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly onClaimed: () => void;
-}): LeaseAttempts {
+};
+
+export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
+  const { client, namespace, name, identity, observer, clock, random, log, onClaimed } = deps;
   const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
   const collection = resourcePath(resource, { namespace });
   const path = resourcePath(resource, { namespace, name });

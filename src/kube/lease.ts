@@ -1,11 +1,15 @@
 import { makeBackoff } from '../async/backoff.ts';
 import { makeTrouble } from '../async/trouble.ts';
+import { messageOf } from '../core/error-words.ts';
 import { assertNever } from '../core/assert-never.ts';
-import type { Clock, Random } from '../ports/clock.ts';
-import type { Log } from '../ports/log.ts';
-import type { KubeClient } from './client.ts';
 import { isKubeError } from './errors.ts';
-import { type Acquisition, makeLeaseAttempts, NoNamespaceError, renewDeadlineMs } from './lease-attempts.ts';
+import {
+  type Acquisition,
+  type LeaseAttemptsDeps,
+  makeLeaseAttempts,
+  NoNamespaceError,
+  renewDeadlineMs,
+} from './lease-attempts.ts';
 import { keptAddressesOf } from './lease-object.ts';
 import { type LeaseHolder, makeLeaseObserver } from './lease-observer.ts';
 
@@ -64,52 +68,25 @@ const expiredForMs = 100;
  * A Lease alone does not fence: a holder that cannot renew it must itself stop at `holderUntilMs`, before a candidate may
  * take over. `onOther` reports candidates, which write themselves into the Lease.
  */
-export function makeLease({
-  client,
-  namespace,
-  name,
-  identity,
-  clock,
-  random,
-  log,
-  onOther = () => undefined,
-  onClaimed = () => undefined,
-}: {
-  readonly client: Pick<KubeClient, 'get' | 'create' | 'replace'>;
-  readonly namespace: string;
-  readonly name: string;
-  /**
-   * Stable per host, so that a restarted process takes its own Lease again; different from that of every other host.
-   */
-  readonly identity: string;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  /**
-   * Called with the identity of each other holder or candidate when it is first seen; with this host's own for a
-   * namesake.
-   */
-  readonly onOther?: (identity: string) => void;
-  /** Called when the Lease was taken or renewed. */
-  readonly onClaimed?: () => void;
-}): Lease {
+export function makeLease(
+  deps: Omit<LeaseAttemptsDeps, 'observer' | 'onClaimed'> & {
+    /**
+     * Called with the identity of each other holder or candidate when it is first seen; with this host's own for a
+     * namesake.
+     */
+    readonly onOther?: (identity: string) => void;
+    /** Called when the Lease was taken or renewed. */
+    readonly onClaimed?: () => void;
+  },
+): Lease {
+  const { name, identity, clock, random, log, onOther = () => undefined, onClaimed = () => undefined } = deps;
   const observer = makeLeaseObserver({ identity, monotonic: () => clock.monotonic(), onOther });
-  const attempts = makeLeaseAttempts({
-    client,
-    namespace,
-    name,
-    identity,
-    observer,
-    clock,
-    random,
-    log,
-    onClaimed,
-  });
-  const lasting = makeTrouble({ what: 'access to the Lease', log, monotonic: () => clock.monotonic() });
+  const attempts = makeLeaseAttempts({ ...deps, observer, onClaimed });
+  const lasting = makeTrouble({ what: 'access to the Lease', log, clock });
   let trouble: string | undefined;
 
   const failed = (error: unknown): void => {
-    trouble = error instanceof Error ? error.message : String(error);
+    trouble = messageOf(error);
     lasting.failed(error, { lease: name });
   };
   const succeeded = (): void => {

@@ -21,7 +21,7 @@ export function makeSharedTrouble<Key>({
   readonly clock: Clock;
   readonly log: Log;
 }): SharedTrouble<Key> {
-  const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what, log, clock });
   const failing = new Set<Key>();
   return {
     failed: (key, error, fields) => {

@@ -1,3 +1,4 @@
+import { makeSubscribers } from '../async/subscribers.ts';
 import type { Trouble } from '../async/trouble.ts';
 import { assertNever } from '../core/assert-never.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -58,7 +59,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
   let newestAnswer = '';
   /** Between `init` and `initDone`: the objects listed so far, and those put meanwhile. */
   let listing: { readonly listed: Map<K, StoredObject<T>>; readonly put: Map<K, StoredObject<T>> } | undefined;
-  const listeners = new Set<(keys: ReadonlySet<K>) => void>();
+  const subscribers = makeSubscribers<ReadonlySet<K>>();
   const synced = Promise.withResolvers<void>();
   let isSynced = false;
 
@@ -66,8 +67,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     const before = objects;
     objects = next;
     if (objects === before) return;
-    const changed = new Set(PersistentMap.changedKeys(before, objects));
-    for (const listener of listeners) listener(changed);
+    subscribers.tell(new Set(PersistentMap.changedKeys(before, objects)));
   };
 
   const isStoredNewer = (key: K, version: string): boolean => isNewer(versions.get(key) ?? '', version);
@@ -148,10 +148,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     },
     objects: () => objects,
     versionOf: (key) => versions.get(key),
-    subscribe: (listener) => {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: subscribers.subscribe,
     put: (object, version) => {
       const key = keyOf(object);
       if (!isNewer(version, deletionsKnownTo) || isStoredNewer(key, version)) return;

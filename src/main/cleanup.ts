@@ -1,3 +1,4 @@
+import { messageOf } from '../core/error-words.ts';
 import { makeProbe } from '../health/probe.ts';
 import { assertUnserved } from '../daemon/admin.ts';
 import { assertAccess } from '../daemon/cluster.ts';
@@ -89,10 +90,9 @@ async function noteCleaned(
     if (isNoted) deps.log.info({ lease: name }, 'noted in the Lease that this host no longer has addresses');
   } catch (error) {
     signal.throwIfAborted();
-    const words = error instanceof Error ? error.message : String(error);
     deps.log.info(
       {},
-      `the Lease was not read (${words}): if it notes that this host keeps its addresses, the note stays, and another host may warn of them. To remove it, run furiwake cleanup with --kubeconfig`,
+      `the Lease was not read (${messageOf(error)}): if it notes that this host keeps its addresses, the note stays, and another host may warn of them. To remove it, run furiwake cleanup with --kubeconfig`,
     );
   } finally {
     if (client !== connected) await client?.close();

@@ -1,6 +1,6 @@
 import { hearAnnouncements } from '../advertise/announcements.ts';
 import { makeDefence } from '../advertise/defence.ts';
-import { type DuplicateProbe, makeDuplicateProbe, makeDuplicateWatch } from '../advertise/duplicates.ts';
+import { makeDuplicateProbe, makeDuplicateWatch } from '../advertise/duplicates.ts';
 import { makeL2Advertiser } from '../advertise/l2.ts';
 import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
@@ -29,6 +29,7 @@ import { makeHost } from '../host/host.ts';
 import { makeLastingLinks } from '../host/lasting-links.ts';
 import { makeNetwork } from '../host/network.ts';
 import { makePlacement } from '../host/placement.ts';
+import type { DuplicateProbe } from '../ports/advertiser.ts';
 import type { Host } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Steering } from '../ports/steering.ts';
@@ -178,16 +179,9 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     lifetime,
   });
   const savedTable = makeTableFile({
-    listenersPath: paths.listeners,
-    nodesPath: paths.nodes,
-    backendsPath: paths.backends,
-    withoutEndpointsPath: paths.withoutEndpoints,
-    earlier: {
-      rowsPath: earlier.rows,
-      nodesPath: earlier.nodes,
-      ledgerPaths: [earlier.records, paths.ledger],
-      placed: () => record.read(),
-    },
+    paths,
+    earlier,
+    placed: () => record.read(),
     files,
     log,
   });

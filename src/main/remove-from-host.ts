@@ -1,6 +1,7 @@
 import { unlessAborted } from '../async/abort.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { StartError } from '../daemon/errors.ts';
+import { messageOf } from '../core/error-words.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { longestCallMs, usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -27,7 +28,7 @@ export async function removeFromHost(
     } catch (error) {
       log.error({ err: error }, `${what}: could not be removed from this host`);
       const isLate = deadline.signal.aborted;
-      const words = error instanceof Error ? error.message : String(error);
+      const words = messageOf(error);
       return { failure: `${what} (${isLate ? `no answer for ${longestCallMs / 1_000} s` : words})` };
     }
   };

@@ -1,3 +1,4 @@
+import type { Ip } from '../core/ip/ip.ts';
 import type { Addresses } from './host.ts';
 
 /** Attracts the traffic of addresses to this host. */
@@ -17,3 +18,10 @@ export type Advertiser = {
   /** Until `signal` aborts: announces addresses again whose neighbours may have forgotten them, and looks for duplicates. */
   run(signal: AbortSignal): Promise<void>;
 };
+
+/**
+ * Finds the addresses that other machines on the LAN have: text of the address → MAC that answered. Sends all probes at
+ * once and waits a quarter of a second, for any number of addresses; skips those on no LAN of this host. Also works for
+ * addresses that this host already has. Throws `ExecError` when perl or `ip` fails.
+ */
+export type DuplicateProbe = (addresses: readonly Ip[], signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;

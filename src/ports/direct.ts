@@ -3,7 +3,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import type { DirectObstacles } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
-import type { TableOutage } from './table-outage.ts';
+import type { HostTable } from './host-table.ts';
 
 /** What the kernel has counted for a listener since nodes get its packets, or since the table was replaced. */
 export type DirectCounters = {
@@ -16,9 +16,11 @@ export type DirectCounters = {
   readonly refused: number;
 };
 
-/** The dataplane that hands packets, unchanged, to nodes as the next hop (architecture, section 5). */
-export type Direct = {
-  readonly outage: TableOutage;
+/**
+ * The dataplane that hands packets, unchanged, to nodes as the next hop (architecture, section 5). It follows the verdicts on nodes and
+ * the gate, the Service CIDRs, and the links of the host: one that is new, renamed or made again gets its chain.
+ */
+export type Direct = HostTable & {
   /**
    * Makes the kernel hand over the packets of the table's listeners, atomically, and changes only the differences. A listener
    * that nft refuses stays as it was. Throws `ExecError` if nft accepts no change at all.
@@ -45,21 +47,4 @@ export type Direct = {
    * only what the clients send is known. Throws `ExecError`.
    */
   counters(signal: AbortSignal, keys?: Iterable<ListenerKey>): Promise<ReadonlyMap<ListenerKey, DirectCounters>>;
-  /** Reads back the kernel's state and repairs it; returns the number of repairs. */
-  audit(signal: AbortSignal): Promise<number>;
-  /**
-   * Less than an audit, for the time between two of them: its cost does not grow with the number of listeners. It reads chains and rules,
-   * and no elements; if those differ, it is an audit.
-   */
-  check(signal: AbortSignal): Promise<number>;
-  /**
-   * Until `signal` aborts: follows the verdicts on nodes and the gate, and reverts external changes to the table at once.
-   */
-  run(signal: AbortSignal): Promise<void>;
-  /**
-   * The links of the host or the Service CIDRs may have changed: a link that is new, renamed or made again gets its chain at once.
-   */
-  noteFacts(): void;
-  /** Removes the table. Resolves with whether there was one. */
-  remove(signal: AbortSignal): Promise<boolean>;
 };

@@ -1,7 +1,7 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
-import type { TableOutage } from './table-outage.ts';
+import type { HostTable } from './host-table.ts';
 
 /** What the kernel has counted for a listener since it is served with this nodePort, or since the table was replaced. */
 export type NatCounters = {
@@ -17,9 +17,12 @@ export type NatCounters = {
   readonly refused: number;
 };
 
-/** The dataplane that sends flows to node:nodePort by network address translation in the kernel. */
-export type Nat = {
-  readonly outage: TableOutage;
+/**
+ * The dataplane that sends flows to node:nodePort by network address translation in the kernel. It follows the verdicts on nodes, and
+ * forwards packets that arrive on a new interface. `remove` ends the flows and restores the kernel's forwarding; it throws if a part
+ * fails: an empty table then stays, which drops packets of the flows.
+ */
+export type Nat = HostTable & {
   /**
    * The same as `apply`, but ends no flows, which may take seconds: for a table with listeners that another dataplane still has. An
    * `apply` must follow when that one has lost them. It refuses a listener of which flows of another Service are left, until an `apply`
@@ -35,20 +38,4 @@ export type Nat = {
   apply(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   /** The counters of these listeners; of all of this dataplane without `keys`. Throws `ExecError`. */
   counters(signal: AbortSignal, keys?: Iterable<ListenerKey>): Promise<ReadonlyMap<ListenerKey, NatCounters>>;
-  /** Reads back the kernel's state and repairs it; returns the number of repairs. */
-  audit(signal: AbortSignal): Promise<number>;
-  /**
-   * Less than an audit, for the time between two of them: its cost does not grow with the number of listeners. It reads chains and rules,
-   * and no elements; if those differ, it is an audit.
-   */
-  check(signal: AbortSignal): Promise<number>;
-  /** The interfaces of the host may have changed: it must forward packets that arrive on a new one. */
-  noteFacts(): void;
-  /** Until `signal` aborts: follows the verdicts on nodes, ends flows, and reverts external changes to the table at once. */
-  run(signal: AbortSignal): Promise<void>;
-  /**
-   * Ends the flows, restores the kernel's forwarding and removes the table. Resolves with whether there was one. Throws if a
-   * part fails: an empty table then stays, which drops packets of the flows.
-   */
-  remove(signal: AbortSignal): Promise<boolean>;
 };

@@ -1,4 +1,5 @@
 import type { Ip } from '../core/ip/ip.ts';
+import type { PersistentMap } from '../core/persistent-map.ts';
 import type { Addresses } from './host.ts';
 
 /** Adds addresses to this host; removes only addresses that it added. */
@@ -26,9 +27,19 @@ export type Placement = {
    */
   check(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
   /**
-   * Until when the kernel keeps the addresses that furiwake added, and those that it adds from now on: then it removes them
-   * itself, even if furiwake is dead. Monotonic ms, exact to two seconds; `undefined`: without end, as at the start. Throws
-   * `ExecError` if `ip` cannot be run.
+   * Until when the kernel keeps the addresses that furiwake added, and those that it adds from now on: then it removes them itself,
+   * even if furiwake is dead, and nothing is added until there is a later time. Monotonic ms, exact to two seconds; `undefined`:
+   * without end, as at the start. Throws `ExecError` if `ip` cannot be run.
    */
   keepUntil(untilMs: number | undefined, signal: AbortSignal): Promise<void>;
+};
+
+/** The addresses that furiwake added to this host or is about to add: text of the address → its interface. */
+export type PlacementRecord = PersistentMap<string, string>;
+
+/** The record on the disk. */
+export type PlacementRecordFile = {
+  /** Empty if there is no file; damaged lines are skipped and logged. Throws `NewerFileError`. */
+  read(): Promise<PlacementRecord>;
+  write(record: PlacementRecord): Promise<void>;
 };

@@ -2,7 +2,7 @@ import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Listener, Listeners } from '../core/traffic/table.ts';
 import type { Addresses, Refusals } from './host.ts';
-import type { TableOutage } from './table-outage.ts';
+import type { HostTable } from './host-table.ts';
 
 /**
  * The kernel's task before a socket: steer packets of listeners to the proxy, reject everything else on added
@@ -20,9 +20,11 @@ export type SteeringTarget = {
   readonly portOf: (listener: Listener) => number;
 };
 
-/** nftables in front of the proxy. */
-export type Steering = {
-  readonly outage: TableOutage;
+/**
+ * nftables in front of the proxy, with routing rules and routes, which are audited, checked and removed as well. On links that are
+ * bridges, packets that br_netfilter passes on are steered, too.
+ */
+export type Steering = HostTable & {
   /**
    * Makes the kernel steer exactly as `target` says, atomically, and changes only the differences. A listener that nft
    * refuses is isolated: its elements stay as they were (none, or the last accepted ones), and all others are in force
@@ -34,17 +36,4 @@ export type Steering = {
    * `keys` that has source ranges; for all of them without `keys`. Throws `ExecError`.
    */
   refused(signal: AbortSignal, keys?: Iterable<ListenerKey>): Promise<ReadonlyMap<ListenerKey, number>>;
-  /** Reads back the kernel's state and repairs it; returns the number of repairs. */
-  audit(signal: AbortSignal): Promise<number>;
-  /**
-   * Less than an audit, for the time between two of them: its cost does not grow with the number of listeners. It reads routing rules,
-   * chains and rules, and no elements; if chains or rules differ, it is an audit.
-   */
-  check(signal: AbortSignal): Promise<number>;
-  /** Until `signal` aborts: watches for external changes to the table or the routing rule and reverts them at once. */
-  run(signal: AbortSignal): Promise<void>;
-  /** The links of the host may have changed: packets that br_netfilter passes on from a bridge are steered at once. */
-  noteFacts(): void;
-  /** Removes table, routing rules and routes. Resolves with whether there were any. */
-  remove(signal: AbortSignal): Promise<boolean>;
 };

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
+import { messageOf } from '../core/error-words.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -48,7 +49,7 @@ export function makeFileLedger(deps: {
     decode,
     earlier: { path: deps.earlierPath, decode },
   });
-  const trouble = makeTrouble({ what: 'flushing the ledger to the disk', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'flushing the ledger to the disk', log, clock });
   const inTurn = makeSerial();
   let records: LedgerRecords = PersistentMap.empty();
   const backoff = makeBackoff(waitLimits.patient);
@@ -88,8 +89,7 @@ export function makeFileLedger(deps: {
         try {
           await file.write(next);
         } catch (error) {
-          const words = error instanceof Error ? error.message : String(error);
-          return new Map(Array.from(changes.keys(), (uid) => [uid, words]));
+          return new Map(Array.from(changes.keys(), (uid) => [uid, messageOf(error)]));
         }
         records = next;
         void sync(signal);

@@ -3,6 +3,7 @@ import { listener, node, tableOf } from '../../test/make/table.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import { parseIp } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -58,16 +59,9 @@ async function writeAll() {
   await answering.write(new Map([['n1 4', { address: '192.0.2.11', mac: '02:00:00:00:00:01' }]]));
   const table = makeTableFile({
     ...deps,
-    listenersPath: at('listeners'),
-    nodesPath: at('nodes'),
-    backendsPath: at('backends'),
-    withoutEndpointsPath: at('without-endpoints'),
-    earlier: {
-      rowsPath: '/state/none',
-      nodesPath: '/state/none',
-      ledgerPaths: [],
-      placed: async () => new Map(),
-    },
+    paths: statePaths('/state'),
+    earlier: earlierStatePaths('/state'),
+    placed: async () => new Map(),
   });
   await table.write(tableOf([listener('192.0.2.51', 80, 30_080)], [node('n1', '192.0.2.11')]));
   await clock.advance(0);

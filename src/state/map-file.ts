@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { makeSerial } from '../async/serial.ts';
+import { messageOf } from '../core/error-words.ts';
 import { parseJson } from '../core/parse-json.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Log } from '../ports/log.ts';
@@ -47,8 +48,7 @@ export class UnreadableFileError extends Error {
   override readonly name = 'UnreadableFileError';
   readonly code = 'UNREADABLE_FILE';
   constructor(path: string, cause: unknown) {
-    const words = cause instanceof Error ? cause.message : String(cause);
-    super(`${path} cannot be read (${words}): repair the disk, or remove the file`, { cause });
+    super(`${path} cannot be read (${messageOf(cause)}): repair the disk, or remove the file`, { cause });
   }
 }
 

@@ -4,6 +4,7 @@ import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { makeNotedTableFile } from './noted-table.ts';
 import { makeTableFile, type TableFile } from './table.ts';
+import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 
 const notePath = '/run/unsaved-table';
 const nodes = [node('n1', '192.0.2.11')];
@@ -24,16 +25,9 @@ function open(
     if (isReadOnly() && path.startsWith('/state')) throw new Error('EROFS: read-only file system');
   };
   const saved = makeTableFile({
-    listenersPath: '/state/listeners.jsonl',
-    nodesPath: '/state/nodes.jsonl',
-    backendsPath: '/state/backends.jsonl',
-    withoutEndpointsPath: '/state/without-endpoints.jsonl',
-    earlier: {
-      rowsPath: '/state/rows.jsonl',
-      nodesPath: '/state/nodes.json',
-      ledgerPaths: [],
-      placed: async () => new Map(),
-    },
+    paths: statePaths('/state'),
+    earlier: earlierStatePaths('/state'),
+    placed: async () => new Map(),
     files: {
       ...files,
       write: async (path, ...rest) => refuse(path).then(() => files.write(path, ...rest)),

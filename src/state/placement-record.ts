@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
+import type { PlacementRecord, PlacementRecordFile } from '../ports/placement.ts';
 import { makeMapFile } from './map-file.ts';
 import { fileVersions } from './file-versions.ts';
 
@@ -9,13 +10,6 @@ const schema = z.object({ address: z.string(), interface: z.string() });
 const earlierSchema = z.object({ version: z.literal(1), addresses: z.array(schema) });
 
 const without = "the addresses on furiwake0, furiwake1 … are known without it; all others count as the host's own";
-
-/** The addresses that furiwake added to this host: text of the address → name of the interface. */
-export type PlacementRecordFile = {
-  /** Empty if there is no file; damaged lines are skipped and logged. Throws `NewerFileError`. */
-  read(): Promise<PersistentMap<string, string>>;
-  write(record: PersistentMap<string, string>): Promise<void>;
-};
 
 export function makePlacementRecord(deps: {
   readonly path: string;
@@ -36,7 +30,7 @@ export function makePlacementRecord(deps: {
       return [entry.address, entry.interface];
     },
   });
-  const readEarlier = async (): Promise<PersistentMap<string, string>> => {
+  const readEarlier = async (): Promise<PlacementRecord> => {
     try {
       const text = await files.read(earlierPath);
       if (text === undefined) return PersistentMap.empty();

@@ -9,6 +9,7 @@ import {
   podTable,
   tableOf,
 } from '../../test/make/table.ts';
+import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { parseRange } from '../core/ip/range.ts';
 import type { ServiceUid } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -27,16 +28,9 @@ function open(texts: Map<string, string>): OpenTable {
   const disk = filesOf(texts);
   const reads: string[] = [];
   const file = makeTableFile({
-    listenersPath: '/state/listeners.jsonl',
-    nodesPath: '/state/nodes.jsonl',
-    backendsPath: '/state/backends.jsonl',
-    withoutEndpointsPath: '/state/without-endpoints.jsonl',
-    earlier: {
-      rowsPath: '/state/rows.jsonl',
-      nodesPath: '/state/nodes.json',
-      ledgerPaths: ['/state/ledger.jsonl'],
-      placed: async () => new Map(),
-    },
+    paths: statePaths('/state'),
+    earlier: earlierStatePaths('/state'),
+    placed: async () => new Map(),
     files: {
       ...disk,
       read: (path) => {

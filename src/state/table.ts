@@ -31,37 +31,22 @@ export type TableFile = {
 };
 
 export type TableFileDeps = {
-  readonly listenersPath: string;
-  readonly nodesPath: string;
-  readonly backendsPath: string;
-  readonly withoutEndpointsPath: string;
+  readonly paths: Readonly<Record<'listeners' | 'nodes' | 'backends' | 'withoutEndpoints' | 'ledger', string>>;
   /** Of release 0.1.0. */
-  readonly earlier: {
-    readonly rowsPath: string;
-    readonly nodesPath: string;
-    readonly ledgerPaths: readonly string[];
-    /** Addresses that furiwake added to this host: any other address of a row was the host's own. */
-    readonly placed: () => Promise<ReadonlyMap<string, unknown>>;
-  };
+  readonly earlier: Readonly<Record<'rows' | 'nodes' | 'records', string>>;
+  /** Addresses that furiwake added to this host: any other address of a row of release 0.1.0 was the host's own. */
+  readonly placed: () => Promise<ReadonlyMap<string, unknown>>;
   readonly files: Files;
   readonly log: Log;
 };
 
 const unserved = 'the last table is not restored; furiwake waits for the API server';
 
-export function makeTableFile({
-  listenersPath,
-  nodesPath,
-  backendsPath,
-  withoutEndpointsPath,
-  earlier,
-  files,
-  log,
-}: TableFileDeps): TableFile {
+export function makeTableFile({ paths, earlier, placed: readPlaced, files, log }: TableFileDeps): TableFile {
   let placed: ReadonlyMap<string, unknown> = new Map();
   let uids: ReadonlyMap<ServiceKey, ServiceUid> = new Map();
   const listenerFile = makeMapFile<ListenerKey, Listener>({
-    path: listenersPath,
+    path: paths.listeners,
     name: 'listeners',
     version: fileVersions.listeners,
     files,
@@ -70,10 +55,10 @@ export function makeTableFile({
     isWhole: true,
     encode: encodeListener,
     decode: decodeListener,
-    earlier: { path: earlier.rowsPath, decode: (fields) => decodeRow(fields, placed, uids) },
+    earlier: { path: earlier.rows, decode: (fields) => decodeRow(fields, placed, uids) },
   });
   const nodeFile = makeMapFile<NodeName, TrafficNode>({
-    path: nodesPath,
+    path: paths.nodes,
     name: 'nodes',
     version: fileVersions.nodes,
     files,
@@ -83,7 +68,7 @@ export function makeTableFile({
     decode: decodeNode,
   });
   const backendFile = makeMapFile<BackendId, Backend | PodBackend>({
-    path: backendsPath,
+    path: paths.backends,
     name: 'backends',
     version: fileVersions.backends,
     files,
@@ -94,7 +79,7 @@ export function makeTableFile({
     decode: decodeBackend,
   });
   const withoutEndpointsFile = makeMapFile<ListenerKey, ServiceUid>({
-    path: withoutEndpointsPath,
+    path: paths.withoutEndpoints,
     name: 'without-endpoints',
     version: fileVersions.withoutEndpoints,
     files,
@@ -114,7 +99,7 @@ export function makeTableFile({
     write: async ({ listeners, backends, pods, nodes, withoutEndpoints }) => {
       if (nodes !== lastNodes) {
         await nodeFile.write(PersistentMap.from(nodes));
-        await files.remove(earlier.nodesPath);
+        await files.remove(earlier.nodes);
         lastNodes = nodes;
       }
       saved = saved.with(changesBetween(written.backends, backends)).with(changesBetween(written.pods, pods));
@@ -125,9 +110,9 @@ export function makeTableFile({
       await listenerFile.write(listeners);
     },
     read: async () => {
-      const nodes = (await nodeFile.read()) ?? (await readEarlierNodes(files, earlier.nodesPath, log));
-      placed = await earlier.placed();
-      if (await files.exists(earlier.rowsPath)) uids = await readEarlierUids(files, earlier.ledgerPaths);
+      const nodes = (await nodeFile.read()) ?? (await readEarlierNodes(files, earlier.nodes, log));
+      placed = await readPlaced();
+      if (await files.exists(earlier.rows)) uids = await readEarlierUids(files, [earlier.records, paths.ledger]);
       const listeners = await listenerFile.read();
       if (nodes === undefined || listeners === undefined) return undefined;
       const backends = [...((await backendFile.read()) ?? [])];

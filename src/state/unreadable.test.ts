@@ -52,16 +52,9 @@ const placementOf = (log: RecordedLog): ReturnType<typeof makePlacementRecord> =
 function openTable(log: RecordedLog): Opened {
   const [paths, earlier] = [statePaths(stateDir), earlierStatePaths(stateDir)];
   const file = makeTableFile({
-    listenersPath: paths.listeners,
-    nodesPath: paths.nodes,
-    backendsPath: paths.backends,
-    withoutEndpointsPath: paths.withoutEndpoints,
-    earlier: {
-      rowsPath: earlier.rows,
-      nodesPath: earlier.nodes,
-      ledgerPaths: [earlier.records, paths.ledger],
-      placed: async () => new Map(),
-    },
+    paths,
+    earlier,
+    placed: async () => new Map(),
     files,
     log,
   });

@@ -93,6 +93,8 @@ export function placementContract(name: string, makeGiven: () => Promise<Placeme
       await placement.keepUntil(inSeconds(2), signal);
       await placement.add(all, signal); // with the same lifetime
       await vi.waitUntil(async () => (await found(scene)).length === 0, patience);
+      for (const call of ['add', 'audit'] as const) expect(await placement[call](all, signal)).toEqual([]);
+      expect(await found(scene)).toEqual([]);
       await placement.keepUntil(inSeconds(60), signal);
       expect(await found(scene)).toEqual([]);
       expect(textsOf(await placement.audit(all, signal))).toEqual([...all.keys()].toSorted());

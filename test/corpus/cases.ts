@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Document, parseAllDocuments } from 'yaml';
 import * as z from 'zod';
+import { messageOf } from '../../src/core/error-words.ts';
 
 /** Namespace of the Services of all cases, and of the Pods behind them. */
 export const namespace = 'corpus';
@@ -149,6 +150,6 @@ export function parseCase(name: string, text: string): Case {
         .parse(documents.map((document) => document.toJS() as unknown)),
     };
   } catch (error) {
-    throw new Error(`case ${name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new Error(`case ${name}: ${messageOf(error)}`, { cause: error });
   }
 }

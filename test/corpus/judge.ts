@@ -1,3 +1,4 @@
+import { messageOf } from '../../src/core/error-words.ts';
 import { ApiError, type Cluster } from '../e2e/harness/cluster.ts';
 import { type Case, type Manifest, namespace } from './cases.ts';
 import { findLacks, type Lack, unjudged } from './lacks.ts';
@@ -70,7 +71,7 @@ export async function judge(site: Site, one: Case, added: Added = {}): Promise<J
   } catch (error) {
     await remove(site, one);
     site.signal.throwIfAborted();
-    const detail = error instanceof Error ? error.message : String(error);
+    const detail = messageOf(error);
     return {
       ...none,
       name: one.name,

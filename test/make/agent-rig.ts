@@ -1,5 +1,6 @@
 import { onTestFinished } from 'vitest';
 import { type Agent, makeAgent } from '../../src/agent/agent.ts';
+import { earlierStatePaths, statePaths } from '../../src/daemon/platform.ts';
 import { serviceKey } from '../../src/core/model/names.ts';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeConfirmations } from '../../src/health/confirmations.ts';
@@ -46,16 +47,9 @@ export function makeAgentRig<C extends Clock>({
     ...ports,
     confirmations: makeConfirmations({ ask: async () => 'confirms', health: ports.health, clock }),
     tableFile: makeTableFile({
-      listenersPath: '/listeners',
-      nodesPath: '/nodes',
-      backendsPath: '/backends',
-      withoutEndpointsPath: '/without-endpoints',
-      earlier: {
-        rowsPath: '/rows',
-        nodesPath: '/nodes.json',
-        ledgerPaths: [],
-        placed: async () => new Map(),
-      },
+      paths: statePaths(''),
+      earlier: earlierStatePaths(''),
+      placed: async () => new Map(),
       files: filesOf(files),
       log,
     }),

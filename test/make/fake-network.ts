@@ -52,8 +52,8 @@ export function makeFakeNetwork({
   let refusedByKernel: Refusals<string> = new Map();
   let isLinkUp = false;
   let expiry = new AbortController();
-  /** The addresses have a lifetime. */
-  let isEnding = false;
+  /** The lifetime of the addresses. */
+  let keptUntilMs: number | undefined;
   const changes = makeSubscribers();
   const stale = makeSubscribers<readonly Ip[]>();
 
@@ -64,6 +64,7 @@ export function makeFakeNetwork({
     return isSame ? known.refused : refused;
   };
   const put = (wanted: Addresses): readonly Ip[] => {
+    if (keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs) return [];
     for (const text of refusedByKernel.keys()) placed.delete(text);
     const refused = refusalsOf(wanted);
     if (refused !== known.refused) known = { ...known, refused };
@@ -108,14 +109,14 @@ export function makeFakeNetwork({
       removeUnending: async (signal) => {
         await step('placement.remove');
         signal.throwIfAborted();
-        if (!isEnding) placed.clear();
+        if (keptUntilMs === undefined) placed.clear();
       },
       keepUntil: async (untilMs, signal) => {
         await step('placement.keepUntil');
         signal.throwIfAborted();
         expiry.abort();
         expiry = new AbortController();
-        isEnding = untilMs !== undefined;
+        keptUntilMs = untilMs;
         if (untilMs === undefined) return;
         void clock.sleep(Math.max(0, untilMs - clock.monotonic()), expiry.signal).then(
           () => placed.clear(),

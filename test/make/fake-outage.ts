@@ -1,5 +1,5 @@
 import { makeSubscribers } from '../../src/async/subscribers.ts';
-import type { TableOutage } from '../../src/ports/table-outage.ts';
+import type { TableOutage } from '../../src/ports/host-table.ts';
 
 /** The outage of a table, which a test begins and ends. */
 export type FakeOutage = TableOutage & { set(words: string | undefined): void };

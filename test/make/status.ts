@@ -21,6 +21,19 @@ export type Answer = (
   listener: Listener,
 ) => Partial<ListenerReport> | undefined;
 
+/** Of a listener that nothing is known of. */
+export const blankReport: ListenerReport = {
+  holder: undefined,
+  revision: undefined,
+  isForwarding: false,
+  isFailing: false,
+  isHeaderRefused: false,
+  proxyTrouble: undefined,
+  tableTrouble: undefined,
+  standInTrouble: undefined,
+  refusal: undefined,
+};
+
 const ready: Answer = (revision) => ({ revision, isForwarding: true });
 
 function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['listeners'] {
@@ -29,18 +42,7 @@ function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['lis
       const { key, revision, service, address } = listener;
       const report = answer(revision, address, listener);
       if (report === undefined) return [];
-      const blank = {
-        holder: service,
-        revision: undefined,
-        isForwarding: false,
-        isFailing: false,
-        isHeaderRefused: false,
-        proxyTrouble: undefined,
-        tableTrouble: undefined,
-        standInTrouble: undefined,
-        refusal: undefined,
-      };
-      return [[key, { ...blank, ...report }] as const];
+      return [[key, { ...blankReport, holder: service, ...report }] as const];
     }),
   );
 }

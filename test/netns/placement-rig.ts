@@ -1,7 +1,8 @@
 import { expect, vi } from 'vitest';
 import { hearAnnouncements } from '../../src/advertise/announcements.ts';
 import { makeDefence } from '../../src/advertise/defence.ts';
-import { type DuplicateProbe, makeDuplicateProbe, makeDuplicateWatch } from '../../src/advertise/duplicates.ts';
+import type { DuplicateProbe } from '../../src/ports/advertiser.ts';
+import { makeDuplicateProbe, makeDuplicateWatch } from '../../src/advertise/duplicates.ts';
 import { makeFrameSender } from '../../src/advertise/frame-sender.ts';
 import { makeL2Advertiser } from '../../src/advertise/l2.ts';
 import { makeNetwork, type Network } from '../../src/host/network.ts';

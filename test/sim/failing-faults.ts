@@ -156,7 +156,7 @@ const steps: readonly StepName[] = [
   'host.endConnections',
 ];
 const ledger = diskFails('controller', '/ledger');
-const table = diskFails('host', '/listeners');
+const table = diskFails('host', '/listeners.jsonl');
 const single = [
   ...steps.map((step) => stepFails(step)),
   haproxyHangs,

@@ -170,7 +170,7 @@ export async function makeHarness(
     watch: () => {
       watching = feedStore(services, recorded(), {
         what: 'watching services',
-        trouble: makeTrouble({ what: 'watching services', log, monotonic: () => clock.monotonic() }),
+        trouble: makeTrouble({ what: 'watching services', log, clock }),
         log,
       });
     },

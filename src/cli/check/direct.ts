@@ -1,3 +1,4 @@
+import { families } from '../../core/ip/ip.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
 import { lacksNodePorts, mayMoveToDirect, needsDirect, requestedDataplane } from '../../core/traffic/dataplane.ts';
@@ -115,7 +116,7 @@ async function findGateway(
 ): Promise<readonly Concern[]> {
   const settings = { 4: 'ipv4/ip_forward', 6: 'ipv6/conf/all/forwarding' } as const;
   const found: Concern[] = [];
-  for (const family of [4, 6] as const) {
+  for (const family of families) {
     if ((await files.read(`/proc/sys/net/${settings[family]}`))?.trim() !== '1') continue;
     const isAside = (hop: CheckedHop): boolean =>
       hop.family === family &&

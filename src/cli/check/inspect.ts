@@ -1,3 +1,4 @@
+import { wordsOf } from '../../core/error-words.ts';
 import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
 import { type Finding, type Group, type GroupedFinding, omitted, problem } from './finding.ts';
 
@@ -40,6 +41,5 @@ const kubeconfigAdvice = 'name the right file with --kubeconfig; docs/getting-st
 function problemOf(error: unknown): Finding {
   if (isKubeError(error)) return problem(error.message, error.advice);
   if (error instanceof KubeConfigError) return problem(error.message, kubeconfigAdvice);
-  const words = error instanceof Error ? error.message : String(error);
-  return problem(`could not be checked: ${words.replaceAll(/\s*\n\s*/g, '; ')}`, 'correct this, then check again');
+  return problem(`could not be checked: ${wordsOf(error)}`, 'correct this, then check again');
 }

@@ -1,5 +1,5 @@
 import { findObstacles } from '../../dataplane/direct/probes/obstacles.ts';
-import type { Family, Ip } from '../../core/ip/ip.ts';
+import { families, type Family, type Ip } from '../../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import type { Node } from '../../core/model/node.ts';
@@ -74,7 +74,7 @@ export function nextHopTroubles(
 ): readonly { readonly found: string; readonly advice: string }[] {
   const groups = Map.groupBy(hops, ({ state, family }) => `${state} ${family}`);
   return states.flatMap((state) =>
-    ([4, 6] as const).flatMap((family) => {
+    families.flatMap((family) => {
       const names = named((groups.get(`${state} ${family}`) ?? []).map(({ node }) => node));
       const trouble = names === '' ? undefined : troubleOf(state, names, family);
       return trouble ?? [];

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { messageOf } from '../../core/error-words.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
@@ -25,8 +26,7 @@ export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortS
       await once(client, 'connect', { signal: deadline });
     } catch (error) {
       signal.throwIfAborted();
-      const words = error instanceof Error ? error.message : String(error);
-      return problem(`not tried, this host cannot connect to itself: ${words}`, loAdvice);
+      return problem(`not tried, this host cannot connect to itself: ${messageOf(error)}`, loAdvice);
     }
     const ended = new Promise<void>((resolve, reject) => {
       client.on('error', () => undefined); // it is to be reset

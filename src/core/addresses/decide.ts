@@ -5,7 +5,6 @@ import { compareAge, type Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
-import { orNone } from '../none.ts';
 import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation } from './allocation.ts';
@@ -258,4 +257,11 @@ function recordOf(
     ...(hostAddresses.length > 0 && { hostAddresses }),
     listeners,
   });
+}
+
+const none: readonly never[] = [];
+
+/** The list, or the same object for each empty one: most lists of a Service are empty (docs/adr/0021). */
+function orNone<T>(list: readonly T[]): readonly T[] {
+  return list.length === 0 ? none : list;
 }

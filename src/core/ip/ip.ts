@@ -1,6 +1,8 @@
 /** An IP family, by its version number. */
 export type Family = 4 | 6;
 
+export const families: readonly [4, 6] = [4, 6];
+
 /**
  * One IP address. `value` is the address as an unsigned integer of 32 or 128 bits, `text` its canonical form
  * (dotted quad; RFC 5952 for IPv6), so two equal addresses have equal texts.

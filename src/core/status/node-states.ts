@@ -3,6 +3,7 @@ import type { NodeName } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { HostReport } from '../traffic/report.ts';
 import type { TrafficTable } from '../traffic/table.ts';
+import { someOf } from './sentences.ts';
 
 /** What a node does with new connections; of a dual-stack node, the better of both families. */
 export type NodeState = (typeof order)[number];
@@ -76,6 +77,5 @@ const mostNames = 5;
 
 /** `n1, n2`; of many names the first five. */
 export function nodeNames(names: readonly NodeName[]): string {
-  const shown = names.slice(0, mostNames).join(', ');
-  return names.length > mostNames ? `${shown} and ${names.length - mostNames} more` : shown;
+  return someOf(names, mostNames);
 }

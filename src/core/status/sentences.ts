@@ -30,3 +30,9 @@ export function portList(ports: Iterable<number>): string {
   }
   return parts.join(', ');
 }
+
+/** `n1, n2 and 3 more`: so many of the texts at most. */
+export function someOf(texts: readonly string[], most: number): string {
+  const shown = texts.slice(0, most).join(', ');
+  return texts.length > most ? `${shown} and ${texts.length - most} more` : shown;
+}

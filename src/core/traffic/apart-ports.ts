@@ -1,4 +1,4 @@
-import type { Family } from '../ip/ip.ts';
+import { families, type Family } from '../ip/ip.ts';
 import type { BackendId, ServiceKey } from '../model/names.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
@@ -63,7 +63,7 @@ export function changedApart(
 
 function apartText({ ports }: Service['spec'], groups: readonly EndpointGroup[] = []): string {
   if (groups.length < 2) return '';
-  const apart = ([4, 6] as const).flatMap((family) =>
+  const apart = families.flatMap((family) =>
     ports.filter((port) => isApart(family, port, groups)).map(({ port, protocol }) => `${family} ${port} ${protocol}`),
   );
   return apart.join();

@@ -8,6 +8,7 @@ import {
   sharingKeyAnnotations,
 } from '../model/contract.ts';
 import type { ServicePort, ServiceSpec } from '../model/service.ts';
+import { cutAt } from '../error-words.ts';
 import { mostSimilar } from '../similar.ts';
 import { balance, checks, connections, duration, healthCheck, type OptionFormat, yes } from './option-formats.ts';
 import { type Limits, noLimits, plainProfile, plainServer, type Profile, type ServerOptions } from './options.ts';
@@ -229,7 +230,7 @@ function decodeHttpMode(
 const mostShown = 100;
 
 function unknown(name: string): string {
-  const shown = name.length <= mostShown ? name : `${name.slice(0, mostShown)}…`;
+  const shown = cutAt(name, mostShown);
   const similar = mostSimilar(shown.slice(optionPrefix.length), ownNames);
   return `annotation ${shown} (unknown${similar === undefined ? '' : `; did you mean ${optionPrefix}${similar}?`})`;
 }

@@ -1,4 +1,4 @@
-import type { Family } from '../ip/ip.ts';
+import { families, type Family } from '../ip/ip.ts';
 import type { BackendId, NodeName, ServiceKey } from '../model/names.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
@@ -118,7 +118,7 @@ function localBackendsOf(
   ports: readonly ServicePort[],
   used: ReadonlySet<BackendId>,
 ): readonly LocalBackendId[] {
-  return ([4, 6] as const).flatMap((family) => {
+  return families.flatMap((family) => {
     const whole = { id: localBackend(family, service), family, port: undefined };
     const apart = ports
       .map((port) => ({ id: apartBackend(family, service, port), family, port }))
@@ -139,6 +139,6 @@ export function endpointsOnNodes(
 
 /** How many nodes with endpoints of the Service are in use; `undefined`: not known. */
 export function countLocalNodes(service: ServiceKey, { backends }: TrafficTable): number | undefined {
-  const known = ([4, 6] as const).flatMap((family) => backends.get(localBackend(family, service)) ?? []);
+  const known = families.flatMap((family) => backends.get(localBackend(family, service)) ?? []);
   return known.length === 0 ? undefined : known.reduce((sum, { servers }) => sum + servers.length, 0);
 }

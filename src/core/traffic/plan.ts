@@ -1,10 +1,9 @@
 import type { Assignment } from '../addresses/assignment.ts';
 import { conditionTypes, ownFinalizer } from '../model/contract.ts';
-import type { Family } from '../ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
-import { PersistentMap } from '../persistent-map.ts';
+import { isSameSet, PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
 import { changedApart } from './apart-ports.ts';
 import { type CarrierFacts, type Carriers, planCarriers, publishedVips } from './carriers.ts';
@@ -157,10 +156,6 @@ function isSameParts(a: TrafficTable, b: TrafficTable): boolean {
     a.pods === b.pods &&
     a.withoutEndpoints === b.withoutEndpoints
   );
-}
-
-function isSameSet(a: ReadonlySet<Family>, b: ReadonlySet<Family>): boolean {
-  return a.size === b.size && [...a].every((family) => b.has(family));
 }
 
 /** Those whose dataplane depends on the LANs of the host. */

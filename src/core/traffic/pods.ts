@@ -1,4 +1,4 @@
-import { type Family, type Ip, parseIp } from '../ip/ip.ts';
+import { families, type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { indexOfRange, type IpRange, rangeContains } from '../ip/range.ts';
 import { specialUse } from '../ip/special-use.ts';
 import type { NodeName } from '../model/names.ts';
@@ -63,7 +63,7 @@ export function makePodPlace(
 /** The number of Pods that serve the Service, over its ports and families; `undefined`: no port has Pods as servers. */
 export function countPods({ key, spec }: Pick<Service, 'key' | 'spec'>, { pods }: TrafficTable): number | undefined {
   if (spec.backends === undefined) return undefined;
-  const found = ([4, 6] as const).flatMap((family) =>
+  const found = families.flatMap((family) =>
     spec.ports.flatMap(({ port }) => pods.get(podBackend(family, key, port)) ?? []),
   );
   return found.length === 0 ? undefined : found.reduce((sum, backend) => sum + backend.pods.length, 0);

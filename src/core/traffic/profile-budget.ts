@@ -1,6 +1,6 @@
 import type { ServiceKey } from '../model/names.ts';
 import { compareAge, type Service } from '../model/service.ts';
-import { PersistentMap } from '../persistent-map.ts';
+import { isSameMap, PersistentMap } from '../persistent-map.ts';
 import { requestedDataplane } from './dataplane.ts';
 import { hasAffinity, profilesOf } from './port-options.ts';
 
@@ -35,7 +35,7 @@ export function makeProfileBudget(most: number = mostProfiles): (services: Servi
       new Set(Array.from(profiles.values(), (texts) => [...texts]).flat()).size <= most
         ? none
         : excessOf(profiles, services, most);
-    if (!isSameExcess(found, excess)) excess = found;
+    if (!isSameMap(found, excess)) excess = found;
     return excess;
   };
 }
@@ -95,8 +95,4 @@ function likenessOf(wanted: string | undefined, value: string): number {
   if (wanted === value) return 1;
   const [x, y] = [Number.parseFloat(wanted ?? ''), Number.parseFloat(value)];
   return x > 0 && y > 0 ? (0.1 * Math.min(x, y)) / Math.max(x, y) : 0;
-}
-
-function isSameExcess(a: ProfileExcess, b: ProfileExcess): boolean {
-  return a.size === b.size && Array.from(a).every(([key, text]) => b.get(key) === text);
 }

@@ -1,4 +1,4 @@
-import type { Family, Ip } from '../ip/ip.ts';
+import { families, type Family, type Ip } from '../ip/ip.ts';
 import type { IpRange } from '../ip/range.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey, ServiceUid } from '../model/names.ts';
 import type { Protocol } from '../model/service.ts';
@@ -221,7 +221,7 @@ export function makeTable(listeners: Iterable<Listener>, nodes: readonly Traffic
 /** `nodes4` and `nodes6`, each with the nodes that have an address of its family. */
 export function nodesBackends(nodes: readonly TrafficNode[]): TrafficTable['backends'] {
   return PersistentMap.from(
-    ([4, 6] as const).map((family): [BackendId, Backend] => [
+    families.map((family): [BackendId, Backend] => [
       nodesBackend(family),
       {
         family,

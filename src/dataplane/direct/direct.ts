@@ -68,8 +68,8 @@ export function makeDirect(deps: DirectDeps): Direct {
     table: directTable,
     layout: deviceLayout,
     rulesOf: ({ devices }) => directRules(devices, deps.idleSeconds),
+    repairs: metrics.counter('furiwake_direct_repairs_total', 'Times that the table of direct was restored'),
   });
-  const repairs = metrics.counter('furiwake_direct_repairs_total', 'Times that the table of direct was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
   let published: TrafficTable | undefined;
   /** The same with the listeners of this dataplane only, and those that leave it. */
@@ -177,19 +177,13 @@ export function makeDirect(deps: DirectDeps): Direct {
     return true;
   };
 
-  const counted = (found: string | undefined): string | undefined => {
-    if (found !== undefined) repairs.add(1);
-    return found;
-  };
-  const repair = async (signal: AbortSignal): Promise<string | undefined> => counted(await kernel.repair(signal));
-
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
     inTurn(async () => {
       await sorting.sort(table, standIns.holding(), signal);
       if (table.listeners.size > 0) await excluded.look(signal);
       const isNews = how === 'audit' || (await source.haveMacsChanged(table.nodes, signal));
       await program(signal, isNews ? 'all' : 'table');
-      return counted(await kernel[how](signal)) === undefined ? 0 : 1;
+      return (await kernel[how](signal)) === undefined ? 0 : 1;
     });
 
   const follow = async (signal: AbortSignal): Promise<void> => {
@@ -200,7 +194,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       throw error;
     });
     if (!haveFactsChanged) return;
-    await repair(signal);
+    await kernel.repair(signal);
     haveFactsChanged = false;
   };
 
@@ -212,7 +206,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         what: 'the nftables table of direct',
         table: directTable,
         kernel,
-        repair: () => inTurn(() => repair(signal)),
+        inTurn,
       },
       signal,
     );

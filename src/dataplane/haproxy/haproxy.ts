@@ -129,7 +129,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     log,
     metrics,
   });
-  const tickTrouble = makeTrouble({ what: 'checking nodes', log, monotonic: () => clock.monotonic() });
+  const tickTrouble = makeTrouble({ what: 'checking nodes', log, clock });
   if (options.account === undefined)
     log.warn(
       {},

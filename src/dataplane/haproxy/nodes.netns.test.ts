@@ -3,6 +3,18 @@ import { answering, connectionPerNode, echoes, ending, listeners, states } from 
 import { type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 
+/** The nodes of a rig with two, and its table in these states of the first one. */
+function twoNodes(rig: Rig) {
+  const [first, second] = rig.lab.nodes;
+  if (first === undefined || second === undefined) throw new Error('two nodes');
+  const table = (state: 'active' | 'drain') =>
+    rig.table(listeners, [
+      { node: first, state },
+      { node: second, state: 'active' },
+    ]);
+  return { first, second, table };
+}
+
 test.concurrent('nodes are added and removed; an excluded one keeps its connections and is removed after the last', async ({
   expect,
 }) => {
@@ -49,13 +61,7 @@ test.concurrent('nodes are added and removed; an excluded one keeps its connecti
 test.concurrent('when the last healthy node drains, an unhealthy one takes the connections', async ({ expect }) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  const [first, second] = rig.lab.nodes;
-  if (first === undefined || second === undefined) throw new Error('two nodes');
-  const table = (state: 'active' | 'drain') =>
-    rig.table(listeners, [
-      { node: first, state },
-      { node: second, state: 'active' },
-    ]);
+  const { second, table } = twoNodes(rig);
   await driver.proxy.upsert(table('active'), rig.signal);
   driver.watch();
   await second.ask({ do: 'setStatus', port: 10_256, status: 503 });
@@ -72,8 +78,7 @@ test.concurrent('a node that drains and becomes silent is both, and HAProxy says
 }) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  const [first, second] = rig.lab.nodes;
-  if (first === undefined || second === undefined) throw new Error('two nodes');
+  const { first, second } = twoNodes(rig);
   const nodes = [
     { node: first, state: 'drain' as const },
     { node: second, state: 'active' as const },
@@ -94,13 +99,7 @@ test.concurrent('a node that is drained when HAProxy starts is checked: its sile
 }) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  const [first, second] = rig.lab.nodes;
-  if (first === undefined || second === undefined) throw new Error('two nodes');
-  const table = (state: 'active' | 'drain') =>
-    rig.table(listeners, [
-      { node: first, state },
-      { node: second, state: 'active' },
-    ]);
+  const { first, table } = twoNodes(rig);
   await driver.proxy.upsert(table('drain'), rig.signal);
   driver.watch();
   await driver.rounds(3);
@@ -123,13 +122,7 @@ test.concurrent('a drained node is judged by its checks: neither the drain nor i
 }) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  const [first, second] = rig.lab.nodes;
-  if (first === undefined || second === undefined) throw new Error('two nodes');
-  const table = (state: 'active' | 'drain') =>
-    rig.table(listeners, [
-      { node: first, state },
-      { node: second, state: 'active' },
-    ]);
+  const { first, table } = twoNodes(rig);
   const health = async (): Promise<string> => {
     const { servers } = await driver.proxy.observe(rig.signal);
     return servers
@@ -167,8 +160,7 @@ test.concurrent.for([
   async ([, healthz], { expect }) => {
     await using rig = await startRig({ nodes: 2, healthz });
     const driver = rig.newDriver();
-    const [first, second] = rig.lab.nodes;
-    if (first === undefined || second === undefined) throw new Error('two nodes');
+    const { first, second } = twoNodes(rig);
     await driver.proxy.upsert(rig.table(listeners), rig.signal);
     driver.watch();
     const connections = await connectionPerNode(rig);
@@ -186,8 +178,7 @@ test.concurrent.for([
 test.concurrent('a node that returns with another address is reached there', async ({ expect }) => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  const [first, second] = rig.lab.nodes;
-  if (first === undefined || second === undefined) throw new Error('two nodes');
+  const { first, second } = twoNodes(rig);
   await driver.proxy.upsert(rig.table(listeners, [{ node: first, state: 'active' }]), rig.signal);
   expect(await answering(rig)).toBe('n1');
   await driver.proxy.upsert(rig.table(listeners, [{ node: { ...second, name: 'n1' }, state: 'active' }]), rig.signal);

@@ -1,6 +1,8 @@
 import { makeTrouble } from '../../async/trouble.ts';
-import type { Family } from '../../core/ip/ip.ts';
+import { messageOf } from '../../core/error-words.ts';
+import { families, type Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
+import { isSameSet } from '../../core/persistent-map.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
@@ -20,7 +22,6 @@ import type { HaproxyProcess } from './process/process.ts';
 import { PortHeldError } from './process/port-owners.ts';
 import { makeRefused } from './runtime/refused.ts';
 import { makeReloads, type Reloads } from './process/reloads.ts';
-import { isSameSet } from './checks/own-checks.ts';
 import { makeServingWorker } from './process/serving-worker.ts';
 import { podsOn, type SilentNodes } from './config/spare-servers.ts';
 import { adoptedSpares } from './config/spares.ts';
@@ -92,7 +93,6 @@ export type ReconcilerDeps = {
   readonly metrics: Metrics;
 };
 
-const families = [4, 6] as const;
 /** Between two audits: the list of sockets costs the kernel 10 ms, and only a program of root could share the port. */
 const portMs = 300_000;
 
@@ -102,7 +102,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const mapSaver = makeMapSaver(deps);
   const reloads = makeReloads(deps);
   const worker = makeServingWorker({ ...deps, mapSaver, reloads });
-  const nodeTrouble = makeTrouble({ what: 'adding nodes to HAProxy', log, monotonic: () => clock.monotonic() });
+  const nodeTrouble = makeTrouble({ what: 'adding nodes to HAProxy', log, clock });
   const refused = makeRefused();
   let desired: Desired | undefined;
 
@@ -134,7 +134,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     } catch (error) {
       signal.throwIfAborted();
       if (!(await process.isAbsent(signal))) throw error;
-      throw new ProxyAbsentError(error instanceof Error ? error.message : String(error), { cause: error });
+      throw new ProxyAbsentError(messageOf(error), { cause: error });
     }
   };
 

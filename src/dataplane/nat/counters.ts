@@ -1,3 +1,4 @@
+import { families } from '../../core/ip/ip.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { Listener, Listeners } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
@@ -18,7 +19,7 @@ export async function readNatCounters(
   const those = Array.from(keys ?? listeners.keys()).flatMap((key) => listeners.get(key) ?? []);
   if (those.length === 0) return new Map();
   const wanted = Object.fromEntries(
-    ([4, 6] as const).flatMap((family): readonly [string, readonly string[] | 'all'][] => {
+    families.flatMap((family): readonly [string, readonly string[] | 'all'][] => {
       const ofFamily = those.filter(({ address }) => address.family === family);
       const where = keys === undefined ? 'all' : ofFamily.map(listenerAddressKey);
       const through = keys === undefined ? 'all' : ofFamily.map(translatedKey);

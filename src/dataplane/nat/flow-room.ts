@@ -43,9 +43,8 @@ export function makeFlowRoomWatch(deps: {
   const clients = metrics.gauge('furiwake_nat_clients', 'Clients with affinity that nat keeps at their nodes', [
     'family',
   ]);
-  const monotonic = (): number => clock.monotonic();
-  const fullFlows = makeTrouble({ what: 'tracking new flows', log, monotonic });
-  const fullClients = makeTrouble({ what: 'keeping new clients of nat at their nodes', log, monotonic });
+  const fullFlows = makeTrouble({ what: 'tracking new flows', log, clock });
+  const fullClients = makeTrouble({ what: 'keeping new clients of nat at their nodes', log, clock });
   let before: number | undefined;
 
   const look = async (signal: AbortSignal): Promise<void> => {

@@ -23,11 +23,7 @@ export function makeFormerListeners(deps: {
 }): FormerListeners {
   const { exec, clock, log } = deps;
   const former = makeFormerNat();
-  const trouble = makeTrouble({
-    what: 'reading which connections nat holds of former listeners',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const trouble = makeTrouble({ what: 'reading which connections nat holds of former listeners', log, clock });
   return {
     ...former,
     rest: (had, { sourceRanges }) => (had.sourceRanges === sourceRanges ? had : makeListener({ ...had, sourceRanges })),

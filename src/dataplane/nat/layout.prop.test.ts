@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { changesThrough } from '../../../test/make/layout-changes.ts';
 import { addressesOf, natListener, node, tableOf } from '../../../test/make/table.ts';
 import { parseRange } from '../../core/ip/range.ts';
 import type { NodeHealth } from '../../core/traffic/report.ts';
-import { elementKey } from '../nftables/element.ts';
-import { allElements, changeOf, differenceTo, emptyMirror, type Mirror, withParts } from '../nftables/mirror.ts';
+import { changeOf, differenceTo, emptyMirror } from '../nftables/mirror.ts';
 import { noLists } from '../nftables/range-lists.ts';
 import { natLayout } from './layout.ts';
 import { makeNatPlanner, type NatProgram } from './program.ts';
@@ -76,26 +76,10 @@ const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): read
   });
 });
 
-const keysOf = (mirror: Mirror<NatProgram>): readonly string[] =>
-  allElements(natLayout, mirror).map(elementKey).toSorted();
-
 test('changes lead from program to program, whatever is refused in between, and remove only existing elements', () => {
   fc.assert(
     fc.property(programs, fc.func(fc.boolean()), (all, accepts) => {
-      let mirror = emptyMirror(natLayout);
-      const kernel = new Set<string>();
-      for (const target of all) {
-        const { parts, start } = differenceTo(natLayout, target, mirror);
-        mirror = start;
-        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
-        for (const part of parts.filter(({ listener }) => listener === undefined || accepts(listener))) {
-          const { remove, add } = changeOf(mirror.lists, [part]);
-          for (const element of remove) expect(kernel.delete(elementKey(element))).toBe(true);
-          for (const element of add) kernel.add(elementKey(element));
-          mirror = withParts(natLayout, mirror, target, [part]);
-        }
-        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
-      }
+      for (const { kernel, mirrored } of changesThrough(natLayout, all, accepts)) expect(kernel).toEqual(mirrored);
     }),
     { numRuns: 50 },
   );

@@ -69,6 +69,7 @@ export function makeNat(deps: {
     table: natTable,
     layout: natLayout,
     rulesOf: () => natRules,
+    repairs: metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored'),
   });
   const forwarding = makeForwarding({
     ...deps,
@@ -83,7 +84,6 @@ export function makeNat(deps: {
   const usesOf = makeUses();
   const serverlessOf = makeServerlessIndex();
   const watchRoom = makeFlowRoomWatch({ exec, clock, log, metrics, isInPlace: () => kernel.isInPlace() });
-  const repairs = metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
   let published: TrafficTable | undefined;
   /** The same with the listeners of this dataplane only, and those that it had. */
@@ -183,14 +183,9 @@ export function makeNat(deps: {
     isFirst = false;
   };
 
-  const counted = (found: string | undefined): string | undefined => {
-    if (found !== undefined) repairs.add(1);
-    return found;
-  };
-
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
     inTurn(async () => {
-      const found = counted(await kernel[how](signal)); // first: the rest asks conntrack and the links, which may fail
+      const found = await kernel[how](signal); // first: the rest asks conntrack and the links, which may fail
       table = { ...table, listeners: await former.withoutIdle(table.listeners, signal) };
       await program(signal, true); // links and own addresses may have changed
       return found === undefined ? 0 : 1;
@@ -204,7 +199,7 @@ export function makeNat(deps: {
         what: 'the nftables table of nat',
         table: natTable,
         kernel,
-        repair: () => inTurn(async () => counted(await kernel.repair(signal))),
+        inTurn,
       },
       signal,
     );

@@ -1,7 +1,7 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
-import { PersistentMap } from '../../core/persistent-map.ts';
+import { isSameMap, PersistentMap } from '../../core/persistent-map.ts';
 import { nodeUse } from '../../core/traffic/node-use.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
 import {
@@ -127,10 +127,6 @@ function makeGroup(id: number, family: Family, takers: readonly Taker[]): NatGro
     natSlotCount,
   );
   return { id, family, slots: slots.flatMap((name) => addresses.get(name) ?? []) };
-}
-
-function isSameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
-  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
 }
 
 function textOf({ members, lost }: FlowPlaces): string {

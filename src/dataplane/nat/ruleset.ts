@@ -1,3 +1,4 @@
+import { families } from '../../core/ip/ip.ts';
 import { flowMark } from '../nftables/flow-mark.ts';
 import { classText } from '../nftables/element.ts';
 import { concatText, scalarText } from '../nftables/listing.ts';
@@ -87,7 +88,7 @@ function clients(family: 4 | 6): string {
 
 /** The same for each family and protocol: nft knows the type of a port in conntrack only beside one protocol. */
 function forEach(ruleOf: (family: 4 | 6, protocol: string, listener: string) => string): string {
-  const rules = ([4, 6] as const).flatMap((family) => {
+  const rules = families.flatMap((family) => {
     const listener = `ct original ${family === 4 ? 'ip' : 'ip6'} daddr . meta l4proto . ct original proto-dst`;
     return ['tcp', 'udp', 'sctp'].map((protocol) => `meta l4proto ${protocol} ${ruleOf(family, protocol, listener)}`);
   });
@@ -106,7 +107,7 @@ const pin = forEach((family, _, listener) => {
 });
 
 /** The chains that keep clients. */
-const keep = ([4, 6] as const)
+const keep = families
   .flatMap((family) => {
     const client = clientKey(family, 'ct original proto-dst', `ct original ${family === 4 ? 'ip' : 'ip6'} daddr`);
     return timeouts.map((seconds) => {

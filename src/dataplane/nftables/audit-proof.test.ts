@@ -23,6 +23,7 @@ function makeKernel(exec: Exec): Pick<Rig, 'clock' | 'kernel'> {
     exec,
     clock,
     metrics: recordMetrics(),
+    repairs: recordMetrics().counter('repairs', ''),
     lifetime: signal,
   });
   return { clock, kernel };

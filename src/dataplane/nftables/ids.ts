@@ -14,25 +14,7 @@ const greatest = 2 ** 31 - 1;
  * number: nothing of it is inherited.
  */
 export function makeIds(most: number = greatest): Ids {
-  const byName = new Map<string, number>();
-  const used = new Set<number>();
-  let last = 0;
-  return {
-    of: (name) => {
-      const known = byName.get(name);
-      if (known !== undefined) return known;
-      do last = (last % most) + 1;
-      while (used.has(last));
-      byName.set(name, last);
-      used.add(last);
-      return last;
-    },
-    release: (name) => {
-      const id = byName.get(name);
-      byName.delete(name);
-      if (id !== undefined) used.delete(id);
-    },
-  };
+  return idsFrom((_, last) => (last % most) + 1, most);
 }
 
 /** The number that a name has in {@link makeLastingIds}, unless another one has it. */
@@ -45,17 +27,23 @@ export function firstIdOf(name: string, most: number = greatest): number {
  * the name must say of which object it is. They are hashes of the names; of two names with the same one the later gets the next number.
  */
 export function makeLastingIds(most: number = greatest): Ids {
+  return idsFrom((name) => firstIdOf(name, most), most);
+}
+
+/** The first number for a name, or the next one that is free. `last`: the number of the last new name, at first 0. */
+function idsFrom(first: (name: string, last: number) => number, most: number): Ids {
   const byName = new Map<string, number>();
   const used = new Set<number>();
+  let last = 0;
   return {
     of: (name) => {
       const known = byName.get(name);
       if (known !== undefined) return known;
-      let id = firstIdOf(name, most);
-      while (used.has(id)) id = (id % most) + 1;
-      byName.set(name, id);
-      used.add(id);
-      return id;
+      last = first(name, last);
+      while (used.has(last)) last = (last % most) + 1;
+      byName.set(name, last);
+      used.add(last);
+      return last;
     },
     release: (name) => {
       const id = byName.get(name);

@@ -1,3 +1,4 @@
+import { messageOf } from '../../core/error-words.ts';
 import { longestCallMs } from '../../ports/call-times.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError, refusalOf } from '../../ports/exec.ts';
@@ -212,7 +213,7 @@ function hasOnly(parts: readonly string[], skeleton: string): boolean {
 
 /** nft's message on one line, without the position in its input, which differs between attempts. */
 function wordsOf(error: unknown): string {
-  const text = error instanceof ExecError ? error.stderr : error instanceof Error ? error.message : String(error);
+  const text = error instanceof ExecError ? error.stderr : messageOf(error);
   const [line = ''] = text.trim().split('\n');
   return `nft: ${line.replace(/^[^:\s]*(?::\d+)+(?:-\d+)*:\s*/, '')}`;
 }

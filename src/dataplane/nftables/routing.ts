@@ -1,5 +1,5 @@
 import { type LineDialogue, makeLineDialogue } from '../../async/line-dialogue.ts';
-import type { Family } from '../../core/ip/ip.ts';
+import { families, type Family } from '../../core/ip/ip.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError, refusalOf } from '../../ports/exec.ts';
 import { markBit } from './ruleset.ts';
@@ -124,7 +124,7 @@ export function makeRouting({
     remove: async (signal) => {
       let wasThere = false;
       inForce.clear();
-      for (const family of [4, 6] as const) {
+      for (const family of families) {
         wasThere = (await missing(family, signal))?.length === 0 || wasThere;
         await change(family, [`rule delete ${rule}`, `route delete ${route}`], signal); // fails if there is none
       }

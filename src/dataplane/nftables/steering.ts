@@ -40,8 +40,13 @@ export function makeSteering(deps: {
   const hasOwnAddresses = makeOwnAddressIndex();
   const formerNat = makeFormerNat();
   let isBridgeFiltered = false;
+  const repairs = metrics.counter(
+    'furiwake_nftables_repairs_total',
+    'Times that the table or a routing rule was restored',
+  );
   const table = makeTableReconciler({
     ...deps,
+    repairs,
     table: steeringTable,
     layout: steeringLayout,
     rulesOf: (target) =>
@@ -53,15 +58,7 @@ export function makeSteering(deps: {
   });
   const routing = makeRouting(deps);
   const excludedClients = makeExcludedClients(deps);
-  const repairs = metrics.counter(
-    'furiwake_nftables_repairs_total',
-    'Times that the table or a routing rule was restored',
-  );
-  const routingTrouble = makeTrouble({
-    what: 'adding the routing rule for marked packets',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const routingTrouble = makeTrouble({ what: 'adding the routing rule for marked packets', log, clock });
 
   const inTurn = makeSerial();
   /** Those of the last target. */
@@ -106,13 +103,8 @@ export function makeSteering(deps: {
       signal,
     });
 
-  const counted = (found: string | undefined): string | undefined => {
-    if (found !== undefined) repairs.add(1);
-    return found;
-  };
-
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
-    inTurn(async () => (await repairRouting(signal)) + (counted(await table[how](signal)) === undefined ? 0 : 1));
+    inTurn(async () => (await repairRouting(signal)) + ((await table[how](signal)) === undefined ? 0 : 1));
 
   const watch = (signal: AbortSignal): Promise<void> =>
     watchTable(
@@ -121,7 +113,7 @@ export function makeSteering(deps: {
         what: 'nftables and routing rules',
         table: steeringTable,
         kernel: table,
-        repair: () => inTurn(async () => counted(await table.repair(signal))),
+        inTurn,
         repairRules: async () =>
           (await inTurn(() => repairRouting(signal))) > 0 ? 'the routing rule is gone' : undefined,
       },

@@ -29,6 +29,7 @@ function makeRig() {
     exec,
     clock: virtualClock(),
     metrics: recordMetrics(),
+    repairs: recordMetrics().counter('repairs', ''),
     lifetime: signal,
   });
   const told: unknown[] = [];

@@ -1,12 +1,13 @@
 import { makeLatch, waitAtMost } from '../../async/latch.ts';
 import { makeSubscribers } from '../../async/subscribers.ts';
+import { messageOf } from '../../core/error-words.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Refusals } from '../../ports/host.ts';
-import type { Metrics } from '../../ports/metrics.ts';
-import type { TableOutage } from '../../ports/table-outage.ts';
+import type { Counter, Metrics } from '../../ports/metrics.ts';
+import type { TableOutage } from '../../ports/host-table.ts';
 import { makeKernelTable } from './kernel-table.ts';
 import {
   allElements,
@@ -74,6 +75,8 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   readonly exec: Exec;
   readonly clock: Clock;
   readonly metrics: Metrics;
+  /** Counts the times that the table was restored. */
+  readonly repairs: Counter;
   readonly lifetime: AbortSignal;
 }): TableReconciler<T> {
   const { layout, rulesOf, clock } = deps;
@@ -95,7 +98,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   const noteRepair = (failure: unknown): void => {
     if (failure === undefined) isForeign = false;
     failures = failure === undefined || !isForeign ? 0 : failures + 1;
-    const words = failures > 1 ? (outage ?? (failure instanceof Error ? failure.message : String(failure))) : undefined;
+    const words = failures > 1 ? (outage ?? messageOf(failure)) : undefined;
     if (words === outage) return;
     outage = words;
     outageNews.tell();
@@ -166,7 +169,9 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
       const words = found === undefined ? undefined : await replace(mirror, signal);
       if (words !== undefined) throw refused(words);
       noteRepair(undefined);
-      return found === undefined || found.by === 'own' ? undefined : found.words;
+      if (found === undefined || found.by === 'own') return undefined;
+      deps.repairs.add(1);
+      return found.words;
     } catch (error) {
       isFollowed = false;
       if (!signal.aborted) noteRepair(error);

@@ -6,6 +6,7 @@
  */
 import { get } from 'node:http';
 import { connect } from 'node:net';
+import { messageOf } from '../../../src/core/error-words.ts';
 
 export type Totals = {
   /** Finished requests over new connections, and those without an answer 200. */
@@ -51,7 +52,7 @@ async function askOnce(): Promise<void> {
   const startedAt = performance.now();
   const failure = await ask().then(
     (status) => (status === 200 ? undefined : `status ${status}`),
-    (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    (error: unknown) => messageOf(error),
   );
   asked++;
   slowestMs = Math.max(slowestMs, performance.now() - startedAt);

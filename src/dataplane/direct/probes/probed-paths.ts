@@ -1,4 +1,4 @@
-import type { Family, Ip } from '../../../core/ip/ip.ts';
+import { families, type Family, type Ip } from '../../../core/ip/ip.ts';
 import type { BackendId, NodeName } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
 import { addressOfNode, backendOf, type Listener, type TrafficTable } from '../../../core/traffic/table.ts';
@@ -37,7 +37,7 @@ export function probedPaths(host: {
 }): ReadonlyMap<string, ProbedPath> | undefined {
   const { table, linkOf, macs, turn } = host;
   const hops = [...table.nodes.values()].flatMap((node) =>
-    ([4, 6] as const).flatMap((family) => {
+    families.flatMap((family) => {
       const [address, hop] = [addressOfNode(node, family), hopKey(node.name, family)];
       return address === undefined ? [] : { node: node.name, address, family, hop, isMissing: host.isMissing(hop) };
     }),
@@ -117,9 +117,9 @@ function backendsOf(
   listeners: readonly Listener[],
   nodes: ReadonlySet<NodeName>,
 ): ReadonlyMap<NodeName, ReadonlySet<BackendId>> {
-  const families = new Map(listeners.map(({ backend, address }) => [backend, address.family]));
+  const familyOf = new Map(listeners.map(({ backend, address }) => [backend, address.family]));
   const found = new Map<NodeName, Set<BackendId>>();
-  for (const [id, family] of families)
+  for (const [id, family] of familyOf)
     for (const { node, isDraining } of backendOf(table, id, family).servers)
       if (nodes.has(node) && !isDraining) found.set(node, (found.get(node) ?? new Set()).add(id));
   return found;

@@ -35,11 +35,7 @@ export function makeFlowSorting(deps: {
   readonly log: Log;
 }): FlowSorting {
   const { standIns, passing, host, exec, clock, log } = deps;
-  const trouble = makeTrouble({
-    what: 'reading which flows HAProxy and nat hold',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const trouble = makeTrouble({ what: 'reading which flows HAProxy and nat hold', log, clock });
 
   /** The clients of the listeners that have some; `undefined`: it cannot be read, which is logged. */
   const read = async (listeners: readonly Listener[], signal: AbortSignal): Promise<FlowClients | undefined> => {

@@ -1,4 +1,4 @@
-import type { Family, Ip } from '../../../core/ip/ip.ts';
+import { families, type Family, type Ip } from '../../../core/ip/ip.ts';
 import type { NodeName } from '../../../core/model/names.ts';
 import { nodeUse } from '../../../core/traffic/node-use.ts';
 import type { Ids } from '../../nftables/ids.ts';
@@ -24,7 +24,7 @@ export function planHops(
   const takers = new Set<string>();
   for (const node of nodes) {
     const { name, addresses } = node;
-    for (const family of [4, 6] as const) {
+    for (const family of families) {
       const address = addresses.find((each) => each.family === family);
       const link = address && linkOf(address);
       if (address === undefined || link === undefined || isOwn(address)) continue;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { changesThrough } from '../../../../test/make/layout-changes.ts';
 import {
   addressOf,
   directListener,
@@ -11,8 +12,7 @@ import {
 import { parseRange } from '../../../core/ip/range.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
 import type { NodeHealth } from '../../../core/traffic/report.ts';
-import { elementKey } from '../../nftables/element.ts';
-import { allElements, changeOf, differenceTo, emptyMirror, type Mirror, withParts } from '../../nftables/mirror.ts';
+import { changeOf, differenceTo, emptyMirror } from '../../nftables/mirror.ts';
 import { noLists } from '../../nftables/range-lists.ts';
 import { directLayout } from './layout.ts';
 import { type DirectProgram, groupKey, makeDirectPlanner } from './program.ts';
@@ -119,26 +119,10 @@ function allOf(nodes: readonly { readonly name: string }[]): Weights {
   return Object.fromEntries(nodes.map(({ name }) => [name, 1]));
 }
 
-const keysOf = (mirror: Mirror<DirectProgram>): readonly string[] =>
-  allElements(directLayout, mirror).map(elementKey).toSorted();
-
 test('changes lead from program to program, whatever is refused in between, and remove only existing elements', () => {
   fc.assert(
     fc.property(programs, fc.func(fc.boolean()), (all, accepts) => {
-      let mirror = emptyMirror(directLayout);
-      const kernel = new Set<string>();
-      for (const target of all) {
-        const { parts, start } = differenceTo(directLayout, target, mirror);
-        mirror = start;
-        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
-        for (const part of parts.filter(({ listener }) => listener === undefined || accepts(listener))) {
-          const { remove, add } = changeOf(mirror.lists, [part]);
-          for (const element of remove) expect(kernel.delete(elementKey(element))).toBe(true);
-          for (const element of add) kernel.add(elementKey(element));
-          mirror = withParts(directLayout, mirror, target, [part]);
-        }
-        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
-      }
+      for (const { kernel, mirrored } of changesThrough(directLayout, all, accepts)) expect(kernel).toEqual(mirrored);
     }),
     { numRuns: 50 },
   );

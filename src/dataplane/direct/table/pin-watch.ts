@@ -37,8 +37,7 @@ export function makePinWatch(deps: {
     'furiwake_direct_spoofed_packets_total',
     'Packets that direct dropped because no client can have their source',
   );
-  const monotonic = (): number => clock.monotonic();
-  const full = makeTrouble({ what: 'keeping the flows of direct at their nodes', log, monotonic });
+  const full = makeTrouble({ what: 'keeping the flows of direct at their nodes', log, clock });
   /** Packets in these sets at the last look. Those of the first look may be an earlier process's, whose table stays. */
   const before: { overflow?: number; spoofed?: number } = {};
   const increase = (set: keyof typeof before, counters: SetCounters): number => {

@@ -41,11 +41,7 @@ export function makeTableTrial(deps: {
   readonly exists: (signal: AbortSignal) => Promise<boolean>;
 }): (apply: () => Promise<Refusals<ListenerKey>>, signal: AbortSignal) => Promise<Outcome> {
   const { exec, clock, log, exists } = deps;
-  const trouble = makeTrouble({
-    what: 'loading the table of direct, for which HAProxy and nat stand in,',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const trouble = makeTrouble({ what: 'loading the table of direct, for which HAProxy and nat stand in,', log, clock });
   return async (apply, signal) => {
     try {
       const refusals = await apply();

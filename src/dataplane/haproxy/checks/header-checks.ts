@@ -1,11 +1,10 @@
 import { makeSubscribers } from '../../../async/subscribers.ts';
 import type { ListenerKey } from '../../../core/model/names.ts';
-import { PersistentMap } from '../../../core/persistent-map.ts';
+import { isSameSet, PersistentMap } from '../../../core/persistent-map.ts';
 import { emptyTable, type Listener, type Listeners } from '../../../core/traffic/table.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { Proxy } from '../../../ports/proxy.ts';
 import type { Desired } from '../config/desired.ts';
-import { isSameSet } from './own-checks.ts';
 import { ownerOf } from '../config/pools.ts';
 import { type Dial, type HeaderEnd, proxyHeader } from './proxy-header.ts';
 

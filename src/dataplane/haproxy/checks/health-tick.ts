@@ -1,6 +1,6 @@
 import { makePacedRepairs } from '../../../async/paced-repairs.ts';
 import type { Serial } from '../../../async/serial.ts';
-import { type Family, type Ip, parseIp } from '../../../core/ip/ip.ts';
+import { families, type Family, type Ip, parseIp } from '../../../core/ip/ip.ts';
 import type { NodeName } from '../../../core/model/names.ts';
 import { nodesBackend } from '../../../core/traffic/table.ts';
 import type { Clock } from '../../../ports/clock.ts';
@@ -20,7 +20,6 @@ import type { Reconciler } from '../reconciler.ts';
 import { nodesOf } from '../config/pools.ts';
 import { nodeOfServer } from '../config/spare-servers.ts';
 
-const families = [4, 6] as const;
 const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
 
 /** `show stat` of the backends of nodes. */

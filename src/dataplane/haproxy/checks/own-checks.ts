@@ -1,5 +1,6 @@
 import { makeSubscribers } from '../../../async/subscribers.ts';
 import type { ListenerKey } from '../../../core/model/names.ts';
+import { isSameSet } from '../../../core/persistent-map.ts';
 import type { Proxy } from '../../../ports/proxy.ts';
 import { parseStat } from '../runtime/answers.ts';
 import type { RuntimeApi } from '../runtime/client.ts';
@@ -65,9 +66,4 @@ export function makeOwnChecks({ api }: { readonly api: RuntimeApi }): OwnChecks 
       subscribers.tell();
     },
   };
-}
-
-/** True if both have the same elements. */
-export function isSameSet(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
-  return a.size === b.size && Array.from(a).every((each) => b.has(each));
 }

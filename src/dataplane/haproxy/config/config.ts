@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { families } from '../../../core/ip/ip.ts';
 import { nodesBackend } from '../../../core/traffic/table.ts';
 import { connectionFormat, connectionRing } from './connection-log.ts';
 import { checkOptions, nodeServerLine, type Servers } from './node-servers.ts';
@@ -249,7 +250,7 @@ function render(
     '# The same per client, of Services with such a limit. When it is full, the client that was unused longest is forgotten.',
     'backend clients',
     '    stick-table type string len 64 size 100k expire 1m store conn_cur,gpc0,gpc0_rate(1s)',
-    ...([4, 6] as const).flatMap((family) => [
+    ...families.flatMap((family) => [
       '',
       `backend ${nodesBackend(family)}`,
       '    balance roundrobin',

@@ -1,3 +1,4 @@
+import { families } from '../../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
 import { nodesBackend, type TrafficTable, usesHaproxy } from '../../../core/traffic/table.ts';
@@ -63,7 +64,7 @@ export function planDesired(
   const isSame =
     before !== undefined &&
     before.table.nodes === table.nodes &&
-    ([4, 6] as const).every((family) => isSameBackend(before.table, table, nodesBackend(family)));
+    families.every((family) => isSameBackend(before.table, table, nodesBackend(family)));
   const servers = isSame ? before.servers : serversOf(table);
   const spares = planSpares({ table, before, servers, silent, adopted });
   const changes = new Map<ListenerKey, MapEntry | undefined>();

@@ -21,7 +21,7 @@ export function makeMapSaver({
   readonly clock: Clock;
   readonly log: Log;
 }): MapSaver {
-  const trouble = makeTrouble({ what: 'writing the map file', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'writing the map file', log, clock });
   const backoff = makeBackoff(waitLimits.patient);
   let dueMs = 0;
   return {

@@ -1,4 +1,4 @@
-import type { Family } from '../../../core/ip/ip.ts';
+import { families, type Family } from '../../../core/ip/ip.ts';
 import type { BackendId, ListenerKey } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
 import { share } from '../../../core/share.ts';
@@ -71,7 +71,7 @@ const leastSize = 16;
 const leastOfProfile = 4;
 
 /** Of each family and usual profile, declared from the start. */
-const usualPools = ([4, 6] as const).flatMap((family) =>
+const usualPools = families.flatMap((family) =>
   usualProfiles
     .filter((profile) => profileText(profile) !== '')
     .map((profile) => ({ pool: poolOfProfile(family, profile), profile })),
@@ -201,7 +201,7 @@ function changedOwners(
     ...PersistentMap.changedKeys(before.table.pods, table.pods),
   ]);
   // While a backend is not known, the nodes of its family stand in.
-  if (([4, 6] as const).some((family) => changed.has(nodesBackend(family)))) return new Set(names.keys());
+  if (families.some((family) => changed.has(nodesBackend(family)))) return new Set(names.keys());
   const owners = new Set([...changed, ...renamed]);
   if (changed.size > 0) for (const [id, { backend }] of special) if (changed.has(backend)) owners.add(id);
   return owners;

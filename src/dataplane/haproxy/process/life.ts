@@ -2,6 +2,7 @@ import { makeBackoff, waitAfter } from '../../../async/backoff.ts';
 import { makeLatch } from '../../../async/latch.ts';
 import { makeSubscribers } from '../../../async/subscribers.ts';
 import { makeTrouble } from '../../../async/trouble.ts';
+import { messageOf } from '../../../core/error-words.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { Metrics } from '../../../ports/metrics.ts';
@@ -136,7 +137,7 @@ export function makeLife({
   };
 
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
-  const deathTrouble = makeTrouble({ what: 'keeping HAProxy running', log, monotonic });
+  const deathTrouble = makeTrouble({ what: 'keeping HAProxy running', log, clock });
   let reportedMs = Number.NEGATIVE_INFINITY;
   const reportDeath = (): void => {
     restarts.add(1);
@@ -192,7 +193,7 @@ export function makeLife({
 
   const up = metrics.gauge('furiwake_haproxy_up', '1 while HAProxy serves');
   up.set(0);
-  const serviceTrouble = makeTrouble({ what: 'running HAProxy', log, monotonic, level: 'error' });
+  const serviceTrouble = makeTrouble({ what: 'running HAProxy', log, clock, level: 'error' });
   const subscribers = makeSubscribers();
   let trouble: string | undefined;
   let outage: string | undefined;
@@ -210,7 +211,7 @@ export function makeLife({
   };
   /** Each attempt may fail with words of its own; the first ones stay. */
   const noteDown = (error: unknown): void => {
-    const words = error instanceof Error ? error.message : String(error);
+    const words = messageOf(error);
     downSinceMs ??= monotonic();
     reportDown(words);
     serviceTrouble.failed(error);

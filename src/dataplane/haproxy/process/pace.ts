@@ -1,4 +1,5 @@
 import { makeBackoff } from '../../../async/backoff.ts';
+import { messageOf } from '../../../core/error-words.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import { RuntimeError } from '../runtime/client.ts';
 
@@ -31,7 +32,7 @@ export function makePace(clock: Clock): Pace {
         await work();
       } catch (error) {
         signal.throwIfAborted();
-        failed(error instanceof Error ? error.message : String(error), backoff.next());
+        failed(messageOf(error), backoff.next());
         throw error;
       }
       backoff.reset();

@@ -1,5 +1,6 @@
 import { makeBackoff, waitLimits } from '../../../async/backoff.ts';
 import { makeTrouble } from '../../../async/trouble.ts';
+import { messageOf } from '../../../core/error-words.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { Metrics } from '../../../ports/metrics.ts';
@@ -58,7 +59,7 @@ export function makeReloads({
   readonly metrics: Metrics;
 }): Reloads {
   const count = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
-  const trouble = makeTrouble({ what: 'reloading HAProxy', log, monotonic: () => clock.monotonic() });
+  const trouble = makeTrouble({ what: 'reloading HAProxy', log, clock });
   const backoff = makeBackoff(waitLimits.patient);
   const paced = makeBackoff(pace);
   let failure: ReloadWait | undefined;
@@ -127,7 +128,7 @@ export function makeReloads({
     },
     failed: (error, isSaid) => {
       if (!isSaid) trouble.failed(error);
-      const words = `the last one failed: ${error instanceof Error ? error.message : String(error)}`;
+      const words = `the last one failed: ${messageOf(error)}`;
       failure = { words, dueMs: clock.monotonic() + backoff.next() };
     },
   };

@@ -1,6 +1,7 @@
 import { makeBackoff, waitLimits } from '../../../async/backoff.ts';
 import { makePacedRepairs } from '../../../async/paced-repairs.ts';
 import { makeTrouble } from '../../../async/trouble.ts';
+import { families } from '../../../core/ip/ip.ts';
 import { nodesBackend } from '../../../core/traffic/table.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { FamilyHealths } from '../../../ports/health.ts';
@@ -52,8 +53,6 @@ export type ServingWorker = {
   undeclared(contents: WorkerContents, desired: Desired): Undeclared | undefined;
 };
 
-const families = [4, 6] as const;
-
 export function makeServingWorker(deps: {
   readonly api: RuntimeApi;
   readonly life: Pick<Life, 'recover' | 'noteAnswer' | 'noteWorker'>;
@@ -65,11 +64,7 @@ export function makeServingWorker(deps: {
   readonly log: Log;
 }): ServingWorker {
   const { api, life, haproxyFiles, mapSaver, reloads, health, clock, log } = deps;
-  const configTrouble = makeTrouble({
-    what: 'writing the configuration of HAProxy',
-    log,
-    monotonic: () => clock.monotonic(),
-  });
+  const configTrouble = makeTrouble({ what: 'writing the configuration of HAProxy', log, clock });
 
   let wanted: Desired | undefined;
   let program = '' as ProgramId;

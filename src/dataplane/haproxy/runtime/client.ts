@@ -1,5 +1,6 @@
 import { createConnection, type Socket } from 'node:net';
 import { destroyOnAbort } from '../../../async/destroy-on-abort.ts';
+import { oneLine } from '../../../core/error-words.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import { entryLine } from '../config/entries.ts';
 
@@ -227,7 +228,7 @@ export function makeRuntimeApi(deps: { readonly sockets: Sockets; readonly path:
     perform: async (commands, signal) => {
       const answers = await ask(commands, signal);
       const refused = Array.from(answers.entries()).filter(([, answer]) => !isSuccess(answer));
-      return new Map(refused.map(([index, answer]) => [index, answer.trim().replaceAll(/\s*\n\s*/g, '; ')]));
+      return new Map(refused.map(([index, answer]) => [index, oneLine(answer)]));
     },
     replaceMap: async (map, entries, signal) => {
       const [created = ''] = await ask([`prepare map ${map}`], signal);

@@ -1,3 +1,4 @@
+import { families } from '../../../core/ip/ip.ts';
 import { nodesBackend, usesHaproxy } from '../../../core/traffic/table.ts';
 import type { FamilyHealths } from '../../../ports/health.ts';
 import type { ListenerKey, ServiceKey } from '../../../core/model/names.ts';
@@ -30,7 +31,7 @@ export async function observeProxy(
     maxConnections: process.maxConnections,
     upSeconds: process.upSeconds,
     oldWorkers: oldWorkers.known().length,
-    servers: ([4, 6] as const).flatMap((family) =>
+    servers: families.flatMap((family) =>
       (desired?.servers[family] ?? []).map(({ node, address, isDraining }) => {
         const stat = stats.get(`${nodesBackend(family)}/${node}`);
         const { state, sinceMs, drainSinceMs } = health[family].stateOf(node);

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Family } from '../../../core/ip/ip.ts';
+import { families, type Family } from '../../../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../../../core/model/contract.ts';
 import { nodesBackend } from '../../../core/traffic/table.ts';
 import { acceptanceCommand, isShut } from './acceptance.ts';
@@ -60,7 +60,7 @@ export async function readHeld(api: RuntimeApi, signal: AbortSignal): Promise<Wo
 }
 
 /** Those of the backends of all nodes: with many spare ones the list of all servers is long. */
-const serversCommands = ([4, 6] as const).map((family) => `show servers state ${nodesBackend(family)}`);
+const serversCommands = families.map((family) => `show servers state ${nodesBackend(family)}`);
 
 async function readServers(api: RuntimeApi, signal: AbortSignal): Promise<WorkerContents['servers']> {
   return serversByBackend(await api.ask(serversCommands, signal));
@@ -233,7 +233,7 @@ export function serverUpserts(
   wanted: Servers,
   isChecked: (family: Family) => boolean,
 ): readonly ServerCommand[] {
-  return ([4, 6] as const).flatMap((family) => {
+  return families.flatMap((family) => {
     const present = held.get(nodesBackend(family));
     return wanted[family].flatMap((server) =>
       serverChanges(present?.get(server.node), server, isChecked(family)).map((command) => ({
@@ -263,7 +263,7 @@ function serverChanges(present: ServerLine | undefined, server: NodeServer, isCh
 
 /** The servers that the table no longer has. */
 export function leftoverServers(held: WorkerContents['servers'], wanted: Servers): readonly ServerLine[] {
-  return ([4, 6] as const).flatMap((family) => {
+  return families.flatMap((family) => {
     const kept = new Set<string>(wanted[family].map(({ node }) => node));
     return [...(held.get(nodesBackend(family))?.values() ?? [])].filter(({ server }) => !kept.has(server));
   });

@@ -1,0 +1,19 @@
+/** What was thrown, as a text: the message of an error. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The message of a tool on one line. */
+export function oneLine(text: string): string {
+  return text.trim().replaceAll(/\s*\n\s*/g, '; ');
+}
+
+/** The begin of a text that is longer than so many characters. */
+export function cutAt(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}…` : text;
+}
+
+/** What was thrown, on one line. */
+export function wordsOf(error: unknown): string {
+  return oneLine(messageOf(error));
+}
