@@ -8,7 +8,7 @@ const group = (id: number, ...marks: readonly number[]): SlotGroup => ({ id, mar
 const groupsOf = (groups: Readonly<Record<string, SlotGroup>>): PersistentMap<ListenerKey, SlotGroup> =>
   PersistentMap.from(Object.entries(groups).map(([key, each]) => [key as ListenerKey, each]));
 
-test('slots of a group that get another node are named with the one of before, for four seconds', () => {
+test('slots of a group that get another node are named with the one of before, for six seconds', () => {
   const movedSlots = makeMovedSlots();
   expect(movedSlots({ groups: groupsOf({ a: group(1, 7, 7, 8) }), nowMs: 0 })).toEqual({
     slots: [],
@@ -18,10 +18,10 @@ test('slots of a group that get another node are named with the one of before, f
   const slots = [
     { group: 1, slot: 1, mark: 7 },
     { group: 1, slot: 2, mark: 8 },
-  ].map((slot) => ({ ...slot, untilMs: 5_000 }));
-  expect(movedSlots({ groups: changed, nowMs: 1_000 })).toEqual({ slots, untilMs: 5_000 });
-  expect(movedSlots({ groups: changed, nowMs: 4_999 }).slots).toEqual(slots);
-  expect(movedSlots({ groups: changed, nowMs: 5_000 })).toEqual({ slots: [], untilMs: Infinity });
+  ].map((slot) => ({ ...slot, untilMs: 7_000 }));
+  expect(movedSlots({ groups: changed, nowMs: 1_000 })).toEqual({ slots, untilMs: 7_000 });
+  expect(movedSlots({ groups: changed, nowMs: 6_999 }).slots).toEqual(slots);
+  expect(movedSlots({ groups: changed, nowMs: 7_000 })).toEqual({ slots: [], untilMs: Infinity });
 });
 
 test('a slot that gets a third node meanwhile keeps its name: the kernel has the element still', () => {

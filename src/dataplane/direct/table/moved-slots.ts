@@ -3,8 +3,8 @@ import type { DirectProgram, SlotGroup } from './program.ts';
 
 /** The rest of a handshake takes less, also when one of its packets is sent again after a second. */
 export const movedSeconds = 3;
-/** A slot is not named again before the kernel has ended its element. */
-const keepMs = (movedSeconds + 1) * 1_000;
+/** A slot is not named again before the kernel has ended its element, which may begin late: nft refuses another node for it. */
+const keepMs = (movedSeconds + 3) * 1_000;
 
 /** A slot, by the number of its group, with the node that it had until a moment ago. */
 export type MovedSlot = { readonly group: number; readonly slot: number; readonly mark: number };
