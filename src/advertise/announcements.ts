@@ -9,21 +9,15 @@ import { perlSockets } from './perl-sockets.ts';
  */
 const script = String.raw`${perlSockets}
 my ($second, %seen) = (0);
-my $waiting = "";
-vec($waiting, fileno($_), 1) = 1 for @all;
 print "listening\n";
-while (1) {
-  select(my $readable = $waiting, undef, undef, undef);
-  exit if vec($readable, fileno(STDIN), 1);                                               # furiwake has ended
-  for my $socket (grep { $_ ne *STDIN && vec($readable, fileno($_), 1) } @all) {
-    next unless defined recv($socket, my $frame, 2048, 0);
-    next if $socket == $link && substr($frame, 28, 4) ne substr($frame, 38, 4);           # sender and target protocol address
-    my $address = substr($frame, $socket == $link ? 28 : 8, $socket == $link ? 4 : 16);
-    if (time != $second) { $second = time; %seen = () }
-    next if $seen{$address}++ || keys %seen > 20_000;                                     # a flood does not reach furiwake
-    print unpack("H*", $frame), "\n";
-  }
-}
+receive(sub {
+  my ($socket, $frame) = @_;
+  return if $socket == $link && substr($frame, 28, 4) ne substr($frame, 38, 4);           # sender and target protocol address
+  my $address = substr($frame, $socket == $link ? 28 : 8, $socket == $link ? 4 : 16);
+  if (time != $second) { $second = time; %seen = () }
+  return if $seen{$address}++ || keys %seen > 20_000;                                     # a flood does not reach furiwake
+  print unpack("H*", $frame), "\n";
+});
 `;
 
 /**

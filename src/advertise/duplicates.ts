@@ -28,15 +28,7 @@ while (<STDIN>) {
   send($link, pack("H*", $frame), 0, pack("SnlSCCx8", 17, $ethertype, $index, 0, 0, 6));  # no answers on an interface that cannot send
 }
 print "sent\n";
-my $waiting = "";
-vec($waiting, fileno($_), 1) = 1 for @all;
-while (1) {
-  select(my $readable = $waiting, undef, undef, undef);
-  exit if vec($readable, fileno(STDIN), 1);                                               # the parent process has ended
-  for my $socket (grep { $_ ne *STDIN && vec($readable, fileno($_), 1) } @all) {
-    print unpack("H*", $_), "\n" if defined recv($socket, $_, 2048, 0);
-  }
-}
+receive(sub { print unpack("H*", $_[1]), "\n" });
 `;
 
 export function makeDuplicateProbe(deps: {

@@ -255,13 +255,13 @@ export function makeAgent(deps: AgentDeps): Agent {
       return () => ends.forEach((end) => end());
     },
     run: (signal) => {
-      const onDuplicates = (found: ReadonlyMap<string, string>): void => {
-        if (taken.note(found)) passes.wake();
-      };
       const ends = [
         reporter.follow(),
         confirmations.subscribe(() => passes.wake()),
-        advertiser.onDuplicates(onDuplicates),
+        advertiser.onDuplicates((found) => {
+          if (taken.note(found)) passes.wake();
+        }),
+        deps.proxy.onTrouble(() => deps.proxy.trouble() ?? passes.resumeHaproxy()),
       ];
       const auditNow = makeLatch();
       return superviseAll(

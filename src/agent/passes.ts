@@ -38,6 +38,8 @@ export type Passes = {
   isUnsettled(...of: readonly Stage[]): boolean;
   /** There may be something to do. */
   wake(): void;
+  /** HAProxy serves again: what failed without it is tried at once. */
+  resumeHaproxy(): void;
   /**
    * This host may serve from now on, or no longer: the next pass is made though nothing else is new, and ignores all waits
    * after failures.
@@ -155,6 +157,11 @@ export function makePasses(deps: {
     troubles: () => stages.troubles(),
     isUnsettled: (...of) => stages.isUnsettled(...of),
     wake: () => wake.set(),
+    resumeHaproxy: () => {
+      stages.resumeHaproxy();
+      wake.set();
+      urgent.set();
+    },
     hurry: () => {
       hurries.made++;
       state = withoutPlaced(state);

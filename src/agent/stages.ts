@@ -88,6 +88,8 @@ export type Stages = {
   dueMs(): number | undefined;
   /** The next pass ignores the waits. */
   hurry(): void;
+  /** HAProxy serves again: its stages that failed are due. */
+  resumeHaproxy(): void;
 };
 
 export type EndedAttempt = { readonly stage: Stage; readonly ms: number; readonly isDone: boolean };
@@ -234,6 +236,11 @@ export function makeStages(deps: {
     },
     hurry: () => {
       isUrgent = true;
+    },
+    resumeHaproxy: () => {
+      for (const entry of undone())
+        if (isHaproxys(entry.stage) && entry.progress.is === 'delayed')
+          entry.progress = { ...entry.progress, dueMs: monotonic() };
     },
   };
 }

@@ -41,3 +41,21 @@ test('the connections of a listener end when packets to it have stopped, not bef
   await rig.clock.advance(30_000);
   expect([ended(), rig.ports.held.proxy.size]).toEqual([['end 80'], 0]);
 });
+
+test('when HAProxy serves again after a long failure, its changes are made at once', async () => {
+  const rig = startAgent();
+  const [a, b] = [listener('192.0.2.51', 80, 'a'), listener('192.0.2.51', 443, 'b')];
+  await publish(rig, a);
+  rig.ports.failing.set('proxy.upsert', 'port 292 is held by perl');
+  await publish(rig, a, b);
+  await rig.clock.advance(10 * 60_000); // in the middle of a long wait
+  const attempts = (): number => rig.ports.steps.filter((name) => name === 'proxy.upsert').length;
+  const before = attempts();
+  rig.ports.setOutage('port 292 is held by perl');
+  await rig.clock.advance(100);
+  expect([attempts() - before, answer(rig, b)]).toEqual([0, 'HAProxy does not serve: port 292 is held by perl']);
+  rig.ports.failing.clear();
+  rig.ports.setOutage(undefined);
+  await rig.clock.advance(100);
+  expect([attempts() - before, answer(rig, b), rig.agent.troubles()]).toEqual([1, 'ready', []]);
+});

@@ -5,7 +5,7 @@ import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { projectService } from '../api/service.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
-import type { ServiceKey } from '../core/model/names.ts';
+import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { pauseMs } from '../core/status/conflict.ts';
@@ -32,7 +32,8 @@ function makeScene({
   mayWrite = true,
 }: { refusal?: KubeErrorCode; isOurs?: boolean; mayWrite?: boolean } = {}) {
   const heldBack: ServiceKey[] = [];
-  const service = makeService('a');
+  const events: string[] = [];
+  let service = makeService('a');
   const { key } = service;
   const clock = virtualClock();
   const log = recordLog();
@@ -41,7 +42,6 @@ function makeScene({
   let written = 0;
   let assignment = withoutAddress;
   const unwritten = new Map<ServiceKey, Unwritten>();
-  const services = byKey([service]);
   const writer = makeServiceWriter({
     areEndpointsCurrent: () => true,
     unwritten,
@@ -54,8 +54,8 @@ function makeScene({
       },
     },
     plan: () => ({
-      services,
-      ours: services,
+      services: byKey([service]),
+      ours: byKey([service]),
       eligibility: PersistentMap.from([[key, isOurs ? ('ours' as const) : ('foreign' as const)]]),
       assignments: isOurs ? PersistentMap.from([[key, assignment]]) : PersistentMap.empty(),
       records: PersistentMap.empty(),
@@ -87,7 +87,7 @@ function makeScene({
     mayWrite: () => mayWrite,
     holdBack: (each) => void heldBack.push(each),
     trouble: { over: () => undefined },
-    recordEvent: () => undefined,
+    recordEvent: (_, type, reason) => void events.push(`${type} ${reason}`),
     clock,
     log,
     metrics: recordMetrics(),
@@ -98,8 +98,18 @@ function makeScene({
     heldBack,
     unwritten: () => unwritten.get(key)?.words,
     written: () => written,
-    /** The API server takes writes again. */
-    take: () => (refusal = undefined),
+    events: () => events,
+    /** The API server refuses writes, or takes them again. */
+    refuse: (code: KubeErrorCode | undefined) => (refusal = code),
+    /** The user changes the spec, and no plan knows it yet. */
+    changeSpec: () => {
+      stored = { ...stored, spec: { ...stored.spec, sharingKey: 'x' } };
+    },
+    /** The Service is deleted, and one with its name is created. */
+    createAgain: () => {
+      service = { ...service, uid: 'another' as ServiceUid }; // with the same spec
+      stored = service;
+    },
     answered: () => answered,
     /** The condition says something else. */
     say: (message: string) => {
@@ -180,12 +190,51 @@ test('the answer to a write is read with the defaults of the site, as the watch 
 });
 
 test('a status that the API server does not take is known until it is written', async () => {
-  const { run, unwritten, take } = makeScene({ refusal: 'UNREACHABLE' });
+  const { run, unwritten, refuse } = makeScene({ refusal: 'UNREACHABLE' });
   await expect(run()).rejects.toMatchObject({ code: 'UNREACHABLE' });
   expect(unwritten()).toBe('the status is not written yet: refused');
-  take();
+  refuse(undefined);
   await run();
   expect(unwritten()).toBeUndefined();
+});
+
+test('a refusal is an event when the third write in a row is refused, not when others were written in between', async () => {
+  const { run, say, refuse, events } = makeScene();
+  for (const message of ['first', 'second', 'third']) {
+    refuse('INVALID');
+    say(message);
+    await expect(run()).rejects.toMatchObject({ code: 'INVALID' });
+    refuse(undefined);
+    await run();
+  }
+  expect(events()).not.toContain('Warning WriteRefused');
+  refuse('INVALID');
+  say('fourth');
+  for (const expected of [false, false, true]) {
+    await expect(run()).rejects.toMatchObject({ code: 'INVALID' });
+    expect(events().includes('Warning WriteRefused')).toBe(expected);
+  }
+});
+
+test('nothing is written for a spec that is not planned yet', async () => {
+  const { run, changeSpec, written } = makeScene();
+  changeSpec();
+  expect(await run()).toBeUndefined();
+  expect(written()).toBe(0);
+});
+
+test('a Service with the name of a deleted one inherits no pause', async () => {
+  const { clear, createAgain, run, written } = makeScene();
+  await run();
+  for (let write = 0; write < 2; write++) {
+    clear();
+    await run();
+  }
+  clear();
+  expect(await run()).toEqual({ requeueAfterMs: pauseMs });
+  createAgain();
+  expect(await run()).toBeUndefined();
+  expect(written()).toBe(4);
 });
 
 test('conditions that change again and again are written every ten seconds, the last ones at the latest then', async () => {

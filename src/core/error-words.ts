@@ -17,3 +17,9 @@ export function cutAt(text: string, most: number): string {
 export function wordsOf(error: unknown): string {
   return oneLine(messageOf(error));
 }
+
+/** What the system says in an error of Node.js, `read-only file system`, without code, call and path: those say nothing to a user. */
+export function systemWords(error: unknown): string {
+  const message = messageOf(error);
+  return /\bE[A-Z0-9]+: ([a-z/]+(?:[ -][a-z/]+)*)/.exec(message)?.[1] ?? message;
+}

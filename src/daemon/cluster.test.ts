@@ -3,6 +3,7 @@ import { type Asked, clientOf, refuse } from '../../test/make/client.ts';
 import { ranges } from '../../test/make/service.ts';
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { KubeError } from '../kube/errors.ts';
 import { StartError } from './errors.ts';
 import { assertAccess, prepareCluster } from './cluster.ts';
 
@@ -60,6 +61,15 @@ test.each(steps.flatMap((step) => transient.map((code) => [step, code] as const)
     );
   },
 );
+
+test('furiwake asks an overloaded API server again when that says, not sooner', async () => {
+  const { ended, tookMs } = await prepare(({ path, verb }, count) => {
+    if (path.endsWith('version') && count === 1)
+      throw new KubeError({ code: 'THROTTLED', message: 'too many requests', verb, path, retryAfterMs: 60_000 });
+  });
+  expect(ended).toBe('v1.37.2');
+  expect(tookMs).toBe(60_000);
+});
 
 test.each([
   ['version', 'UNAUTHORIZED', /refused with UNAUTHORIZED.*invalid or has expired/],

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import * as z from 'zod';
+import { systemWords } from '../core/error-words.ts';
 import { jsonReply, serveHttp } from '../http/server.ts';
 import { ExecError } from '../ports/exec.ts';
 import { askSocket } from './ask.ts';
@@ -50,7 +51,7 @@ export async function lockHost(holder: LockHolder, deps: LockDeps, signal: Abort
   let server = await open().catch((error: unknown) => {
     if (!(error instanceof Error) || !('errno' in error)) throw error;
     const words = `${runFolder} cannot be used: it must be a folder in which root can create files and sockets`;
-    throw new StartError(`${words} (${error.message})`, { cause: error });
+    throw new StartError(`${words} (${systemWords(error)})`, { cause: error });
   });
   const release = async (): Promise<void> => {
     await server[Symbol.asyncDispose]();

@@ -1,3 +1,4 @@
+import { systemWords } from '../core/error-words.ts';
 import type { ListeningSocket } from '../core/model/host.ts';
 import { decodeListening } from '../host/sockets.ts';
 import type { Exec } from '../ports/exec.ts';
@@ -49,4 +50,19 @@ function readSocketLine(line: string): SocketLine {
 /** `nc (PID 9)`. */
 export function holderWords({ name, pid }: PortHolder): string {
   return pid === undefined ? name : `${name} (PID ${pid})`;
+}
+
+/** Why this process cannot listen on the address. `error`: of the attempt. */
+export async function listenTrouble(
+  { host, port }: { readonly host: string; readonly port: number },
+  error: unknown,
+  exec: Exec,
+  signal: AbortSignal,
+): Promise<string> {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRNOTAVAIL') return `this host has no address ${host}`;
+  if (code === 'ENOTFOUND' || code.startsWith('EAI_')) return `the name ${host} cannot be resolved`;
+  if (code !== 'EADDRINUSE') return `cannot listen on ${host}:${port} (${systemWords(error)})`;
+  const [holders = []] = await findPortHolders(host, port, exec, signal).catch(() => []); // the port matters, not who has it
+  return `port ${port} is held by ${holders.map(holderWords)[0] ?? 'another process'}`;
 }

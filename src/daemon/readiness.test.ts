@@ -37,6 +37,7 @@ test.each([
   ],
   ['cannot read the Lease', false, 'forbidden', true, { 4: undefined, 6: undefined }, ['forbidden']],
   ['does not know the Services yet', true, undefined, false, undefined, ['Services and Nodes are not known yet']],
+  ['has nodes of one family', true, undefined, true, { 4: every[4], 6: undefined }, []],
   ['has no node', true, undefined, true, every, ['no node takes connections: every node is drained: n1']],
 ] as const)(
   'a host that %s is not ready for these reasons',

@@ -8,6 +8,7 @@ import { makeLatch } from '../async/latch.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import type { Verdict } from '../core/reasons.ts';
 import type { ListenerReport } from '../core/traffic/report.ts';
 import type { Listener } from '../core/traffic/table.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from './say-when-ready.ts';
@@ -142,6 +143,17 @@ test('a refused listener delays nothing, and is counted', async () => {
     pool,
     'ready: 1 Service served, 1 not served, 1 without an address; nodes: 1 up, 1 silent',
   ]);
+  await stop();
+});
+
+test('a Service that waits only for its new settings is served', async () => {
+  const { state, report, logged, stop } = start();
+  state.notReady = [];
+  state.plan = planOf(ofA, ofB);
+  report(ofA, inForce(ofA));
+  const verdict: Verdict = { reason: 'SettingsWaiting', message: 'needs a reload' };
+  report(ofB, { ...inForce(ofB), revision: inForce(ofA).revision, refusal: { revision: ofB.revision, verdict } });
+  expect((await logged())[1]).toContain('ready: 2 Services served, 1 without an address');
   await stop();
 });
 

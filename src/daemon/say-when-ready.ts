@@ -3,10 +3,9 @@ import type { Latch } from '../async/latch.ts';
 import type { Plan } from '../controller/controller.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import { countNodes, nodeCountWords, type NodeState } from '../core/status/node-states.ts';
-import { answerTo } from '../core/status/desired.ts';
+import { failuresOf } from '../core/status/desired.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { HostReport } from '../core/traffic/report.ts';
-import { listenerKey } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { type PoolStatus, poolStatus } from './pool-status.ts';
@@ -73,14 +72,12 @@ async function sayOnce(
 
 type ServiceReadiness = 'served' | 'not served' | 'pending' | 'without an address';
 
-function readinessOf({ addresses }: Assignment, { table }: ShownPlan, { listeners }: ShownReport): ServiceReadiness {
+function readinessOf(assignment: Assignment, { table }: ShownPlan, { listeners }: ShownReport): ServiceReadiness {
+  const { addresses } = assignment;
   if (addresses.length === 0) return 'without an address';
-  const input = { listeners: table.listeners, reports: listeners };
-  const answers = addresses.flatMap(({ ip, served }) =>
-    served.map(({ port, protocol }) => answerTo(listenerKey(ip, port, protocol), input)),
-  );
-  if (answers.includes(undefined)) return 'pending';
-  return answers.length > 0 && answers.every((answer) => answer === 'ready') ? 'served' : 'not served';
+  const failures = failuresOf(assignment, { listeners: table.listeners, reports: listeners });
+  if (failures === undefined) return 'pending';
+  return failures.length === 0 && addresses.some(({ served }) => served.length > 0) ? 'served' : 'not served';
 }
 
 /** Whether the host has not reported on a Service. */

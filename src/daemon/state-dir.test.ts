@@ -187,9 +187,9 @@ test('a file and a dangling link are not accepted as folders', async () => {
 test.each([
   ['ENOSPC', 'the disk is full: free some space'],
   ['EROFS', 'the file system is read-only: remount it, or choose another folder'],
-  ['EACCES', "it must be a folder in which root can create files and sockets (EACCES: no, open '/x')"],
+  ['EACCES', 'it must be a folder in which root can create files and sockets (permission denied)'],
 ])('a disk that fails with %s gives one line with a remedy', async (code, advice) => {
-  const refusal = Object.assign(new Error(`${code}: no, open '/x'`), { code, errno: -1 });
+  const refusal = Object.assign(new Error(`${code}: permission denied, open '/x'`), { code, errno: -1 });
   for (const rest of [{ makeFolder: () => Promise.reject(refusal) }, { write: () => Promise.reject(refusal) }])
     await expect(openStateDir({ exec, files: { ...files, ...rest } }, stateDir)).rejects.toMatchObject({
       code: 'START',
@@ -203,7 +203,7 @@ test('a marker that cannot be read is named, with what to do', async () => {
     await expect(use(disk, stateDir)).rejects.toMatchObject({
       code: 'START',
       message: expect.stringMatching(
-        /furiwake-state cannot be read \(EISDIR: .*\): repair the disk or, .* replace the marker by an empty file$/,
+        /furiwake-state cannot be read \(illegal operation on a directory\): repair the disk or, .* replace the marker by an empty file$/,
       ),
     });
   rmSync(`${stateDir}/furiwake-state`, { recursive: true });

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import * as z from 'zod';
+import { systemWords } from '../core/error-words.ts';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import { parseJson } from '../core/parse-json.ts';
@@ -169,7 +170,7 @@ async function ownershipOf(
   const marker = `${stateDir}/${markerName}`;
   const text = await files.read(marker).catch((error: Error) => {
     throw new StartError(
-      `${marker} cannot be read (${error.message}): repair the disk or, if the folder is furiwake's, replace the marker by an empty file`,
+      `${marker} cannot be read (${systemWords(error)}): repair the disk or, if the folder is furiwake's, replace the marker by an empty file`,
       { cause: error },
     );
   });
@@ -228,8 +229,9 @@ export function isDiskTrouble(error: unknown): boolean {
 }
 
 /** With the words of the system where ours do not say it all. */
-function troubleOf({ code, message }: NodeJS.ErrnoException): string {
+function troubleOf(error: NodeJS.ErrnoException): string {
+  const { code } = error;
   if (code === 'ENOSPC' || code === 'EDQUOT') return 'the disk is full: free some space';
   if (code === 'EROFS') return 'the file system is read-only: remount it, or choose another folder';
-  return `it must be a folder in which root can create files and sockets (${message})`;
+  return `it must be a folder in which root can create files and sockets (${systemWords(error)})`;
 }

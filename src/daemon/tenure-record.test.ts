@@ -20,9 +20,9 @@ function load(
 }
 
 /** Keeps tenures, and runs the record for `ms`. */
-async function keep(record: TenureRecord, tenures: readonly Tenure[], ms = 0): Promise<void> {
+async function keep(record: TenureRecord, tenures: readonly Tenure[]): Promise<void> {
   for (const each of tenures) record.keep(each);
-  await runFor(record, clock, ms);
+  await runFor(record, clock, 0);
 }
 
 const tenure = (transitions: number, holder = 'lb1_a', lease = 'uid-1'): Tenure => ({ lease, transitions, holder });

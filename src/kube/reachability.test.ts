@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { failure } from './answers.ts';
 import { noAnswer } from './reachability.ts';
 
-const error = (code: string, fields: object = {}, message = `library words: ${code}`): Error =>
-  Object.assign(new Error(message), { code, ...fields });
+const error = (code: string, fields: object = {}): Error =>
+  Object.assign(new Error(`library words: ${code}`), { code, ...fields });
 
 test.each<[string, unknown, string, string]>([
   [

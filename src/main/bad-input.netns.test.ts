@@ -162,7 +162,7 @@ test.concurrent('a process of another user on the port: it is named and left alo
   rig.publish(served);
   await expect
     .poll(() => rig.agent.troubles().filter((words) => words.includes('port')), patience)
-    .toEqual([expect.stringMatching(/port 292 of 127\.0\.0\.1 is held by \S+ \(process \d+\): stop it/)]);
+    .toEqual([expect.stringMatching(/port 292 of 127\.0\.0\.1 is held by \S+ \(PID \d+\): stop it/)]);
   expect(await rig.fetch(first)).not.toBe('n1');
   end.abort();
   await rig.untilAnswers(first);

@@ -173,7 +173,7 @@ async function watch(request: StatusRequest, signal: AbortSignal): Promise<void>
   });
 }
 
-const stoppedWords = 'stopped; Services stay served as last configured. To stop the traffic, run: furiwake cleanup';
+const stoppedWords = 'stopped; this host stays as last configured. To stop its traffic, run: furiwake cleanup';
 
 tolerateErrors(process.stderr);
 tolerateErrors(process.stdout, (error) => {

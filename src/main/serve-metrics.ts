@@ -2,7 +2,7 @@ import type { RunOptions } from '../cli/options.ts';
 import type { CommandDeps } from '../daemon/platform.ts';
 import { StartError } from '../daemon/errors.ts';
 import type { FamilyText, HostMetrics } from '../daemon/host-metrics.ts';
-import { findPortHolders, holderWords } from '../daemon/port-holders.ts';
+import { listenTrouble } from '../daemon/port-holders.ts';
 import { healthRoutes } from '../http/health-routes.ts';
 import { serveHttp } from '../http/server.ts';
 import type { Exec } from '../ports/exec.ts';
@@ -40,17 +40,4 @@ export async function serveMetrics(
 function* joined(first: string, families: Iterable<FamilyText>): Generator<string> {
   yield first;
   for (const { portions } of families) yield* portions;
-}
-
-async function listenTrouble(
-  { host, port }: NonNullable<RunOptions['metricsAddress']>,
-  error: unknown,
-  exec: Exec,
-  signal: AbortSignal,
-): Promise<string> {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'EADDRNOTAVAIL') return `this host has no address ${host}`;
-  if (code !== 'EADDRINUSE') return `cannot listen on ${host}:${port} (${message})`;
-  const [holders = []] = await findPortHolders(host, port, exec, signal).catch(() => []); // the port matters, not who has it
-  return `port ${port} is held by ${holders.map(holderWords)[0] ?? 'another process'}`;
 }

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { makeSerial } from '../async/serial.ts';
-import { messageOf } from '../core/error-words.ts';
+import { systemWords } from '../core/error-words.ts';
 import { parseJson } from '../core/parse-json.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Log } from '../ports/log.ts';
@@ -48,7 +48,7 @@ export class UnreadableFileError extends Error {
   override readonly name = 'UnreadableFileError';
   readonly code = 'UNREADABLE_FILE';
   constructor(path: string, cause: unknown) {
-    super(`${path} cannot be read (${messageOf(cause)}): repair the disk, or remove the file`, { cause });
+    super(`${path} cannot be read (${systemWords(cause)}): repair the disk, or remove the file`, { cause });
   }
 }
 

@@ -189,6 +189,6 @@ test.each(['identity.jsonl', 'identity'])('an %s that cannot be read ends the st
   const file = makeIdentityFile({ path: paths.identity, earlierPath: earlier.identity, files, log: recordLog() });
   await expect(file.read()).rejects.toMatchObject({
     code: 'UNREADABLE_FILE',
-    message: `${at} cannot be read (EISDIR: illegal operation on a directory, read): repair the disk, or remove the file`,
+    message: `${at} cannot be read (illegal operation on a directory): repair the disk, or remove the file`,
   });
 });

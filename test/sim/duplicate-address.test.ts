@@ -25,6 +25,8 @@ const notes = (name: string): readonly string[] =>
 const expected = (address: string, mac: string): string =>
   `Warning ${address} is also in use by another machine on the LAN (MAC address ${mac}): remove it there, or request another address`;
 
+const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 25_000, interval: 5 });
+
 test('each Service of the address gets one Warning, and another one for another machine', async () => {
   const put = (name: string, port: number, loadBalancerIP: string): unknown =>
     server.put('Service', {
@@ -40,10 +42,10 @@ test('each Service of the address gets one Warning, and another one for another 
   put('b', 81, '192.0.2.16');
   put('c', 80, '192.0.2.17');
   const first = expected('192.0.2.16', '02:00:00:00:00:98');
-  await vi.waitFor(() => expect([notes('a'), notes('b')]).toEqual([[first], [first]]));
+  await until(() => expect([notes('a'), notes('b')]).toEqual([[first], [first]]));
 
   // The controller has seen its own writes: nothing but the report of the host is new.
-  await vi.waitFor(() => {
+  await until(() => {
     for (const name of ['a', 'b', 'c']) {
       const { conditions } = shownStatus(server, `default/${name}`);
       expect(conditions).toBeDefined();
@@ -58,7 +60,7 @@ test('each Service of the address gets one Warning, and another one for another 
       ['192.0.2.17', '02:00:00:00:00:99'],
     ]),
   );
-  await vi.waitFor(() => expect(notes('c')).toEqual([expected('192.0.2.17', '02:00:00:00:00:99')]));
+  await until(() => expect(notes('c')).toEqual([expected('192.0.2.17', '02:00:00:00:00:99')]));
   expect([notes('a'), notes('b')]).toEqual([
     [first, second],
     [first, second],

@@ -114,7 +114,9 @@ test.each<[what: string, scene: CheckScene, usable: string, found: string]>([
     mark: 'ok',
     found: expect.stringContaining(`1 Service asks for it; ${usable} node address`),
   });
-  expect(summary).toMatchObject({ found: expect.stringContaining('its packets bypass the firewall of this host') });
+  expect(summary).toMatchObject({
+    found: expect.stringContaining('the firewall of this host does not see its packets'),
+  });
   expect(warnings).toEqual([{ mark: 'warning', found, advice: expect.stringMatching(/\w/) }]);
 });
 

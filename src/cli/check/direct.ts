@@ -64,7 +64,7 @@ export async function checkDirect(
       [
         `${counted(users.length, 'Service asks', 'Services ask')} for it`,
         found,
-        'its packets bypass the firewall of this host (those from impossible sources are dropped)',
+        'the firewall of this host does not see its packets; those with an impossible source address are dropped',
         ...unreachableHere(users),
       ].join('; '),
     ),

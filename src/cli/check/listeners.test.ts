@@ -20,7 +20,7 @@ async function find(lines: readonly string[], host = '127.0.0.1'): Promise<reado
   const exec = execOf(() => `${lines.join('\n')}\n`);
   const findings = [
     await checkHaproxyPort('/state', { exec, files, runFolder: '/run/furiwake/net-1' }, signal),
-    await checkMetricsPort({ host, port: 9470 }, { exec }, holder, signal),
+    await checkMetricsPort({ host, port: 9470 }, { exec, listen: async () => undefined }, holder, signal),
   ];
   return findings.filter(({ mark }) => mark !== 'ok').map(({ mark, found }) => `${mark}: ${found}`);
 }
@@ -58,4 +58,14 @@ test('metrics on all addresses conflict with a listener on one of them', async (
   expect(await find([listening('192.0.2.51:9470', 'exporter', 9)], '::')).toEqual([
     'problem: [::]:9470 is held by exporter (PID 9)',
   ]);
+});
+
+test('an address that the host does not have, and a name that cannot be resolved, are problems', async () => {
+  const exec = execOf(() => '');
+  const check = (host: string): Promise<unknown> => checkMetricsPort({ host, port: 9470 }, { exec }, holder, signal);
+  expect(await check('192.0.2.99')).toMatchObject({ mark: 'problem', found: 'this host has no address 192.0.2.99' });
+  expect(await check('nowhere.invalid')).toMatchObject({
+    mark: 'problem',
+    found: 'the name nowhere.invalid cannot be resolved',
+  });
 });

@@ -1,9 +1,10 @@
 import { listenPort } from '../../dataplane/haproxy/config/config.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
+import { serveHttp } from '../../http/server.ts';
 import type { FoundHolder } from '../../daemon/host-lock.ts';
 import { earlierStatePaths, haproxyFolder } from '../../daemon/platform.ts';
-import { findPortHolders, holderWords, type PortHolder } from '../../daemon/port-holders.ts';
+import { findPortHolders, holderWords, listenTrouble, type PortHolder } from '../../daemon/port-holders.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, problem } from './finding.ts';
 
@@ -27,21 +28,35 @@ export async function checkHaproxyPort(
   });
 }
 
-/** Whether the metrics address is free, or taken by `holder`, the furiwake that runs on this host. */
+/**
+ * Whether the metrics address is free, or taken by `holder`, the furiwake that runs on this host. `listen`: listens there for a
+ * moment, because the host may not have the address.
+ */
 export async function checkMetricsPort(
   address: RunOptions['metricsAddress'],
-  { exec }: { readonly exec: Exec },
+  { exec, listen = listenBriefly }: { readonly exec: Exec; readonly listen?: typeof listenBriefly },
   holder: FoundHolder,
   signal: AbortSignal,
 ): Promise<Finding> {
   if (address === undefined) return ok('none');
   const { host, port } = address;
+  const listeners = await findPortHolders(host, port, exec, signal);
+  try {
+    if (listeners.length === 0) await listen(address, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    return problem(await listenTrouble(address, error, exec, signal), 'choose another --metrics-address, or none');
+  }
   return checkPort({
     found: `${host.includes(':') ? `[${host}]` : host}:${port}`,
-    listeners: await findPortHolders(host, port, exec, signal),
+    listeners,
     isOurs: async ({ pid }) => holder !== undefined && holder !== 'unknown' && pid === holder.pid,
     advice: 'stop that process, or choose another --metrics-address, or none',
   });
+}
+
+async function listenBriefly(address: NonNullable<RunOptions['metricsAddress']>, signal: AbortSignal): Promise<void> {
+  await using _server = await serveHttp(address, {}, signal);
 }
 
 async function checkPort({

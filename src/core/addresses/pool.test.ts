@@ -49,6 +49,19 @@ describe('the pool', () => {
       ],
     ],
     [
+      'is without addresses that a node has beside the one that gets its connections',
+      site,
+      makeHostFacts(),
+      [{ ...makeNode('n1', '192.0.2.3'), allAddresses: [ip('192.0.2.3'), ip('192.0.2.5')] }],
+      [
+        ['192.0.2.0-192.0.2.2', '192.0.2.4', '192.0.2.6-192.0.2.15', '2001:db8::-2001:db8::ffff'],
+        [
+          ['192.0.2.3', 'address of node n1'],
+          ['192.0.2.5', 'address of node n1'],
+        ],
+      ],
+    ],
+    [
       'is without the Pod CIDRs of the nodes',
       site,
       makeHostFacts(),

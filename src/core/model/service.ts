@@ -16,6 +16,19 @@ export function compareAge(a: Pick<Service, 'createdAtMs' | 'uid'>, b: Pick<Serv
   return a.createdAtMs - b.createdAtMs || (a.uid < b.uid ? -1 : 1);
 }
 
+/** What is known of Services, in the order of their age; without those that are gone. */
+export function byAge<T>(
+  known: ReadonlyMap<ServiceKey, T>,
+  services: ReadonlyMap<ServiceKey, Pick<Service, 'createdAtMs' | 'uid'>>,
+): readonly (readonly [ServiceKey, T])[] {
+  const all = [...known].flatMap(([key, each]) => {
+    const service = services.get(key);
+    return service === undefined ? [] : [{ key, each, service }];
+  });
+  all.sort((a, b) => compareAge(a.service, b.service));
+  return all.map(({ key, each }) => [key, each]);
+}
+
 /** True when both are the same port of a Service, whatever its name and nodePort. */
 export function isSamePort(a: ServicePort, b: ServicePort): boolean {
   return a.port === b.port && a.protocol === b.protocol;

@@ -62,6 +62,7 @@ describe('the status of a Service', () => {
     ['keeps a published address when a change to it was refused: the old state serves', { revision: old }, true],
     ['keeps one when nothing could be programmed since a restart: the host may still carry it', {}, true],
     ['withdraws one that the host carries no part of', { holder: undefined }, false],
+    ['withdraws one that another Service has on the host', { holder: makeService('b').key }, false],
   ])('%s', (_, report, isKept) => {
     const published = {
       ip: '192.0.2.8',

@@ -90,7 +90,7 @@ function mayKnowGaps(
 }
 
 /** `ready` if the wanted revision is in force, else why it is not; `undefined` if the host has not reported yet. */
-export function answerTo(
+function answerTo(
   key: ListenerKey,
   { listeners, reports }: Pick<StatusInput, 'listeners' | 'reports'>,
 ): 'ready' | Verdict | undefined {

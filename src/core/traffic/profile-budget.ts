@@ -1,5 +1,5 @@
 import type { ServiceKey } from '../model/names.ts';
-import { compareAge, type Service } from '../model/service.ts';
+import { byAge, type Service } from '../model/service.ts';
 import { isSameMap, PersistentMap } from '../persistent-map.ts';
 import { requestedDataplane } from './dataplane.ts';
 import { hasAffinity, profilesOf } from './port-options.ts';
@@ -52,11 +52,9 @@ function excessOf(
   services: Services,
   most: number,
 ): ProfileExcess {
-  const byAge = Array.from(profiles, ([key, texts]) => ({ key, texts, service: services.get(key) }));
-  byAge.sort((a, b) => (a.service && b.service ? compareAge(a.service, b.service) : 0));
   const taken = new Set<string>();
   const left: (readonly [ServiceKey, string])[] = [];
-  for (const { key, texts } of byAge) {
+  for (const [key, texts] of byAge(profiles, services)) {
     const fresh = [...texts].filter((text) => !taken.has(text));
     const [first] = fresh;
     if (first === undefined || taken.size + fresh.length <= most) for (const text of fresh) taken.add(text);

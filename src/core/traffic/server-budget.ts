@@ -1,5 +1,5 @@
 import type { ServiceKey } from '../model/names.ts';
-import { compareAge, type Service, type ServicePort, type ServiceSpec } from '../model/service.ts';
+import { byAge, type Service, type ServicePort, type ServiceSpec } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { hasPort } from './apart-ports.ts';
 import { hasPodServers } from './dataplane.ts';
@@ -98,17 +98,9 @@ function excessesOf(
 ): ServerExcesses {
   const sum = [...claims.values()].reduce((total, { all }) => total + all, 0);
   if (sum <= Math.min(mostOfService, mostOfHost)) return none;
-  const byAge = Array.from(claims).flatMap(([key, claim]) => {
-    const service = services.get(key);
-    return service === undefined ? [] : [{ key, claim, service }];
-  });
-  byAge.sort((a, b) => compareAge(a.service, b.service));
   const excesses = new Map<ServiceKey, ServerExcess>();
   let left = mostOfHost;
-  for (const {
-    key,
-    claim: { all, unported },
-  } of byAge) {
+  for (const [key, { all, unported }] of byAge(claims, services)) {
     const isOwn = all > mostOfService;
     const asked = isOwn ? Math.min(unported, mostOfService) : all;
     const isFitting = asked <= left;

@@ -72,8 +72,8 @@ describe('the budget of a host', () => {
     ]);
     return { services: byKey(services), assignments: PersistentMap.from(assignments) };
   };
-  const exceeding = (claims: readonly Claim[], most = 10): readonly string[] =>
-    [...makeRangeBudget(most)(claimsOf(claims))].toSorted();
+  const exceeding = (claims: readonly Claim[]): readonly string[] =>
+    [...makeRangeBudget(10)(claimsOf(claims))].toSorted();
 
   const old = { name: 'old', createdAtMs: 1, count: 6 };
   const young = { name: 'young', createdAtMs: 2, count: 6 };

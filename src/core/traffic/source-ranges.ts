@@ -2,8 +2,8 @@ import type { Assignment } from '../addresses/assignment.ts';
 import { type Family, parseIp } from '../ip/ip.ts';
 import { type IpRange, mergeRanges, parseCidr, rangeOf } from '../ip/range.ts';
 import type { ServiceKey } from '../model/names.ts';
-import { compareAge, type Service } from '../model/service.ts';
-import { PersistentMap } from '../persistent-map.ts';
+import { byAge, type Service } from '../model/service.ts';
+import { isSameSet, PersistentMap } from '../persistent-map.ts';
 
 /** Limit for one Service, so that it cannot use up the budget that all share. */
 export const mostRanges = 10_000;
@@ -92,7 +92,7 @@ export function makeRangeBudget(most: number = mostRangesOfHost): (input: RangeB
     if (sum <= most) exceeding = none;
     else if (changed.size > 0) {
       const next = exceedingOf(counts, input.services, most);
-      if (next.size !== exceeding.size || [...next].some((key) => !exceeding.has(key))) exceeding = next;
+      if (!isSameSet(next, exceeding)) exceeding = next;
     }
     return exceeding;
   };
@@ -110,14 +110,9 @@ function exceedingOf(
   services: RangeBudgetInput['services'],
   most: number,
 ): ReadonlySet<ServiceKey> {
-  const byAge = [...counts].flatMap(([key, count]) => {
-    const service = services.get(key);
-    return service === undefined ? [] : [{ key, count, service }];
-  });
-  byAge.sort((a, b) => compareAge(a.service, b.service));
   const exceeding = new Set<ServiceKey>();
   let left = most;
-  for (const { key, count } of byAge) {
+  for (const [key, count] of byAge(counts, services)) {
     if (count > left) exceeding.add(key);
     else left -= count;
   }

@@ -93,7 +93,7 @@ test('while another program listens on the port, too, HAProxy is out: it serves 
   using _end = { [Symbol.dispose]: proxy.onTrouble(() => changes++) };
   machine.faults.portHolder = 'nginx';
   for (const _ of [1, 2]) await expect(proxy.audit(table, signal)).rejects.toThrow('nginx');
-  const words = 'port 292 of 127.0.0.1 is held by nginx (process 77): stop it';
+  const words = 'port 292 of 127.0.0.1 is held by nginx (PID 77): stop it';
   expect([proxy.trouble(), proxy.outage(), changes]).toEqual([words, words, 1]);
   machine.faults.portHolder = undefined;
   expect(await proxy.audit(table, signal)).toBe(0);

@@ -16,13 +16,8 @@ const sendHello = String.raw`
   1 while sysread $server, my $answer, 1000;`;
 
 /** The connections that HAProxy remembers, once there are so many. */
-async function ended(
-  proxy: Proxy,
-  rig: Rig,
-  count: number,
-  keys?: ReadonlySet<EndedConnection['listener']>,
-): Promise<readonly EndedConnection[]> {
-  const read = (): Promise<readonly EndedConnection[]> => proxy.connections({ keys, most: 100 }, rig.signal);
+async function ended(proxy: Proxy, rig: Rig, count: number): Promise<readonly EndedConnection[]> {
+  const read = (): Promise<readonly EndedConnection[]> => proxy.connections({ keys: undefined, most: 100 }, rig.signal);
   await expect.poll(async () => (await read()).length, patience).toBe(count);
   return read();
 }

@@ -166,7 +166,7 @@ test('a foreign program on the port is named, with the same message at each atte
   expect(first).toMatchObject({
     code: 'PROXY_ABSENT',
     cause: { code: 'HAPROXY_PORT_HELD' },
-    message: expect.stringMatching(/^port 292 of 127\.0\.0\.1 is held by \S+ \(process \d+\): stop it$/),
+    message: expect.stringMatching(/^port 292 of 127\.0\.0\.1 is held by \S+ \(PID \d+\): stop it$/),
   });
   expect(await attempt()).toMatchObject({ message: first instanceof Error ? first.message : '' });
   await rig.lab.balancer.ask({ do: 'unlisten', address: '127.0.0.1', port: 292 });

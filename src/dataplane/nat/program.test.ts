@@ -31,8 +31,7 @@ function inputOf(
 /** The addresses that take flows of a backend. */
 const takers = ({ groups }: NatPlan, backend = nodes4): readonly string[] =>
   [...new Set((groups.get(backend)?.slots ?? []).map(({ text }) => text))].toSorted();
-const members = ({ places }: NatPlan, backend = nodes4): readonly string[] =>
-  (places.members.get(backend) ?? []).map(({ text }) => text);
+const members = ({ places }: NatPlan): readonly string[] => (places.members.get(nodes4) ?? []).map(({ text }) => text);
 
 describe('the nodes that take flows', () => {
   test('are those of the family', () => {

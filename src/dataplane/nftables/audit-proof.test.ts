@@ -62,7 +62,7 @@ test.each<[string, (rig: Rig) => void]>([
 ])('an audit reads the table %s', async (_, happen) => {
   const rig = await makeRig();
   happen(rig);
-  expect(await rig.kernel.audit(signal)).toBe('1 elements missing, 0 foreign ones');
+  expect(await rig.kernel.audit(signal)).toBe('elements missing: 1, foreign: 0');
   expect(rig.nft.elements()?.size).toBe(1);
 });
 
@@ -79,9 +79,9 @@ test('an audit reads the table when another program changes it meanwhile, or the
   const audit = rig.kernel.audit(signal);
   await untilIdle();
   rig.kernel.saw(0);
-  expect(await audit).toBe('1 elements missing, 0 foreign ones');
+  expect(await audit).toBe('elements missing: 1, foreign: 0');
   rig.nft.change((elements) => elements.clear());
-  expect(await rig.clock.drive(rig.kernel.audit(signal))).toBe('1 elements missing, 0 foreign ones');
+  expect(await rig.clock.drive(rig.kernel.audit(signal))).toBe('elements missing: 1, foreign: 0');
 });
 
 test("an audit restores what a late transaction of furiwake's own has changed, and reports no external change", async () => {
@@ -105,7 +105,7 @@ test("an audit restores what a late transaction of furiwake's own has changed, a
   isLate = false;
   expect([await kernel.audit(signal), nft.elements()?.size]).toEqual([undefined, 1]);
   nft.change((elements) => elements.clear());
-  expect(await kernel.audit(signal)).toBe('1 elements missing, 0 foreign ones');
+  expect(await kernel.audit(signal)).toBe('elements missing: 1, foreign: 0');
 });
 
 test('a check reads no element; it restores a table whose rules differ, and one of which it is not known what it has', async () => {

@@ -189,7 +189,7 @@ export function makeKernelTable(deps: {
       const lasting = elements.filter(({ set }) => set in table.sets);
       const present = lasting.filter((element) => found.elements.has(elementKey(element))).length;
       const [missing, foreign] = [lasting.length - present, found.elements.size - present];
-      const words = `${missing} elements missing, ${foreign} foreign ones`;
+      const words = `elements missing: ${missing}, foreign: ${foreign}`;
       return missing + foreign === 0 ? undefined : { by: 'other', words };
     },
     hasSameRules: async (signal) => isCertain && (await listRules(signal)) === held?.skeleton,

@@ -70,7 +70,7 @@ test('a table to which the kernel adds elements is compared without a list of th
   nft.open = [];
   expect(await table.difference(elements, signal)).toEqual({
     by: 'other',
-    words: '1 elements missing, 0 foreign ones',
+    words: 'elements missing: 1, foreign: 0',
   });
   const rules = '--stateless --terse list ruleset netdev';
   const sets = ['list set netdev furiwake open', 'list map netdev furiwake groups'];

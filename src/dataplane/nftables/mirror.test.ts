@@ -53,8 +53,8 @@ describe('the elements of a listener', () => {
 
 describe('for connections from the host itself', () => {
   const own = addressesOf('10.1.2.3', '2001:db8::3');
-  const sources = (ranges: readonly string[], vip = '192.0.2.1', of: SteeringTarget['own'] = own): readonly string[] =>
-    allElements(steeringLayout, mirrorOf(targetOf(tableOf([[vip, 80, ranges]]), undefined, undefined, of))).flatMap(
+  const sources = (ranges: readonly string[], vip: string): readonly string[] =>
+    allElements(steeringLayout, mirrorOf(targetOf(tableOf([[vip, 80, ranges]]), undefined, undefined, own))).flatMap(
       ({ set, text }) => (set.startsWith('sources') ? (text.split(' . ')[1] ?? '') : []),
     );
 

@@ -43,9 +43,9 @@ function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}, clock = virtua
 
 /** Refuses elements with such a text. */
 const refusing =
-  (isBad: (element: string) => boolean, words = 'Error: no such thing') =>
+  (isBad: (element: string) => boolean) =>
   (elements: ReadonlySet<string>): string | undefined =>
-    [...elements].some(isBad) ? words : undefined;
+    [...elements].some(isBad) ? 'Error: no such thing' : undefined;
 
 const apply = (steering: Steering, table: Pick<TrafficTable, 'listeners'>): Promise<Refusals<ListenerKey>> =>
   steering.apply(targetOf(table), signal);

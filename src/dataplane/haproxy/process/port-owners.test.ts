@@ -23,7 +23,7 @@ test('a HAProxy that no signal ends is an error after ten seconds, then at once 
   const evict = (): Promise<void> => clock.drive(owners.evict(['/new'], new AbortController().signal));
   const error = {
     code: 'HAPROXY_PORT_HELD',
-    message: 'port 292 of 127.0.0.1 is held by haproxy (process 70): it survives SIGKILL, so restart this host',
+    message: 'port 292 of 127.0.0.1 is held by haproxy (PID 70): it survives SIGKILL, so restart this host',
   };
   await expect(evict()).rejects.toMatchObject(error);
   expect([...new Set(signals)]).toEqual(['SIGUSR1 70', 'SIGKILL 70']);

@@ -9,7 +9,7 @@ export class PortHeldError extends Error {
   override readonly name = 'PortHeldError';
   readonly code = 'HAPROXY_PORT_HELD';
   constructor({ name, pid }: PortOwner, advice: string) {
-    const which = pid === undefined ? name : `${name} (process ${pid})`;
+    const which = pid === undefined ? name : `${name} (PID ${pid})`;
     super(`port ${listenPort} of 127.0.0.1 is held by ${which}: ${advice}`);
   }
 }
