@@ -10,18 +10,15 @@ const groupsOf = (groups: Readonly<Record<string, SlotGroup>>): PersistentMap<Li
 
 test('slots of a group that get another node are named with the one of before, for six seconds', () => {
   const movedSlots = makeMovedSlots();
-  expect(movedSlots({ groups: groupsOf({ a: group(1, 7, 7, 8) }), nowMs: 0 })).toEqual({
-    slots: [],
-    untilMs: Infinity,
-  });
+  expect(movedSlots({ groups: groupsOf({ a: group(1, 7, 7, 8) }), nowMs: 0 })).toEqual([]);
   const changed = groupsOf({ a: group(1, 7, 9, 9) });
   const slots = [
     { group: 1, slot: 1, mark: 7 },
     { group: 1, slot: 2, mark: 8 },
-  ].map((slot) => ({ ...slot, untilMs: 7_000 }));
-  expect(movedSlots({ groups: changed, nowMs: 1_000 })).toEqual({ slots, untilMs: 7_000 });
-  expect(movedSlots({ groups: changed, nowMs: 6_999 }).slots).toEqual(slots);
-  expect(movedSlots({ groups: changed, nowMs: 7_000 })).toEqual({ slots: [], untilMs: Infinity });
+  ];
+  expect(movedSlots({ groups: changed, nowMs: 1_000 })).toEqual(slots);
+  expect(movedSlots({ groups: changed, nowMs: 6_999 })).toEqual(slots);
+  expect(movedSlots({ groups: changed, nowMs: 7_000 })).toEqual([]);
 });
 
 test('a slot that gets a third node meanwhile keeps its name: the kernel has the element still', () => {
@@ -32,7 +29,7 @@ test('a slot that gets a third node meanwhile keeps its name: the kernel has the
     [2_000, 9],
   ] as const)
     movedSlots({ groups: groupsOf({ a: group(1, mark) }), nowMs });
-  expect(movedSlots({ groups: groupsOf({ a: group(1, 9) }), nowMs: 2_000 }).slots).toMatchObject([{ mark: 7 }]);
+  expect(movedSlots({ groups: groupsOf({ a: group(1, 9) }), nowMs: 2_000 })).toMatchObject([{ mark: 7 }]);
 });
 
 test('a group that takes the place of another names the slots of that one; one that others have, or of another size, does not', () => {
@@ -45,7 +42,7 @@ test('a group that takes the place of another names the slots of that one; one t
   ] as const) {
     const movedSlots = makeMovedSlots();
     movedSlots({ groups: groupsOf(before), nowMs: 0 });
-    const { slots } = movedSlots({ groups: groupsOf(after), nowMs: 0 });
+    const slots = movedSlots({ groups: groupsOf(after), nowMs: 0 });
     expect(slots.map(({ mark }) => mark)).toEqual(marks);
   }
 });

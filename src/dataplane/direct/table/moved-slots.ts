@@ -17,27 +17,30 @@ export type MovedSlot = { readonly group: number; readonly slot: number; readonl
  * Follows a group whose slots change, and a new one that takes the place of another. A listener that moves to a group which others
  * have may lose the handshakes that are under way.
  */
-export type MovedSlots = (state: { readonly groups: DirectProgram['groups']; readonly nowMs: number }) => {
-  readonly slots: readonly MovedSlot[];
-  /** When the first of them is to be forgotten; `Infinity` without any. */
-  readonly untilMs: number;
-};
+export type MovedSlots = (state: {
+  readonly groups: DirectProgram['groups'];
+  readonly nowMs: number;
+}) => readonly MovedSlot[];
 
 export function makeMovedSlots(): MovedSlots {
-  const moved = new Map<string, MovedSlot & { readonly untilMs: number }>();
+  const moved = new Map<string, MovedSlot>();
+  /** When to forget each of them, by the monotonic clock. */
+  const untilMs = new Map<string, number>();
   const listenersOf = new Map<number, number>();
   let before: DirectProgram['groups'] = PersistentMap.empty();
 
-  const move = (old: SlotGroup, now: SlotGroup, untilMs: number): void => {
+  const move = (old: SlotGroup, now: SlotGroup, endMs: number): void => {
     if (old.marks.length !== now.marks.length) return; // another hash
     for (const [slot, mark] of old.marks.entries()) {
       const key = `${now.id} ${slot}`;
-      if (mark !== now.marks[slot] && !moved.has(key)) moved.set(key, { group: now.id, slot, mark, untilMs });
+      if (mark === now.marks[slot] || moved.has(key)) continue;
+      moved.set(key, { group: now.id, slot, mark });
+      untilMs.set(key, endMs);
     }
   };
 
   return ({ groups, nowMs }) => {
-    for (const [key, { untilMs }] of moved) if (untilMs <= nowMs) moved.delete(key);
+    for (const [key, endMs] of untilMs) if (endMs <= nowMs && untilMs.delete(key)) moved.delete(key);
     const changes = PersistentMap.changedKeys(before, groups).map((key) => [before.get(key), groups.get(key)] as const);
     const done = new Set<SlotGroup>();
     for (const [old, now] of changes) {
@@ -50,8 +53,7 @@ export function makeMovedSlots(): MovedSlots {
       if (now !== undefined) count(listenersOf, now.id, 1);
     }
     before = groups;
-    const slots = [...moved.values()];
-    return { slots, untilMs: Math.min(Number.POSITIVE_INFINITY, ...slots.map(({ untilMs }) => untilMs)) };
+    return [...moved.values()];
   };
 }
 
