@@ -110,3 +110,30 @@ test.each([
     await expectAlive([next, ...more]);
   },
 );
+
+test.each(['203.0.113.33', '2001:db8:f::33'])(
+  'connections to %s whose handshakes began before and after a change of its nodes are not cut',
+  async (address) => {
+    for (const node of lab.nodes) await serveVips(node, [address], port);
+    nodes.areOpen = true;
+    const each = onDirect(address, { standIn: undefined });
+    const nodesNow = async (...names: readonly string[]): Promise<void> =>
+      program(each, { weights: Object.fromEntries(names.map((name) => [name, 1])) });
+    await nodesNow('n1');
+    const ids: number[] = [];
+    const halfOpenThree = async (): Promise<void> => {
+      for (let i = 0; i < 3; i++) ids.push(await halfOpen(address));
+    };
+    {
+      await using _lost = await withoutAcks();
+      await halfOpenThree();
+      await nodesNow('n2');
+      await halfOpenThree();
+    }
+    for (const id of ids) await expectOpened(id);
+    const texts = await Promise.all(ids.map(async (id) => (await heard(id)).text));
+    expect(texts.map((text) => text?.slice(0, 2))).toEqual(['n1', 'n1', 'n1', 'n2', 'n2', 'n2']);
+    await nodesNow('n1', 'n2'); // each stays at its node
+    await expectAlive(ids);
+  },
+);

@@ -7,6 +7,7 @@ import type { StandIns } from './stand-ins.ts';
 import { makeFormerNat } from '../nftables/former-nat.ts';
 import { makeFirstWaits } from './table/first-waits.ts';
 import { makeInherited } from './table/inherited.ts';
+import { makeMovedSlots } from './table/moved-slots.ts';
 import { makePartings } from './table/partings.ts';
 import { type DirectProgram, groupKey, type SlotGroup } from './table/program.ts';
 import { makeHandovers } from './table/handovers.ts';
@@ -43,6 +44,7 @@ export function makePassingStates({
   const handovers = makeHandovers();
   const inherited = makeInherited();
   const partings = makePartings();
+  const movedSlots = makeMovedSlots();
   const formerNat = makeFormerNat();
   return {
     follow: (before, after) => {
@@ -68,6 +70,7 @@ export function makePassingStates({
         waiting: waits.listeners,
         handed: handed.listeners,
         parting: partingNow.groups,
+        moved: movedSlots({ groups, nowMs }),
         slots: withGroups(program.slots, partingNow.groups.values()),
       };
     },

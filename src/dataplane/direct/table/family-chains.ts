@@ -1,28 +1,9 @@
+import { carriedAddress, carriedPorts, datagram, flowRange, isFirstFragment, seed } from './packet-fields.ts';
+
 /** The number of slots of a group: the range of the hash that chooses one. */
 export const slotCount = 1021;
 /** The same of a small group, of which there may be one for each Service: its slots are 8 kB of the kernel's memory. */
 export const smallSlotCount = 127;
-
-/** Part of the hashes, the same on all hosts: with another seed a host that takes over would move every flow. */
-const seed = '0x66757269';
-/** The range of the hash that identifies a flow in `pins`: the most that nft 1.0.6 accepts. */
-const flowRange = 2 ** 31 - 1;
-
-/** The first of several fragments: it has the ports. */
-const isFirstFragment = { 4: 'ip frag-off & 0x3fff == 0x2000', 6: 'frag frag-off 0' } as const;
-export const isLaterFragment = { 4: 'ip frag-off & 0x1fff != 0', 6: 'frag frag-off != 0' } as const;
-/** What the fragments of a datagram have in common. */
-const datagram = {
-  4: `jhash ip saddr . ip daddr . ip id mod ${flowRange} seed ${seed}`,
-  6: `jhash ip6 saddr . ip6 daddr . frag id mod ${flowRange} seed ${seed}`,
-} as const;
-
-/**
- * The client's address and port in the packet that an ICMP error carries: it was sent by a node, from the VIP to the client.
- * Bits from the ICMP header on, which has 64; then comes the IP header (RFC 791, 20 bytes without options; RFC 8200, 40).
- */
-const carriedAddress = { 4: '@th,192,32', 6: '@th,256,128' } as const;
-const carriedPorts = { 4: '@th,240,16 . @th,224,16 . @th,136,8', 6: '@th,400,16 . @th,384,16 . @th,112,8' } as const;
 
 /** The chains of one family, see `ruleset.ts`. A TCP connection without a packet for `idleSeconds` loses its pin. */
 export function familyChains(name: 4 | 6, idleSeconds: number): string {
@@ -34,11 +15,13 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
   const clientHash = `jhash ${ip} saddr . ${ip} daddr`;
   const isSyn = 'tcp flags & (syn | ack) == syn';
   const listener = `meta priority set ${ip} daddr . meta l4proto . th dport map @listeners${name}`;
-  const toNodeBy = (hashed: string): string => `
+  const toSlotBy = (hashed: string): string => `
 		meta mark set ${hashed} mod ${slotCount} seed ${seed}
 		meta priority set meta priority map @groups
-		meta priority @small meta mark set ${hashed} mod ${smallSlotCount} seed ${seed}
-		meta mark set meta priority . meta mark map @slots jump`;
+		meta priority @small meta mark set ${hashed} mod ${smallSlotCount} seed ${seed}`;
+  const inSlot = 'meta mark set meta priority . meta mark map';
+  const toNodeBy = (hashed: string): string => `${toSlotBy(hashed)}
+		${inSlot} @slots jump`;
   const checkSource = `
 		fib saddr type { local, broadcast, multicast } goto impossible
 		${ip} saddr @impossible${name} goto impossible`;
@@ -98,9 +81,24 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		drop
 	}
 
-	chain first${name} {
-		meta priority @flows continue${toNodeBy(hash)} send${name}
+	chain renewed${name} {
+		${listener}
+		meta l4proto tcp update @seen { meta priority . ${flow} }${toNodeBy(hash)} send${name}
 		goto again${name}
+	}
+
+	chain first${name} {
+		meta priority @flows continue${toSlotBy(hash)}
+		${inSlot} @moved jump renewed${name}
+		${inSlot} @slots jump send${name}
+		goto again${name}
+	}
+
+	chain answered${name} {
+		meta priority . meta mark @seen goto later${name}${toSlotBy(hash)}
+		${inSlot} @moved jump pin${name}
+		${listener}
+		goto later${name}
 	}
 
 	chain stay${name} {
@@ -188,7 +186,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta mark set meta priority . meta mark map @closing jump close${name}
 		${listener}
 		meta priority @handed goto handed${name}
-		goto later${name}
+		goto answered${name}
 	}
 
 	chain handed${name} {

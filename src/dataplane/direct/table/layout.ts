@@ -28,6 +28,7 @@ import { nothingShared } from '../stand-ins.ts';
  *                                         sources4     1 . 192.0.2.0-192.0.2.255
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
+ *   … that had another node               moved        0:7 . 1 : 26                      the kernel removes it after three seconds
  *   … which were shown to serve it        shown        0:7 . 26, 0:7 . 27                only furiwake reads it, at its next start
  *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
  *                                         links        26 : "eth0"
@@ -44,6 +45,7 @@ export const directLayout: Layout<DirectProgram> = {
     handed: new Set(),
     inherited: new Set(),
     parting: new Map(),
+    moved: [],
     slots: PersistentMap.empty(),
     hops: new Map(),
     nodeMacs: new Set(),
@@ -114,12 +116,24 @@ export const directLayout: Layout<DirectProgram> = {
       changed.flatMap((key) => slots.get(key) ?? []).flatMap(slotElements);
     const isSame = before.impossible === after.impossible;
     const [old, now] = [
-      [...commonElements(before), ...(isSame ? [] : sourceElements(before)), ...changing(before)],
-      [...commonElements(after), ...(isSame ? [] : sourceElements(after)), ...changing(after)],
+      [
+        ...commonElements(before),
+        ...(isSame ? [] : sourceElements(before)),
+        ...changing(before),
+        ...movedElements(before),
+      ],
+      [...commonElements(after), ...(isSame ? [] : sourceElements(after)), ...changing(after), ...movedElements(after)],
     ];
     return { remove: absentFrom(now, old), add: absentFrom(old, now) };
   },
-  withRestOf: (target, { slots, hops, nodeMacs, impossible }) => ({ ...target, slots, hops, nodeMacs, impossible }),
+  withRestOf: (target, { slots, moved, hops, nodeMacs, impossible }) => ({
+    ...target,
+    slots,
+    moved,
+    hops,
+    nodeMacs,
+    impossible,
+  }),
 };
 
 /** The number of a listener. */
@@ -135,6 +149,11 @@ function slotElements({ id, marks, open }: SlotGroup): readonly Element[] {
     ...marks.map((mark, slot) => ({ set: 'slots', text: `${group} . ${slot} : ${mark}` })),
     ...open.map((mark) => ({ set: 'shown', text: `${group} . ${mark}` })),
   ];
+}
+
+/** Only of a change: a table that is written again later must not have them. */
+function movedElements({ moved }: DirectProgram): readonly Element[] {
+  return moved.map(({ group, slot, mark }) => ({ set: 'moved', text: `${classText(group)} . ${slot} : ${mark}` }));
 }
 
 function sourceElements({ impossible }: DirectProgram): readonly Element[] {

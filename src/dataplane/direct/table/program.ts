@@ -15,6 +15,7 @@ import {
   type TrafficTable,
 } from '../../../core/traffic/table.ts';
 import { type Ids, makeIds, makeLastingIds } from '../../nftables/ids.ts';
+import type { MovedSlot } from './moved-slots.ts';
 import { hopKey, type NextHop, planHops } from './hops.ts';
 import { slotCount, smallSlotCount } from './family-chains.ts';
 import { nothingShared, type SharedListeners } from '../stand-ins.ts';
@@ -46,6 +47,8 @@ export type DirectProgram = {
   readonly inherited: ReadonlySet<ListenerKey>;
   /** Listeners that leave nodes for their stand-in, and the group that each had (`partings.ts`). */
   readonly parting: ReadonlyMap<ListenerKey, SlotGroup>;
+  /** Slots that had another node (`moved-slots.ts`). */
+  readonly moved: readonly MovedSlot[];
   /** All of them by number, those of `parting` too. */
   readonly slots: PersistentMap<string, SlotGroup>;
   readonly hops: ReadonlyMap<string, NextHop>;
@@ -219,6 +222,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       handed: new Set(),
       inherited: new Set(),
       parting: new Map(),
+      moved: [],
       slots: last.slots,
       hops,
       nodeMacs: input.nodeMacs,

@@ -1,8 +1,10 @@
 import { concatText, scalarText } from '../../nftables/listing.ts';
 import type { TableSpec } from '../../nftables/table-text.ts';
-import { familyChains, isLaterFragment } from './family-chains.ts';
+import { familyChains } from './family-chains.ts';
+import { isLaterFragment } from './packet-fields.ts';
 import { inheritedSeconds } from './inherited.ts';
 import { waitLapseMs } from './first-waits.ts';
+import { movedSeconds } from './moved-slots.ts';
 import { partingSeconds } from './partings.ts';
 import { handoverSeconds } from './handovers.ts';
 
@@ -55,6 +57,7 @@ export const directTable: TableSpec = {
     inherited: `set inherited { type classid; flags timeout; timeout ${inheritedSeconds}s;`,
     handed: `set handed { type classid; flags timeout; timeout ${handoverSeconds}s;`,
     parting: `set parting { type classid; flags timeout; timeout ${partingSeconds}s;`,
+    moved: `map moved { type classid . mark : mark; flags timeout; timeout ${movedSeconds}s;`,
   },
   textOf: (set, element) => {
     if (!Array.isArray(element)) return concatText(element);
@@ -89,6 +92,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   connections, unless their SYN is in `opening`: `pins` may be full.
  * - A listener in `parting` leaves its nodes (`partings.ts`): a packet without a pin goes to the node of before, unless `seen` says that
  *   its SYN went up the stack.
+ * - A slot in `moved` had another node a moment ago (`moved-slots.ts`): the ACK of a handshake goes there, unless `seen` says that its SYN
+ *   came later.
  * - A transaction may come between two lookups for one packet: before it the listener is not in `mixed`, after it not in `open`.
  *   So the listener of a packet that no node gets is looked up once more (`again`): the packet may be the stand-in's.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.

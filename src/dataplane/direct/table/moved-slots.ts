@@ -1,0 +1,64 @@
+import { PersistentMap } from '../../../core/persistent-map.ts';
+import type { DirectProgram, SlotGroup } from './program.ts';
+
+/** The rest of a handshake takes less, also when one of its packets is sent again after a second. */
+export const movedSeconds = 3;
+/** A slot is not named again before the kernel has ended its element, which may begin late: nft refuses another node for it. */
+const keepMs = (movedSeconds + 3) * 1_000;
+
+/** A slot, by the number of its group, with the node that it had until a moment ago. */
+export type MovedSlot = { readonly group: number; readonly slot: number; readonly mark: number };
+
+/**
+ * A connection has a pin from its second packet on. While its handshake is under way, only its slot leads to the node that has its
+ * SYN: if the slot gets another node meanwhile (one joins, drains or is silent), that one would reset it. So for some seconds a
+ * packet without a pin goes to the node of before, unless its SYN came after the change (`seen`). The kernel ends that by itself.
+ *
+ * Follows a group whose slots change, and a new one that takes the place of another. A listener that moves to a group which others
+ * have may lose the handshakes that are under way.
+ */
+export type MovedSlots = (state: {
+  readonly groups: DirectProgram['groups'];
+  readonly nowMs: number;
+}) => readonly MovedSlot[];
+
+export function makeMovedSlots(): MovedSlots {
+  const moved = new Map<string, MovedSlot>();
+  /** When to forget each of them, by the monotonic clock. */
+  const untilMs = new Map<string, number>();
+  const listenersOf = new Map<number, number>();
+  let before: DirectProgram['groups'] = PersistentMap.empty();
+
+  const move = (old: SlotGroup, now: SlotGroup, endMs: number): void => {
+    if (old.marks.length !== now.marks.length) return; // another hash
+    for (const [slot, mark] of old.marks.entries()) {
+      const key = `${now.id} ${slot}`;
+      if (mark === now.marks[slot] || moved.has(key)) continue;
+      moved.set(key, { group: now.id, slot, mark });
+      untilMs.set(key, endMs);
+    }
+  };
+
+  return ({ groups, nowMs }) => {
+    for (const [key, endMs] of untilMs) if (endMs <= nowMs && untilMs.delete(key)) moved.delete(key);
+    const changes = PersistentMap.changedKeys(before, groups).map((key) => [before.get(key), groups.get(key)] as const);
+    const done = new Set<SlotGroup>();
+    for (const [old, now] of changes) {
+      if (old === undefined || now === undefined || done.has(now)) continue;
+      done.add(now);
+      if (old.id === now.id || !listenersOf.has(now.id)) move(old, now, nowMs + keepMs);
+    }
+    for (const [old, now] of changes) {
+      if (old !== undefined) count(listenersOf, old.id, -1);
+      if (now !== undefined) count(listenersOf, now.id, 1);
+    }
+    before = groups;
+    return [...moved.values()];
+  };
+}
+
+function count(counts: Map<number, number>, id: number, by: 1 | -1): void {
+  const sum = (counts.get(id) ?? 0) + by;
+  if (sum === 0) counts.delete(id);
+  else counts.set(id, sum);
+}
