@@ -1,4 +1,4 @@
-import type { TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Listeners } from '../../src/core/traffic/table.ts';
 import { elementKey } from '../../src/dataplane/nftables/element.ts';
 import {
   allElements,
@@ -16,7 +16,7 @@ import {
  * and those of the mirror; then the changes that are still to be made and those that were refused; and the elements of the goal and of
  * all changes together. Throws if a change removes a missing element or adds an existing one.
  */
-export function* changesThrough<T extends { readonly listeners: TrafficTable['listeners'] }>(
+export function* changesThrough<T extends { readonly listeners: Listeners }>(
   layout: Layout<T>,
   programs: readonly T[],
   accepts: (change: ChangePart) => boolean,
@@ -24,7 +24,8 @@ export function* changesThrough<T extends { readonly listeners: TrafficTable['li
   const keysOf = (of: Mirror<T>): readonly string[] => allElements(layout, of).map(elementKey).toSorted();
   let mirror = emptyMirror(layout);
   const kernel = new Set<string>();
-  for (const target of programs) {
+  for (const program of programs) {
+    const target = { ...program, listeners: withUnchanged(mirror.target.listeners, program.listeners) };
     const { parts, start, goal } = differenceTo(layout, target, mirror);
     const { accepted = [], refused = [] } = Object.groupBy(parts, (part) =>
       part.listener === undefined || accepts(part) ? 'accepted' : 'refused',
@@ -44,6 +45,11 @@ export function* changesThrough<T extends { readonly listeners: TrafficTable['li
     yield [byListener(differenceTo(layout, target, mirror).parts), byListener(refused)];
     yield [keysOf(goal), keysOf(withParts(layout, start, target, parts))];
   }
+}
+
+/** As in one process, where a listener with the same policy stays the same object. */
+function withUnchanged(before: Listeners, now: Listeners): Listeners {
+  return now.with([...before].filter(([key, { revision }]) => now.get(key)?.revision === revision));
 }
 
 function byListener(parts: readonly ChangePart[]): readonly ChangePart[] {
