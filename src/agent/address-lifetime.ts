@@ -16,7 +16,10 @@ export type AddressLifetime = {
   keepUntil(untilMs: number | undefined): void;
   /** Why the kernel has removed the addresses, though this host needs and may keep them; `undefined`: it has not. */
   trouble(): string | undefined;
-  /** Calls `listener` when `trouble` has changed; returns a function that ends the subscription. */
+  /**
+   * Calls `listener` when `trouble` may have changed, also after the extension of a lifetime that had ended: addresses may be missing.
+   * Returns a function that ends the subscription.
+   */
   subscribe(listener: () => void): () => void;
   /** Sets the lifetime in the kernel, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -37,7 +40,6 @@ export function makeAddressLifetime({
   let last: number | undefined;
   /** In the kernel. */
   let kept: number | undefined;
-  let told: string | undefined;
   let alarm: Alarm | undefined;
   const due = makeLatch();
   const subscribers = makeSubscribers();
@@ -51,16 +53,15 @@ export function makeAddressLifetime({
   };
   const follow = (): void => {
     if (kept !== undefined && kept > clock.monotonic()) alarm?.setAt(kept);
-    const now = trouble();
-    if (now === told) return;
-    told = now;
-    subscribers.tell();
+    else if (trouble() !== undefined) subscribers.tell();
   };
   const extend = async (signal: AbortSignal): Promise<void> => {
     const untilMs = last;
     await placement.keepUntil(untilMs, signal);
+    const wasOver = kept !== undefined && kept <= clock.monotonic();
     kept = untilMs;
     follow();
+    if (wasOver) subscribers.tell();
   };
 
   return {

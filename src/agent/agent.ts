@@ -258,10 +258,9 @@ export function makeAgent(deps: AgentDeps): Agent {
       const ends = [
         reporter.follow(),
         confirmations.subscribe(() => passes.wake()),
-        advertiser.onDuplicates((found) => {
-          if (taken.note(found)) passes.wake();
-        }),
+        advertiser.onDuplicates((found) => taken.note(found) && passes.wake()),
         deps.proxy.onTrouble(() => deps.proxy.trouble() ?? passes.resumeHaproxy()),
+        lifetime.subscribe(() => lifetime.trouble() ?? passes.placeAgain()),
       ];
       const auditNow = makeLatch();
       return superviseAll(

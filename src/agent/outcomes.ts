@@ -3,13 +3,14 @@ import type { Listener, Listeners, TrafficTable } from '../core/traffic/table.ts
 import type { Refusals } from '../ports/host.ts';
 import { type Gap, type HostState, inForceOf, isOfOneService, type ListenerState, stateOf } from './host-state.ts';
 import { asInForce, withListeners } from './listener-changes.ts';
+import type { Stage } from './stages.ts';
 
 /** What a pass finds out about the listeners that cannot be in force as in its target. */
 export type Outcomes = {
   /** Its words, of each listener that a tool has refused or put off in this pass. */
   refused(): ReadonlyMap<ListenerKey, string>;
   refuse(refusals: Refusals<ListenerKey>): void;
-  block(listeners: readonly Listener[], words: string | undefined): void;
+  block(listeners: readonly Listener[], stage: Stage, words: string | undefined): void;
   /** HAProxy serves `listener` until a reload. Without words it has said so in an earlier pass. */
   defer(listener: Listener, words: string | undefined): void;
   /** `listener` is in force in place of a stuck one of `direct`. */
@@ -67,9 +68,12 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
         answered.set(key, words);
       }
     },
-    block: (listeners, words) => {
-      for (const listener of listeners)
-        if (!isStuck(listener)) outcomes.set(listener.key, { gap: { is: 'blocked', words } });
+    block: (listeners, stage, words) => {
+      for (const listener of listeners) {
+        if (isStuck(listener)) continue;
+        const standIn = stage === 'nat' && listener.dataplane === 'direct' ? 'nat cannot stand in for direct: ' : '';
+        outcomes.set(listener.key, { gap: { is: 'blocked', words: words && `${standIn}${words}` } });
+      }
     },
     defer: (held, words) => {
       outcomes.set(held.key, { gap: { is: 'deferred', words }, instead: { held, lacksProxy: false } });

@@ -122,7 +122,7 @@ async function makeOnePass(
     if (shortfall === undefined) return true;
     isUncertain ||= shortfall.wasTried;
     obstacle ??= shortfall.words ?? slowWords(stage);
-    outcomes.block(concerned(shortfall), shortfall.words);
+    outcomes.block(concerned(shortfall), stage, shortfall.words);
     return false;
   };
   const pass: Pass = { ports, before, target, changed, gone, outcomes, step, isOvertaken, signal };

@@ -45,6 +45,8 @@ export type Passes = {
    * after failures.
    */
   hurry(): void;
+  /** The kernel may have removed addresses, and takes them again: those that were placed are added at once. */
+  placeAgain(): void;
   /** The pass after the last call of `hurry` has not ended. */
   isHurried(): boolean;
   run(signal: AbortSignal): Promise<void>;
@@ -143,6 +145,14 @@ export function makePasses(deps: {
     await waitAtMost(dueMs - clock.monotonic(), news, clock, signal);
   };
 
+  const hurry = (): void => {
+    hurries.made++;
+    state = withoutPlaced(state);
+    stages.hurry();
+    wake.set();
+    urgent.set();
+  };
+
   return {
     state: () => state,
     setHeld: (held) => {
@@ -162,12 +172,9 @@ export function makePasses(deps: {
       wake.set();
       urgent.set();
     },
-    hurry: () => {
-      hurries.made++;
-      state = withoutPlaced(state);
-      stages.hurry();
-      wake.set();
-      urgent.set();
+    hurry,
+    placeAgain: () => {
+      if (state.programmed !== undefined && state.programmed.placed.size > 0) hurry();
     },
     isHurried,
     run: async (signal) => {

@@ -145,3 +145,16 @@ test('a listener that HAProxy refuses and that depends on a failed step is tried
   await rig.clock.advance(200);
   expect([answer(rig, web), reportOf(rig, web)?.standInTrouble]).toEqual(['ready', 'HAProxy: no']);
 });
+
+test('a listener of direct that nat cannot stand in for says so', async () => {
+  const rig = startAgent();
+  await publish(rig);
+  rig.ports.failing.set('nat.apply', 'forwarding on: Read-only file system');
+  const [dns, syslog] = (['direct', 'nat'] as const).map((dataplane, index) =>
+    listener('192.0.2.51', 53 + index, 'dns', { protocol: 'UDP', dataplane, ...(index === 0 && { standIn: 'nat' }) }),
+  ) as [Listener, Listener];
+  await publish(rig, dns, syslog);
+  const messages = [dns, syslog].map((each) => reportOf(rig, each)?.refusal?.verdict.message);
+  const words = 'forwarding on: Read-only file system';
+  expect(messages).toEqual([`nat cannot stand in for direct: ${words}`, words]);
+});

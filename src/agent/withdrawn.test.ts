@@ -208,69 +208,6 @@ describe('a host that starts without the right to serve, whose addresses have a 
   });
 });
 
-test('the lifetime of the addresses is extended in spite of a pass that hangs, and again after a failure', async () => {
-  const rig = startAgent();
-  await publish(rig, a);
-  const hanging = Promise.withResolvers<void>();
-  rig.ports.hanging.set('steering.apply', hanging.promise);
-  await publish(rig, a, b);
-  rig.ports.failing.set('placement.keepUntil', 'ip: no');
-  rig.ports.steps.length = 0;
-  rig.agent.keepAddressesUntil(100_000);
-  await rig.clock.advance(5_000);
-  const count = (): number => rig.ports.steps.filter((step) => step === 'placement.keepUntil').length;
-  const tries = count();
-  expect(tries).toBeGreaterThan(2);
-  expect(tries).toBeLessThan(8);
-  rig.ports.failing.clear();
-  await rig.clock.advance(10_000);
-  expect(count()).toBe(tries + 1);
-  hanging.resolve();
-});
-
-test.each(['fails', 'hangs'])(
-  'while ip %s a host is not ready when the lifetime of its addresses has ended',
-  async (how) => {
-    const rig = startAgent();
-    await publish(rig, a);
-    rig.agent.keepAddressesUntil(10_000);
-    await rig.clock.advance(1_000);
-    const answered = Promise.withResolvers<void>();
-    if (how === 'fails') rig.ports.failing.set('placement.keepUntil', 'ip: no');
-    else rig.ports.hanging.set('placement.keepUntil', answered.promise);
-    rig.agent.keepAddressesUntil(30_000);
-    await rig.clock.advance(8_000);
-    const words = (): string | undefined => rig.agent.report().listeners.get(a.key)?.refusal?.verdict.message;
-    expect([rig.agent.troubles(), words()]).toEqual([[], undefined]);
-    await rig.clock.advance(2_000);
-    const trouble = 'the lifetime of the addresses of this host has ended: ip could not extend it';
-    expect(rig.agent.troubles()).toEqual([trouble]);
-    expect(words()).toBe(`${a.address.text} is not on this host: ${trouble}`);
-    rig.ports.failing.clear();
-    answered.resolve();
-    await rig.clock.advance(5_000);
-    expect([rig.agent.troubles(), words()]).toEqual([[], undefined]);
-  },
-);
-
-test.each([
-  ['that has only its own addresses', listener('192.0.2.51', 80, 'own', { isHostAddress: true }), true],
-  ['that is withdrawn', a, false],
-])('while ip hangs a host %s has no lifetime that has ended', async (_, each, isServing) => {
-  const rig = startAgent();
-  rig.ports.setOwn(...(each.isHostAddress ? [each.address.text] : []));
-  await publish(rig, each);
-  rig.agent.keepAddressesUntil(10_000);
-  await rig.clock.advance(1_000);
-  const answered = Promise.withResolvers<void>();
-  rig.ports.hanging.set('placement.keepUntil', answered.promise);
-  rig.agent.keepAddressesUntil(30_000);
-  rig.agent.setServing(isServing);
-  await rig.clock.advance(10_000);
-  expect(rig.agent.troubles()).toEqual([]);
-  answered.resolve();
-});
-
 test('a host that serves again while nftables refuses to close a listener has the address again', async () => {
   const clock = virtualClock();
   const host = startFaultyHost(clock);

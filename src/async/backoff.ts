@@ -38,3 +38,8 @@ export function makeBackoff(options: WaitLimits & { readonly random?: () => numb
 export function waitAfter(failures: number, { firstMs, mostMs }: WaitLimits): number {
   return Math.min(firstMs * 2 ** Math.min(failures - 1, 50), mostMs); // 2 ** failures stays finite
 }
+
+/** Whether this is the 1st, 2nd, 4th, 8th … time. */
+export function isPowerOfTwo(times: number): boolean {
+  return Number.isInteger(Math.log2(times));
+}

@@ -1,7 +1,7 @@
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { makeAlarm } from './alarm.ts';
-import { waitAfter, waitLimits } from './backoff.ts';
+import { isPowerOfTwo, waitAfter, waitLimits } from './backoff.ts';
 
 /** After this time without a repair the next one counts as the first. */
 const calmMs = 60_000;
@@ -39,8 +39,7 @@ export function makePacedRepairs(deps: {
   return (found, tookMs = Infinity) => {
     if (clock.monotonic() - repairedAtMs >= calmMs) repairs = 0;
     repairs++;
-    if (Number.isInteger(Math.log2(repairs)))
-      log.warn({ ...found, repairs }, `external change to ${what} detected and reverted`);
+    if (isPowerOfTwo(repairs)) log.warn({ ...found, repairs }, `external change to ${what} detected and reverted`);
     repairedAtMs = clock.monotonic();
     if (repairs >= manyRepairs && !isMany && !signal.aborted) {
       isMany = true;

@@ -1,4 +1,4 @@
-import { waitAfter, waitLimits } from '../async/backoff.ts';
+import { isPowerOfTwo, waitAfter, waitLimits } from '../async/backoff.ts';
 import { ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
@@ -68,7 +68,7 @@ export function makeFinalizerWriter(deps: {
       memory.added = { times: before.times + 1, atMs: nowMs };
       if (added === undefined) return undefined;
       onRemoved();
-      if (!Number.isInteger(Math.log2(Math.max(1, before.times)))) return undefined;
+      if (!isPowerOfTwo(Math.max(1, before.times))) return undefined;
       const note = 'another client removed the finalizers of furiwake; added them again';
       log.warn({ service: service.key, reason: 'FinalizersRepaired', times: before.times }, note);
       recordEvent(service, 'Warning', 'FinalizersRepaired', note);

@@ -1,15 +1,19 @@
 import { expect, test } from 'vitest';
-import { byKey, ip, makeService, makeSite, poolOf } from '../../test/make/service.ts';
+import { byKey, ip, makeNode, makeService, makeSite, poolOf } from '../../test/make/service.ts';
 import { tableOf } from '../../test/make/table.ts';
 import { recordLog } from '../../test/sim/observers.ts';
+import { untilAborted } from '../async/abort.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import type { ServiceKey } from '../core/model/names.ts';
+import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { Plan } from './controller.ts';
-import { recordDecision } from './record-events.ts';
+import type { EventFacts } from '../kube/event-object.ts';
+import { makeStore } from '../kube/store.ts';
+import { recordDecision, reportNodes } from './record-events.ts';
 
 type Facts = {
   readonly reason?: Reason;
@@ -120,4 +124,17 @@ test('Services whose status furiwake keeps are one error, without a line or even
     lines: [expect.stringMatching(/^error Services show addresses .* \{"services":2\}$/)],
     events: 0,
   });
+});
+
+test('a node without an address gets an event, and one with an address none', async () => {
+  const nodes = makeStore<Node>({ keyOf: ({ name }) => name });
+  const told: string[] = [];
+  const events = { record: ({ regarding, reason }: EventFacts) => void told.push(`${regarding.name} ${reason}`) };
+  const stop = new AbortController();
+  const reported = reportNodes(nodes, { ...events, run: untilAborted }, stop.signal);
+  nodes.feed({ type: 'apply', key: 'n1', object: makeNode('n1'), version: '1' });
+  nodes.feed({ type: 'apply', key: 'n2', object: makeNode('n2', '192.0.2.12'), version: '2' });
+  expect(told).toEqual(['n1 NodeWithoutAddress']);
+  stop.abort();
+  await reported.catch(() => undefined);
 });

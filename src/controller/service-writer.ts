@@ -29,11 +29,8 @@ import { type RecordEvent, recordConditions } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
 import type { Stores } from './stores.ts';
 
-/** The Services, as the writer sees them. */
-type ServiceStore = Pick<Store<Service, ServiceKey>, 'objects' | 'versionOf' | 'put'>;
-
 export type ServiceWriterDeps = ServiceJudgeDeps & {
-  readonly services: ServiceStore;
+  readonly services: Pick<Store<Service, ServiceKey>, 'objects' | 'versionOf' | 'put'>;
   readonly plan: () => Plan | undefined;
   readonly holders: Holders;
   readonly decodeService: Stores['decodeService'];
@@ -49,9 +46,6 @@ export type ServiceWriterDeps = ServiceJudgeDeps & {
   readonly log: Log;
   readonly metrics: Metrics;
 };
-
-/** Brings one Service's finalizers and status to what the plan says: the run of a queue, one key at a time. */
-export type ServiceWriter = QueueOptions<ServiceKey>['run'];
 
 const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30];
 /** After a first 404: by then the watch has reported the deletion, unless a webhook sent the 404 (it may send any code). */
@@ -70,7 +64,8 @@ type ServiceMemory = JudgedService & {
   mayBeGone: boolean;
 };
 
-export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
+/** Brings one Service's finalizers and status to what the plan says: the run of a queue, one key at a time. */
+export function makeServiceWriter(deps: ServiceWriterDeps): QueueOptions<ServiceKey>['run'] {
   const { services, writes, trouble, clock, log, unwritten, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
     'furiwake_service_publish_seconds',

@@ -6,7 +6,10 @@ const note = ({ cluster }: Scene): string | undefined =>
   cluster.lease?.metadata.annotations?.['furiwake.dev/kept-addresses'];
 
 /** A host that is alone, and ends. */
-async function runAlone(scene: Scene, options: { readonly stopsTrafficOnExit?: boolean } = {}): Promise<Host> {
+async function runAlone(
+  scene: Scene,
+  options: { readonly stopsTrafficOnExit?: boolean; readonly hasAddresses?: boolean } = {},
+): Promise<Host> {
   const stop = new AbortController();
   const host = startLeading(scene, 'lb1_a-b', { stop, ...options });
   await scene.clock.advance(7_000);
@@ -38,6 +41,12 @@ test('its next start removes the note, as a candidate and as the holder, and it 
   const candidate = startLeading(scene, 'lb1_a-b');
   await scene.clock.advance(5_000);
   expect([candidate.isServing, note(scene)]).toEqual([false, '{}']);
+});
+
+test('a host that has added no address leaves no note', async () => {
+  const scene = makeScene();
+  await runAlone(scene, { hasAddresses: false });
+  expect([scene.cluster.lease?.spec.holderIdentity, note(scene)]).toEqual(['', undefined]);
 });
 
 test('a lone host that stops its traffic leaves the release, without a note, to the caller', async () => {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { assignedAddress, makeService } from '../../test/make/service.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import { parseRange } from '../core/ip/range.ts';
+import type { SiteRange } from '../core/model/site.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { poolStatus } from './pool-status.ts';
 
@@ -32,6 +33,18 @@ test('the pool is counted, without excluded addresses, with those in use', () =>
     leftOut: [{ address: '192.0.2.10', reason: 'address of node n1' }],
     isOwn: false,
   });
+});
+
+test('a range for requests, and one with a name, say so', () => {
+  const both = ranges.flatMap((range): SiteRange[] => [
+    { ...range, isOnRequest: true },
+    { ...range, name: 'web' },
+  ]);
+  const pool = { ranges: both, excluded: new Map<string, string>() };
+  expect(poolStatus({ pool, assignments: PersistentMap.empty() }).ranges).toEqual([
+    '192.0.2.8-192.0.2.9 on request',
+    'web: 192.0.2.8-192.0.2.9',
+  ]);
 });
 
 test('a pool of the own addresses of the host is known by the first Service with one', () => {

@@ -1,5 +1,6 @@
 import { keepWatching } from '../async/keep-watching.ts';
 import { makeSerial, type Serial } from '../async/serial.ts';
+import type { Ip } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
@@ -67,6 +68,8 @@ export function makeNetwork(deps: {
   /** The record as it is on the disk; `undefined`: not read yet. */
   let recorded: PlacementRecord | undefined;
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), routed: [], refused: new Map() };
+  /** Of each family, also while the default route is gone. */
+  let lastPrimary: readonly Ip[] = [];
   const links = makeLinks(() => state);
 
   const settle = (next: NetworkState, refused: HostAddresses['refused']): void => {
@@ -84,7 +87,9 @@ export function makeNetwork(deps: {
     const { record } = state;
     isBeingRead = true;
     try {
-      const view = await viewOf(await readInterfaces(exec, signal), record, state.primary, deps, signal);
+      const view = await viewOf(await readInterfaces(exec, signal), record, lastPrimary, deps, signal);
+      const isOther = ({ family }: Ip): boolean => view.primary.every((found) => found.family !== family);
+      lastPrimary = [...view.primary, ...lastPrimary.filter(isOther)];
       settle({ ...view, record: record.with(view.present) }, known.refused);
     } finally {
       isBeingRead = false;

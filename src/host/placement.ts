@@ -206,7 +206,10 @@ export function makePlacement(deps: {
     keepUntil: (untilMs, signal) =>
       inTurn(async () => {
         // `ip address change` adds an address that is gone: then it would be on the host, and not advertised.
-        if (isOver()) begin(state().record);
+        if (isOver()) {
+          begin(state().record);
+          wantedBefore = PersistentMap.empty();
+        }
         await ensureRead(signal);
         const isForever = untilMs === undefined && keptUntilMs === undefined;
         keptUntilMs = untilMs;

@@ -48,11 +48,23 @@ test('connections beyond a limit are closed at once, and one that ends gives its
       .resume();
   const held = Array.from({ length: mostConnections }, open);
   await Promise.all(held.map((socket) => once(socket, 'connect')));
-  await once(open(), 'close');
+  // One that sends no request is closed in any case, after thirty seconds.
+  await once(open(), 'close', { signal: AbortSignal.timeout(20_000) });
   held[0]?.destroy();
   const ask = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${server.port}/healthz`)).text();
   await expect.poll(() => ask().catch(() => '')).toBe('ok\n');
   for (const socket of held) socket.destroy();
+});
+
+test('a body of more than 64 kB is refused', async () => {
+  const echo: Routes = { 'POST /echo': async (body) => textReply(200, String(body.length)) };
+  await using server = await serveHttp({ host: '127.0.0.1', port: 0 }, echo, new AbortController().signal);
+  const post = async (length: number): Promise<readonly [number, string]> => {
+    const answer = await fetch(`http://127.0.0.1:${server.port}/echo`, { method: 'POST', body: 'x'.repeat(length) });
+    return [answer.status, await answer.text()];
+  };
+  expect(await post(65_536)).toEqual([200, '65536']);
+  expect(await post(65_537)).toEqual([500, 'the request body exceeds 65536 bytes\n']);
 });
 
 describe('an answer in parts', () => {

@@ -1,4 +1,4 @@
-import { makeBackoff } from '../async/backoff.ts';
+import { isPowerOfTwo, makeBackoff } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
 import type { KubeClient } from './client.ts';
 import { isKubeError, isServerFailure, type KubeError } from './errors.ts';
@@ -189,10 +189,6 @@ export function makeEventSender({
 function isUnwanted(error: unknown): boolean {
   if (isKubeError(error, 'FORBIDDEN')) return error.causes.some(({ reason }) => reason === 'NamespaceTerminating');
   return isKubeError(error, 'NOT_FOUND');
-}
-
-function isPowerOfTwo(count: number): boolean {
-  return Number.isInteger(Math.log2(count));
 }
 
 /** Allows `burst` at once and `perSecond` in the long run. `take` resolves when a token is free, in any order of callers. */

@@ -85,20 +85,23 @@ export function placementContract(name: string, makeGiven: () => Promise<Placeme
       }
     });
 
-    test('the kernel removes addresses whose lifetime ends; a new lifetime does not restore them, and an audit does', async () => {
-      await using scene = await makeScene();
-      const { placement } = scene;
-      await placement.add(addressesOf(lan, lan6), signal);
-      const inSeconds = (seconds: number): number => systemClock.monotonic() + 1000 * seconds;
-      await placement.keepUntil(inSeconds(2), signal);
-      await placement.add(all, signal); // with the same lifetime
-      await vi.waitUntil(async () => (await found(scene)).length === 0, patience);
-      for (const call of ['add', 'audit'] as const) expect(await placement[call](all, signal)).toEqual([]);
-      expect(await found(scene)).toEqual([]);
-      await placement.keepUntil(inSeconds(60), signal);
-      expect(await found(scene)).toEqual([]);
-      expect(textsOf(await placement.audit(all, signal))).toEqual([...all.keys()].toSorted());
-    });
+    test.each(['add', 'audit', 'check'] as const)(
+      'the kernel removes addresses whose lifetime ends; a new one does not restore them, and %s does',
+      async (restore) => {
+        await using scene = await makeScene();
+        const { placement } = scene;
+        await placement.add(addressesOf(lan, lan6), signal);
+        const inSeconds = (seconds: number): number => systemClock.monotonic() + 1000 * seconds;
+        await placement.keepUntil(inSeconds(2), signal);
+        await placement.add(all, signal); // with the same lifetime
+        await vi.waitUntil(async () => (await found(scene)).length === 0, patience);
+        for (const call of ['add', 'audit'] as const) expect(await placement[call](all, signal)).toEqual([]);
+        expect(await found(scene)).toEqual([]);
+        await placement.keepUntil(inSeconds(60), signal);
+        expect(await found(scene)).toEqual([]);
+        expect(textsOf(await placement[restore](all, signal))).toEqual([...all.keys()].toSorted());
+      },
+    );
 
     test('an extended lifetime, and one without end, keep the addresses', async () => {
       await using scene = await makeScene();

@@ -54,6 +54,8 @@ export function makeFakeNetwork({
   let expiry = new AbortController();
   /** The lifetime of the addresses. */
   let keptUntilMs: number | undefined;
+  /** The argument of the last addition: the next one handles only the difference. */
+  let wantedBefore: Addresses = PersistentMap.empty();
   const changes = makeSubscribers();
   const stale = makeSubscribers<readonly Ip[]>();
 
@@ -63,16 +65,24 @@ export function makeFakeNetwork({
       refused.size === known.refused.size && [...refused].every(([text, words]) => known.refused.get(text) === words);
     return isSame ? known.refused : refused;
   };
-  const put = (wanted: Addresses): readonly Ip[] => {
-    if (keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs) return [];
+  const isOver = (): boolean => keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs;
+  const put = (wanted: Addresses, candidates: Iterable<string> = wanted.keys()): readonly Ip[] => {
+    if (isOver()) return [];
+    wantedBefore = wanted;
     for (const text of refusedByKernel.keys()) placed.delete(text);
     const refused = refusalsOf(wanted);
     if (refused !== known.refused) known = { ...known, refused };
-    const added = [...wanted.values()].filter(
-      ({ text }) => !placed.has(text) && !known.own.has(text) && !refused.has(text),
-    );
+    const added = [...new Set(candidates)]
+      .flatMap((text) => wanted.get(text) ?? [])
+      .filter(({ text }) => !placed.has(text) && !known.own.has(text) && !refused.has(text));
     for (const address of added) placed.set(address.text, address);
     return added;
+  };
+
+  const expire = async (untilMs: number, signal: AbortSignal): Promise<void> => {
+    // A timer may fire a little early by the monotonic clock.
+    while (clock.monotonic() < untilMs) await clock.sleep(untilMs - clock.monotonic(), signal);
+    placed.clear();
   };
 
   const linkOf: Links['linkOf'] = (address) =>
@@ -95,13 +105,14 @@ export function makeFakeNetwork({
       add: async (wanted, signal) => {
         await step('placement.add');
         signal.throwIfAborted();
-        return put(wanted);
+        return put(wanted, PersistentMap.changedKeys(wantedBefore, wanted));
       },
       remove: async (wanted, signal) => {
         await step('placement.remove');
         signal.throwIfAborted();
         const gone = [...placed.keys()].filter((text) => !wanted.has(text));
         for (const text of gone) placed.delete(text);
+        wantedBefore = wantedBefore.with(gone.map((text) => [text, undefined]));
         const refused = new Map([...known.refused].filter(([text]) => wanted.has(text)));
         if (refused.size < known.refused.size) known = { ...known, refused };
         return gone.length > 0;
@@ -116,12 +127,9 @@ export function makeFakeNetwork({
         signal.throwIfAborted();
         expiry.abort();
         expiry = new AbortController();
+        if (isOver()) wantedBefore = PersistentMap.empty();
         keptUntilMs = untilMs;
-        if (untilMs === undefined) return;
-        void clock.sleep(Math.max(0, untilMs - clock.monotonic()), expiry.signal).then(
-          () => placed.clear(),
-          () => undefined, // another lifetime
-        );
+        if (untilMs !== undefined) expire(untilMs, expiry.signal).catch(() => undefined); // another lifetime
       },
       audit: async (wanted, signal) => {
         await step('placement.audit');
@@ -137,7 +145,7 @@ export function makeFakeNetwork({
       check: async (wanted, signal) => {
         await step('placement.check');
         signal.throwIfAborted();
-        return put(PersistentMap.from([...wanted].filter(([text]) => known.refused.has(text))));
+        return put(wanted, [...PersistentMap.changedKeys(wantedBefore, wanted), ...known.refused.keys()]);
       },
     },
     setOwn: (...texts) => {

@@ -1,4 +1,4 @@
-import type { TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Listeners } from '../../src/core/traffic/table.ts';
 import { elementKey } from '../../src/dataplane/nftables/element.ts';
 import {
   allElements,
@@ -7,35 +7,51 @@ import {
   differenceTo,
   emptyMirror,
   type Layout,
+  type Mirror,
   withParts,
 } from '../../src/dataplane/nftables/mirror.ts';
 
 /**
- * Changes from program to program, of which nft accepts those of some listeners: the elements in the kernel after each, and those of
- * the mirror. Throws if one removes a missing element.
+ * Changes from program to program, of which nft accepts some: pairs that must be the same. After each change the elements in the kernel
+ * and those of the mirror; then the changes that are still to be made and those that were refused; and the elements of the goal and of
+ * all changes together. Throws if a change removes a missing element or adds an existing one.
  */
-export function* changesThrough<T extends { readonly listeners: TrafficTable['listeners'] }>(
+export function* changesThrough<T extends { readonly listeners: Listeners }>(
   layout: Layout<T>,
   programs: readonly T[],
-  accepts: (listener: ChangePart['listener']) => boolean,
-): Generator<{ readonly kernel: readonly string[]; readonly mirrored: readonly string[] }> {
+  accepts: (change: ChangePart) => boolean,
+): Generator<readonly [unknown, unknown]> {
+  const keysOf = (of: Mirror<T>): readonly string[] => allElements(layout, of).map(elementKey).toSorted();
   let mirror = emptyMirror(layout);
   const kernel = new Set<string>();
-  const both = () => ({
-    kernel: [...kernel].toSorted(),
-    mirrored: allElements(layout, mirror).map(elementKey).toSorted(),
-  });
-  for (const target of programs) {
-    const { parts, start } = differenceTo(layout, target, mirror);
+  for (const program of programs) {
+    const target = { ...program, listeners: withUnchanged(mirror.target.listeners, program.listeners) };
+    const { parts, start, goal } = differenceTo(layout, target, mirror);
+    const { accepted = [], refused = [] } = Object.groupBy(parts, (part) =>
+      part.listener === undefined || accepts(part) ? 'accepted' : 'refused',
+    );
     mirror = start;
-    yield both();
-    for (const part of parts.filter(({ listener }) => listener === undefined || accepts(listener))) {
+    yield [[...kernel].toSorted(), keysOf(mirror)];
+    for (const part of accepted) {
       const { remove, add } = changeOf(mirror.lists, [part]);
-      for (const element of remove)
-        if (!kernel.delete(elementKey(element))) throw new Error(`${elementKey(element)} is missing`);
-      for (const element of add) kernel.add(elementKey(element));
+      for (const each of remove.map(elementKey)) if (!kernel.delete(each)) throw new Error(`${each} is missing`);
+      for (const each of add.map(elementKey)) {
+        if (kernel.has(each)) throw new Error(`${each} exists`);
+        kernel.add(each);
+      }
       mirror = withParts(layout, mirror, target, [part]);
+      yield [[...kernel].toSorted(), keysOf(mirror)];
     }
-    yield both();
+    yield [byListener(differenceTo(layout, target, mirror).parts), byListener(refused)];
+    yield [keysOf(goal), keysOf(withParts(layout, start, target, parts))];
   }
+}
+
+/** As in one process, where a listener with the same policy stays the same object. */
+function withUnchanged(before: Listeners, now: Listeners): Listeners {
+  return now.with([...before].filter(([key, { revision }]) => now.get(key)?.revision === revision));
+}
+
+function byListener(parts: readonly ChangePart[]): readonly ChangePart[] {
+  return parts.toSorted((a, b) => ((a.listener ?? '') < (b.listener ?? '') ? -1 : 1));
 }

@@ -48,6 +48,7 @@ export function startLeading(
     knowsOthers = false,
     onLeaseLoss = 'withdraw',
     stopsTrafficOnExit = false,
+    hasAddresses = true,
     publishes = true,
     files = new Map(),
     hostname = 'lb1',
@@ -58,6 +59,8 @@ export function startLeading(
     knowsOthers: boolean;
     onLeaseLoss: 'withdraw' | 'keep';
     stopsTrafficOnExit: boolean;
+    /** It has addresses while it serves. */
+    hasAddresses: boolean;
     publishes: boolean;
     files: Map<string, string>;
     hostname: string;
@@ -113,7 +116,7 @@ export function startLeading(
       tenures,
       lease,
       shownLease: { namespace: 'ns', name: 'furiwake' },
-      hasAddresses: () => isServing,
+      hasAddresses: () => isServing && hasAddresses,
       loadBalancerClass: 'furiwake.dev/haproxy',
       identity,
       setServing: (now) => {

@@ -62,8 +62,7 @@ export function makePassingStates({
       const waits = firstWaits.waiting({ table, open: groups, serverless, mayOpen, nowMs });
       const handed = handovers.handed(nowMs);
       const partingNow = partings.parting({ listeners: table.listeners, groups, entering: standIns.entering(), nowMs });
-      const moved = movedSlots({ groups, nowMs });
-      alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs, moved.untilMs, inheritedNow.untilMs));
+      alarm.setAt(Math.min(waits.untilMs, handed.untilMs, partingNow.untilMs, inheritedNow.untilMs));
       return {
         ...program,
         groups,
@@ -71,7 +70,7 @@ export function makePassingStates({
         waiting: waits.listeners,
         handed: handed.listeners,
         parting: partingNow.groups,
-        moved: moved.slots,
+        moved: movedSlots({ groups, nowMs }),
         slots: withGroups(program.slots, partingNow.groups.values()),
       };
     },

@@ -2,20 +2,12 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ipOf, maxValue } from '../../core/ip/ip.ts';
 import { type IpRange, mergeRanges } from '../../core/ip/range.ts';
+import { changesThrough } from '../../../test/make/layout-changes.ts';
 import { addressesOf, listener as makeListener, tableOf } from '../../../test/make/table.ts';
 import { serviceKey } from '../../core/model/names.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
-import { elementKey } from './element.ts';
-import {
-  allElements,
-  changeOf,
-  differenceTo,
-  type ElementChange,
-  emptyMirror,
-  type Mirror,
-  withParts,
-} from './mirror.ts';
+import { allElements, changeOf, differenceTo, emptyMirror } from './mirror.ts';
 import { noLists } from './range-lists.ts';
 import { steeringRules, steeringTable } from './ruleset.ts';
 import { renderChange, renderTable } from './table-text.ts';
@@ -62,43 +54,12 @@ const anyTarget: fc.Arbitrary<SteeringTarget> = fc
   .map(([listeners, vips, own]) => targetOf(listeners, vips, own));
 
 test('changes lead from table to table, whatever is refused in between, and remove only existing elements', () => {
-  const steps = fc.array(fc.tuple(anyTarget, fc.func(fc.boolean())), { maxLength: 5 });
   fc.assert(
-    fc.property(steps, (states) => {
-      let mirror: Mirror<SteeringTarget> = emptyMirror(steeringLayout);
-      const kernel = new Set<string>();
-      for (const [target, accepts] of states) {
-        const { parts, start, goal } = differenceTo(steeringLayout, target, mirror);
-        const accepted = parts.filter((part) => part.listener === undefined || accepts(part));
-        const expected = new Map(parts.map((part) => [part.listener, part]));
-        mirror = start;
-        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
-        for (const part of accepted) {
-          applyTo(kernel, changeOf(mirror.lists, [part]));
-          mirror = withParts(steeringLayout, mirror, target, [part]);
-          expect([...kernel].toSorted()).toEqual(keysOf(mirror));
-        }
-        // Only the refused changes are still to be made.
-        for (const part of differenceTo(steeringLayout, target, mirror).parts)
-          expect(part).toEqual(expected.get(part.listener));
-        expect(differenceTo(steeringLayout, target, mirror).parts.length).toBe(parts.length - accepted.length);
-        expect(keysOf(goal)).toEqual(keysOf(withParts(steeringLayout, start, target, parts)));
-      }
+    fc.property(fc.array(anyTarget, { maxLength: 5 }), fc.func(fc.boolean()), (all, accepts) => {
+      for (const [found, expected] of changesThrough(steeringLayout, all, accepts)) expect(found).toEqual(expected);
     }),
   );
 });
-
-function keysOf(mirror: Mirror<SteeringTarget>): readonly string[] {
-  return allElements(steeringLayout, mirror).map(elementKey).toSorted();
-}
-
-function applyTo(kernel: Set<string>, { remove, add }: ElementChange): void {
-  for (const element of remove) expect(kernel.delete(elementKey(element))).toBe(true);
-  for (const element of add) {
-    expect(kernel.has(elementKey(element))).toBe(false);
-    kernel.add(elementKey(element));
-  }
-}
 
 test('no table, whatever the names of its Services, renders anything but addresses, ports and ranges', () => {
   fc.assert(

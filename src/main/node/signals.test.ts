@@ -28,3 +28,17 @@ test('SIGHUP reads files again, SIGUSR1 opens no debugger, SIGUSR2 is ignored, S
   expect(await exit).toEqual([0, null]);
   expect(complaints).not.toMatch(/debugger/i);
 });
+
+test('a second signal ends a process whose end takes long', async () => {
+  const child = spawn(process.execPath, [script, 'long'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exit = once(child, 'exit');
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async (): Promise<unknown> => (await lines.next()).value;
+  expect(await next()).toBe('ready');
+  child.kill('SIGTERM');
+  expect(await next()).toBe('interrupted by SIGTERM');
+  child.kill('SIGINT');
+  const late = setTimeout(() => child.kill('SIGKILL'), 60_000);
+  expect(await exit).toEqual([1, null]);
+  clearTimeout(late);
+});

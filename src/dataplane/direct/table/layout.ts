@@ -107,7 +107,6 @@ export const directLayout: Layout<DirectProgram> = {
   rest: (program) => [
     ...commonElements(program),
     ...sourceElements(program),
-    ...movedElements(program),
     ...[...program.slots.values()].flatMap(slotElements),
   ],
   restChange: (before, after) => {
@@ -152,6 +151,7 @@ function slotElements({ id, marks, open }: SlotGroup): readonly Element[] {
   ];
 }
 
+/** Only of a change: a table that is written again later must not have them. */
 function movedElements({ moved }: DirectProgram): readonly Element[] {
   return moved.map(({ group, slot, mark }) => ({ set: 'moved', text: `${classText(group)} . ${slot} : ${mark}` }));
 }

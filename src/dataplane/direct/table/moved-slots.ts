@@ -6,8 +6,8 @@ import type { DirectProgram, SlotGroup } from './program.ts';
 export const movedSeconds = 3;
 /** A slot is not named again before the kernel has ended its element, which may begin late: nft refuses another node for it. */
 const keepMs = (movedSeconds + 3) * 1_000;
-/** Each costs 30 µs, and a node that is silent may be in thousands of groups: its slots must not get other nodes seconds later. */
-const mostMoved = slotCount;
+/** Each costs 30 µs. A silent node may be in thousands of groups, whose slots must not get other nodes seconds later. */
+const mostMoved = 2 * slotCount;
 
 /** A slot, by the number of its group, with the node that it had until a moment ago. */
 export type MovedSlot = { readonly group: number; readonly slot: number; readonly mark: number };
@@ -18,30 +18,32 @@ export type MovedSlot = { readonly group: number; readonly slot: number; readonl
  * packet without a pin goes to the node of before, unless its SYN came after the change (`newer`). The kernel ends that by itself.
  *
  * Follows a group whose slots change, and a new one that takes the place of another. A listener that moves to a group which others
- * have may lose the handshakes that are under way, and so may those beyond a number of slots.
+ * have may lose the handshakes that are under way, and so may those beyond {@link mostMoved} slots.
  */
-export type MovedSlots = (state: { readonly groups: DirectProgram['groups']; readonly nowMs: number }) => {
-  readonly slots: readonly MovedSlot[];
-  /** When the first of them is to be forgotten; `Infinity` without any. */
-  readonly untilMs: number;
-};
+export type MovedSlots = (state: {
+  readonly groups: DirectProgram['groups'];
+  readonly nowMs: number;
+}) => readonly MovedSlot[];
 
 export function makeMovedSlots(): MovedSlots {
-  const moved = new Map<string, MovedSlot & { readonly untilMs: number }>();
+  const moved = new Map<string, MovedSlot>();
+  /** When to forget each of them, by the monotonic clock. */
+  const untilMs = new Map<string, number>();
   const listenersOf = new Map<number, number>();
   let before: DirectProgram['groups'] = PersistentMap.empty();
 
-  const move = (old: SlotGroup, now: SlotGroup, untilMs: number): void => {
+  const move = (old: SlotGroup, now: SlotGroup, endMs: number): void => {
     if (old.marks.length !== now.marks.length) return; // another hash
     for (const [slot, mark] of old.marks.entries()) {
       const key = `${now.id} ${slot}`;
-      if (mark !== now.marks[slot] && !moved.has(key) && moved.size < mostMoved)
-        moved.set(key, { group: now.id, slot, mark, untilMs });
+      if (mark === now.marks[slot] || moved.has(key) || moved.size >= mostMoved) continue;
+      moved.set(key, { group: now.id, slot, mark });
+      untilMs.set(key, endMs);
     }
   };
 
   return ({ groups, nowMs }) => {
-    for (const [key, { untilMs }] of moved) if (untilMs <= nowMs) moved.delete(key);
+    for (const [key, endMs] of untilMs) if (endMs <= nowMs && untilMs.delete(key)) moved.delete(key);
     const changes = PersistentMap.changedKeys(before, groups).map((key) => [before.get(key), groups.get(key)] as const);
     const done = new Set<SlotGroup>();
     for (const [old, now] of changes) {
@@ -55,8 +57,7 @@ export function makeMovedSlots(): MovedSlots {
       if (now !== undefined) count(listenersOf, now.id, 1);
     }
     before = groups;
-    const slots = [...moved.values()];
-    return { slots, untilMs: Math.min(Number.POSITIVE_INFINITY, ...slots.map(({ untilMs }) => untilMs)) };
+    return [...moved.values()];
   };
 }
 
