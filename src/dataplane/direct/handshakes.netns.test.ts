@@ -96,7 +96,7 @@ test.each([
   'connections of a former Service on %s (affinity: %s, stand-in: %s) are reset, those of the next one are not',
   async (address, isAffine, standIn) => {
     for (const node of lab.nodes) await serveVips(node, [address], port);
-    if (next === 'nodes') await lab.balancer.exec('ip', 'address', 'add', address, 'dev', 'furiwake0', 'nodad');
+    if (standIn === undefined) await lab.balancer.exec('ip', 'address', 'add', address, 'dev', 'furiwake0', 'nodad');
     nodes.areOpen = true;
     const of = (uid: string): Listener => onDirect(address, { isAffine, standIn, uid: uid as ServiceUid });
     await program(of('first'));
