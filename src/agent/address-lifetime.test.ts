@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
+import { expect, test, vi } from 'vitest';
+import { answer, listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
 const b = listener('192.0.2.51', 443, 'b');
@@ -84,4 +84,19 @@ test.each([
   await rig.clock.advance(10_000);
   expect(rig.agent.troubles()).toEqual([]);
   answered.resolve();
+});
+
+test('when the lifetime ends, all listeners are read a few times, not once for each of them', async () => {
+  const rig = startAgent();
+  const wanted = table(...Array.from({ length: 100 }, (_, at) => listener('192.0.2.51', 1_000 + at, 'a')));
+  rig.agent.publish(wanted);
+  rig.agent.keepAddressesUntil(10_000);
+  await rig.clock.advance(1_000);
+  rig.ports.failing.set('placement.keepUntil', 'ip: no');
+  rig.agent.keepAddressesUntil(60_000);
+  await rig.clock.advance(8_000);
+  const reads = vi.spyOn(wanted.listeners, 'values');
+  await rig.clock.advance(2_000);
+  expect(rig.agent.troubles()).toHaveLength(1);
+  expect(reads.mock.calls.length).toBeLessThan(20);
 });

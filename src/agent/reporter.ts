@@ -65,6 +65,7 @@ export function makeReporter(deps: {
   const reportOf = (
     key: ListenerKey,
     { desired, isServing, state, gapOf, isHurried }: AgentProgress,
+    lifetimeTrouble: string | undefined,
   ): ListenerReport | undefined => {
     const wanted = desired?.listeners.get(key);
     const now = stateOf(state, key);
@@ -88,7 +89,7 @@ export function makeReporter(deps: {
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const verdict =
       wanted && isInForce
-        ? addressProblem(wanted, network.addresses(), lifetime.trouble())
+        ? addressProblem(wanted, network.addresses(), lifetimeTrouble)
         : verdictOf(gapOf(key), wanted && outageOf(wanted, { proxy, direct }));
     return {
       holder,
@@ -106,8 +107,9 @@ export function makeReporter(deps: {
   const update = (keys: Iterable<ListenerKey>): void => {
     const now = progress();
     const { own, primary, needs, routed } = network.addresses();
+    const lifetimeTrouble = lifetime.trouble(); // once: it may read all listeners
     const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
-      return [key, share(report.listeners.get(key), reportOf(key, now))];
+      return [key, share(report.listeners.get(key), reportOf(key, now, lifetimeTrouble))];
     });
     const next: HostReport = {
       listeners: report.listeners.with(changes),
