@@ -83,7 +83,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 
 	chain renewed${name} {
 		${listener}
-		meta l4proto tcp update @seen { meta priority . ${flow} }${toNodeBy(hash)} send${name}
+		meta l4proto tcp update @newer { meta priority . ${flow} }${toNodeBy(hash)} send${name}
 		goto again${name}
 	}
 
@@ -95,7 +95,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 	}
 
 	chain answered${name} {
-		meta priority . meta mark @seen goto later${name}${toSlotBy(hash)}
+		meta priority . meta mark @newer goto later${name}${toSlotBy(hash)}
 		${inSlot} @moved jump pin${name}
 		${listener}
 		goto later${name}
@@ -241,7 +241,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	chain part${name} {
 		meta priority . meta mark @seen goto stack
 		meta priority @affine goto affine${name}
-		goto later${name}
+		goto answered${name}
 	}
 
 	chain share${name} {

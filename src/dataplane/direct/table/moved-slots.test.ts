@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { ListenerKey } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
+import { slotCount, smallSlotCount } from './family-chains.ts';
 import { makeMovedSlots } from './moved-slots.ts';
 import type { SlotGroup } from './program.ts';
 
@@ -45,4 +46,22 @@ test('a group that takes the place of another names the slots of that one; one t
     const slots = movedSlots({ groups: groupsOf(after), nowMs: 0 });
     expect(slots.map(({ mark }) => mark)).toEqual(marks);
   }
+});
+
+test('a group that gets both other nodes and a listener of another group names its own slots', () => {
+  const movedSlots = makeMovedSlots();
+  movedSlots({ groups: groupsOf({ a: group(1, 7), b: group(2, 8), c: group(1, 7) }), nowMs: 0 });
+  const now = group(2, 9);
+  const slots = movedSlots({ groups: groupsOf({ a: now, b: now, c: now }), nowMs: 0 });
+  expect(slots.map(({ mark }) => mark)).toEqual([8]);
+});
+
+test('of very many slots only some are named: the nodes of the others do not wait for them', () => {
+  const movedSlots = makeMovedSlots();
+  const groupsWith = (mark: number): PersistentMap<ListenerKey, SlotGroup> => {
+    const marks = Array.from({ length: smallSlotCount }, () => mark);
+    return groupsOf(Object.fromEntries(Array.from({ length: 200 }, (_, id) => [`l${id}`, group(id, ...marks)])));
+  };
+  movedSlots({ groups: groupsWith(1), nowMs: 0 });
+  expect(movedSlots({ groups: groupsWith(2), nowMs: 0 })).toHaveLength(2 * slotCount);
 });

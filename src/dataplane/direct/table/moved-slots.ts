@@ -1,10 +1,13 @@
 import { PersistentMap } from '../../../core/persistent-map.ts';
+import { slotCount } from './family-chains.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
 
 /** The rest of a handshake takes less, also when one of its packets is sent again after a second. */
 export const movedSeconds = 3;
 /** A slot is not named again before the kernel has ended its element, which may begin late: nft refuses another node for it. */
 const keepMs = (movedSeconds + 3) * 1_000;
+/** Each costs 30 µs. A silent node may be in thousands of groups, whose slots must not get other nodes seconds later. */
+const mostMoved = 2 * slotCount;
 
 /** A slot, by the number of its group, with the node that it had until a moment ago. */
 export type MovedSlot = { readonly group: number; readonly slot: number; readonly mark: number };
@@ -12,10 +15,10 @@ export type MovedSlot = { readonly group: number; readonly slot: number; readonl
 /**
  * A connection has a pin from its second packet on. While its handshake is under way, only its slot leads to the node that has its
  * SYN: if the slot gets another node meanwhile (one joins, drains or is silent), that one would reset it. So for some seconds a
- * packet without a pin goes to the node of before, unless its SYN came after the change (`seen`). The kernel ends that by itself.
+ * packet without a pin goes to the node of before, unless its SYN came after the change (`newer`). The kernel ends that by itself.
  *
  * Follows a group whose slots change, and a new one that takes the place of another. A listener that moves to a group which others
- * have may lose the handshakes that are under way.
+ * have may lose the handshakes that are under way, and so may those beyond {@link mostMoved} slots.
  */
 export type MovedSlots = (state: {
   readonly groups: DirectProgram['groups'];
@@ -33,7 +36,7 @@ export function makeMovedSlots(): MovedSlots {
     if (old.marks.length !== now.marks.length) return; // another hash
     for (const [slot, mark] of old.marks.entries()) {
       const key = `${now.id} ${slot}`;
-      if (mark === now.marks[slot] || moved.has(key)) continue;
+      if (mark === now.marks[slot] || moved.has(key) || moved.size >= mostMoved) continue;
       moved.set(key, { group: now.id, slot, mark });
       untilMs.set(key, endMs);
     }
@@ -45,8 +48,9 @@ export function makeMovedSlots(): MovedSlots {
     const done = new Set<SlotGroup>();
     for (const [old, now] of changes) {
       if (old === undefined || now === undefined || done.has(now)) continue;
+      if (old.id !== now.id && listenersOf.has(now.id)) continue;
       done.add(now);
-      if (old.id === now.id || !listenersOf.has(now.id)) move(old, now, nowMs + keepMs);
+      move(old, now, nowMs + keepMs);
     }
     for (const [old, now] of changes) {
       if (old !== undefined) count(listenersOf, old.id, -1);

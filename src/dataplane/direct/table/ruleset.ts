@@ -11,7 +11,7 @@ import { handoverSeconds } from './handovers.ts';
 /** The size of each map that keeps flows, clients or fragments at their nodes, and of the set of flows that may be kept. */
 export const mostPins = 262_144;
 
-/** The table at ingress of the LAN devices. Only the kernel writes `pins` and `seen`. */
+/** The table at ingress of the LAN devices. Only the kernel writes `pins`, `seen` and `newer`. */
 export const directTable: TableSpec = {
   name: 'netdev furiwake',
   family: 5, // NFPROTO_NETDEV
@@ -92,7 +92,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   connections, unless their SYN is in `opening`: `pins` may be full.
  * - A listener in `parting` leaves its nodes (`partings.ts`): a packet without a pin goes to the node of before, unless `seen` says that
  *   its SYN went up the stack.
- * - A slot in `moved` had another node a moment ago (`moved-slots.ts`): the ACK of a handshake goes there, unless `seen` says that its SYN
+ * - A slot in `moved` had another node a moment ago (`moved-slots.ts`): the ACK of a handshake goes there, unless `newer` says that its SYN
  *   came later.
  * - A transaction may come between two lookups for one packet: before it the listener is not in `mixed`, after it not in `open`.
  *   So the listener of a packet that no node gets is looked up once more (`again`): the packet may be the stand-in's.
@@ -146,6 +146,7 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 	set spoofed { type classid; flags dynamic; size 65536; }
 	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size ${mostPins}; }
 	set seen { type classid . mark; flags dynamic,timeout; timeout 10s; size ${mostPins}; }
+	set newer { type classid . mark; flags dynamic,timeout; timeout ${movedSeconds}s; size ${mostPins}; }
 
 	chain stack {
 		meta priority set 0 meta mark set 0 accept
