@@ -71,7 +71,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
     block: (listeners, stage, words) => {
       for (const listener of listeners) {
         if (isStuck(listener)) continue;
-        const standIn = stage === 'nat' && listener.dataplane === 'direct' ? 'nat cannot stand in for direct: ' : '';
+        const standIn = stage === 'nat' && listener.standIn === 'nat' ? 'nat cannot stand in for direct: ' : '';
         outcomes.set(listener.key, { gap: { is: 'blocked', words: words && `${standIn}${words}` } });
       }
     },

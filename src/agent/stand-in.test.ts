@@ -158,3 +158,12 @@ test('a listener of direct that nat cannot stand in for says so', async () => {
   const words = 'forwarding on: Read-only file system';
   expect(messages).toEqual([`nat cannot stand in for direct: ${words}`, words]);
 });
+
+test('a listener that moves from nat to direct, and that HAProxy stands in for, does not say that nat stands in', async () => {
+  const rig = startAgent();
+  await publish(rig, listener('192.0.2.51', 53, 'dns', { protocol: 'TCP', dataplane: 'nat' }));
+  rig.ports.failing.set('nat.apply', 'no');
+  const moved = listener('192.0.2.51', 53, 'dns', { protocol: 'TCP', dataplane: 'direct', standIn: 'haproxy' });
+  await publish(rig, moved);
+  expect(reportOf(rig, moved)?.refusal?.verdict.message).toBe('no');
+});
