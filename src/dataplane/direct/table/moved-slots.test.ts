@@ -9,7 +9,7 @@ const group = (id: number, ...marks: readonly number[]): SlotGroup => ({ id, mar
 const groupsOf = (groups: Readonly<Record<string, SlotGroup>>): PersistentMap<ListenerKey, SlotGroup> =>
   PersistentMap.from(Object.entries(groups).map(([key, each]) => [key as ListenerKey, each]));
 
-test('slots of a group that get another node are named with the one of before, for six seconds', () => {
+test('slots of a group that get another node are named with the one of before, for ten seconds', () => {
   const movedSlots = makeMovedSlots();
   expect(movedSlots({ groups: groupsOf({ a: group(1, 7, 7, 8) }), nowMs: 0 })).toEqual([]);
   const changed = groupsOf({ a: group(1, 7, 9, 9) });
@@ -18,8 +18,8 @@ test('slots of a group that get another node are named with the one of before, f
     { group: 1, slot: 2, mark: 8 },
   ];
   expect(movedSlots({ groups: changed, nowMs: 1_000 })).toEqual(slots);
-  expect(movedSlots({ groups: changed, nowMs: 6_999 })).toEqual(slots);
-  expect(movedSlots({ groups: changed, nowMs: 7_000 })).toEqual([]);
+  expect(movedSlots({ groups: changed, nowMs: 10_999 })).toEqual(slots);
+  expect(movedSlots({ groups: changed, nowMs: 11_000 })).toEqual([]);
 });
 
 test('a slot that gets a third node meanwhile keeps its name: the kernel has the element still', () => {

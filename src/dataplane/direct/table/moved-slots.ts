@@ -4,8 +4,11 @@ import type { DirectProgram, SlotGroup } from './program.ts';
 
 /** The rest of a handshake takes less, also when one of its packets is sent again after a second. */
 export const movedSeconds = 3;
-/** A slot is not named again before the kernel has ended its element, which may begin late: nft refuses another node for it. */
-const keepMs = (movedSeconds + 3) * 1_000;
+/**
+ * A slot is not named again before the kernel has ended its element: nft refuses another node for it, and so the whole change. With
+ * thousands of groups on a busy machine a change takes six seconds, and the element begins at its end.
+ */
+const keepMs = (movedSeconds + 7) * 1_000;
 /** Each costs 30 µs. A silent node may be in thousands of groups, whose slots must not get other nodes seconds later. */
 const mostMoved = 2 * slotCount;
 
