@@ -21,5 +21,5 @@ export function wordsOf(error: unknown): string {
 /** What the system says in an error of Node.js, `read-only file system`, without code, call and path: those say nothing to a user. */
 export function systemWords(error: unknown): string {
   const message = messageOf(error);
-  return /\bE[A-Z0-9]+: ([a-z/]+(?:[ -][a-z/]+)*)/.exec(message)?.[1] ?? message;
+  return /\bE[A-Z0-9]+: ([A-Za-z]+(?:[ /-][A-Za-z]+)*)/.exec(message)?.[1] ?? message;
 }
