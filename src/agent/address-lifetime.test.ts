@@ -100,3 +100,29 @@ test('when the lifetime ends, all listeners are read a few times, not once for e
   expect(rig.agent.troubles()).toHaveLength(1);
   expect(reads.mock.calls.length).toBeLessThan(20);
 });
+
+test.each([50, 150, 3_000])(
+  'a host that takes over while ip fails for %d ms has its addresses when it no longer does',
+  async (ms) => {
+    const rig = startAgent();
+    await publish(rig, a);
+    rig.agent.keepAddressesUntil(10_000);
+    await rig.clock.advance(1_000);
+    rig.agent.setServing(false);
+    await rig.clock.advance(60_000);
+    rig.ports.failing.set('placement.keepUntil', 'ip: no');
+    rig.agent.keepAddressesUntil(90_000);
+    rig.agent.setServing(true);
+    await rig.clock.advance(ms);
+    expect(answer(rig, a)).toBe(
+      '192.0.2.51 is not on this host: the lifetime of the addresses of this host has ended: ip could not extend it',
+    );
+    rig.ports.failing.clear();
+    await rig.clock.advance(5_000);
+    expect([[...rig.ports.held.placed.keys()], answer(rig, a), rig.agent.troubles()]).toEqual([
+      [a.address.text],
+      'ready',
+      [],
+    ]);
+  },
+);

@@ -155,8 +155,8 @@ export const reasons = {
   AddressNotOnHost: {
     where: 'Serving',
     means:
-      'The load-balancer host does not have the address, so it takes no connections: the host has lost an address of its own, the kernel refuses to add one, or `ip` hangs, so that its lifetime has ended. The message says which. The Service keeps the address.',
-    do: 'Give the host its address back; furiwake notices it. For an IPv6 address that the kernel refuses, check net.ipv6.conf.*.disable_ipv6 of the interface in the message.',
+      'The load-balancer host does not have the address, so it takes no connections: the host has lost an address of its own, the kernel refuses to add one, or it has removed one at the end of its lifetime, because `ip` hangs or fails. The message says which. The Service keeps the address.',
+    do: 'Give the host its address back; furiwake notices it. For an IPv6 address that the kernel refuses, check net.ipv6.conf.*.disable_ipv6 of the interface in the message. If a lifetime has ended, see why `ip` hangs or fails on the host.',
   },
   HaproxyDown: {
     where: 'Serving',
