@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { families } from '../../../core/ip/ip.ts';
 import { nodesBackend } from '../../../core/traffic/table.ts';
-import { connectionFormat, connectionRing } from './connection-log.ts';
+import { connectionRing, ringFormat, syslogFormat } from './connection-log.ts';
 import { checkOptions, nodeServerLine, type Servers } from './node-servers.ts';
 
 /**
@@ -178,14 +178,13 @@ function render(
     '    option redispatch 1',
     // Counts the bytes of a connection every five seconds, and not only when it ends.
     '    option contstats',
-    // Ends connections whose peer has vanished after about four minutes instead of the idle timeout.
+    // Ends connections whose peer has vanished after four and a half minutes instead of the idle timeout. The interval is the kernel's
+    // 75 s: each setting is a system call for each connection.
     '    option tcpka',
     '    clitcpka-idle 120s',
-    '    clitcpka-intvl 30s',
-    '    clitcpka-cnt 4',
+    '    clitcpka-cnt 2',
     '    srvtcpka-idle 120s',
-    '    srvtcpka-intvl 30s',
-    '    srvtcpka-cnt 4',
+    '    srvtcpka-cnt 2',
     '',
     `ring ${connectionRing.name}`,
     '    format raw',
@@ -195,27 +194,35 @@ function render(
     'frontend services',
     logLine(`ring@${connectionRing.name}`, 'raw'),
     ...(connectionLog === undefined ? [] : [logLine(`[${connectionLog.host}]:${connectionLog.port}`, 'rfc5424')]),
-    `    log-format "${connectionFormat}"`,
+    `    log-format "${connectionLog === undefined ? ringFormat : syslogFormat}"`,
     `    maxconn ${forServices}`,
     `    bind 127.0.0.1:${listenPort} transparent`,
     ...(settings.hasIpv6 ? [`    bind ::1:${listenPort} transparent v6only`] : []),
     // All decisions are made when the connection is accepted, before a byte is read, because in some protocols the
     // server speaks first.
-    '    tcp-request connection set-var-fmt(sess.listener) %[dst]|%[dst_port]',
+    '    tcp-request connection set-var(sess.port) dst_port',
+    '    tcp-request connection set-var(sess.listener) dst,concat(|,sess.port)',
     `    tcp-request connection set-var(sess.row) var(sess.listener),map_str(${paths.map})`,
     '    tcp-request connection reject if !{ var(sess.row) -m found }',
     '    tcp-request connection track-sc0 var(sess.listener) table services',
-    // The limit applies to all listeners of a Service together, whatever its number of ports and families.
+    // Limits apply to all listeners of a Service together, whatever its number of ports and families.
     '    tcp-request connection track-sc1 var(sess.row),field(4,|) table caps',
-    '    tcp-request connection set-var(sess.cap) var(sess.row),field(3,|)',
-    '    tcp-request connection set-var(sess.count) sc_conn_cur(1)',
-    // Without the other limits the row ends there, these variables do not exist, and no condition on them is true. A client is
-    // an address, for IPv6 its /64: the smallest network that a client gets.
-    '    tcp-request connection set-var(sess.rate) var(sess.row),field(5,|)',
-    '    tcp-request connection set-var(sess.client_cap) var(sess.row),field(6,|)',
-    '    tcp-request connection set-var(sess.client_rate) var(sess.row),field(7,|)',
-    '    tcp-request connection set-var-fmt(sess.client) %[var(sess.row),field(4,|)]|%[src,ipmask(32,64)] if { var(sess.rate) -m found }',
-    '    tcp-request connection track-sc2 var(sess.client) table clients if { var(sess.rate) -m found }',
+    '    tcp-request connection set-dst-port var(sess.row),field(2,|)',
+    // Nothing can refuse most connections: their Service has no limits, and half of all connections are free.
+    '    tcp-request connection set-var(sess.limits) var(sess.row),field(5,|,0)',
+    '    acl is_limited var(sess.limits) -m found',
+    `    acl is_crowded fe_conn gt ${Math.floor(forServices / 2)}`,
+    '    tcp-request connection accept if !is_limited !is_crowded',
+    // Without limits the row ends there, these variables do not exist, and no condition on them is true. They are numbers here, so
+    // that no condition converts them again.
+    '    tcp-request connection set-var(sess.cap) var(sess.row),field(3,|),add(0)',
+    '    tcp-request connection set-var(sess.rate) var(sess.limits),field(1,|),add(0)',
+    '    tcp-request connection set-var(sess.client_cap) var(sess.limits),field(2,|),add(0)',
+    '    tcp-request connection set-var(sess.client_rate) var(sess.limits),field(3,|),add(0)',
+    // A client is an address, for IPv6 its /64: the smallest network that a client gets.
+    '    tcp-request connection set-var(sess.client) src,ipmask(32,64),hex',
+    '    tcp-request connection track-sc2 var(sess.row),field(4,|),concat(|,sess.client) table clients if { var(sess.client_cap) -m found }',
+    '    tcp-request connection set-var(sess.count) sc_conn_cur(1) if is_crowded',
     '    acl is_refused sc_conn_cur(1),sub(sess.cap) gt 0',
     // A Service may have as many connections as are free: one alone takes half of all, two a third each, n leave 1/(n+1). So no
     // number of Services at this limit takes the last connection from the others.
@@ -227,9 +234,8 @@ function render(
     '    tcp-request connection sc-inc-gpc0(0) if { var(sess.refused) -m found }',
     '    tcp-request connection reject if { var(sess.refused) -m found }',
     // Only accepted connections count for the rates: else clients that do not slow down would all be refused.
-    '    tcp-request connection sc-inc-gpc0(1) if { var(sess.rate) -m found }',
-    '    tcp-request connection sc-inc-gpc0(2) if { var(sess.rate) -m found }',
-    '    tcp-request connection set-dst-port var(sess.row),field(2,|)',
+    '    tcp-request connection sc-inc-gpc0(1)',
+    '    tcp-request connection sc-inc-gpc0(2)',
     '    use_backend %[var(sess.row),field(1,|)]',
     '',
     '# Answers by itself as long as the process runs, also while its command socket is slow.',

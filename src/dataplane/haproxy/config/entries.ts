@@ -6,9 +6,8 @@ import { hasOwnBackend, noLimits } from '../../../core/traffic/options.ts';
 import { ownerOf } from './pools.ts';
 
 /**
- * An entry of the map: `VIP|port` → `backend|target port|cap|Service`, and for a Service with further limits
- * `…|rate|client cap|client rate`. A single value, so that one `set map` changes
- * everything.
+ * An entry of the map: `VIP|port` → `backend|target port|cap|Service`, for a Service with limits `…|rate`, and with limits per client
+ * `…|rate|client cap|client rate`. A single value, so that one `set map` changes everything.
  */
 export type MapEntry = { readonly key: string; readonly value: string };
 
@@ -44,19 +43,14 @@ export function entryOf(
   if (name === undefined) return { refusal: 'HAProxy has no such backend' };
   const { connections, rate, clientConnections, clientRate } = options?.limits ?? noLimits;
   const most = connections || unlimited;
-  const limits = [rate, clientConnections, clientRate];
+  const limits =
+    clientConnections || clientRate ? [rate, clientConnections, clientRate] : connections || rate ? [rate] : [];
   // Joined to one text: a template would keep its parts, and the whole digest behind the Service's.
   // Servers with options have the port themselves, so that the PROXY protocol shows the one that the client connected to.
   const destination = options !== undefined && hasOwnBackend(options) ? port : targetPort;
   return {
     key: entryKey(listener),
-    value: [
-      name,
-      destination,
-      most,
-      serviceId(service),
-      ...(limits.some((limit) => limit > 0) ? limits.map((limit) => limit || unlimited) : []),
-    ].join('|'),
+    value: [name, destination, most, serviceId(service), ...limits.map((limit) => limit || unlimited)].join('|'),
   };
 }
 

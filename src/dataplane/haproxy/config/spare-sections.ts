@@ -16,7 +16,7 @@ export function spareSections({
       spareNames(pool, 0, sizes[pool] ?? 0).flatMap((name) => [
         '',
         `backend ${name}`,
-        ...profileLines(profiles[pool] ?? plainProfile, familyOfPool(pool)),
+        ...profileLines(name, profiles[pool] ?? plainProfile, familyOfPool(pool)),
         ...(servers.get(name) ?? []).map(spareServerLine),
       ]),
     );
@@ -38,7 +38,7 @@ const httpLines: Readonly<Record<Family, readonly string[]>> = {
   6: ['mode http', String.raw`http-request set-header Forwarded for=\"[%[src]]\";proto=http`],
 };
 
-/** The table that remembers the servers of clients, of all backends with this timeout: by `backend|address`. */
+/** The table that remembers the servers of clients, of all backends with this timeout: by `address in hexadecimal|backend`. */
 function affinityTable(family: Family, seconds: number): string {
   return `affinity${family}-${seconds}`;
 }
@@ -56,15 +56,16 @@ function affinitySections(profiles: Readonly<Partial<Record<PoolId, Profile>>>):
 }
 
 /** The lines of a backend section with the profile. Numbers, words of a list and a checked path: no text of a user. */
-function profileLines(profile: Profile, family: Family): readonly string[] {
+function profileLines(name: string, profile: Profile, family: Family): readonly string[] {
   const { affinitySeconds, balance, checkPath, connectTimeoutMs, idleTimeoutMs, mode, serverTimeoutMs } = profile;
   // Where a client is not remembered, as after a restart, the hash of its address nearly always chooses the same server.
   const algorithm = affinitySeconds > 0 && balance === plainProfile.balance ? 'source' : balance;
   return [
-    ...(affinitySeconds > 0 ? ['tcp-request content set-var-fmt(txn.client) %[be_name]|%[src]'] : []), // before http-request
     ...(mode === 'http' ? [...httpLines[family], 'http-request set-header X-Forwarded-For %[src]'] : []),
     ...algorithms[algorithm],
-    ...(affinitySeconds > 0 ? [`stick on var(txn.client) table ${affinityTable(family, affinitySeconds)}`] : []),
+    ...(affinitySeconds > 0
+      ? [`stick on src,hex,concat(|${name}) table ${affinityTable(family, affinitySeconds)}`]
+      : []),
     ...(connectTimeoutMs > 0 ? [`timeout connect ${connectTimeoutMs}ms`] : []),
     // For TCP, the timeout of the tunnel applies to both sides.
     ...(idleTimeoutMs > 0 ? [`timeout tunnel ${idleTimeoutMs}ms`] : []),

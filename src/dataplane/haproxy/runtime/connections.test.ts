@@ -3,11 +3,14 @@ import type { ListenerKey } from '../../../core/model/names.ts';
 import { parseConnection, readConnections } from './connections.ts';
 
 const { signal } = new AbortController();
-const line = (listener: string, end = '--', more = 'queue=0 connect=1 total=340'): string =>
-  `time=1796016090.042 client=192.0.2.1 port=39660 listener=${listener} server=192.0.2.11:30692 ${more} in=79 out=2400 end=${end} retries=0`;
+const line = (listener: string, end = '--', more = '0 1 340'): string =>
+  `1796016090.042 C0000201 39660 ${listener} C000020B:30692 ${more} 79 2400 ${end} 0`;
+/** With a syslog server. */
+const named =
+  'time=1796016090.042 client=192.0.2.1 port=39660 listener=192.0.2.51|80 server=192.0.2.11:30692 queue=0 connect=1 total=340 in=79 out=2400 end=-- retries=0';
 
-test('a line of HAProxy has all of a connection', () => {
-  expect(parseConnection(line('192.0.2.51|80'))).toEqual({
+test.each([line('192.0.2.51|80'), named])('a line of HAProxy has all of a connection: %s', (text) => {
+  expect(parseConnection(text)).toEqual({
     atMs: 1_796_016_090_042,
     client: { address: '192.0.2.1', port: 39_660 },
     listener: '192.0.2.51|80|TCP',
@@ -24,9 +27,23 @@ test('a line of HAProxy has all of a connection', () => {
 });
 
 test('a connection without a server has none, and no times for it', () => {
-  const text = line('2001:db8::1|443', 'sQ', 'queue=30001 connect=-1 total=30001').replace('192.0.2.11:30692', '-:-');
+  const text = line('2001:db8::1|443', 'sQ', '30001 -1 30001').replace('C000020B:30692', '-:-');
   expect(parseConnection(text)).toMatchObject({ server: undefined, queueMs: 30_001, connectMs: undefined });
-  expect(parseConnection(text.replace('=sQ', '=SC'))?.words).toBe('no server was available');
+  expect(parseConnection(text.replace('sQ', 'SC'))?.words).toBe('no server was available');
+});
+
+test.each([
+  ['20010DB8000000000000000000000007', '2001:db8::7'],
+  ['2001:db8::7', '2001:db8::7'],
+])('the address of an IPv6 client: %s', (field, address) => {
+  expect(parseConnection(line('2001:db8::1|443').replace('C0000201', field))?.client).toEqual({
+    address,
+    port: 39_660,
+  });
+});
+
+test('attempts on another server have a sign', () => {
+  expect(parseConnection(line('192.0.2.51|80').replace(/0$/, '+2'))?.retries).toBe(2);
 });
 
 test.each([

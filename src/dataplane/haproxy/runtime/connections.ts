@@ -1,25 +1,11 @@
 import type { ListenerKey } from '../../../core/model/names.ts';
+import { ipOf } from '../../../core/ip/ip.ts';
 import type { EndedConnection } from '../../../ports/proxy.ts';
-import { connectionRing } from '../config/connection-log.ts';
+import { type ConnectionField, connectionFields, connectionRing } from '../config/connection-log.ts';
 import type { RuntimeApi } from './client.ts';
 
 const linePattern = new RegExp(
-  [
-    /^time=(?<seconds>\d+)\.(?<ms>\d{3})/,
-    /client=(?<client>\S+)/,
-    /port=(?<clientPort>\d+)/,
-    /listener=(?<listener>\S+)/,
-    /server=(?<server>\S+):(?<serverPort>-|\d+)/,
-    /queue=(?<queue>-?\d+)/,
-    /connect=(?<connect>-?\d+)/,
-    /total=(?<total>-?\d+)/,
-    /in=(?<in>\d+)/,
-    /out=(?<out>\d+)/,
-    /end=(?<end>\S+)/,
-    /retries=\+?(?<retries>\d+)$/,
-  ]
-    .map(({ source }) => source)
-    .join(' '),
+  String.raw`^(?=(?:time=)?\d+\.\d{3} )${connectionFields.map((name) => `(?:${name}=)?(?<${name}>\\S+)`).join(' ')}$`,
 );
 
 /**
@@ -41,31 +27,40 @@ export async function readConnections(
   return found.toReversed();
 }
 
-/** `undefined`: not a line of `connectionFormat`. */
+/** `undefined`: not a line of the ring buffer, in either of its formats. */
 export function parseConnection(line: string): EndedConnection | undefined {
-  const fields = linePattern.exec(line)?.groups;
-  if (fields === undefined) return undefined;
-  const number = (name: string): number => Number(fields[name]);
-  const { client = '', listener, server = '', end = '' } = fields;
-  const hasServer = server !== '-';
+  const found = linePattern.exec(line)?.groups;
+  if (found === undefined) return undefined;
+  const fields = found as Readonly<Record<ConnectionField, string>>;
+  const { end, server } = fields;
+  const colon = server.lastIndexOf(':');
+  const serverPort = server.slice(colon + 1);
+  const hasServer = serverPort !== '-';
   return {
-    atMs: number('seconds') * 1000 + number('ms'),
-    client: { address: client, port: number('clientPort') },
-    listener: `${listener}|TCP` as ListenerKey,
-    server: hasServer ? { address: server, port: number('serverPort') } : undefined,
-    queueMs: knownMs(number('queue')),
-    connectMs: knownMs(number('connect')),
-    totalMs: Math.max(0, number('total')),
-    bytesIn: number('in'),
-    bytesOut: number('out'),
-    retries: number('retries'),
+    atMs: Math.round(Number(fields.time) * 1000),
+    client: { address: addressText(fields.client), port: Number(fields.port) },
+    listener: `${fields.listener}|TCP` as ListenerKey,
+    server: hasServer ? { address: addressText(server.slice(0, colon)), port: Number(serverPort) } : undefined,
+    queueMs: knownMs(fields.queue),
+    connectMs: knownMs(fields.connect),
+    totalMs: Math.max(0, Number(fields.total)),
+    bytesIn: Number(fields.in),
+    bytesOut: Number(fields.out),
+    retries: Number(fields.retries),
     end,
     words: end === 'SC' && !hasServer ? 'no server was available' : endWords(end),
   };
 }
 
+/** Of the digits in the ring buffer's own format, or the text itself. */
+function addressText(field: string): string {
+  if (!/^[\dA-F]{8}(?:[\dA-F]{24})?$/.test(field)) return field;
+  return ipOf(field.length === 8 ? 4 : 6, BigInt(`0x${field}`)).text;
+}
+
 /** -1: the connection ended before. */
-function knownMs(ms: number): number | undefined {
+function knownMs(field: string): number | undefined {
+  const ms = Number(field);
   return ms < 0 ? undefined : ms;
 }
 
