@@ -10,9 +10,9 @@ import { portList } from './sentences.ts';
 import type { Failure, StatusInput } from './status-input.ts';
 
 /** Connections to an address, or to some of its ports, that get to no server. */
-export type Loss = Trouble & { readonly address: AssignedAddress; readonly isWhole: boolean };
+export type Loss = LossCause & { readonly address: AssignedAddress; readonly isWhole: boolean };
 
-type Trouble = Pick<Verdict, 'reason'> & {
+type LossCause = Pick<Verdict, 'reason'> & {
   /** The address, or which ports of it. */
   readonly where: string;
   readonly words: (where: string) => string;
@@ -46,8 +46,8 @@ export function lossesOf(
     reports.get(listenerKey(ip, port, protocol));
   const whereOf = (ports: AssignedAddress['served']): string =>
     `${ports.length === served.length ? '' : `port ${portList(ports.map(({ port }) => port))} of `}${ip.text}`;
-  const troubles: Trouble[] = [];
-  const note = (reason: Verdict['reason'], ports: AssignedAddress['served'], words: Trouble['words']): void =>
+  const troubles: LossCause[] = [];
+  const note = (reason: Verdict['reason'], ports: AssignedAddress['served'], words: LossCause['words']): void =>
     void troubles.push({ reason, where: whereOf(ports), words });
   const troubleOf = (port: ServicePort): string | undefined => reportOf(port)?.proxyTrouble;
   const down = served.filter((port) => troubleOf(port) !== undefined);
