@@ -3,8 +3,8 @@ import { waitLimits } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
+import type { AddressExpiry } from '../ports/address-expiry.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Placement } from '../ports/placement.ts';
 import type { Log } from '../ports/log.ts';
 
 /**
@@ -12,7 +12,7 @@ import type { Log } from '../ports/log.ts';
  * furiwake is dead or hangs does not answer for an address that another host has taken over.
  */
 export type AddressLifetime = {
-  /** See `Placement.keepUntil`. Returns at once. */
+  /** See `AddressExpiry.keepUntil`. Returns at once. */
   keepUntil(untilMs: number | undefined): void;
   /** Why the kernel has removed the addresses, though this host needs and may keep them; `undefined`: it has not. */
   trouble(): string | undefined;
@@ -25,13 +25,16 @@ export type AddressLifetime = {
   run(signal: AbortSignal): Promise<void>;
 };
 
+/** Of an address on a host that is not alone; see `leadAsHolder`. */
+export const longestLifetimeMs = 12_000;
+
 export function makeAddressLifetime({
-  placement,
+  expiry,
   areNeeded,
   clock,
   log,
 }: {
-  readonly placement: Pick<Placement, 'keepUntil'>;
+  readonly expiry: Pick<AddressExpiry, 'keepUntil'>;
   /** Whether this host serves addresses that furiwake added. */
   readonly areNeeded: () => boolean;
   readonly clock: Clock;
@@ -57,7 +60,7 @@ export function makeAddressLifetime({
   };
   const extend = async (signal: AbortSignal): Promise<void> => {
     const untilMs = last;
-    await placement.keepUntil(untilMs, signal);
+    await expiry.keepUntil(untilMs, signal);
     const wasOver = kept !== undefined && kept <= clock.monotonic();
     kept = untilMs;
     follow();

@@ -11,6 +11,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import { makeServerlessIndex } from '../core/traffic/serverless.ts';
 import { type Listener, type TrafficTable } from '../core/traffic/table.ts';
+import type { AddressExpiry } from '../ports/address-expiry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
@@ -24,7 +25,7 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex, noAddresses, withoutOwn } from './addresses.ts';
 import { runAudits } from './audit.ts';
-import { makeAddressLifetime } from './address-lifetime.ts';
+import { longestLifetimeMs, makeAddressLifetime } from './address-lifetime.ts';
 import type { PassPorts } from './steps.ts';
 import { makePasses } from './passes.ts';
 import { withKnownEndpoints } from './known-endpoints.ts';
@@ -87,6 +88,7 @@ export type AgentDeps = Omit<
   PassPorts,
   'proxied' | 'portOf' | 'addressesOf' | 'serverlessOf' | 'mayAttract' | 'announce'
 > & {
+  readonly expiry: AddressExpiry;
   readonly advertiser: Advertiser;
   readonly proxy: Proxy;
   readonly network: HostNetwork;
@@ -102,11 +104,8 @@ export type AgentDeps = Omit<
   readonly metrics: Metrics;
 };
 
-/** Of an address on a host that is not alone; see `leadAsHolder`. */
-const longestLifetimeMs = 12_000;
-
 export function makeAgent(deps: AgentDeps): Agent {
-  const { network, placement, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
+  const { network, placement, expiry, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
   const ports: PassPorts = {
     ...deps,
     proxied: makeProxied(deps.proxy, clock),
@@ -168,7 +167,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       what: 'withdrawing this host',
       due: withdrawal,
       work: async () => {
-        if (isUndecided) await placement.removeUnending(signal);
+        if (isUndecided) await expiry.removeUnending(signal);
         else if (!isServing) await placement.remove(noAddresses, signal);
       },
       retry: waitLimits.quick,

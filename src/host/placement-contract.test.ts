@@ -10,9 +10,9 @@ import type { PlacementRecord } from '../ports/placement.ts';
 
 placementContract('the fake that the tests of the agent use', async () => {
   const fake = makeFakeNetwork({ clock: systemClock, lan: ['10.10.0.0/24', 'fd10::/64'] });
-  const { network, links, placement, placed } = fake;
+  const { network, links, placement, expiry, placed } = fake;
   return {
-    placement,
+    placement: { ...placement, ...expiry },
     network,
     links,
     has: async (address) => placed.has(address) || network.addresses().own.has(address),

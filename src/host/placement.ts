@@ -1,6 +1,7 @@
 import { makeTrouble } from '../async/trouble.ts';
 import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import type { AddressExpiry } from '../ports/address-expiry.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Addresses } from '../ports/host.ts';
@@ -43,7 +44,7 @@ export function makePlacement(deps: {
   readonly clock: Clock;
   readonly log: Log;
   readonly lifetime: AbortSignal;
-}): Placement {
+}): Placement & AddressExpiry {
   const { exec, network, clock, log } = deps;
   const { state, read, ensureRead, isDoubtful, write, begin, settle, inTurn } = network.memory;
   const kernel = makeKernel(deps);

@@ -193,6 +193,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     network,
     nat,
     placement,
+    expiry: placement,
     advertiser,
     host,
     health,

@@ -12,8 +12,6 @@ export type Placement = {
   add(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
   /** Removes the addresses that placement added and that are not in `wanted`. Resolves with whether there were any. */
   remove(wanted: Addresses, signal: AbortSignal): Promise<boolean>;
-  /** Removes those that the kernel would keep without end (see `keepUntil`), also of an earlier process; the others end by themselves. */
-  removeUnending(signal: AbortSignal): Promise<void>;
   /**
    * Reads everything back: restores missing addresses of `wanted`, moves those that are on the wrong interface for their
    * neighbours, and no longer manages addresses that another program has configured on the host. Resolves with the
@@ -26,12 +24,6 @@ export type Placement = {
    * the rest (`HostNetwork.watch`). Resolves with the restored and moved ones.
    */
   check(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
-  /**
-   * Until when the kernel keeps the addresses that furiwake added, and those that it adds from now on: then it removes them itself,
-   * even if furiwake is dead, and nothing is added until there is a later time. Monotonic ms, exact to two seconds; `undefined`:
-   * without end, as at the start. Throws `ExecError` if `ip` cannot be run.
-   */
-  keepUntil(untilMs: number | undefined, signal: AbortSignal): Promise<void>;
 };
 
 /** The addresses that furiwake added to this host or is about to add: text of the address → its interface. */

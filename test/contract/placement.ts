@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { usualCallMs } from '../../src/ports/call-times.ts';
+import type { AddressExpiry } from '../../src/ports/address-expiry.ts';
 import type { HostNetwork, Links } from '../../src/ports/network.ts';
 import type { Placement } from '../../src/ports/placement.ts';
 import { addressesOf } from '../make/table.ts';
@@ -9,7 +10,7 @@ import { fastestMs, timedScenes } from './in-time.ts';
 
 /** A host without addresses of furiwake, and the suite's actions on it from outside. */
 export type PlacementScene = AsyncDisposable & {
-  readonly placement: Placement;
+  readonly placement: Placement & AddressExpiry;
   readonly network: HostNetwork;
   readonly links: Links;
   /** Whether a host on the LAN, or behind a router, reaches the address here. */
@@ -32,7 +33,7 @@ const mac = expect.stringMatching(/^(?:[\da-f]{2}:){5}[\da-f]{2}$/);
 const textsOf = (addresses: readonly { readonly text: string }[]): readonly string[] =>
   addresses.map(({ text }) => text).toSorted();
 
-/** The contract of every implementation of the port. */
+/** The contract of every implementation of the two ports. */
 export function placementContract(name: string, makeGiven: () => Promise<PlacementScene>): void {
   const makeScene = timedScenes(makeGiven, 'placement');
   const found = async (scene: PlacementScene): Promise<readonly string[]> => {

@@ -6,6 +6,7 @@ import type { Clock } from '../../src/ports/clock.ts';
 import type { Ip } from '../../src/core/ip/ip.ts';
 import type { Addresses, Refusals } from '../../src/ports/host.ts';
 import type { HostAddresses, HostNetwork, Link, Links } from '../../src/ports/network.ts';
+import type { AddressExpiry } from '../../src/ports/address-expiry.ts';
 import type { Placement } from '../../src/ports/placement.ts';
 import { ip } from './service.ts';
 
@@ -16,6 +17,7 @@ export type FakeNetwork = {
   readonly network: HostNetwork;
   readonly links: Links;
   readonly placement: Placement;
+  readonly expiry: AddressExpiry;
   /** The added addresses. */
   readonly placed: Map<string, Ip>;
   /** Sets the host's own addresses: all of them are on the interface of the default route. */
@@ -101,6 +103,22 @@ export function makeFakeNetwork({
       },
     },
     links: { linkOf, onStaleNeighbours: stale.subscribe },
+    expiry: {
+      removeUnending: async (signal) => {
+        await step('placement.remove');
+        signal.throwIfAborted();
+        if (keptUntilMs === undefined) placed.clear();
+      },
+      keepUntil: async (untilMs, signal) => {
+        await step('placement.keepUntil');
+        signal.throwIfAborted();
+        expiry.abort();
+        expiry = new AbortController();
+        if (isOver()) wantedBefore = PersistentMap.empty();
+        keptUntilMs = untilMs;
+        if (untilMs !== undefined) expire(untilMs, expiry.signal).catch(() => undefined); // another lifetime
+      },
+    },
     placement: {
       add: async (wanted, signal) => {
         await step('placement.add');
@@ -116,20 +134,6 @@ export function makeFakeNetwork({
         const refused = new Map([...known.refused].filter(([text]) => wanted.has(text)));
         if (refused.size < known.refused.size) known = { ...known, refused };
         return gone.length > 0;
-      },
-      removeUnending: async (signal) => {
-        await step('placement.remove');
-        signal.throwIfAborted();
-        if (keptUntilMs === undefined) placed.clear();
-      },
-      keepUntil: async (untilMs, signal) => {
-        await step('placement.keepUntil');
-        signal.throwIfAborted();
-        expiry.abort();
-        expiry = new AbortController();
-        if (isOver()) wantedBefore = PersistentMap.empty();
-        keptUntilMs = untilMs;
-        if (untilMs !== undefined) expire(untilMs, expiry.signal).catch(() => undefined); // another lifetime
       },
       audit: async (wanted, signal) => {
         await step('placement.audit');

@@ -40,7 +40,7 @@ export type StepName =
  */
 export type FakeHostPorts = Pick<
   FakeNetwork,
-  'setOwn' | 'loseDefaultRoute' | 'setNeeds' | 'setRouted' | 'setRefused' | 'tellNetwork'
+  'expiry' | 'setOwn' | 'loseDefaultRoute' | 'setNeeds' | 'setRouted' | 'setRefused' | 'tellNetwork'
 > & {
   readonly proxy: Proxy;
   readonly steering: Steering;

@@ -10,6 +10,7 @@ import { makePlacement } from '../../src/host/placement.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import type { Addresses } from '../../src/ports/host.ts';
+import type { AddressExpiry } from '../../src/ports/address-expiry.ts';
 import type { Placement } from '../../src/ports/placement.ts';
 import { makePlacementRecord } from '../../src/state/placement-record.ts';
 import { silent } from '../make/log.ts';
@@ -30,7 +31,7 @@ export const none: Addresses = addressesOf();
 export type PlacementRig = AsyncDisposable & {
   readonly lab: NetLab;
   readonly network: Network;
-  readonly placement: Placement;
+  readonly placement: Placement & AddressExpiry;
   /** Adds the addresses to the host and advertises them. */
   add(wanted: Addresses): Promise<void>;
   /** Audits; the advertiser announces restored addresses. */
@@ -41,7 +42,7 @@ export type PlacementRig = AsyncDisposable & {
   /** The fields of the warnings. */
   readonly warnings: readonly unknown[];
   /** Another process on the same host. */
-  makeNew(): { readonly network: Network; readonly placement: Placement };
+  makeNew(): { readonly network: Network; readonly placement: Placement & AddressExpiry };
   /** Expects that the client can ping it, within three attempts. */
   answersPing(address: string): Promise<void>;
   /** Interface, address and scope of every routable address of the load balancer, sorted. */

@@ -174,15 +174,15 @@ test('a node on the LAN with the smaller MTU is not used, unless the Service req
   await lab.balancer.exec('ip', 'link', 'set', 'eth1', 'mtu', '1500');
 });
 
-test('LAN devices may be a bridge and a device on another one', async () => {
+test('LAN devices may be a bridge and a device on another one, whatever their names mean to nft', async () => {
   const inBalancer = (...words: readonly string[]): Promise<string> => lab.balancer.exec('ip', ...words);
   const { mac } = await linkNamed('eth0');
-  await inBalancer('link', 'add', 'br0', 'address', mac, 'type', 'bridge');
-  await inBalancer('link', 'set', 'eth0', 'master', 'br0');
-  await moveAddresses('eth0', 'br0', '2');
-  await inBalancer('link', 'add', 'upper', 'link', 'eth1', 'type', 'macvlan', 'mode', 'private');
-  await moveAddresses('eth1', 'upper', '3');
-  const direct = await serveOn('br0', 'upper');
+  await inBalancer('link', 'add', 'bridge', 'address', mac, 'type', 'bridge');
+  await inBalancer('link', 'set', 'eth0', 'master', 'bridge');
+  await moveAddresses('eth0', 'bridge', '2');
+  await inBalancer('link', 'add', '1lan@up', 'link', 'eth1', 'type', 'macvlan', 'mode', 'private');
+  await moveAddresses('eth1', '1lan@up', '3');
+  const direct = await serveOn('bridge', '1lan@up');
   expect(await servers(direct)).toEqual(both);
   await direct.remove(signal);
 });

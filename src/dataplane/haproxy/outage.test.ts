@@ -96,3 +96,46 @@ test.each([
   stop.abort();
   await running;
 });
+
+/** Only the process that runs now is frozen. */
+function freeze(machine: HaproxyMachine): void {
+  const pid = machine.held?.pid;
+  Object.defineProperty(machine.faults, 'isFrozen', { get: () => machine.held?.pid === pid });
+}
+
+test('a HAProxy that is silent for 30 s is replaced, and the log does not say that it exited', async () => {
+  const { machine, proxy, clock, log } = makeMachineRig();
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(20_000);
+  freeze(machine);
+  await clock.advance(28_000);
+  expect(machine.starts).toBe(1);
+  await clock.advance(10_000);
+  expect(machine.starts).toBe(2);
+  const errors = log.lines.filter(({ level }) => level === 'error').map(({ message }) => message);
+  expect(errors).toEqual([
+    'running HAProxy failed; retrying',
+    'HAProxy did not answer for 30 s and was replaced; its connections were lost',
+  ]);
+  stop.abort();
+  await running;
+});
+
+test('a HAProxy that answers a request in between is not replaced: its silence begins again', async () => {
+  const { machine, proxy, clock } = makeMachineRig();
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(20_000);
+  machine.faults.isFrozen = true;
+  await clock.advance(20_000);
+  machine.faults.frozenAnswer = 'HTTP/1.0 200 OK\r\n\r\n';
+  await clock.advance(8_000);
+  machine.faults.frozenAnswer = undefined;
+  await clock.advance(20_000);
+  expect(machine.starts).toBe(1);
+  stop.abort();
+  await running;
+});

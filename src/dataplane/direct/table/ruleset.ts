@@ -126,7 +126,7 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
       ? ''
       : `
 	chain arrive {
-		type filter hook ingress devices = { ${devices.join(', ')} } priority 0; policy accept;
+		type filter hook ingress devices = { ${devices.map((device) => `"${device}"`).join(', ')} } priority 0; policy accept;
 		meta pkttype != host accept
 		vlan id != 0 accept
 		${isLaterFragment[4]} goto fragment4

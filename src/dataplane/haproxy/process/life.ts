@@ -116,7 +116,7 @@ export function makeLife({
   const recentDeathsMs = (): readonly number[] =>
     (deathsMs = deathsMs.filter((ms) => monotonic() - ms < deathWindowMs));
   /** How the last one ended; `undefined`: there was none, it was stopped, or another one was started since. */
-  let end: 'died' | 'retired' | undefined;
+  let end: 'died' | 'silent' | 'retired' | undefined;
   /** The next start waits from now on, when the process is found dead. */
   const noteDeath = (): void => {
     if (!isKnownAlive) return;
@@ -141,7 +141,11 @@ export function makeLife({
   let reportedMs = Number.NEGATIVE_INFINITY;
   const reportDeath = (): void => {
     restarts.add(1);
-    const words = 'HAProxy exited unexpectedly and was started again; its connections were lost';
+    const what =
+      end === 'silent'
+        ? `did not answer for ${silenceMs / 1000} s and was replaced`
+        : 'exited unexpectedly and was started again';
+    const words = `HAProxy ${what}; its connections were lost`;
     if (monotonic() - reportedMs >= calmMs) log.error({}, words);
     else deathTrouble.failed(words);
     reportedMs = monotonic();
@@ -154,7 +158,7 @@ export function makeLife({
       const { pid } = await process.start(id, signal);
       noteAnswer();
       await process.untilKnown(signal);
-      if (end === 'died') reportDeath();
+      if (end === 'died' || end === 'silent') reportDeath();
       else if (end === 'retired')
         log.warn({}, 'the sockets of HAProxy were lost: a new process accepts connections, the old one keeps its own');
       else log.info({ pid, maxConnections }, 'HAProxy started');
@@ -181,6 +185,8 @@ export function makeLife({
     if (seen === 'silent') {
       awaitEndOfSilence(askedMs);
       await process.kill(signal);
+      noteDeath();
+      end = 'silent';
     }
     // A reload does not bind a removed socket again: the new worker inherits it from the old one.
     if (seen === 'unreachable' && (await process.retire(signal))) {
