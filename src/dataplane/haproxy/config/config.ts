@@ -117,7 +117,7 @@ export function parseDescription(description: string): ProgramId | undefined {
  * map file and never a line here.
  *
  *   entry   192.0.2.51|80 → nodes4|30692|4000|1f0e…     backend | target port | most connections of its Service as annotated |
- *                                                        which Service that is, then the other limits if it has any
+ *                                                        which Service that is, then the other limits if it has any limit
  */
 export function renderConfig(
   settings: Settings,
