@@ -117,7 +117,7 @@ export function parseDescription(description: string): ProgramId | undefined {
  * map file and never a line here.
  *
  *   entry   192.0.2.51|80 → nodes4|30692|4000|1f0e…     backend | target port | most connections of its Service as annotated |
- *                                                        which Service that is, then the other limits if it has any
+ *                                                        which Service that is, then the other limits if it has any limit
  */
 export function renderConfig(
   settings: Settings,
@@ -178,13 +178,13 @@ function render(
     '    option redispatch 1',
     // Counts the bytes of a connection every five seconds, and not only when it ends.
     '    option contstats',
-    // Ends connections whose peer has vanished after four and a half minutes instead of the idle timeout. The interval is the kernel's
-    // 75 s: each setting is a system call for each connection.
+    // Ends connections whose peer has vanished after about four minutes instead of the idle timeout. The number of probes is the
+    // kernel's 9, so that a few lost ones end none: each setting is a system call for each connection.
     '    option tcpka',
     '    clitcpka-idle 120s',
-    '    clitcpka-cnt 2',
+    '    clitcpka-intvl 15s',
     '    srvtcpka-idle 120s',
-    '    srvtcpka-cnt 2',
+    '    srvtcpka-intvl 15s',
     '',
     `ring ${connectionRing.name}`,
     '    format raw',
