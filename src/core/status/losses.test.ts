@@ -26,3 +26,18 @@ test('NoNodes is said of ports that depend on the health of nodes, not of those 
     'False NoNodes: no node takes connections for port 53 of 192.0.2.8: every node is unhealthy: n1; no server takes connections for port 443 of 192.0.2.8: each one fails its own check, or its node is drained or silent',
   );
 });
+
+test('what is true of both addresses is said once, and each keeps what is true of it alone', () => {
+  const spec = { ports: [tcp(80)], ipFamilies: [4, 6] } as const;
+  const messageOf = (more: Parameters<typeof statusOf>[1]): string | undefined =>
+    statusOf([makeService('a', spec)], more)?.conditions.at(-1)?.message;
+  const answerWith = (causes: readonly string[]): Parameters<typeof statusOf>[1] => {
+    const left = [...causes];
+    return { answer: (revision) => ({ revision, isForwarding: true, proxyTrouble: left.shift() }) };
+  };
+  expect(messageOf(answerWith(['no memory', 'no memory']))).toBe(
+    'no connections to 192.0.2.8 and 2001:db8::8, because HAProxy does not serve: no memory',
+  );
+  const apart = messageOf(answerWith(['no memory', 'no file']))?.split('; ') ?? [];
+  expect(apart.map((each) => each.replace(/.*: /, '')).sort()).toEqual(['no file', 'no memory']);
+});

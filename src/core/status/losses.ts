@@ -10,7 +10,23 @@ import { portList } from './sentences.ts';
 import type { Failure, StatusInput } from './status-input.ts';
 
 /** Connections to an address, or to some of its ports, that get to no server. */
-export type Loss = { readonly address: AssignedAddress; readonly isWhole: boolean; readonly verdict: Verdict };
+export type Loss = LossCause & { readonly address: AssignedAddress; readonly isWhole: boolean };
+
+type LossCause = Pick<Verdict, 'reason'> & {
+  /** The address, or which ports of it. */
+  readonly where: string;
+  readonly words: (where: string) => string;
+};
+
+/** What is true of several addresses is said once. */
+export function verdictsOf(losses: readonly Loss[]): readonly Verdict[] {
+  const groups = Map.groupBy(losses, ({ reason, words }) => `${reason} ${words('')}`);
+  return [...groups.values()].flatMap(([first, ...others]) => {
+    if (first === undefined) return [];
+    const { reason, words } = first;
+    return { reason, message: words([first, ...others].map(({ where }) => where).join(' and ')) };
+  });
+}
 
 /** Why connections to an address reach no server. `isWhole`: on none of its ports. */
 export function lossesOf(
@@ -20,44 +36,47 @@ export function lossesOf(
 ): readonly Loss[] {
   const { ip, served } = address;
   const absence = absent.find((failure) => failure.ip === ip);
-  if (absence !== undefined) return [{ address, isWhole: true, verdict: absence.verdict }];
+  if (absence !== undefined) {
+    const { reason, message } = absence.verdict;
+    return [{ address, isWhole: true, reason, where: ip.text, words: () => message }];
+  }
   const listenerOf = ({ port, protocol }: ServicePort): Listener | undefined =>
     listeners.get(listenerKey(ip, port, protocol));
   const reportOf = ({ port, protocol }: ServicePort): ListenerReport | undefined =>
     reports.get(listenerKey(ip, port, protocol));
   const whereOf = (ports: AssignedAddress['served']): string =>
     `${ports.length === served.length ? '' : `port ${portList(ports.map(({ port }) => port))} of `}${ip.text}`;
-  const verdicts: Verdict[] = [];
+  const troubles: LossCause[] = [];
+  const note = (reason: Verdict['reason'], ports: AssignedAddress['served'], words: LossCause['words']): void =>
+    void troubles.push({ reason, where: whereOf(ports), words });
   const troubleOf = (port: ServicePort): string | undefined => reportOf(port)?.proxyTrouble;
   const down = served.filter((port) => troubleOf(port) !== undefined);
   const [first] = down;
   if (first !== undefined) {
-    const message = `no connections to ${whereOf(down)}, because HAProxy does not serve: ${troubleOf(first)}`;
-    verdicts.push({ reason: 'HaproxyDown', message });
+    const cause = troubleOf(first);
+    note('HaproxyDown', down, (where) => `no connections to ${where}, because HAProxy does not serve: ${cause}`);
   }
   const tableTroubleOf = (port: ServicePort): string | undefined => reportOf(port)?.tableTrouble;
   const unprogrammed = served.filter((port) => !down.includes(port) && tableTroubleOf(port) !== undefined);
   const [lacking] = unprogrammed;
   if (lacking !== undefined) {
-    const message = `connections to ${whereOf(unprogrammed)} may be refused: another program has changed the nftables table, and it cannot be restored: ${tableTroubleOf(lacking)}`;
-    verdicts.push({ reason: 'NftablesDown', message });
+    const cause = `another program has changed the nftables table, and it cannot be restored: ${tableTroubleOf(lacking)}`;
+    note('NftablesDown', unprogrammed, (where) => `connections to ${where} may be refused: ${cause}`);
   }
   const draining = served.filter((port) => {
     const listener = listenerOf(port);
     return listener?.isDraining === true && listener.dataplane !== 'direct';
   });
   if (draining.length > 0) {
-    const message = `no new connections to ${whereOf(draining)}, existing ones continue: an administrator drains the Service`;
-    verdicts.push({ reason: 'Drained', message });
+    const words = 'existing ones continue: an administrator drains the Service';
+    note('Drained', draining, (where) => `no new connections to ${where}, ${words}`);
   }
   const closed = new Set([...down, ...unprogrammed, ...draining]);
-  if (closed.size === served.length) return verdicts.map((verdict) => ({ address, isWhole: true, verdict }));
+  if (closed.size === served.length) return troubles.map((trouble) => ({ address, isWhole: true, ...trouble }));
   const lack = nodeTrouble[ip.family];
   const nodeless = served.filter((port) => !closed.has(port) && isNodeless(listenerOf(port), lack));
-  if (lack !== undefined && nodeless.length > 0) {
-    const message = `no node takes connections for ${whereOf(nodeless)}: ${lack.words}`;
-    verdicts.push({ reason: 'NoNodes', message });
-  }
+  if (lack !== undefined && nodeless.length > 0)
+    note('NoNodes', nodeless, (where) => `no node takes connections for ${where}: ${lack.words}`);
   const lost = new Set([...closed, ...nodeless]);
   const why = dropping === undefined || dropping === 'briefly' ? undefined : (dropping[ip.family] ?? '');
   const unopened = (why === undefined ? undefined : closedPorts(address, listeners, reports, false)) ?? [];
@@ -65,19 +84,19 @@ export function lossesOf(
   if (dropped.length > 0) {
     const [alone] = dropped.flatMap((port) => reportOf(port)?.standInTrouble ?? []);
     const standIn = alone === undefined ? '' : `; HAProxy cannot stand in: ${alone}`;
-    const message = `packets for ${whereOf(dropped)} are dropped, because direct has no node for them: ${why}${standIn}`;
-    verdicts.push({ reason: 'NotForwarding', message });
-    if (alone === undefined) verdicts.push({ reason: 'NotForwarding', message: remedyFor(dropped) });
+    const cause = `because direct has no node for them: ${why}${standIn}`;
+    note('NotForwarding', dropped, (where) => `packets for ${where} are dropped, ${cause}`);
+    if (alone === undefined) note('NotForwarding', dropped, () => remedyFor(dropped));
   }
   // Without endpoints the checks cannot succeed.
   const failing =
     hasEndpoints === false ? [] : served.filter((port) => !lost.has(port) && reportOf(port)?.isFailing === true);
   if (failing.length > 0) {
-    const message = `no server takes connections for ${whereOf(failing)}: each one fails its own check, or its node is drained or silent`;
-    verdicts.push({ reason: 'NoServers', message });
+    const cause = 'each one fails its own check, or its node is drained or silent';
+    note('NoServers', failing, (where) => `no server takes connections for ${where}: ${cause}`);
   }
   const isWhole = lost.size + dropped.length + failing.length === served.length;
-  return verdicts.map((verdict) => ({ address, isWhole, verdict }));
+  return troubles.map((trouble) => ({ address, isWhole, ...trouble }));
 }
 
 /** Pods do not depend on the nodes, and servers with checks of their own only if there is one: `isFailing` has their state. */

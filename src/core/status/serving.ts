@@ -11,7 +11,7 @@ import { plainProfile } from '../traffic/options.ts';
 import { isPodBackend, type Listener, listenerKey, localBackend } from '../traffic/table.ts';
 import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { closedPorts } from './direct-trouble.ts';
-import { lossesOf } from './losses.ts';
+import { lossesOf, verdictsOf } from './losses.ts';
 import { nodeNames } from './node-states.ts';
 import { endpointTroubles, ignoredBackends } from './pod-trouble.ts';
 import { portList, sentences } from './sentences.ts';
@@ -37,7 +37,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   }
   const endpoints = endpointTroubles(assignment, service.spec, input.podFacts);
   const losses = served.flatMap((address) => lossesOf(address, input, failures));
-  const troubles = losses.map(({ verdict }) => verdict);
+  const troubles = verdictsOf(losses);
   const whole = losses.filter(({ isWhole }) => isWhole);
   const { sourceRanges } = service.spec;
   const ranges = planSourceRanges(sourceRanges, servedFamilies(assignment), input.isOverBudget);
@@ -65,7 +65,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   ];
   const [loss] = whole;
   if (loss !== undefined && served.every((address) => whole.some((each) => each.address === address)))
-    return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
+    return no(loss.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
   const [noEndpoint] = endpoints.verdicts;
   if (noEndpoint !== undefined && endpoints.isWhole) return no(noEndpoint.reason, sentences(shortcomings));
   if (input.hasEndpoints === false) {
