@@ -22,6 +22,12 @@ test('creating a folder below /proc fails without trying forever', async () => {
   await expect(systemFiles.makeFolder('/proc/furiwake/a')).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
+test('a full disk is an error that names the file', async () => {
+  await expect(systemFiles.append('/dev/full', 'text')).rejects.toThrow(
+    "ENOSPC: no space left on device, write '/dev/full'",
+  );
+});
+
 test('a named pipe without a writer is empty, and the output of a command is read as a file', async () => {
   const { signal } = new AbortController();
   const folder = await mkdtemp(path.join(tmpdir(), 'furiwake-files-'));

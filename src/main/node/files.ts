@@ -35,11 +35,12 @@ export const systemFiles: Files = {
   // Without fsync, which would delay each address by milliseconds or more; `sync` does that.
   write: async (file, text, mode = 0o600) => {
     const temporary = `${file}.new`;
-    await writeFile(temporary, text, { mode });
+    await writeFile(temporary, text, { mode }).catch(naming(file));
     await rename(temporary, file);
   },
   append: async (file, text) => {
-    await appendFile(file, text, { flag: constants.O_WRONLY | constants.O_APPEND }); // not `a`, which would create a file
+    const flag = constants.O_WRONLY | constants.O_APPEND; // not `a`, which would create a file
+    await appendFile(file, text, { flag }).catch(naming(file));
   },
   sync: async (file) => {
     await using handle = await open(file, constants.O_RDWR);
@@ -63,6 +64,14 @@ export const systemFiles: Files = {
   remove: (file) => rm(file, { force: true, recursive: true }),
   makeFolder: (folder, mode = 0o700) => makeFolder(folder, mode),
 };
+
+/** Node names the file when it cannot be opened, and not when the disk is full. */
+function naming(file: string): (error: NodeJS.ErrnoException) => never {
+  return (error) => {
+    if (error.path === undefined) error.message += ` '${file}'`;
+    throw error;
+  };
+}
 
 /** Without waiting for the writer of a named pipe: the thread that waits would never end. */
 function openToRead(file: string): Promise<FileHandle | undefined> {
