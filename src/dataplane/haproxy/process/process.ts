@@ -58,8 +58,11 @@ const pollMs = 5;
 /** When a worker is killed, its master exits, and vice versa, within about 5 ms. */
 const dyingMs = 200;
 const takeOverMs = 10_000;
-/** A master that has just started or reloaded executes itself again, and loses signals in that time. */
-const repeatMs = 1000;
+/**
+ * A master that has just started or reloaded executes itself again, and loses signals in that time. If a reload takes longer, the
+ * second signal makes another worker, which looks like that of another program: furiwake reloads once more.
+ */
+const repeatMs = 2000;
 const stopMs = 3000;
 
 export function makeHaproxyProcess(deps: {
