@@ -153,3 +153,24 @@ test('with another host known, a host that finds an older Lease of its own and i
   await scene.clock.advance(8_000);
   expect(host.changes).toEqual([true, false]);
 });
+
+test.each([
+  ['has always been alone serves on', false, []],
+  ['knows of another host does not serve until it holds the Lease', true, [true]],
+])('a host that starts when its Lease was deleted by hand, and %s', async (_, knowsOthers, changes) => {
+  const scene = makeScene();
+  const files = new Map<string, string>();
+  const earlier = new AbortController();
+  startLeading(scene, 'lb1_a-b', { files, knowsOthers, stop: earlier });
+  await scene.clock.advance(1_000);
+  earlier.abort();
+  scene.cluster.lease = undefined;
+  const host = startLeading(scene, 'lb1_a-b', { files, knowsOthers });
+  await scene.clock.advance(10_000);
+  expect(host.terms).toBe(0);
+  await scene.clock.advance(10_000);
+  expect([host.terms, host.changes]).toEqual([1, changes]);
+  expect(messages(host, 'warn')).toEqual([
+    'the Lease was deleted or emptied while another host may have held it; taking it in 15 s unless that host writes it again',
+  ]);
+});

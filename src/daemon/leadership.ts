@@ -65,6 +65,7 @@ export type LeadershipDeps = {
  *   started with another class   ─► withdrawn until there is a table of this one, if another host serves the class of before
  *   waiting for another holder   ─► withdrawn
  *   waiting for its own identity ─► serving if no other candidate was ever seen, until a namesake renews the Lease
+ *   waiting, no Lease found      ─► the same, until another holder is seen
  *   held, no table of the term   ─► serving the last table if no other host held the Lease in between, as far as the record of
  *                                   tenures says; without a record withdrawn if another host is known
  *   held, renewals succeed       ─► serving
@@ -243,7 +244,8 @@ async function acquire(
   if (servesUntilMs !== undefined) withdrawAt(servesUntilMs).catch(() => undefined); // it is held again
   try {
     return await lease.acquire(signal, (holder) => {
-      if (holder.kind !== 'unknown' || deps.hasOthers()) withdraw();
+      const isSeen = holder.kind !== 'unknown' && holder.identity !== '';
+      if (isSeen || deps.hasOthers()) withdraw();
       const level = holder.kind === 'namesake' ? 'error' : 'warn';
       log[level]({ holder: holder.identity, class: deps.loadBalancerClass }, holderWords(deps, holder));
     });

@@ -60,6 +60,8 @@ export type LeaseAttemptsDeps = {
   /** Stable per host, so that a restarted process takes its own Lease again; different from that of every other host. */
   readonly identity: string;
   readonly observer: LeaseObserver;
+  /** Whether another host may serve Services now. Asked where there is no Lease, by a process that has not seen a holder. */
+  readonly mayBeServed: (signal: AbortSignal) => Promise<boolean>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -67,7 +69,7 @@ export type LeaseAttemptsDeps = {
 };
 
 export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
-  const { client, namespace, name, identity, observer, clock, random, log, onClaimed } = deps;
+  const { client, namespace, name, identity, observer, mayBeServed, clock, random, log, onClaimed } = deps;
   const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
   const collection = resourcePath(resource, { namespace });
   const path = resourcePath(resource, { namespace, name });
@@ -128,6 +130,7 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
   return {
     acquire: async (onHolder, signal) => {
       await read(signal);
+      if (observer.isUnsure() && (await mayBeServed(signal))) observer.assumeFormer();
       const holder = observer.holder();
       if (holder !== undefined && holder.expiresInMs > 0) {
         onHolder(holder);

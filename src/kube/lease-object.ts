@@ -34,14 +34,15 @@ export function isSameTenure(a: Tenure, b: Tenure): boolean {
   return a.lease === b.lease && a.transitions === b.transitions;
 }
 
-/**
- * Whether the holder of this tenure, or a later one, released the Lease. False if it was emptied by hand, or is from a backup: then
- * its holder does not know yet.
- */
+/** Whether a holder released the Lease. False if it was emptied by hand: then its holder does not know yet. */
+export function isReleased({ spec }: LeaseObject): boolean {
+  return (spec.holderIdentity ?? '') === '' && spec.leaseDurationSeconds === releasedSeconds;
+}
+
+/** Whether the holder of this tenure, or a later one, released the Lease. False if the Lease is from a backup. */
 export function isReleaseOf(lease: LeaseObject, tenure: Tenure): boolean {
-  const { lease: uid, transitions, holder } = tenureOf(lease);
-  const isReleased = holder === '' && lease.spec.leaseDurationSeconds === releasedSeconds;
-  return isReleased && uid === tenure.lease && transitions >= tenure.transitions;
+  const { lease: uid, transitions } = tenureOf(lease);
+  return isReleased(lease) && uid === tenure.lease && transitions >= tenure.transitions;
 }
 
 /** As in client-go: the duration of a Lease that its holder has released. */

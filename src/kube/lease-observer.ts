@@ -1,6 +1,7 @@
 import {
   candidatesOf,
   defaultDurationSeconds,
+  isReleased,
   isReleaseOf,
   type LeaseObject,
   type Tenure,
@@ -41,7 +42,7 @@ const silentMs = 5_000;
 const firstRenewalMs = 7_000;
 const durationMs = defaultDurationSeconds * 1000;
 
-/** Of another host, which may have held the Lease while this host was cut off. */
+/** Of another host, which may have held the Lease while this host was cut off, or before this process started. */
 const unseen: Tenure = { lease: '', transitions: 0, holder: '' };
 
 /** The knowledge of this process about a Lease, from repeated reading. */
@@ -62,6 +63,13 @@ export type LeaseObserver = {
   hasClaimed(startedAtMs: number): void;
   /** Its holder; `undefined`: it is held by this process, released or deleted. */
   holder(): LeaseHolder | undefined;
+  /**
+   * The Lease does not exist, or its holder was removed by hand, and this process has never seen a holder: it cannot know whether
+   * there is one.
+   */
+  isUnsure(): boolean;
+  /** Only if {@link LeaseObserver.isUnsure}: another host may have held the Lease until now. */
+  assumeFormer(): void;
   /** The candidates in the Lease whose entries have not changed for a minute. */
   goneCandidates(): readonly string[];
 };
@@ -94,7 +102,9 @@ export function makeLeaseObserver({
   /** When the last accepted claim was sent, and the acquireTime of this process's tenure. */
   let held: { readonly atMs: number; readonly acquireTime: string | undefined } | undefined;
   /** The last tenure of another holder, and since when the Lease is without one that was not released. */
-  let former: { readonly tenure: Tenure; readonly goneAtMs: number | undefined } | undefined;
+  let former:
+    | { readonly tenure: Tenure; readonly goneAtMs: number | undefined; readonly isProlonged: boolean }
+    | undefined;
   let hasNamesake = false;
   const others = new Set<string>();
   let entries: ReadonlyMap<string, { readonly text: string; readonly sinceMs: number }> = new Map();
@@ -112,20 +122,31 @@ export function makeLeaseObserver({
   const expiryOf = ({ spec }: LeaseObject): number =>
     renewedAtMs + Math.max(spec.leaseDurationSeconds ?? 0, defaultDurationSeconds) * 1000;
 
-  /** `isNew`: a change of the Lease other than by a candidate, or a read after a silence in which it may have been held. */
-  const noteFormer = (lease: LeaseObject | undefined, isNew: boolean): void => {
+  const setFormer = (tenure: Tenure, isProlonged = false): void => {
+    former = { tenure, goneAtMs: monotonic(), isProlonged };
+  };
+
+  /**
+   * `isChanged`: other than by a candidate. `silenceMs`: meanwhile another host may have held the Lease, and it may have been
+   * deleted once more. A short silence counts once: each answer that takes seconds comes after one, too.
+   */
+  const noteFormer = (
+    lease: LeaseObject | undefined,
+    { isChanged, silenceMs }: { readonly isChanged: boolean; readonly silenceMs: number },
+  ): void => {
     const tenure = lease && tenureOf(lease);
     if (tenure !== undefined && tenure.holder !== '') {
       if (tenure.holder === identity) return;
       // From now on a Lease of this host that it did not claim again is from a backup.
-      former = { tenure, goneAtMs: undefined };
+      former = { tenure, goneAtMs: undefined, isProlonged: false };
       ours = [];
     } else if (former !== undefined) {
-      const isReleased = lease !== undefined && isReleaseOf(lease, former.tenure);
-      const goneAtMs = isNew ? undefined : former.goneAtMs;
-      former = isReleased ? undefined : { ...former, goneAtMs: goneAtMs ?? monotonic() };
+      const isNever = held === undefined && former.tenure === unseen;
+      if (lease !== undefined && (isNever ? isReleased(lease) : isReleaseOf(lease, former.tenure))) former = undefined;
+      else if (former.goneAtMs === undefined || isChanged || silenceMs > durationMs) setFormer(former.tenure);
+      else if (silenceMs > silentMs && !former.isProlonged) setFormer(former.tenure, true);
     } else if (held !== undefined && others.size > 0 && monotonic() - held.atMs >= ownForMs) {
-      former = { tenure: unseen, goneAtMs: monotonic() };
+      setFormer(unseen);
     }
   };
 
@@ -143,12 +164,13 @@ export function makeLeaseObserver({
       const isRenewed =
         lease !== undefined &&
         (last?.spec.holderIdentity !== lease.spec.holderIdentity || last?.spec.renewTime !== lease.spec.renewTime);
-      const isAfterSilence = monotonic() - seenAtMs > silentMs;
+      const silenceMs = monotonic() - seenAtMs;
       const extendedMs = monotonic() + firstRenewalMs - durationMs;
       if (isRenewed) [renewedAtMs, isExtended] = [monotonic(), false];
-      else if (isAfterSilence && !isExtended && extendedMs > renewedAtMs)
+      else if (silenceMs > silentMs && !isExtended && extendedMs > renewedAtMs)
         [renewedAtMs, isExtended] = [extendedMs, true];
-      noteFormer(lease, isRenewed || isAfterSilence);
+      const isGone = last !== undefined && lease === undefined;
+      noteFormer(lease, { isChanged: isRenewed || isGone, silenceMs });
       seenAtMs = monotonic();
       if (lease === undefined) return;
       const { holderIdentity = '' } = lease.spec;
@@ -193,6 +215,11 @@ export function makeLeaseObserver({
         expiresInMs: expiryOf(seen) - monotonic(),
       };
     },
+    isUnsure: () => {
+      const isWithoutHolder = seen === undefined || ((seen.spec.holderIdentity ?? '') === '' && !isReleased(seen));
+      return isWithoutHolder && held === undefined && former === undefined;
+    },
+    assumeFormer: () => setFormer(unseen),
     goneCandidates: () => {
       const latestMs = monotonic() - candidateGoneMs;
       return [...entries].flatMap(([candidate, { sinceMs }]) => (sinceMs <= latestMs ? candidate : []));

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { type LeaseClient, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
+import { slowly } from '../../test/make/slow-lease-client.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
 import { KubeError } from './errors.ts';
@@ -25,20 +26,6 @@ function makeScene(hasNamespace: boolean): {
       cluster.hasNamespace = isThere;
       if (!isThere) cluster.lease = undefined;
     },
-  };
-}
-
-/** The same client, whose answers arrive late. */
-function slowly(client: LeaseClient, answerMs: number, clock: VirtualClock): LeaseClient {
-  const late = async <T>(answer: Promise<T>): Promise<T> => {
-    answer.catch(() => undefined); // not before it has arrived
-    await clock.sleep(answerMs, new AbortController().signal);
-    return await answer;
-  };
-  return {
-    get: (...request) => late(client.get(...request)),
-    create: (...request) => late(client.create(...request)),
-    replace: (...request) => late(client.replace(...request)),
   };
 }
 
@@ -96,6 +83,7 @@ test.each([2_000, 3_000, 4_500])(
       name: 'furiwake',
       identity: 'box-2',
       random: () => 0.5,
+      mayBeServed: cluster.mayBeServed,
       clock,
       log,
     });
@@ -118,6 +106,7 @@ test.each([100, 1_300, 2_200])(
       name: 'furiwake',
       identity: 'box-1',
       random: () => 0.5,
+      mayBeServed: cluster.mayBeServed,
       clock,
       log,
     });
@@ -151,6 +140,7 @@ test.each([0, 250])(
       name: 'furiwake',
       identity: 'box-1',
       random: () => 0.5,
+      mayBeServed: cluster.mayBeServed,
       clock,
       log,
     });
@@ -188,7 +178,17 @@ test('a holder keeps its Lease when it was deleted, and the first request that c
     },
   };
   const random = (): number => 0.5;
-  const lease = makeLease({ client, namespace: 'ns', name: 'furiwake', identity: 'box-1', random, clock, log });
+  const { mayBeServed } = cluster;
+  const lease = makeLease({
+    client,
+    namespace: 'ns',
+    name: 'furiwake',
+    identity: 'box-1',
+    mayBeServed,
+    random,
+    clock,
+    log,
+  });
   await clock.drive(lease.acquire(end.signal));
   void lease.hold(end.signal);
   await clock.advance(6_000);

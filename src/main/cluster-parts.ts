@@ -26,6 +26,7 @@ import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
 import { makeIdentityFile } from '../state/identity.ts';
 import { makeFileLedger } from '../state/ledger.ts';
+import { isAnyServed } from './any-served.ts';
 import type { HostParts } from './host-parts.ts';
 
 /** Everything that works with the cluster: the connection, the Lease, and the controller of each term of the Lease. */
@@ -107,6 +108,7 @@ export async function makeClusterParts({
     clock,
     random,
     log: log.child({ part: 'lease' }),
+    mayBeServed: (signal) => isAnyServed({ client, site, clock }, signal),
     onOther: (other) => candidates.add(other),
     onClaimed: () => changed.set(),
   });

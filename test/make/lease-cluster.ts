@@ -11,15 +11,22 @@ export type Connectivity = 'up' | 'cut' | 'answers-lost' | 'outrun';
 
 export type LeaseClient = Pick<KubeClient, 'get' | 'create' | 'replace'>;
 
+type MakeLeaseDeps = Parameters<typeof makeLease>[0];
+
 /** An API server that holds one Lease, and a link to it for each host. */
 export type LeaseCluster = {
   readonly links: Map<string, Connectivity>;
   /** Without its namespace the Lease cannot be created. */
   hasNamespace: boolean;
   lease: LeaseObject | undefined;
+  /** Once a host has held the Lease, Services have its finalizer. */
+  readonly mayBeServed: () => Promise<boolean>;
   clientOf(host: string): LeaseClient;
   /** A host's claim to the Lease `ns/furiwake`. */
-  claimOf(host: string, deps: Pick<Parameters<typeof makeLease>[0], 'clock' | 'log' | 'onOther'>): Lease;
+  claimOf(
+    host: string,
+    deps: Pick<MakeLeaseDeps, 'clock' | 'log' | 'onOther'> & Partial<Pick<MakeLeaseDeps, 'mayBeServed'>>,
+  ): Lease;
 };
 
 export function makeLeaseCluster(): LeaseCluster {
@@ -28,7 +35,13 @@ export function makeLeaseCluster(): LeaseCluster {
   const links = new Map<string, Connectivity>();
 
   const store = (object: LeaseObject): LeaseObject => {
-    lease = { ...object, metadata: { ...object.metadata, resourceVersion: String(++version) } };
+    version += 1;
+    const metadata = {
+      ...object.metadata,
+      uid: object.metadata.uid ?? `uid-${version}`,
+      resourceVersion: String(version),
+    };
+    lease = { ...object, metadata };
     return lease;
   };
   const answer = async <T>(host: string, work: () => T): Promise<T> => {
@@ -48,6 +61,7 @@ export function makeLeaseCluster(): LeaseCluster {
       if (object === undefined) lease = undefined;
       else store(object);
     },
+    mayBeServed: () => Promise.resolve(version > 0),
     clientOf: (host) => {
       const client = {
         get: () => answer(host, () => lease ?? fail('NOT_FOUND')),
@@ -71,6 +85,7 @@ export function makeLeaseCluster(): LeaseCluster {
         namespace: 'ns',
         name: 'furiwake',
         identity,
+        mayBeServed: cluster.mayBeServed,
         random: () => 0.5,
         ...deps,
       }),

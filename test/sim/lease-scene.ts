@@ -60,6 +60,7 @@ export async function leaseScene(): Promise<LeaseScene> {
       namespace: 'kube-system',
       name: 'furiwake',
       identity,
+      mayBeServed: () => Promise.resolve(false),
       clock,
       random,
       log,

@@ -53,6 +53,7 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
     namespace: 'kube-system',
     name: 'furiwake',
     identity,
+    mayBeServed: () => Promise.resolve(false),
     clock,
     random: seededRandom(1),
     log,
