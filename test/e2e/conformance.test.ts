@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { passingPod, web, webOnN1, webOnN2, webPort } from './harness/backends.ts';
+import { web, webOnN1, webOnN2, webPort } from './harness/backends.ts';
 import { askByUdp } from './harness/datagrams.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fetchMany, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { pods } from './harness/names.ts';
 import { isRoot, type Stage, useStage } from './harness/stage.ts';
+import { startPod } from './harness/start-pod.ts';
 import { startTraffic } from './harness/traffic.ts';
 
 const dns = { name: 'dns', port: 53, protocol: 'UDP', targetPort: 8081 };
@@ -54,12 +55,12 @@ describe.skipIf(!isRoot)('as the conformance tests demand', () => {
     const replace = async (externalTrafficPolicy: 'Cluster' | 'Local', nodeName: string): Promise<void> => {
       const app = `cycling-${externalTrafficPolicy.toLowerCase()}-${nodeName}`;
       const [first, second] = [`${app}-first`, `${app}-second`];
-      await cluster.create(pods, passingPod(app, first, 'n1'));
+      await startPod(cluster, app, first, 'n1');
       await services.create(app, { spec: { ports: [dns], selector: { app }, externalTrafficPolicy } });
       const [address = ''] = await services.published(app);
       const flow = { address, port: 53, text: 'hostname', firstPort: 40_000 };
       await eventually(async () => expect(await askByUdp(client, flow)).toEqual([first]));
-      await cluster.create(pods, passingPod(app, second, nodeName));
+      await startPod(cluster, app, second, nodeName);
       await cluster.remove(`${pods}/${first}`);
       await eventually(async () => expect(await askByUdp(client, flow)).toEqual([second]));
       await cluster.remove(`${pods}/${second}`);
@@ -69,12 +70,12 @@ describe.skipIf(!isRoot)('as the conformance tests demand', () => {
 
   test('all Pods are replaced under clients that never stop, Cluster: no request fails', async () => {
     const { services, cluster, client } = stage();
-    await cluster.create(pods, passingPod('rolled', 'rolled-0', 'n1'));
+    await startPod(cluster, 'rolled', 'rolled-0', 'n1');
     await services.create('rolled', { spec: { selector: { app: 'rolled' } } });
     const [ip = ''] = await services.published('rolled');
     await untilAnswer(client, urlOf(ip), 'rolled-0');
     await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 50, held: 0 });
-    await cluster.create(pods, passingPod('rolled', 'rolled-1', 'n2'));
+    await startPod(cluster, 'rolled', 'rolled-1', 'n2');
     await eventually(async () => expect(await answering(stage(), ip)).toBe(2));
     await cluster.remove(`${pods}/rolled-0`);
     await eventually(async () =>

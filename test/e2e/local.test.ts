@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { passingPod, web, webOnN1 } from './harness/backends.ts';
+import { web, webOnN1 } from './harness/backends.ts';
 import { askByUdp } from './harness/datagrams.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fetchMany, untilAnswer, urlOf } from './harness/fetch.ts';
 import { pods } from './harness/names.ts';
 import { isRoot, type Stage, useStage } from './harness/stage.ts';
+import { startPod } from './harness/start-pod.ts';
 import { startTraffic } from './harness/traffic.ts';
 
 const annotations = { 'furiwake.dev/dataplane': 'direct' };
@@ -36,12 +37,12 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
 
   test('the only Pod moves to another node under clients that never stop: no connection fails', async () => {
     const { services, cluster, client } = stage();
-    await cluster.create(pods, passingPod('moving', 'moving-n1', 'n1'));
+    await startPod(cluster, 'moving', 'moving-n1', 'n1');
     await services.create('moving', { spec: { ...local, selector: { app: 'moving' } } });
     const [ip = ''] = await services.published('moving');
     await untilAnswer(client, urlOf(ip), 'moving-n1');
     await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 50, held: 0 });
-    await cluster.create(pods, passingPod('moving', 'moving-n2', 'n2'));
+    await startPod(cluster, 'moving', 'moving-n2', 'n2');
     await eventually(async () => expect(await answering(stage(), ip)).toBe('moving-n1 moving-n2'));
     await cluster.remove(`${pods}/moving-n1`);
     await eventually(async () => expect(await answering(stage(), ip)).toBe('moving-n2'));

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { passingPod, web, webPort } from './harness/backends.ts';
+import { web, webPort } from './harness/backends.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchMany, untilAnswer, urlOf } from './harness/fetch.ts';
 import { namespace, pods } from './harness/names.ts';
 import { isRoot, type Stage, useStage } from './harness/stage.ts';
+import { startPod } from './harness/start-pod.ts';
 import { startTraffic } from './harness/traffic.ts';
 
 const annotations = { 'furiwake.dev/backends': 'pods' };
@@ -34,13 +35,13 @@ describe.skipIf(!isRoot)('Pods as servers', () => {
 
   test('Pods are created and deleted under clients that never stop: no request fails', async () => {
     const { services, cluster, client } = stage();
-    await cluster.create(pods, passingPod('rolling', 'rolling-0', 'n1'));
+    await startPod(cluster, 'rolling', 'rolling-0', 'n1');
     await services.create('rolling', { annotations, spec: { selector: { app: 'rolling' } } });
     const [ip = ''] = await services.published('rolling');
     await untilAnswer(client, urlOf(ip), 'rolling-0');
     await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 50, held: 0 });
     for (const number of [1, 2]) {
-      await cluster.create(pods, passingPod('rolling', `rolling-${number}`, `n${1 + (number % 2)}`));
+      await startPod(cluster, 'rolling', `rolling-${number}`, `n${1 + (number % 2)}`);
       await eventually(async () => expect(await answering(stage(), ip)).toContain(`rolling-${number}`));
       await cluster.remove(`${pods}/rolling-${number - 1}`);
       await eventually(async () => expect(await answering(stage(), ip)).toBe(`rolling-${number}`));

@@ -42,6 +42,10 @@ export type HaproxyMachine = {
     portHolder: string | undefined;
     /** A worker that a reload replaces has connections that do not end. */
     keepsOldWorkers: boolean;
+    /** A reload lasts until this is over: the last worker serves, and the master does not answer. */
+    slowReload: Promise<void> | undefined;
+    /** So many signals for a reload are lost. */
+    lostReloads: number;
   };
   readonly oldWorkers: number[];
   /** Starts of the program so far. */
@@ -68,9 +72,13 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     isDiskFull: false,
     portHolder: undefined,
     keepsOldWorkers: false,
+    slowReload: undefined,
+    lostReloads: 0,
   };
   let running: HaproxyWorker | undefined;
   let starts = 0;
+  /** Of the master that runs. */
+  let [reloads, isReloading] = [0, false];
   const oldWorkers: number[] = [];
 
   const die = (): void => {
@@ -124,6 +132,14 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     texts.set(`${folder}/haproxy.pid`, `${running.pid}\n`);
   };
 
+  const reload = (): void => {
+    const replaced = running?.pid ?? 0;
+    die();
+    if (faults.keepsOldWorkers) oldWorkers.push(replaced);
+    [reloads, isReloading] = [reloads + 1, false];
+    start();
+  };
+
   const answer = (worker: HaproxyWorker, command: string): string =>
     faults.command(command) ?? answerTo(worker, command, `${folder}/services.map`);
 
@@ -135,7 +151,11 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     if (faults.isFrozen && faults.frozenAnswer !== undefined && path.endsWith('/alive.sock'))
       return faults.frozenAnswer;
     if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
-    if (text.startsWith('show proc')) return ['# old workers', ...oldWorkers.map((pid) => `${pid} worker `)].join('\n');
+    if (path.endsWith('/master.sock')) {
+      if (isReloading) throw new RuntimeError('absent', `${path}: connect ECONNREFUSED`);
+      const lines = [`${running.pid} master ${reloads} [failed: 0] 0d00h00m01s 2.6.12`, '# old workers'];
+      return [...lines, ...oldWorkers.map((pid) => `${pid} worker `)].join('\n');
+    }
     if (!path.endsWith('/worker.sock')) return 'HTTP/1.0 200 OK\r\n\r\n';
     const commands = text
       .replace(/^prompt\n/, '')
@@ -166,10 +186,12 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     },
     kill: (pid, name) => {
       if (running?.pid !== pid) return false;
-      die();
-      if (name === 'SIGUSR2') {
-        if (faults.keepsOldWorkers) oldWorkers.push(pid);
-        start(); // a reload
+      if (name !== 'SIGUSR2') die();
+      else if (faults.lostReloads > 0) faults.lostReloads--;
+      else if (faults.slowReload === undefined) reload();
+      else {
+        isReloading = true;
+        void faults.slowReload.then(reload);
       }
       return true;
     },
@@ -186,7 +208,10 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
         if (args[0] === '-c') {
           const words = faults.config(texts.get(args.at(-1) ?? '') ?? '');
           if (words !== undefined) refuse(words);
-        } else start();
+        } else {
+          reloads = 0;
+          start();
+        }
         return { stdout: '', stderr: '' };
       },
       spawn: () => {

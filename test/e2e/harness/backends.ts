@@ -44,6 +44,17 @@ export function passingPod(app: string, name: string, nodeName: string): object 
   };
 }
 
+/** core/v1 Pod, as far as tests read it. */
+export type Pod = {
+  readonly status?: {
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message?: string }[];
+  };
+};
+
+export function isReady({ status }: Pod): boolean {
+  return status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True') === true;
+}
+
 /** Namespace and Pods behind the Services of all tests; shared, because they take seconds to start. */
 export const backends: string = [
   `apiVersion: v1

@@ -8,7 +8,7 @@ import { type StartedLab, startLab } from '../../../lab/start.ts';
 import { onInterrupt } from '../../interrupt.ts';
 import { makeCluster } from './cluster.ts';
 import { account, bundleOf, labOfWorker, pods } from './names.ts';
-import { backends } from './backends.ts';
+import { backends, isReady, type Pod } from './backends.ts';
 
 const root = path.join(import.meta.dirname, '..', '..', '..');
 
@@ -73,13 +73,7 @@ async function furnish(lab: StartedLab, signal: AbortSignal): Promise<void> {
   const cluster = await makeCluster(lab);
   const areReady = async (): Promise<boolean> => {
     const { items } = await cluster.get<{ readonly items: readonly Pod[] }>(pods);
-    return items.every(({ status }) =>
-      status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True'),
-    );
+    return items.every(isReady);
   };
   await until('the Pods to be ready', areReady, { signal, timeoutMs: 60_000, everyMs: 100 });
 }
-
-type Pod = {
-  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
-};

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { recordMetrics } from '../../../../test/sim/observers.ts';
 import { RuntimeError } from '../runtime/client.ts';
-import { makeOldWorkers, parseOldWorkers, parseSessions } from './old-workers.ts';
+import { parseOldWorkers, parseReloads } from './master-answers.ts';
+import { makeOldWorkers, parseSessions } from './old-workers.ts';
 
 // Shortened answers of HAProxy 2.6.12.
 const proc = [
@@ -25,6 +26,11 @@ test('show proc: the old workers, and neither the one that serves nor programs',
   expect(parseOldWorkers(proc)).toEqual([17_954, 17_953]);
   expect(parseOldWorkers(proc.replace(/# old[^#]*/, ''))).toEqual([]);
   expect(parseOldWorkers('')).toEqual([]);
+});
+
+test('show proc: how often the master has reloaded', () => {
+  expect(parseReloads(proc)).toBe(2);
+  expect(parseReloads(proc.replace(/^.* master.*\n/m, ''))).toBeUndefined();
 });
 
 test('show sess: id, backend and server', () => {

@@ -1,4 +1,5 @@
 import type { Metrics } from '../../../ports/metrics.ts';
+import { parseOldWorkers } from './master-answers.ts';
 import { maxLineBytes, packLines, unlessUnreachable } from '../runtime/client.ts';
 
 /**
@@ -62,12 +63,6 @@ export function makeOldWorkers({
       }
     },
   };
-}
-
-/** Reads `show proc` of the master: the process IDs of the workers under `# old workers`. */
-export function parseOldWorkers(answer: string): readonly number[] {
-  const [, section = ''] = answer.split(/^# old workers.*\n/m);
-  return [...section.replace(/^#[^]*/m, '').matchAll(/^(\d+)\s+worker\s/gm)].map(([, pid]) => Number(pid));
 }
 
 /** Reads `show sess`: `0x5643ab8e0ab0: proto=tcpv4 src=… fe=services be=nodes4 srv=n1 ts=00 …`, a line per session. */

@@ -3,6 +3,7 @@ import type { Files } from '../../../ports/files.ts';
 import { parseInfo, type ProcessInfo } from '../runtime/answers.ts';
 import { RuntimeError, type RuntimeApi, type Sockets, unlessUnreachable } from '../runtime/client.ts';
 import { descriptionOf, type ProgramId, pathsIn } from '../config/config.ts';
+import { parseReloads } from './master-answers.ts';
 import { makePace } from './pace.ts';
 import type { HaproxyOfFuriwake, Kill, PortOwners } from './port-owners.ts';
 import type { Program } from './program.ts';
@@ -58,11 +59,8 @@ const pollMs = 5;
 /** When a worker is killed, its master exits, and vice versa, within about 5 ms. */
 const dyingMs = 200;
 const takeOverMs = 10_000;
-/**
- * A master that has just started or reloaded executes itself again, and loses signals in that time. If a reload takes longer, the
- * second signal makes another worker, which looks like that of another program: furiwake reloads once more.
- */
-const repeatMs = 2000;
+/** A master that has just started or reloaded executes itself again, and loses signals in that time. */
+const repeatMs = 1000;
 const stopMs = 3000;
 
 export function makeHaproxyProcess(deps: {
@@ -143,13 +141,27 @@ export function makeHaproxyProcess(deps: {
     await untilGone(signal);
   };
 
+  /** How often the master has reloaded; `undefined`: it does not answer, as while it reloads. */
+  const reloadsOfMaster = async (signal: AbortSignal): Promise<number | undefined> => {
+    const { masterSocket } = pathsIn((await find(signal))?.folder ?? folder);
+    const answer = await sockets.request(masterSocket, 'show proc\nquit\n', signal).catch(unlessUnreachable);
+    return parseReloads(answer ?? '');
+  };
+
   const handOver = async (id: ProgramId, replaced: number, signal: AbortSignal): Promise<void> => {
     if ((await find(signal))?.folder === earlierFolder)
       await files.write(pathsIn(earlierFolder).config, (await files.read(paths.config)) ?? '');
     const endMs = clock.monotonic() + takeOverMs;
+    let before: number | undefined;
+    let isLost = true;
     while (clock.monotonic() < endMs) {
-      if (!(await signalMaster('SIGUSR2', signal))) throw new RuntimeError('absent', 'no HAProxy master to reload');
+      if (isLost) {
+        before = await reloadsOfMaster(signal);
+        if (!(await signalMaster('SIGUSR2', signal))) throw new RuntimeError('absent', 'no HAProxy master to reload');
+      }
       if ((await untilServing({ id, replaced }, repeatMs, signal)) !== undefined) return;
+      // A second signal that is not lost makes another worker, which looks like that of another program.
+      isLost = before === undefined || before === (await reloadsOfMaster(signal));
     }
     throw new RuntimeError('broken', `no new worker within ${takeOverMs / 1000} s of a reload of HAProxy`);
   };
