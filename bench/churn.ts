@@ -20,7 +20,7 @@ export const churn: Bench = {
   run: async (context) => {
     const site = await context.cluster();
     await using furiwake = await site.startFuriwake();
-    return measure(context, { site, furiwake, kinds: [{}] });
+    return await measure(context, { site, furiwake, kinds: [{}] });
   },
 };
 

@@ -1,7 +1,10 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { type Host, makeScene, startLeading } from '../../test/make/leading-hosts.ts';
 import { anyLeaseSchedule, boxes, playLeaseSchedule } from '../../test/make/lease-schedule.ts';
+
+const runs = Number(process.env['RUNS'] ?? 300);
+vi.setConfig({ testTimeout: runs * 400 });
 
 test('two hosts never serve at the same time, and in the end one does, whatever happens to the API server and to the Lease', async () => {
   await fc.assert(
@@ -34,7 +37,7 @@ test('two hosts never serve at the same time, and in the end one does, whatever 
       await Promise.allSettled([...hosts.values()].map(({ ended }) => ended));
     }),
     {
-      numRuns: Number(process.env['RUNS'] ?? 300),
+      numRuns: runs,
       examples: [
         // A host that takes an older Lease of its own again, and is cut off before it has it.
         [

@@ -1,10 +1,13 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { Lease } from './lease.ts';
 import { makeLeaseCluster } from '../../test/make/lease-cluster.ts';
 import { anyLeaseSchedule, boxes, playLeaseSchedule } from '../../test/make/lease-schedule.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
+
+const runs = Number(process.env['RUNS'] ?? 300);
+vi.setConfig({ testTimeout: runs * 400 });
 
 test('two hosts never hold the Lease at the same time: interruptions, restarts, jumps of the wall clock, a Lease deleted, emptied or restored', async () => {
   await fc.assert(
@@ -37,6 +40,6 @@ test('two hosts never hold the Lease at the same time: interruptions, restarts, 
       for (const { stop } of hosts.values()) stop.abort();
       await Promise.allSettled([...hosts.values()].map(({ ended }) => ended));
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 300) },
+    { numRuns: runs },
   );
 });

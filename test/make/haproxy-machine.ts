@@ -44,6 +44,8 @@ export type HaproxyMachine = {
     keepsOldWorkers: boolean;
     /** A reload lasts until this is over: the last worker serves, and the master does not answer. */
     slowReload: Promise<void> | undefined;
+    /** The master has just started: it does not answer, and loses signals. */
+    isMasterStarting: boolean;
     /** So many signals for a reload are lost. */
     lostReloads: number;
   };
@@ -73,6 +75,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     portHolder: undefined,
     keepsOldWorkers: false,
     slowReload: undefined,
+    isMasterStarting: false,
     lostReloads: 0,
   };
   let running: HaproxyWorker | undefined;
@@ -152,7 +155,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       return faults.frozenAnswer;
     if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
     if (path.endsWith('/master.sock')) {
-      if (isReloading) throw new RuntimeError('absent', `${path}: connect ECONNREFUSED`);
+      if (isReloading || faults.isMasterStarting) throw new RuntimeError('absent', `${path}: connect ECONNREFUSED`);
       const lines = [`${running.pid} master ${reloads} [failed: 0] 0d00h00m01s 2.6.12`, '# old workers'];
       return [...lines, ...oldWorkers.map((pid) => `${pid} worker `)].join('\n');
     }
@@ -187,6 +190,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     kill: (pid, name) => {
       if (running?.pid !== pid) return false;
       if (name !== 'SIGUSR2') die();
+      else if (faults.isMasterStarting) return true;
       else if (faults.lostReloads > 0) faults.lostReloads--;
       else if (faults.slowReload === undefined) reload();
       else {

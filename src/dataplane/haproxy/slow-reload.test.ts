@@ -29,3 +29,16 @@ test('a signal that the master has lost is sent again', async () => {
   await rig.clock.drive(rig.proxy.upsert(table, signal));
   expect([rig.reloads(), rig.machine.starts, rig.machine.held?.map.size]).toEqual([2, 2, 2]);
 });
+
+test('a master that has just started gets one signal, as soon as it answers', async () => {
+  const rig = makeReloadRig();
+  await upsert(rig, tableOf([plain], nodes));
+  const startedMs = rig.clock.monotonic();
+  rig.machine.faults.isMasterStarting = true;
+  const done = rig.proxy.upsert(table, signal);
+  await rig.clock.advance(500);
+  rig.machine.faults.isMasterStarting = false;
+  await rig.clock.drive(done);
+  expect([rig.reloads(), rig.machine.starts, rig.machine.held?.map.size]).toEqual([1, 2, 2]);
+  expect(rig.clock.monotonic() - startedMs).toBeLessThan(600);
+});

@@ -156,7 +156,7 @@ export function makeHaproxyProcess(deps: {
     let isLost = true;
     while (clock.monotonic() < endMs) {
       if (isLost) {
-        before = await reloadsOfMaster(signal);
+        before = await until(repeatMs, signal, () => reloadsOfMaster(signal)); // until then it loses signals
         if (!(await signalMaster('SIGUSR2', signal))) throw new RuntimeError('absent', 'no HAProxy master to reload');
       }
       if ((await untilServing({ id, replaced }, repeatMs, signal)) !== undefined) return;
