@@ -47,6 +47,7 @@ const detail: ServiceDetail = {
       port: 80,
       protocol: 'TCP',
       dataplane: 'haproxy',
+      cause: 'TCP',
       stoodInBy: undefined,
       nodePort: 30_692,
       sourceRanges: 2,
@@ -57,6 +58,7 @@ const detail: ServiceDetail = {
       port: 53,
       protocol: 'UDP',
       dataplane: 'direct',
+      cause: 'no nodePort',
       stoodInBy: undefined,
       nodePort: undefined,
       sourceRanges: undefined,
@@ -86,6 +88,7 @@ test.each<[file: string, detail: ServiceDetail]>([
       listeners: detail.listeners.map((each) => ({
         ...each,
         dataplane: 'direct',
+        cause: each.protocol === 'TCP' ? 'affinity' : 'no nodePort',
         stoodInBy: each.protocol === 'TCP' ? 'haproxy' : undefined,
       })),
       nodes: [],

@@ -58,6 +58,7 @@ function rowOf({
   port,
   protocol,
   dataplane,
+  cause,
   stoodInBy,
   nodePort,
   sourceRanges,
@@ -65,7 +66,7 @@ function rowOf({
 }: ListenerLine): readonly Cell[] {
   return [
     `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`,
-    stoodInBy === undefined ? dataplane : `${stoodInBy} for ${dataplane}`,
+    `${stoodInBy === undefined ? '' : `${stoodInBy} for `}${dataplane}${cause === undefined ? '' : ` (${cause})`}`,
     nodePort === undefined ? '-' : String(nodePort),
     sourceRanges === undefined ? 'all' : `${sourceRanges} ${sourceRanges === 1 ? 'range' : 'ranges'}`,
     ...countCells(traffic),

@@ -18,6 +18,7 @@ function listenerOf(
     protocol,
     port,
     dataplane,
+    cause: undefined,
     stoodInBy: undefined,
     nodePort: 30_000,
     sourceRanges: undefined,

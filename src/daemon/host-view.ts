@@ -125,7 +125,12 @@ export function makeHostView({
           ...shown,
           service,
           listeners: listeners.map((listener) =>
-            listenerLine(listener, agent.report().listeners.get(listener.key), traffic.get(listener.key)),
+            listenerLine(
+              listener,
+              now.services.get(key)?.spec,
+              agent.report().listeners.get(listener.key),
+              traffic.get(listener.key),
+            ),
           ),
           endpoints: endpointLines(now.plan, listeners),
         }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { listener, localListener, localTable, node, podListener, podTable } from '../../test/make/table.ts';
+import { makeService, tcp } from '../../test/make/service.ts';
 import { apartBackend } from '../core/traffic/apart-ports.ts';
 import { endpointLines, listenerLine } from './service-detail.ts';
 
@@ -24,7 +25,7 @@ test('Pods as servers are counted by node, and their listeners show no nodePort'
     { node: 'unknown node', family: 4, weight: 1, state: 'taking' },
     { node: 'n2', family: 4, weight: 1, state: 'draining' },
   ]);
-  expect(listenerLine({ ...http, targetPort: 30_080 }, undefined, undefined).nodePort).toBeUndefined();
+  expect(listenerLine({ ...http, targetPort: 30_080 }, undefined, undefined, undefined).nodePort).toBeUndefined();
 });
 
 test('with externalTrafficPolicy: Local they are the nodes with their weights', () => {
@@ -34,16 +35,22 @@ test('with externalTrafficPolicy: Local they are the nodes with their weights', 
     { node: 'n1', family: 4, weight: 2, state: 'taking' },
     { node: 'n2', family: 4, weight: 1, state: 'terminating' },
   ]);
-  expect(listenerLine(web, undefined, undefined).nodePort).toBe(30_080);
+  expect(listenerLine(web, undefined, undefined, undefined).nodePort).toBe(30_080);
 });
 
 test('a listener of direct names its stand-in while no node takes its packets, if there is one', () => {
   const web = listener('192.0.2.51', 80, 30_080, { dataplane: 'direct', standIn: 'haproxy' });
-  const stoodInBy = (report: Parameters<typeof listenerLine>[1]): unknown =>
-    listenerLine(web, report, undefined).stoodInBy;
+  const stoodInBy = (report: Parameters<typeof listenerLine>[2]): unknown =>
+    listenerLine(web, undefined, report, undefined).stoodInBy;
   expect(stoodInBy({ isForwarding: false, standInTrouble: undefined })).toBe('haproxy');
   expect(stoodInBy({ isForwarding: true, standInTrouble: undefined })).toBeUndefined();
   expect(stoodInBy({ isForwarding: false, standInTrouble: 'HAProxy cannot be changed' })).toBeUndefined();
+});
+
+test('a listener says why it has its dataplane', () => {
+  const { spec } = makeService('web', { externalTrafficPolicy: 'Local', ports: [tcp(80)] });
+  const web = listener('192.0.2.51', 80, 30_080, { dataplane: 'direct', standIn: 'haproxy' });
+  expect(listenerLine(web, spec, undefined, undefined).cause).toBe('Local');
 });
 
 test('a node that several ports have in common is listed once', () => {

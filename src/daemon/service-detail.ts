@@ -1,7 +1,9 @@
 import type { Plan } from '../controller/controller.ts';
 import { families, type Family } from '../core/ip/ip.ts';
 import type { ServiceKey } from '../core/model/names.ts';
+import type { ServiceSpec } from '../core/model/service.ts';
 import type { Dataplane, StandIn } from '../core/traffic/dataplane.ts';
+import { dataplaneCause } from '../core/traffic/dataplane-cause.ts';
 import type { ListenerReport } from '../core/traffic/report.ts';
 import {
   isNodesBackend,
@@ -41,6 +43,8 @@ export type EndpointLine = {
 export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
   readonly address: string;
   readonly dataplane: Dataplane;
+  /** Why this dataplane, in a few words; `undefined` of a Service that is gone. */
+  readonly cause: string | undefined;
   /** What takes its new flows, because `direct` has no node for them. */
   readonly stoodInBy: StandIn | undefined;
   /** On the nodes; `undefined` for `direct`, which leaves the port as it is, and for Pods as servers. */
@@ -99,9 +103,10 @@ function podLines(family: Family, backends: readonly PodBackend[]): readonly End
   });
 }
 
-/** `report`: of the host. */
+/** `spec`: of its Service. `report`: of the host. */
 export function listenerLine(
   listener: Listener,
+  spec: ServiceSpec | undefined,
   report: Pick<ListenerReport, 'isForwarding' | 'standInTrouble'> | undefined,
   traffic: Traffic | undefined,
 ): ListenerLine {
@@ -111,6 +116,7 @@ export function listenerLine(
     port,
     protocol,
     dataplane,
+    cause: spec && dataplaneCause(spec, listener),
     stoodInBy: report?.isForwarding === true || report?.standInTrouble !== undefined ? undefined : listener.standIn,
     nodePort: targetPort === 0 || isPodBackend(backend) ? undefined : targetPort,
     sourceRanges: sourceRanges?.length,

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { byKey, makeService, tcp } from '../../../test/make/service.ts';
+import { serviceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
-import { makeProfileBudget, mostProfiles } from './profile-budget.ts';
+import { makeProfileBudget } from './profile-budget.ts';
 
 /** A Service whose profile has this idle timeout. */
 function withTimeout(name: string, seconds: number, createdAtMs = 0, more: Partial<Service['spec']> = {}): Service {
@@ -9,9 +10,11 @@ function withTimeout(name: string, seconds: number, createdAtMs = 0, more: Parti
   return makeService(name, { options, ports: [tcp(80)], ...more }, { createdAtMs });
 }
 
-test('as many profiles as there may be exceed nothing, however many Services share them', () => {
-  const services = Array.from({ length: 1000 }, (_, index) => withTimeout(`s${index}`, 1 + (index % mostProfiles)));
-  expect(makeProfileBudget()(byKey(services)).size).toBe(0);
+test('64 profiles exceed nothing, however many Services share them, and one more does', () => {
+  const services = (profiles: number): readonly Service[] =>
+    Array.from({ length: 1000 }, (_, index) => withTimeout(`s${index}`, 1 + (index % profiles), index));
+  expect(makeProfileBudget()(byKey(services(64))).size).toBe(0);
+  expect(makeProfileBudget()(byKey(services(65))).has(serviceKey('default', 's64'))).toBe(true);
 });
 
 test('of too many the youngest exceed, each with the one in use that is most like its own', () => {

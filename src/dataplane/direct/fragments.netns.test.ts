@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { serveVips } from '../../../test/netns/direct-lab.ts';
 import { lab, nextPort, nodeOf, vips } from '../../../test/netns/direct-rig.ts';
 import { countFragments, type Fragment, fragmentsAt, orders, sendFragments } from '../../../test/netns/fragments.ts';
 import { flood } from '../../../test/netns/flood.ts';
@@ -38,6 +39,29 @@ test.each(vips)('to %s, in any order: the node of the flow gets the datagram, or
   const [ofReverse, reverse] = await arriving(vip, orders.reverse, 1);
   expect(reverse).toEqual({ [ofReverse]: { fragments: 1, whole: 0 } });
   expect((await arriving(vip, orders.withoutFirst, 0))[1]).toEqual({});
+});
+
+test('fragments that a node routes back to this host are not sent to it again', async () => {
+  const [vip, ...others] = vips;
+  await using _restored = {
+    [Symbol.asyncDispose]: async () => {
+      for (const each of lab.nodes) {
+        await each.exec('ip', 'route', 'del', `${vip}/32`);
+        await serveVips(each, vips, 5300);
+      }
+    },
+  };
+  for (const each of lab.nodes) {
+    await serveVips(each, others, 5300); // it does not know the address yet
+    await each.exec('ip', 'route', 'replace', `${vip}/32`, 'via', '192.0.2.2');
+    await countFragments(each, 5300);
+  }
+  await sendFragments(lab.client, { from: '198.51.100.2', to: vip, sourcePort: nextPort(), port: 53 }, orders.inOrder);
+  const numbers = async (): Promise<readonly number[]> =>
+    Object.values(await fragmentsAt(lab.nodes)).map(({ fragments }) => fragments);
+  await expect.poll(async () => (await numbers())[0] ?? 0, patience).toBeGreaterThan(2);
+  expect(await nodeOf(others[1], nextPort())).toMatch(/^n/); // later packets have arrived
+  expect(await numbers()).toEqual([3]);
 });
 
 test('a first fragment whose rest never comes is forgotten', async () => {

@@ -84,6 +84,30 @@ test('a Service has the limit of its annotation, and each client its own', async
   expect(await dial('10.50.0.1')).toBe('refused');
 });
 
+test('the addresses of an IPv6 /64 are one client', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const { proxy } = rig.newDriver();
+  const limited = withOptions('fd50::1', 25, echoPort, { limits: { clientConnections: 1 } });
+  await proxy.upsert(rig.table([limited]), rig.signal);
+  const { balancer, client } = rig.lab;
+  const others = ['fd10::3', 'fd11::3'];
+  await client.ip(...others.map((address) => `address add ${address}/64 dev eth0 nodad`));
+  await balancer.ip('route add fd11::/64 dev wan');
+  const dialFrom = async (address: string): Promise<unknown> => {
+    await client.ip(`route replace fd50::/64 via fd10::1 src ${address}`);
+    const { id = 0 } = await client.ask({ do: 'dial', address: 'fd50::1', port: 25 });
+    const hears = async (): Promise<unknown> => {
+      const { end, text } = await client.ask({ do: 'heard', id });
+      return end === 'open' ? text : 'refused';
+    };
+    await expect.poll(hears, patience).toMatch(/220 n1|refused/);
+    return await hears();
+  };
+  expect(await dialFrom('fd10::2')).toBe('220 n1\n');
+  expect(await dialFrom('fd10::3')).toBe('refused');
+  expect(await dialFrom('fd11::3')).toBe('220 n1\n');
+});
+
 test.each(['rate', 'clientRate'] as const)(
   'new connections beyond the %s are refused, and those within it accepted',
   async (name) => {

@@ -96,6 +96,18 @@ test.each([
   expect(await rig.nodeOf(vips[0], 0, 'balancer')).toMatch(found);
 });
 
+test('other bits in the mark of a connection stay as another program has set them', async () => {
+  const { balancer } = rig.lab;
+  await rig.apply(dns(vips[0]));
+  await balancer.nft(`table inet foreign {
+  chain arrive { type filter hook prerouting priority mangle + 5; ct state new ct mark set 0x5; }
+}`);
+  const [port = 0] = (await rig.newFlows(vips[0], 1)).keys();
+  await balancer.nft('delete table inet foreign');
+  const listed = await balancer.exec('conntrack', '-L', '-p', 'udp', '--orig-dst', vips[0], '--sport', String(port));
+  expect(listed).toContain('mark=4101 '); // 0x1005: with the bit of furiwake
+});
+
 test.each(vips)('a listener on %s that drains keeps its flows and refuses new ones', async (vip) => {
   await rig.apply(dns(vip));
   const flows = await rig.newFlows(vip, 5);
