@@ -3,12 +3,17 @@ import type { LeaseObject } from './lease-object.ts';
 import { type LeaseObserver, makeLeaseObserver } from './lease-observer.ts';
 
 /** A process of `box-1`, and a clock that the test moves. */
-function makeScene(): {
+function makeScene({ hasOthers = false } = {}): {
   readonly observer: LeaseObserver;
   readonly at: (seconds: number, lease: LeaseObject | undefined) => void;
 } {
   let nowMs = 0;
-  const observer = makeLeaseObserver({ identity: 'box-1', monotonic: () => nowMs, onOther: () => undefined });
+  const observer = makeLeaseObserver({
+    identity: 'box-1',
+    monotonic: () => nowMs,
+    hasOthers: () => hasOthers,
+    onOther: () => undefined,
+  });
   return {
     observer,
     at: (seconds, lease) => {
@@ -95,12 +100,13 @@ test.each([
 );
 
 test.each([
-  ['with another host known, waits, also if a backup has a released one', true, 'former'],
-  ['that has always been alone, takes it', false, undefined],
-])('a holder that finds no Lease after a cut of 20 s, %s', (_, hasOthers, expected) => {
-  const scene = makeScene();
+  ['with another host known, waits, also if a backup has a released one', true, false, 'former'],
+  ['with another host known to an earlier process, waits, too', false, true, 'former'],
+  ['that has always been alone, takes it', false, false, undefined],
+])('a holder that finds no Lease after a cut of 20 s, %s', (_, isCandidate, hasOthers, expected) => {
+  const scene = makeScene({ hasOthers });
   const { observer, at } = scene;
-  claim(scene, hasOthers ? withCandidate(held('box-1')) : held('box-1'));
+  claim(scene, isCandidate ? withCandidate(held('box-1')) : held('box-1'));
   at(20, undefined);
   expect(observer.holder()?.kind).toBe(expected);
   at(21, released());

@@ -81,11 +81,14 @@ export type LeaseObserver = {
 export function makeLeaseObserver({
   identity,
   monotonic,
+  hasOthers = () => false,
   onOther,
 }: {
   readonly identity: string;
   /** Time in ms, see `Clock.monotonic`. */
   readonly monotonic: () => number;
+  /** Whether an earlier process of this host has seen another holder or candidate. */
+  readonly hasOthers?: () => boolean;
   /**
    * Called with the identity of each other holder or candidate when it is first seen; with this host's own for a
    * namesake.
@@ -145,7 +148,7 @@ export function makeLeaseObserver({
       if (lease !== undefined && (isNever ? isReleased(lease) : isReleaseOf(lease, former.tenure))) former = undefined;
       else if (former.goneAtMs === undefined || isChanged || silenceMs > durationMs) setFormer(former.tenure);
       else if (silenceMs > silentMs && !former.isProlonged) setFormer(former.tenure, true);
-    } else if (held !== undefined && others.size > 0 && monotonic() - held.atMs >= ownForMs) {
+    } else if (held !== undefined && (others.size > 0 || hasOthers()) && monotonic() - held.atMs >= ownForMs) {
       setFormer(unseen);
     }
   };

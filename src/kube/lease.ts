@@ -70,6 +70,8 @@ const expiredForMs = 100;
  */
 export function makeLease(
   deps: Omit<LeaseAttemptsDeps, 'observer' | 'onClaimed'> & {
+    /** Whether an earlier process of this host has seen another holder or candidate. */
+    readonly hasOthers?: () => boolean;
     /**
      * Called with the identity of each other holder or candidate when it is first seen; with this host's own for a
      * namesake.
@@ -79,8 +81,17 @@ export function makeLease(
     readonly onClaimed?: () => void;
   },
 ): Lease {
-  const { name, identity, clock, random, log, onOther = () => undefined, onClaimed = () => undefined } = deps;
-  const observer = makeLeaseObserver({ identity, monotonic: () => clock.monotonic(), onOther });
+  const {
+    name,
+    identity,
+    clock,
+    random,
+    log,
+    hasOthers = () => false,
+    onOther = () => undefined,
+    onClaimed = () => undefined,
+  } = deps;
+  const observer = makeLeaseObserver({ identity, monotonic: () => clock.monotonic(), hasOthers, onOther });
   const attempts = makeLeaseAttempts({ ...deps, observer, onClaimed });
   const lasting = makeTrouble({ what: 'access to the Lease', log, clock });
   let trouble: string | undefined;

@@ -109,6 +109,7 @@ export async function makeClusterParts({
     random,
     log: log.child({ part: 'lease' }),
     mayBeServed: (signal) => isAnyServed({ client, site, clock }, signal),
+    hasOthers: () => candidates.hasOthers(),
     onOther: (other) => candidates.add(other),
     onClaimed: () => changed.set(),
   });

@@ -85,6 +85,7 @@ export function startLeading(
   const lease = cluster.claimOf(identity, {
     clock,
     log,
+    hasOthers: () => hasOthers,
     onOther: () => {
       hasOthers = true;
     },
