@@ -9,6 +9,7 @@ import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { textReply } from '../http/server.ts';
 import { systemFiles } from '../main/node/files.ts';
 import { type Drains, loadDrains } from './drains.ts';
+import type { NodeLine } from './host-status.ts';
 import { nodeName } from '../../test/make/table.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { NodeState } from '../core/status/node-states.ts';
@@ -25,6 +26,17 @@ const notAsked = {
   status: () => Promise.reject(new Error('not asked here')),
   service: () => Promise.reject(new Error('not asked here')),
 };
+
+/** n1 has a connection, n2 three and, by IPv6, four. */
+const shown = {
+  ...notAsked,
+  nodes: async (): Promise<readonly NodeLine[]> => [nodeLine('n1', 4, 1), nodeLine('n2', 4, 3), nodeLine('n2', 6, 4)],
+};
+
+function nodeLine(node: string, family: 4 | 6, connections: number): NodeLine {
+  const state = { state: 'up', health: 'up', since: undefined, healthSince: undefined } as const;
+  return { node, family, address: '', ...state, connections, total: 9 };
+}
 
 function loadServiceDrains(): Promise<Drains<ServiceKey>> {
   return loadDrains<ServiceKey>({ kind: 'service', path: '/services', files: filesOf(new Map()), log: recordLog() });
@@ -44,7 +56,7 @@ async function tell(
   const drains = await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(new Map()), log });
   const routes = adminRoutes({
     otherHolder: () => undefined,
-    view: notAsked,
+    view: shown,
     connections: notAsked.status,
     drains,
     serviceDrains: await loadServiceDrains(),
@@ -64,8 +76,8 @@ async function tell(
 test('a node is drained and undrained, and both are logged', async () => {
   const { said, drained, log } = await tell(['n1', 'n2'], ['drain', 'n2'], ['drain', 'n1'], ['undrain', 'n2']);
   expect(said).toEqual([
-    'node/n2 drained\n',
-    'node/n1 drained\nWarning: no healthy node is left: n1, n2 are drained.\n',
+    'node/n2 drained: 7 connections left in HAProxy\n',
+    'node/n1 drained: 1 connection left in HAProxy\nWarning: no healthy node is left: n1, n2 are drained.\n',
     'node/n2 accepts connections again\n',
   ]);
   expect(drained).toEqual(['n1']);
@@ -95,7 +107,7 @@ test('a node that was removed while drained may be undrained', async () => {
   const drains = await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(new Map()), log });
   const serviceDrains = await loadServiceDrains();
   const routes = adminRoutes({
-    view: notAsked,
+    view: shown,
     connections: notAsked.status,
     drains,
     serviceDrains,
@@ -121,8 +133,8 @@ test('a node that is excluded or silent does not count as a remaining one', asyn
   );
   expect(said).toEqual([
     'node/excluded-n3 drained\n',
-    'node/n1 drained\n',
-    'node/n2 drained\nWarning: no healthy node is left: silent-n4 is silent, n1, n2 are drained, excluded-n3 is excluded.\n',
+    'node/n1 drained: 1 connection left in HAProxy\n',
+    'node/n2 drained: 7 connections left in HAProxy\nWarning: no healthy node is left: silent-n4 is silent, n1, n2 are drained, excluded-n3 is excluded.\n',
   ]);
 });
 

@@ -9,7 +9,7 @@ import type { HostView } from './host-view.ts';
 import type { ListenerLine, ServiceDetail } from './service-detail.ts';
 
 export type DrainSource = {
-  readonly view: Pick<HostView, 'service'>;
+  readonly view: Pick<HostView, 'service' | 'nodes'>;
   readonly drains: Drains<NodeName>;
   readonly serviceDrains: Drains<ServiceKey>;
   /** All nodes; `undefined` while they are not known. */
@@ -31,7 +31,7 @@ export function drainRoutes(source: DrainSource): Routes {
 
 type Handlers = { readonly drain: HttpHandler; readonly undrain: HttpHandler };
 
-function nodeHandlers({ drains, nodes, otherHolder, log }: DrainSource): Handlers {
+function nodeHandlers({ view, drains, nodes, otherHolder, log }: DrainSource): Handlers {
   const refusalOf = (node: NodeName): HttpReply | undefined => {
     const known = nodes();
     if (known === undefined) return unknownReply('nodes', otherHolder());
@@ -42,17 +42,20 @@ function nodeHandlers({ drains, nodes, otherHolder, log }: DrainSource): Handler
     );
   };
   return {
-    drain: async (name) => {
+    drain: async (name, signal) => {
       const node = name as NodeName;
       const refusal = refusalOf(node);
       if (refusal !== undefined) return refusal;
       await drains.set(node, true);
       log.info({ node, drained: [...drains.current()] }, 'node drained: no new connections');
+      const lines = (await view.nodes(signal)).filter((line) => line.node === node);
+      const left = lines.length === 0 ? undefined : lines.reduce((sum, { connections }) => sum + connections, 0);
+      const words = `node/${node} drained${left === undefined ? '' : `: ${connectionsWords(left)} left in HAProxy`}`;
       const states = withDrains(nodes() ?? new Map(), drains);
-      if ([...states.values()].some(takesConnections)) return textReply(200, `node/${node} drained\n`);
+      if ([...states.values()].some(takesConnections)) return textReply(200, `${words}\n`);
       const trouble = `no healthy node is left: ${nodeStateWords(states)}`;
       log.warn({ node }, trouble);
-      return textReply(200, `node/${node} drained\nWarning: ${trouble}.\n`);
+      return textReply(200, `${words}\nWarning: ${trouble}.\n`);
     },
     undrain: async (name) => {
       const node = name as NodeName;
@@ -101,7 +104,11 @@ function othersWords(listeners: readonly ListenerLine[]): string {
 
 function connectionsLeft({ service }: ServiceDetail): string {
   const left = service.traffic?.connections;
-  return left === undefined ? '' : `: ${left} ${left === 1 ? 'connection' : 'connections'} left`;
+  return left === undefined ? '' : `: ${connectionsWords(left)} left`;
+}
+
+function connectionsWords(count: number): string {
+  return `${count} ${count === 1 ? 'connection' : 'connections'}`;
 }
 
 /** The answer for a Service that `HostView.service` does not describe. `otherHolder`: see `DrainSource`. */

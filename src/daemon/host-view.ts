@@ -16,6 +16,7 @@ import {
   countServices,
   haproxyTrouble,
   type HostStatus,
+  type NodeLine,
   nodeLines,
   serviceLine,
   serviceLines,
@@ -48,6 +49,8 @@ export type HostView = {
    * `unknown` without a plan.
    */
   readonly service: (key: ServiceKey, signal: AbortSignal) => Promise<ServiceDetail | undefined | 'unknown'>;
+  /** The nodes as HAProxy has them; none if it does not answer. */
+  readonly nodes: (signal: AbortSignal) => Promise<readonly NodeLine[]>;
   readonly metrics: (signal: AbortSignal) => Promise<HostMetricsSource>;
   /** All nodes of the cluster; `undefined` without a plan. */
   readonly nodeStates: () => ReadonlyMap<NodeName, NodeState> | undefined;
@@ -136,6 +139,7 @@ export function makeHostView({
         }
       );
     },
+    nodes: async (signal) => (await host(signal)).nodes,
     metrics: async (signal) => {
       const [measured, traffic] = await Promise.all([
         valueWithin(proxy.serverCounters(signal), undefined, answerMs, clock, signal),
