@@ -48,17 +48,6 @@ test('two hosts never serve at the same time, and in the end one does, whatever 
             { host: 'box-3', link: 'up', seconds: 25, wallClockMs: 0, act: 'none' },
           ],
         ],
-        // A host that saw no Lease long ago, and sees none again.
-        [
-          [
-            { host: 'box-3', link: 'answers-lost', seconds: 7, wallClockMs: 0, act: 'restored' },
-            { host: 'box-1', link: 'up', seconds: 6, wallClockMs: 0, act: 'deleted' },
-            { host: 'box-1', link: 'answers-lost', seconds: 24, wallClockMs: 0, act: 'none' },
-            { host: 'box-2', link: 'up', seconds: 17, wallClockMs: 0, act: 'restarted' },
-            { host: 'box-1', link: 'up', seconds: 14, wallClockMs: 0, act: 'none' },
-            { host: 'box-3', link: 'up', seconds: 3, wallClockMs: 0, act: 'deleted' },
-          ],
-        ],
       ],
     },
   );

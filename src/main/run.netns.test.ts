@@ -219,7 +219,7 @@ test('status of a Service shows its listener with the connections and bytes that
     nodePort: 30_080,
     traffic: { connections: 1, total: 1, bytesIn: 0, bytesOut: 7 },
   });
-  expect(await shown('default/web', false)).toMatch(/ {2}haproxy +30080 {2}all +1 +1 +\S+ +0\/7 /);
+  expect(await shown('default/web', false)).toMatch(/ {2}haproxy \(TCP\) +30080 {2}all +1 +1 +\S+ +0\/7 /);
   expect((await furiwake.status())?.services).toMatchObject([{ traffic: { connections: 1, bytesOut: 7 } }]);
   await expect(shown('default/other', false)).rejects.toThrow('Service "default/other" not found');
 });

@@ -57,7 +57,7 @@ export async function playLeaseSchedule(
     const isShown = nowMs - heldSinceMs > 3_000 && nowMs - allUpSinceMs > 3_000;
     if (isRemoved && lease !== undefined)
       cluster.lease = act === 'deleted' ? undefined : { ...lease, spec: { ...lease.spec, holderIdentity: '' } };
-    if (act === 'restored' && lease !== undefined && isShown) cluster.lease = backup;
+    if (act === 'restored' && lease !== undefined && isShown) cluster.lease = backup ?? lease;
     if (act === 'restarted') restart(host);
     clock.setWallClock(wallClockMs);
     for (let second = 0; second < seconds; second += 1) {
