@@ -32,7 +32,7 @@ beforeAll(async () => {
   for (const node of lab.nodes) {
     await node.ask({ do: 'serveUdp', port: 5300, body: node.name });
     await node.ask({ do: 'serveLines', port: 5300, greeting: `${node.name} ` });
-    await node.ask({ do: 'serveHttp', port: 5301, body: node.name.repeat(300_000) });
+    await node.ask({ do: 'serveHttp', port: 5301, body: node.name.repeat(1_000_000) });
     await serveVips(node, vips, 5300);
   }
   await lab.balancer.exec('ip', 'link', 'add', 'furiwake0', 'type', 'bridge');
