@@ -13,8 +13,8 @@ const smallBytes = 40e6;
  * two collections, and the space for young objects to 8 MB (`--max-semi-space-size`, in the first line of the bundle). With 10,000
  * Services the former took 8.2 s of processor time instead of 11.5 s; later, the latter 5.4 s instead of 6.1 s.
  *
- * Afterwards, and with fewer Services after the first seconds, memory counts: a burst of 1,000 Services has a peak of 115 MB instead of
- * 144 MB.
+ * Afterwards, and with fewer Services after the first seconds, memory counts: 1,000 Services that are created in the first minute have
+ * 115 MB instead of 144 MB.
  *
  * - The space for young objects grows no more, and V8 makes it smaller while little is due. furiwake's objects live for
  *   one turn, so a small space that is collected more often is enough.
