@@ -22,7 +22,8 @@ advertiserContract('gratuitous ARP and neighbour advertisements', async () => {
   const { links } = network;
   const stop = new AbortController();
   const deps = { exec: lab.balancer.execPort, clock: systemClock, log: silent, lifetime: stop.signal, links };
-  const duplicates = makeDuplicateWatch({ probe: makeDuplicateProbe(deps), ...deps });
+  const duplicateProbe = makeDuplicateProbe(deps);
+  const duplicates = makeDuplicateWatch({ probe: duplicateProbe, ...deps });
   const defence = makeDefence({ hear: (signal) => hearAnnouncements(lab.balancer.execPort, signal), ...deps });
   const advertiser = makeL2Advertiser({ sender: makeFrameSender(deps), duplicates, defence, ...deps });
   const running = advertiser.run(stop.signal);
@@ -37,6 +38,7 @@ advertiserContract('gratuitous ARP and neighbour advertisements', async () => {
   };
   return {
     advertiser,
+    duplicateProbe,
     sendElsewhere: (address) => rig.pretendElsewhere(address),
     sendsHere: async (address) => (await rig.neighbour(address)) === here,
     setDuplicate,

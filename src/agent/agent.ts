@@ -25,13 +25,15 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex, noAddresses, withoutOwn } from './addresses.ts';
 import { runAudits } from './audit.ts';
-import { longestLifetimeMs, makeAddressLifetime } from './address-lifetime.ts';
+import { makeAddressLifetime } from './address-lifetime.ts';
+import { makeKeptElsewhere } from './kept-elsewhere.ts';
 import type { PassPorts } from './steps.ts';
 import { makePasses } from './passes.ts';
 import { withKnownEndpoints } from './known-endpoints.ts';
 import { tableToSave } from './listener-changes.ts';
 import { makeProxied } from './proxied.ts';
 import { makeReporter } from './reporter.ts';
+import { makeServingRight } from './serving-right.ts';
 import { makeTableTroubles } from './table-troubles.ts';
 import { makeTakenAddresses } from './taken-addresses.ts';
 import { withdrawn } from './withdrawn.ts';
@@ -66,14 +68,16 @@ export type Agent = {
    */
   keepAddressesUntil(untilMs: number | undefined): void;
   /**
+   * The hosts on which furiwake was stopped without cleanup, by the Lease: while there are some, an address that another machine on the
+   * LAN answers for is not served here.
+   */
+  setKeepers(hosts: readonly string[]): void;
+  /**
    * Takes the last table of the state directory as desired: after a reboot, before the API server answers. Listeners on an
    * address for which `neededFor` says what the host needs it for are removed. With `boot`, another host may have taken over since:
    * addresses that another machine on the LAN has are not served before a table is published.
    */
-  restore(
-    neededFor: (address: Ip) => string | undefined,
-    boot?: { readonly probe: DuplicateProbe; readonly signal: AbortSignal },
-  ): Promise<void>;
+  restore(neededFor: (address: Ip) => string | undefined, boot?: AbortSignal): Promise<void>;
   /** The table that was published or restored last. */
   desired(): TrafficTable | undefined;
   /** Why this host does not serve the last table, one line for each cause; empty when it does. */
@@ -90,6 +94,7 @@ export type AgentDeps = Omit<
 > & {
   readonly expiry: AddressExpiry;
   readonly advertiser: Advertiser;
+  readonly duplicateProbe: DuplicateProbe;
   readonly proxy: Proxy;
   readonly network: HostNetwork;
   readonly direct: Direct;
@@ -105,14 +110,14 @@ export type AgentDeps = Omit<
 };
 
 export function makeAgent(deps: AgentDeps): Agent {
-  const { network, placement, expiry, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
+  const { network, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
   const ports: PassPorts = {
     ...deps,
     proxied: makeProxied(deps.proxy, clock),
     portOf: (each) => deps.proxy.portOf(each),
     addressesOf: makeAddressIndex(),
     serverlessOf: makeServerlessIndex(),
-    mayAttract: () => isServing,
+    mayAttract: () => right.isServing(),
     announce: (addresses) => {
       announced = addresses;
       announceAgain();
@@ -120,25 +125,35 @@ export function makeAgent(deps: AgentDeps): Agent {
   };
   let announced = noAddresses;
   const announceAgain = (): void =>
-    advertiser.advertise(isServing ? withoutOwn(announced, network.addresses()) : noAddresses);
+    advertiser.advertise(right.isServing() ? withoutOwn(announced, network.addresses()) : noAddresses);
 
   let desired: TrafficTable | undefined;
-  let isServing = deps.isServing;
-  let isUndecided = !isServing;
   /** One change of the host at a time. */
   const inTurn = makeSerial();
-  const [saveLatch, withdrawal] = [makeLatch(), makeLatch()];
+  const saveLatch = makeLatch();
   const hasAddresses = (): boolean =>
     [...(desired?.listeners.values() ?? [])].some(({ isHostAddress }) => !isHostAddress);
-  const lifetime = makeAddressLifetime({ ...deps, areNeeded: () => isServing && hasAddresses() });
-  if (isUndecided) withdrawal.set(); // the host may have the addresses of an earlier process
+  const lifetime = makeAddressLifetime({ ...deps, areNeeded: () => right.isServing() && hasAddresses() });
   const troubleListeners = makeSubscribers();
-  const [taken, tables] = [makeTakenAddresses(deps), makeTableTroubles(deps)];
+  const [taken, tables, kept] = [makeTakenAddresses(deps), makeTableTroubles(deps), makeKeptElsewhere(deps)];
+
+  const right = makeServingRight({
+    ...deps,
+    onDecision: (isServing) => {
+      if (!isServing) {
+        announced = noAddresses;
+        announceAgain();
+        kept.forget();
+      }
+      passes.hurry();
+      reporter.updateAll();
+    },
+  });
 
   const target = (): TrafficTable | undefined => {
-    if (isUndecided) return undefined;
-    const admitted = desired && confirmations.admit(taken.without(desired));
-    return admitted && (isServing ? admitted : withdrawn(admitted));
+    if (right.isUndecided() || desired === undefined) return undefined;
+    const ours = taken.without(desired);
+    return right.isServing() ? confirmations.admit(kept.admit(ours)) : withdrawn(confirmations.admit(ours));
   };
 
   const passes = makePasses({
@@ -158,42 +173,9 @@ export function makeAgent(deps: AgentDeps): Agent {
   const reporter = makeReporter({
     ...deps,
     lifetime,
-    progress: () => ({ ...passes, desired, isServing, state: passes.state() }),
+    kept,
+    progress: () => ({ ...passes, desired, isServing: right.isServing(), state: passes.state() }),
   });
-
-  /** Waits for no pass over the host: another host may announce these addresses within seconds. */
-  const withdraw = (signal: AbortSignal): Promise<void> =>
-    runWhenSet({
-      what: 'withdrawing this host',
-      due: withdrawal,
-      work: async () => {
-        if (isUndecided) await expiry.removeUnending(signal);
-        else if (!isServing) await placement.remove(noAddresses, signal);
-      },
-      retry: waitLimits.quick,
-      level: 'error',
-      clock,
-      log,
-      signal,
-    });
-
-  const decide = (next: boolean): void => {
-    isUndecided = false;
-    isServing = next;
-    if (!next) {
-      announced = noAddresses;
-      announceAgain();
-      withdrawal.set();
-    }
-    passes.hurry();
-    reporter.updateAll();
-  };
-
-  /** The addresses of the earlier process have ended by then. */
-  const decideInTime = async (signal: AbortSignal): Promise<void> => {
-    await clock.sleep(longestLifetimeMs, signal);
-    if (isUndecided) decide(false);
-  };
 
   /** For the next start. A disk that fails delays no Service. */
   const save = (signal: AbortSignal): Promise<void> =>
@@ -201,7 +183,9 @@ export function makeAgent(deps: AgentDeps): Agent {
       what: 'saving the table of listeners',
       due: saveLatch,
       work: async () => {
-        if (desired !== undefined) await tableFile.write(tableToSave(desired, passes.state()));
+        if (desired === undefined) return;
+        const ours = right.isServing() ? kept.admit(desired) : desired;
+        await tableFile.write(tableToSave(ours, passes.state()));
       },
       retry: waitLimits.patient,
       clock,
@@ -222,12 +206,14 @@ export function makeAgent(deps: AgentDeps): Agent {
     },
     report: () => reporter.report(),
     subscribe: (listener) => reporter.subscribe(listener),
-    isServing: () => isServing,
+    isServing: () => right.isServing(),
     hasAddresses,
-    setServing: (next) => {
-      if (isUndecided || isServing !== next) decide(next);
-    },
+    setServing: (isServing) => right.set(isServing),
     keepAddressesUntil: (untilMs) => lifetime.keepUntil(untilMs),
+    setKeepers: (hosts) => {
+      const isInForce = right.isServing() || right.isUndecided();
+      kept.setKeepers(hosts, isInForce ? desired && taken.without(desired) : undefined);
+    },
     restore: async (neededFor, boot) => {
       const table = await tableFile.read();
       if (table === undefined) return;
@@ -235,7 +221,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       for (const { key, address } of needed)
         log.error({ listener: key }, `not served: ${address.text} is in use as ${neededFor(address) ?? ''}`);
       desired = { ...table, listeners: table.listeners.with(needed.map(({ key }) => [key, undefined])) };
-      if (boot !== undefined) await taken.watch(desired, boot.probe, boot.signal);
+      if (boot !== undefined) await taken.watch(desired, deps.duplicateProbe, boot);
       passes.setHeld(table.listeners);
       reporter.update(table.listeners.keys());
       passes.wake();
@@ -244,9 +230,9 @@ export function makeAgent(deps: AgentDeps): Agent {
     troubles: () => {
       const trouble = deps.proxy.trouble();
       const isUnprogrammed = passes.state().programmed === undefined && passes.areDone();
-      const words = isUnprogrammed && !isUndecided ? ['nothing is programmed yet'] : passes.troubles();
+      const words = isUnprogrammed && !right.isUndecided() ? ['nothing is programmed yet'] : passes.troubles();
       // Often the same: a stage fails with the words of HAProxy's trouble.
-      const more = [tables, lifetime, taken, advertiser].map((each) => each.trouble());
+      const more = [tables, lifetime, taken, kept, advertiser].map((each) => each.trouble());
       return [...new Set([...words, trouble && wordsOf(trouble), ...more])].filter((each) => each !== undefined);
     },
     onTroubles: (listener) => {
@@ -257,7 +243,15 @@ export function makeAgent(deps: AgentDeps): Agent {
       const ends = [
         reporter.follow(),
         confirmations.subscribe(() => passes.wake()),
-        advertiser.onDuplicates((found) => taken.note(found) && passes.wake()),
+        advertiser.onDuplicates((found) => {
+          kept.note(found);
+          if (taken.note(found)) passes.wake();
+        }),
+        kept.subscribe(() => {
+          passes.wake();
+          saveLatch.set();
+          reporter.updateAll();
+        }),
         deps.proxy.onTrouble(() => deps.proxy.trouble() ?? passes.resumeHaproxy()),
         lifetime.subscribe(() => lifetime.trouble() ?? passes.placeAgain()),
       ];
@@ -265,8 +259,6 @@ export function makeAgent(deps: AgentDeps): Agent {
       return superviseAll(
         [
           (until) => passes.run(until),
-          withdraw,
-          decideInTime,
           save,
           (until) =>
             runAudits(
@@ -287,7 +279,7 @@ export function makeAgent(deps: AgentDeps): Agent {
             ),
           (until) => network.watch(() => auditNow.set(), until),
           (until) => health.run(() => desired?.nodes, until),
-          ...[deps.proxy, deps.steering, deps.direct, deps.nat, confirmations, advertiser, lifetime].map(
+          ...[deps.proxy, deps.steering, deps.direct, deps.nat, confirmations, advertiser, lifetime, right, kept].map(
             (part) => (until: AbortSignal) => part.run(until),
           ),
         ],

@@ -13,6 +13,7 @@ import type { Steering } from '../ports/steering.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import type { AddressLifetime } from './address-lifetime.ts';
+import type { KeptElsewhere } from './kept-elsewhere.ts';
 import { addressProblem } from './addresses.ts';
 import { type Gap, type HostState, inForceOf, isCertain, isPlaced, isUnderWay, stateOf } from './host-state.ts';
 import { isInForceAs } from './listener-changes.ts';
@@ -50,13 +51,14 @@ export function makeReporter(deps: {
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
   readonly lifetime: Pick<AddressLifetime, 'trouble' | 'subscribe'>;
+  readonly kept: Pick<KeptElsewhere, 'stateOf' | 'answered' | 'subscribe'>;
   readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding' | 'outage'>;
   readonly steering: Pick<Steering, 'outage'>;
   readonly nat: Pick<Nat, 'outage'>;
   readonly proxy: Pick<Proxy, 'failing' | 'refusingHeaders' | 'onServers' | 'outage' | 'onTrouble'>;
   readonly progress: () => AgentProgress;
 }): Reporter {
-  const { health, confirmations, network, advertiser, lifetime, direct, proxy, progress } = deps;
+  const { health, confirmations, network, advertiser, lifetime, kept, direct, proxy, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   let { duplicates } = emptyReport;
@@ -72,25 +74,32 @@ export function makeReporter(deps: {
     const holder = now?.held?.service;
     if (wanted === undefined && holder === undefined) return undefined;
     const inForce = inForceOf(now);
-    const programmed = wanted && (isServing ? wanted : closed(wanted));
+    const left = wanted && isServing && !wanted.isHostAddress ? kept.stateOf(wanted.address) : undefined;
+    const programmed = wanted && (isServing && left === undefined ? wanted : closed(wanted));
     const isTouched = isUnderWay(state, now) && (wanted === undefined || wanted.revision === inForce?.revision);
     const isUnplaced = wanted !== undefined && !isPlaced(state, wanted);
     const isChanging = isTouched || (isServing && (isHurried() || isUnplaced));
-    const isInForce = programmed !== undefined && !isChanging && isInForceAs(programmed, now);
+    const isInForce = programmed !== undefined && left === undefined && !isChanging && isInForceAs(programmed, now);
     const isForwarding =
-      inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
+      inForce !== undefined &&
+      isServing &&
+      left === undefined &&
+      (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     const isFailing = inForce !== undefined && proxy.failing().has(key);
     const isHeaderRefused = inForce !== undefined && proxy.refusingHeaders().has(key);
     const isAlone = inForce?.dataplane === 'direct' && inForce.standIn === undefined && now?.lacksProxy === true;
     const standInTrouble = isAlone ? (gapOf(key)?.words ?? slowWords('proxy')) : undefined;
     const proxyTrouble = inForce && outageOf(inForce, { proxy, direct });
     const tableTrouble = inForce && tableOutageOf(inForce, deps);
-    const revision = now !== undefined && !isChanging && isCertain(now) ? inForce?.revision : undefined;
+    const isKnown = now !== undefined && left === undefined && !isChanging && isCertain(now);
+    const revision = isKnown ? inForce?.revision : undefined;
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const verdict =
       wanted && isInForce
         ? addressProblem(wanted, network.addresses(), lifetimeTrouble)
-        : verdictOf(gapOf(key), wanted && outageOf(wanted, { proxy, direct }));
+        : typeof left === 'object'
+          ? left
+          : verdictOf(gapOf(key), wanted && outageOf(wanted, { proxy, direct }));
     return {
       holder,
       revision: isInForce ? wanted?.revision : revision,
@@ -137,14 +146,21 @@ export function makeReporter(deps: {
     updateAll,
     follow: () => {
       const follow = (): void => update([]);
+      let own = duplicates;
       const followDuplicates = (next: HostReport['duplicates']): void => {
-        duplicates = next;
+        own = next;
+        followKept();
+      };
+      const followKept = (): void => {
+        const elsewhere = kept.answered();
+        duplicates = elsewhere.size === 0 ? own : new Map([...own, ...elsewhere]);
         update([]);
       };
       const ends = [
         health.subscribe(follow),
         confirmations.subscribe(follow),
         advertiser.onDuplicates(followDuplicates),
+        kept.subscribe(followKept),
         direct.onForwarding(update),
         lifetime.subscribe(updateAll),
         proxy.onServers(updateAll),

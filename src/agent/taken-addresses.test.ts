@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import type { DuplicateProbe } from '../ports/advertiser.ts';
+import { makeHostPorts } from '../../test/make/host-ports.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { answer, listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -13,18 +15,19 @@ async function afterBoot(...found: readonly (ReadonlyMap<string, string> | Error
   const first = startAgent({ files });
   first.ports.setOwn('192.0.2.1');
   await publish(first, a, b, own);
-  const rig = startAgent({ files });
-  rig.ports.setOwn('192.0.2.1');
+  const clock = virtualClock();
   const probed: string[] = [];
   const answers = [...found];
   const probe: DuplicateProbe = async (addresses) => {
-    probed.push(`${rig.clock.monotonic()}: ${addresses.map(({ text }) => text).join(' ')}`);
+    probed.push(`${clock.monotonic()}: ${addresses.map(({ text }) => text).join(' ')}`);
     const next = answers.shift() ?? new Map<string, string>();
     if (next instanceof Error) throw next;
     return next;
   };
+  const rig = startAgent({ files, clock, ports: Object.assign(makeHostPorts(clock), { duplicateProbe: probe }) });
+  rig.ports.setOwn('192.0.2.1');
   const { signal } = new AbortController();
-  await rig.clock.drive(rig.agent.restore(() => undefined, { probe, signal }));
+  await rig.clock.drive(rig.agent.restore(() => undefined, signal));
   await rig.clock.advance(0);
   const placed = (): readonly string[] => [...rig.ports.held.placed.keys()].toSorted();
   return { rig, probed, placed };

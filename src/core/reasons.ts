@@ -158,6 +158,12 @@ export const reasons = {
       'The load-balancer host does not have the address, so it takes no connections: the host has lost an address of its own, the kernel refuses to add one, or it has removed one at the end of its lifetime, because `ip` hangs or fails. The message says which. The Service keeps the address.',
     do: 'Give the host its address back; furiwake notices it. For an IPv6 address that the kernel refuses, check net.ipv6.conf.*.disable_ipv6 of the interface in the message. If a lifetime has ended, see why `ip` hangs or fails on the host.',
   },
+  AnsweredElsewhere: {
+    where: 'Serving',
+    means:
+      'Another machine on the LAN answers for the address, and the Lease says that furiwake was stopped on another host, which kept its addresses. HAProxy there may still serve the Service, as it was then. So this load-balancer host does not add the address. A published address stays.',
+    do: 'Run `furiwake cleanup` on the host that the message names, or start furiwake there. If the machine with the MAC address in the message is another one, remove the address there. This host serves the address within 10 seconds after the last answer.',
+  },
   HaproxyDown: {
     where: 'Serving',
     means:

@@ -27,7 +27,7 @@ test('a host that was alone and keeps its addresses says so in the Lease: the ne
   expect(messages(next, 'error')).toEqual([
     'host lb1 kept its addresses when furiwake was stopped there, and may answer for them: run furiwake cleanup on lb1; if it is gone: kubectl annotate lease furiwake --namespace ns furiwake.dev/kept-addresses-',
   ]);
-  expect([next.isServing, note(scene)]).toEqual([true, expect.stringContaining('lb1_a-b')]);
+  expect([next.isServing, next.keepers, note(scene)]).toEqual([true, ['lb1'], expect.stringContaining('lb1_a-b')]);
 });
 
 test('its next start removes the note, as a candidate and as the holder, and it logs no error', async () => {
@@ -35,12 +35,12 @@ test('its next start removes the note, as a candidate and as the holder, and it 
   await runAlone(scene);
   const again = await runAlone(scene);
   expect(messages(again, 'error')).toEqual([]);
-  startLeading(scene, 'lb2_c-d');
+  const next = startLeading(scene, 'lb2_c-d');
   await scene.clock.advance(20_000);
   expect(note(scene)).toContain('lb1_a-b');
   const candidate = startLeading(scene, 'lb1_a-b');
   await scene.clock.advance(5_000);
-  expect([candidate.isServing, note(scene)]).toEqual([false, '{}']);
+  expect([candidate.isServing, next.keepers, note(scene)]).toEqual([false, [], '{}']);
 });
 
 test('a host that has added no address leaves no note', async () => {

@@ -39,6 +39,8 @@ export type LeadershipDeps = {
   readonly setServing: (isServing: boolean) => void;
   /** See `Agent.keepAddressesUntil`. */
   readonly keepAddressesUntil: (untilMs: number | undefined) => void;
+  /** See `Agent.setKeepers`. */
+  readonly setKeepers: (hosts: readonly string[]) => void;
   /**
    * Another holder of the Lease, or candidate for it, was seen at some time: this host cannot know that it is alone.
    */
@@ -118,6 +120,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   let servesUntilMs: number | undefined;
   const onTried = (): void => {
     tried.set();
+    deps.setKeepers(lease.hostsWithAddresses().map(hostOfIdentity));
     holderUntilMs = lease.holderUntilMs();
     const untilMs = mayServeWithoutLease(deps) ? undefined : lease.holderUntilMs() + spareMs;
     if (untilMs !== keptUntilMs) deps.keepAddressesUntil(untilMs);

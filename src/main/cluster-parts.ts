@@ -217,6 +217,7 @@ export async function makeClusterParts({
         identity,
         setServing: (isServing) => agent.setServing(isServing),
         keepAddressesUntil: (untilMs) => agent.keepAddressesUntil(untilMs),
+        setKeepers: (hosts) => agent.setKeepers(hosts),
         hasOthers: () => candidates.hasOthers(),
         hasAddresses: () => agent.hasAddresses(),
         isFormerClassTaken,

@@ -29,7 +29,6 @@ import { makeHost } from '../host/host.ts';
 import { makeLastingLinks } from '../host/lasting-links.ts';
 import { makeNetwork } from '../host/network.ts';
 import { makePlacement } from '../host/placement.ts';
-import type { DuplicateProbe } from '../ports/advertiser.ts';
 import type { Host } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Steering } from '../ports/steering.ts';
@@ -55,7 +54,6 @@ export type HostParts = {
   readonly host: Host;
   readonly agent: Agent;
   /** Finds addresses that other machines on the LAN have. */
-  readonly duplicateProbe: DuplicateProbe;
   /** The ranges of clusterIPs: `direct` refuses packets from there. */
   noteServiceCidrs(ranges: readonly IpRange[]): void;
 };
@@ -195,6 +193,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     placement,
     expiry: placement,
     advertiser,
+    duplicateProbe,
     host,
     health,
     confirmations: makeConfirmations({ ask: makeAskHealthCheckPort({ clock }), health, clock }),
@@ -208,5 +207,5 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     serviceCidrs = ranges;
     direct.noteFacts();
   };
-  return { proxy, steering, direct, nat, network, links, placement, host, agent, duplicateProbe, noteServiceCidrs };
+  return { proxy, steering, direct, nat, network, links, placement, host, agent, noteServiceCidrs };
 }

@@ -158,7 +158,7 @@ export async function run(options: RunOptions, onHost: CommandDeps, signal: Abor
       log.error({ err: error }, 'the addresses of this host cannot be read');
     });
     const needs = new Map([...network.addresses().needs, ...(await apiServer(signal))]);
-    const boot = isServing && !cluster.hasLedSinceBoot ? { probe: hostParts.duplicateProbe, signal } : undefined;
+    const boot = isServing && !cluster.hasLedSinceBoot ? signal : undefined;
     await agent.restore((address) => needs.get(address.text), boot);
     await superviseAll(
       [

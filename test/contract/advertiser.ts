@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import type { Advertiser } from '../../src/ports/advertiser.ts';
+import type { Advertiser, DuplicateProbe } from '../../src/ports/advertiser.ts';
 import { addressesOf } from '../make/table.ts';
 import { patience } from '../netns/patience.ts';
 
 /** An advertiser that runs and has no address yet. It stops when the scene is disposed of. */
 export type AdvertiserScene = AsyncDisposable & {
   readonly advertiser: Advertiser;
+  readonly duplicateProbe: DuplicateProbe;
   /** A neighbour sends packets for the address to another machine, from now on. */
   sendElsewhere(address: string): Promise<void>;
   /** Whether it sends them here. */
@@ -53,6 +54,19 @@ export function advertiserContract(name: string, makeScene: () => Promise<Advert
       advertiser.advertise(none);
       advertiser.advertise(addressesOf(four));
       expect(told).toHaveLength(2);
+    });
+
+    test('a probe finds another machine that has an address, advertised here or not, and no other address', async () => {
+      await using scene = await makeScene();
+      const { signal } = new AbortController();
+      const probe = (): Promise<unknown> => scene.duplicateProbe([...addressesOf(...texts).values()], signal);
+      expect(await probe()).toEqual(new Map());
+      const mac = await scene.setDuplicate(four, true);
+      expect(await probe()).toEqual(new Map([[four, mac]]));
+      scene.advertiser.advertise(addressesOf(...texts));
+      expect(await probe()).toEqual(new Map([[four, mac]]));
+      await scene.setDuplicate(four, false);
+      expect(await probe()).toEqual(new Map());
     });
 
     test('an address that is no longer advertised has no duplicate', async () => {

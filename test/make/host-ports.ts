@@ -8,7 +8,7 @@ import type { DirectObstacles } from '../../src/core/traffic/report.ts';
 import { unlessAborted, untilAborted } from '../../src/async/abort.ts';
 import { emptyTable, type Listener, type TrafficTable, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { Health, NodeChecks } from '../../src/ports/health.ts';
-import type { Advertiser } from '../../src/ports/advertiser.ts';
+import type { Advertiser, DuplicateProbe } from '../../src/ports/advertiser.ts';
 import type { Addresses, Host } from '../../src/ports/host.ts';
 import type { HostNetwork } from '../../src/ports/network.ts';
 import type { Placement } from '../../src/ports/placement.ts';
@@ -55,6 +55,7 @@ export type FakeHostPorts = Pick<
   readonly network: HostNetwork;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
+  readonly duplicateProbe: DuplicateProbe;
   readonly host: Host;
   readonly health: Health & NodeChecks;
   /** The calls, in order. */
@@ -132,7 +133,7 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
   const fakeDirect = makeFakeDirect({ step: (name) => step(`direct.${name}`) });
   const fakeNat = makeFakeNat({ step: (name) => step(`nat.${name}`) });
   const attracted = new Set<string>();
-  const fakeAdvertiser = makeFakeAdvertiser(attracted);
+  const fakeAdvertiser = makeFakeAdvertiser(attracted, clock);
   const held: FakeHostPorts['held'] = {
     get direct() {
       return fakeDirect.held;
@@ -255,7 +256,7 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
     setOnLink: (families: ReadonlySet<Family>) => fakeDirect.setOnLink(families),
     closeDirect: (isClosed: boolean, why?: DirectObstacles) => fakeDirect.setClosed(isClosed, why),
     nat: fakeNat.nat,
-    advertiser: fakeAdvertiser.advertiser,
+    ...fakeAdvertiser,
     host: makeFakeHost({
       listening: async (signal) => {
         await step('host.listening', undefined, signal);
@@ -277,7 +278,6 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
     dieProxy: () => {
       held.proxy = emptyTable.listeners;
     },
-    setDuplicates: fakeAdvertiser.setDuplicates,
     setFailing: (listeners: ReadonlySet<ListenerKey>) => {
       withoutServers = listeners;
       serverNews.tell();

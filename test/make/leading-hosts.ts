@@ -19,6 +19,8 @@ export type Host = {
   readonly endMs: number;
   /** Whether it answers for its addresses now. */
   readonly answers: boolean;
+  /** Other hosts that may answer for its addresses, as the Lease says. */
+  readonly keepers: readonly string[];
   /** Each change of `isServing`, in order. */
   readonly changes: readonly boolean[];
   /** How often the work of a holder began. */
@@ -75,6 +77,7 @@ export function startLeading(
   let isServing = mayServeWithoutLease({ hasOthers: () => hasOthers, onLeaseLoss });
   let isDecided = isServing;
   let keptUntilMs: number | undefined;
+  let keepers: readonly string[] = [];
   const endMs = (): number => {
     if (!isDecided) return leftUntilMs === Infinity ? -Infinity : leftUntilMs; // those without end are removed at the start
     return isServing ? (keptUntilMs ?? Infinity) : -Infinity;
@@ -128,6 +131,9 @@ export function startLeading(
       keepAddressesUntil: (now) => {
         keptUntilMs = now;
       },
+      setKeepers: (hosts) => {
+        keepers = hosts;
+      },
       hasOthers: () => hasOthers,
       onLeaseLoss,
       stopsTrafficOnExit,
@@ -153,6 +159,9 @@ export function startLeading(
       return (isServing && !signal.aborted) || clock.monotonic() < endMs();
     },
     changes,
+    get keepers() {
+      return keepers;
+    },
     get terms() {
       return terms;
     },

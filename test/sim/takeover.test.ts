@@ -72,6 +72,7 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
       if (isServing) served.push(tableOf(host));
     },
     keepAddressesUntil: () => undefined,
+    setKeepers: () => undefined,
     hasOthers: () => candidates.hasOthers(),
     tenures,
     onLeaseLoss: 'withdraw',

@@ -45,6 +45,8 @@ export function failuresOf(
 export function desiredStatus(input: StatusInput, failures: readonly Failure[]): DesiredStatus {
   const { service, assignment } = input;
   const failing = new Set(failures.map(({ ip }) => ip.text));
+  const elsewhere = failures.filter(({ verdict }) => verdict.reason === 'AnsweredElsewhere');
+  const servedElsewhere = new Set(elsewhere.map(({ ip }) => ip.text));
   const shown = new Map(service.status.ingress.map((entry) => [entry.ip, entry]));
   const ingress: Ingress[] = assignment.addresses
     .filter(({ served }) => served.length > 0)
@@ -52,7 +54,7 @@ export function desiredStatus(input: StatusInput, failures: readonly Failure[]):
       const { text } = address.ip;
       if (!failing.has(text)) return [ingressOf(address, input)];
       const present = shown.get(text); // What was programmed before may still be in force, also by an earlier process.
-      return present !== undefined && mayBeServed(present, input) ? [present] : [];
+      return present !== undefined && (servedElsewhere.has(text) || mayBeServed(present, input)) ? [present] : [];
     });
   if (assignment.keepsStatus) ingress.push(...service.status.ingress);
   if (failures.length > 0) {

@@ -25,8 +25,10 @@ export function unservedPorts({ addresses, refused }: Assignment): readonly Verd
 /** What the condition Serving says. `failures`: listeners that are not in force. */
 export function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionContent {
   const { service, assignment } = input;
-  // An address that is not on the host takes no connections; the other addresses are served.
-  const refusal = failures.find(({ verdict }) => verdict.reason !== 'AddressNotOnHost');
+  // An address that is not on the host takes no connections here; the other addresses are served.
+  const refusal = failures.find(
+    ({ verdict: { reason } }) => reason !== 'AddressNotOnHost' && reason !== 'AnsweredElsewhere',
+  );
   if (refusal !== undefined) return no(refusal.verdict.reason, sentences(failures.map(({ verdict }) => verdict)));
   const missing = unservedPorts(assignment);
   const served = assignment.addresses.filter((address) => address.served.length > 0);

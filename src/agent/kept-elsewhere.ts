@@ -1,0 +1,237 @@
+import { isDeepStrictEqual } from 'node:util';
+import { makeBackoff } from '../async/backoff.ts';
+import { makeLatch, waitAtMost } from '../async/latch.ts';
+import { makeSubscribers } from '../async/subscribers.ts';
+import { makeTrouble } from '../async/trouble.ts';
+import { messageOf } from '../core/error-words.ts';
+import type { Ip } from '../core/ip/ip.ts';
+import { isSameMap } from '../core/persistent-map.ts';
+import type { Verdict } from '../core/reasons.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
+import type { DuplicateProbe } from '../ports/advertiser.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { withListeners } from './listener-changes.ts';
+import { closed } from './withdrawn.ts';
+
+/**
+ * The addresses that another host may still have, because it kept them when furiwake was stopped there. The Lease names such hosts,
+ * not their addresses, and HAProxy may still serve there. So while it names one, this host adds an address only after a probe has found
+ * no other machine that has it; until then its listeners are `closed` here.
+ *
+ *   setKeepers(hosts) ─► each address of the table is probed ─► free: added
+ *                                        ▲                  └─► answered by another machine: not added, probed again ─┐
+ *                                        └────────────────────────────────────────────────────────────────────────────┘
+ */
+export type KeptElsewhere = {
+  /**
+   * The hosts that the Lease names. `inForce`: the table that this host serves now; its addresses stay until a probe finds another machine
+   * that has them. Without effect while the hosts are the same.
+   */
+  setKeepers(hosts: readonly string[], inForce: TrafficTable | undefined): void;
+  /** This host has no address any more: each one is probed before it is added. */
+  forget(): void;
+  /** Another machine may answer for these addresses of this host, by their text: they are probed again. */
+  note(found: ReadonlyMap<string, string>): void;
+  /** The table with the listeners closed that this host does not serve, or not yet. */
+  admit(table: TrafficTable): TrafficTable;
+  /** Whether this host leaves the address to another machine: why, or `unknown` until it is probed; `undefined`: it does not. */
+  stateOf(address: Ip): Verdict | 'unknown' | undefined;
+  /** The addresses that it leaves to other machines: text → MAC. */
+  answered(): ReadonlyMap<string, string>;
+  /** Why addresses cannot be probed; `undefined`: they can. */
+  trouble(): string | undefined;
+  /** Calls `listener` when any of this may have changed; returns a function that ends the subscription. */
+  subscribe(listener: () => void): () => void;
+  /** Probes until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>;
+};
+
+/** Between two probes of an address that another machine has. */
+const repeat = { firstMs: 1_000, mostMs: 10_000 };
+/** The host removes its note and its addresses at about the same time: so long they are still probed. */
+const lingerMs = 3_000;
+const mostShown = 20;
+
+export function makeKeptElsewhere({
+  duplicateProbe,
+  clock,
+  log,
+}: {
+  readonly duplicateProbe: DuplicateProbe;
+  readonly clock: Clock;
+  readonly log: Log;
+}): KeptElsewhere {
+  let keepers: readonly string[] = [];
+  /** The last `keepers`, for messages. */
+  let shown = '';
+  /** Set when `keepers` has become empty. */
+  let endsAtMs: number | undefined;
+  /** The addresses of the last table. */
+  let wanted: ReadonlyMap<string, Ip> = new Map();
+  let known = nothing;
+  let failure: string | undefined;
+  const wake = makeLatch();
+  const subscribers = makeSubscribers();
+  const backoff = makeBackoff(repeat);
+  const trouble = makeTrouble({ what: 'probing the LAN for addresses of another host', log, clock, level: 'error' });
+
+  const isOn = (): boolean => keepers.length > 0 || endsAtMs !== undefined;
+  const isOpen = (): boolean => known.due.size > 0 || known.theirs.size > 0;
+  const begin = (inForce: TrafficTable | undefined): void => {
+    wanted = addressesOf(inForce);
+    const texts = new Set(wanted.keys());
+    known = { due: texts, free: texts, theirs: new Map() };
+    backoff.reset();
+    wake.set();
+  };
+  const end = (): void => {
+    [endsAtMs, known, failure] = [undefined, nothing, undefined];
+    trouble.drop();
+    subscribers.tell();
+  };
+
+  const say = (before: Known, now: Known): void => {
+    const fresh = [...now.theirs].filter(([text]) => !before.theirs.has(text));
+    const over = [...before.theirs.keys()].filter((text) => !now.theirs.has(text));
+    if (fresh.length > 0)
+      log.error(
+        { addresses: fresh.slice(0, mostShown).map((parts) => parts.join(' ')), count: fresh.length },
+        `not served here: another machine on the LAN answers for addresses that ${shown} may have kept`,
+      );
+    if (over.length > 0)
+      log.info(
+        { addresses: over.slice(0, mostShown), count: over.length },
+        'served here again: no other machine on the LAN answers for these addresses any more',
+      );
+  };
+
+  const probe = async (signal: AbortSignal): Promise<void> => {
+    const [before, failedBefore] = [known, failure];
+    const asked = [...new Set([...before.due, ...before.theirs.keys()])].flatMap((text) => wanted.get(text) ?? []);
+    try {
+      const found = await duplicateProbe(asked, signal);
+      trouble.over();
+      failure = undefined;
+      known = withAnswers(known, asked, found, wanted);
+      say(before, known);
+    } catch (error) {
+      signal.throwIfAborted();
+      trouble.failed(error);
+      failure = messageOf(error);
+    }
+    if (known !== before || failure !== failedBefore) subscribers.tell();
+  };
+
+  return {
+    setKeepers: (hosts, inForce) => {
+      if (isDeepStrictEqual(hosts, keepers)) return;
+      keepers = hosts;
+      if (hosts.length > 0) {
+        shown = `${hosts.length === 1 ? 'host' : 'hosts'} ${hosts.join(', ')}`;
+        endsAtMs = undefined;
+        begin(inForce);
+      } else {
+        endsAtMs = clock.monotonic() + lingerMs;
+        backoff.reset();
+        wake.set();
+      }
+    },
+    forget: () => {
+      if (isOn()) begin(undefined);
+    },
+    note: (found) => {
+      const texts = [...found.keys()].filter((text) => known.free.has(text));
+      if (texts.length === 0) return;
+      known = { ...known, due: new Set([...known.due, ...texts]) };
+      wake.set();
+    },
+    admit: (table) => {
+      if (!isOn()) return table;
+      wanted = addressesOf(table);
+      const { free, due, theirs } = known;
+      const unknown = [...wanted.keys()].filter((text) => ![free, due, theirs].some((each) => each.has(text)));
+      if (unknown.length > 0) {
+        known = { ...known, due: new Set([...due, ...unknown]) };
+        wake.set();
+      }
+      const shut = [...table.listeners.values()].filter((each) => !each.isHostAddress && !free.has(each.address.text));
+      return withListeners(
+        table,
+        shut.map((listener) => [listener.key, closed(listener)]),
+      );
+    },
+    stateOf: ({ text }) => {
+      if (!isOn() || known.free.has(text)) return undefined;
+      const mac = known.theirs.get(text);
+      if (mac === undefined && failure === undefined) return 'unknown';
+      const why =
+        mac === undefined
+          ? `${shown} may have it, where furiwake was stopped without cleanup, and the LAN cannot be probed: ${failure}`
+          : `another machine on the LAN (MAC address ${mac}) answers for it, as ${shown} may do, where furiwake was stopped without cleanup`;
+      return { reason: 'AnsweredElsewhere', message: `${text} is not on this host: ${why}` };
+    },
+    answered: () => known.theirs,
+    trouble: () =>
+      failure === undefined
+        ? undefined
+        : `addresses that ${shown} may have cannot be looked for on the LAN: ${failure}`,
+    subscribe: subscribers.subscribe,
+    run: async (signal) => {
+      for (;;) {
+        if (failure !== undefined) await clock.sleep(backoff.next(), signal);
+        else if (isOpen() || endsAtMs !== undefined) await waitAtMost(backoff.next(), wake, clock, signal);
+        else {
+          backoff.reset();
+          await wake.wait(signal);
+        }
+        if (isOn() && isOpen()) await probe(signal);
+        if (endsAtMs !== undefined && (!isOpen() || clock.monotonic() >= endsAtMs)) end();
+      }
+    },
+  };
+}
+
+/** What is known of addresses, by their text. */
+type Known = {
+  /** To be probed. */
+  readonly due: ReadonlySet<string>;
+  /** This host may have them: no other machine answered the last probe, or they were in force before the first one. */
+  readonly free: ReadonlySet<string>;
+  /** Another machine answered the last probe: its MAC. */
+  readonly theirs: ReadonlyMap<string, string>;
+};
+
+const nothing: Known = { due: new Set(), free: new Set(), theirs: new Map() };
+
+/** The addresses that furiwake adds to a host. */
+function addressesOf(table: TrafficTable | undefined): ReadonlyMap<string, Ip> {
+  const added = [...(table?.listeners.values() ?? [])].filter(({ isHostAddress }) => !isHostAddress);
+  return new Map(added.map(({ address }) => [address.text, address]));
+}
+
+/** The same object if nothing is new. Without addresses that are not `wanted`; those that were forgotten meanwhile stay unknown. */
+function withAnswers(
+  known: Known,
+  asked: readonly Ip[],
+  found: ReadonlyMap<string, string>,
+  wanted: ReadonlyMap<string, Ip>,
+): Known {
+  const answered = asked.filter(({ text }) => known.due.has(text) || known.theirs.has(text)).map(({ text }) => text);
+  const free = new Set(known.free);
+  const theirs = new Map([...known.theirs].filter(([text]) => wanted.has(text)));
+  for (const text of answered) {
+    const mac = found.get(text);
+    if (mac === undefined) {
+      free.add(text);
+      theirs.delete(text);
+    } else {
+      free.delete(text);
+      theirs.set(text, mac);
+    }
+  }
+  const settled = new Set(answered);
+  const due = new Set([...known.due].filter((text) => !settled.has(text) && wanted.has(text)));
+  const isSame = due.size === known.due.size && free.size === known.free.size && isSameMap(theirs, known.theirs);
+  return isSame ? known : { due, free, theirs };
+}
