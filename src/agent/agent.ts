@@ -68,8 +68,8 @@ export type Agent = {
    */
   keepAddressesUntil(untilMs: number | undefined): void;
   /**
-   * The hosts on which furiwake was stopped without cleanup, by the Lease: while there are some, an address that another machine on the
-   * LAN answers for is not served here.
+   * The other hosts that keep their addresses, by the Lease: while there are some, an address that another machine on the LAN answers
+   * for is not served here.
    */
   setKeepers(hosts: readonly string[]): void;
   /**

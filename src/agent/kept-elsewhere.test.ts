@@ -10,7 +10,7 @@ const mac = '02:00:00:00:00:99';
 const answers = (...addresses: readonly { readonly address: { readonly text: string } }[]): Map<string, string> =>
   new Map(addresses.map(({ address }) => [address.text, mac]));
 const placed = (rig: RunningAgent): readonly string[] => [...rig.ports.held.placed.keys()].toSorted();
-const words = `192.0.2.51 is not on this host: another machine on the LAN (MAC address ${mac}) answers for it, as host lb1 may do, where furiwake was stopped without cleanup`;
+const words = `192.0.2.51 is not on this host: another machine on the LAN (MAC address ${mac}) answers for it, probably host lb1, where furiwake has ended without cleanup or is cut off from the API server`;
 
 /** A new holder of the Lease, which names lb1; `a` is served there. */
 async function startBesideLb1(): Promise<RunningAgent> {
@@ -78,7 +78,7 @@ test('an address of this host that the other machine gets later is removed, and 
   expect([placed(rig), rig.agent.report().duplicates.size]).toEqual([['192.0.2.53'], 0]);
 });
 
-test('what this host already serves stays while it is probed, and what it left out is not restored', async () => {
+test('what this host already serves stays while it is probed, and an address of another machine is not restored', async () => {
   const rig = await startBesideLb1();
   await rig.clock.advance(60_000);
   const clock = virtualClock();
@@ -130,7 +130,7 @@ test('a LAN that cannot be probed is said, and tried again after growing waits; 
   await publish(rig, a, b);
   await clock.advance(15_000);
   expect(probed).toEqual([0, 1_000, 3_000, 7_000, 15_000]);
-  const cause = 'addresses that hosts lb1, lb3 may have cannot be looked for on the LAN: perl: not found';
+  const cause = 'the LAN cannot be probed for addresses that hosts lb1, lb3 may still have: perl: not found';
   expect([placed(rig), rig.agent.troubles()]).toEqual([[], [cause]]);
   expect(answer(rig, b)).toMatch(/^192\.0\.2\.52 is not on this host: .* cannot be probed: perl: not found$/);
   isBroken = false;

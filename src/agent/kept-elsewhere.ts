@@ -15,9 +15,9 @@ import { withListeners } from './listener-changes.ts';
 import { closed } from './withdrawn.ts';
 
 /**
- * The addresses that another host may still have, because it kept them when furiwake was stopped there. The Lease names such hosts,
- * not their addresses, and HAProxy may still serve there. So while it names one, this host adds an address only after a probe has found
- * no other machine that has it; until then its listeners are `closed` here.
+ * The addresses that another host may still have, because furiwake has ended there without cleanup, or is cut off. The Lease names such
+ * hosts, not their addresses, and HAProxy still serves there. So while it names one, this host adds an address only after a probe has
+ * found no other machine that has it; until then its listeners are `closed` here.
  *
  *   setKeepers(hosts) ─► each address of the table is probed ─► free: added
  *                                        ▲                  └─► answered by another machine: not added, probed again ─┐
@@ -91,13 +91,13 @@ export function makeKeptElsewhere({
     subscribers.tell();
   };
 
-  const say = (before: Known, now: Known): void => {
+  const say = (before: LanKnowledge, now: LanKnowledge): void => {
     const fresh = [...now.theirs].filter(([text]) => !before.theirs.has(text));
     const over = [...before.theirs.keys()].filter((text) => !now.theirs.has(text));
     if (fresh.length > 0)
       log.error(
         { addresses: fresh.slice(0, mostShown).map((parts) => parts.join(' ')), count: fresh.length },
-        `not served here: another machine on the LAN answers for addresses that ${shown} may have kept`,
+        `not served here: another machine on the LAN answers for addresses that ${shown} may still have`,
       );
     if (over.length > 0)
       log.info(
@@ -167,15 +167,15 @@ export function makeKeptElsewhere({
       if (mac === undefined && failure === undefined) return 'unknown';
       const why =
         mac === undefined
-          ? `${shown} may have it, where furiwake was stopped without cleanup, and the LAN cannot be probed: ${failure}`
-          : `another machine on the LAN (MAC address ${mac}) answers for it, as ${shown} may do, where furiwake was stopped without cleanup`;
+          ? `${shown} may still have it, and the LAN cannot be probed: ${failure}`
+          : `another machine on the LAN (MAC address ${mac}) answers for it, probably ${shown}, where furiwake has ended without cleanup or is cut off from the API server`;
       return { reason: 'AnsweredElsewhere', message: `${text} is not on this host: ${why}` };
     },
     answered: () => known.theirs,
     trouble: () =>
       failure === undefined
         ? undefined
-        : `addresses that ${shown} may have cannot be looked for on the LAN: ${failure}`,
+        : `the LAN cannot be probed for addresses that ${shown} may still have: ${failure}`,
     subscribe: subscribers.subscribe,
     run: async (signal) => {
       for (;;) {
@@ -193,7 +193,7 @@ export function makeKeptElsewhere({
 }
 
 /** What is known of addresses, by their text. */
-type Known = {
+type LanKnowledge = {
   /** To be probed. */
   readonly due: ReadonlySet<string>;
   /** This host may have them: no other machine answered the last probe, or they were in force before the first one. */
@@ -202,7 +202,7 @@ type Known = {
   readonly theirs: ReadonlyMap<string, string>;
 };
 
-const nothing: Known = { due: new Set(), free: new Set(), theirs: new Map() };
+const nothing: LanKnowledge = { due: new Set(), free: new Set(), theirs: new Map() };
 
 /** The addresses that furiwake adds to a host. */
 function addressesOf(table: TrafficTable | undefined): ReadonlyMap<string, Ip> {
@@ -212,11 +212,11 @@ function addressesOf(table: TrafficTable | undefined): ReadonlyMap<string, Ip> {
 
 /** The same object if nothing is new. Without addresses that are not `wanted`; those that were forgotten meanwhile stay unknown. */
 function withAnswers(
-  known: Known,
+  known: LanKnowledge,
   asked: readonly Ip[],
   found: ReadonlyMap<string, string>,
   wanted: ReadonlyMap<string, Ip>,
-): Known {
+): LanKnowledge {
   const answered = asked.filter(({ text }) => known.due.has(text) || known.theirs.has(text)).map(({ text }) => text);
   const free = new Set(known.free);
   const theirs = new Map([...known.theirs].filter(([text]) => wanted.has(text)));

@@ -25,9 +25,45 @@ test('a host that was alone and keeps its addresses says so in the Lease: the ne
   const next = startLeading(scene, 'lb2_c-d');
   await scene.clock.advance(20_000);
   expect(messages(next, 'error')).toEqual([
-    'host lb1 kept its addresses when furiwake was stopped there, and may answer for them: run furiwake cleanup on lb1; if it is gone: kubectl annotate lease furiwake --namespace ns furiwake.dev/kept-addresses-',
+    'host lb1 may still answer for its addresses: furiwake has ended there without cleanup, or is cut off from the API server. Run furiwake cleanup on lb1, or start furiwake there; if it is gone: kubectl annotate lease furiwake --namespace ns furiwake.dev/kept-addresses-',
   ]);
   expect([next.isServing, next.keepers, note(scene)]).toEqual([true, ['lb1'], expect.stringContaining('lb1_a-b')]);
+});
+
+test.each([
+  ['is killed', 'lb1_a-b'],
+  ['is cut off', 'lb1_a-b'],
+] as const)('a host that was alone and %s has left the note', async (how, identity) => {
+  const scene = makeScene();
+  const stop = new AbortController();
+  const alone = startLeading(scene, identity, { stop });
+  await scene.clock.advance(7_000);
+  expect(note(scene)).toMatch(/^\{"lb1_a-b":"\d{4}-/);
+  const written = note(scene);
+  await scene.clock.advance(60_000);
+  expect(note(scene)).toBe(written);
+  scene.cluster.links.set(identity, 'cut'); // nothing that it does from now on is seen
+  if (how === 'is killed') stop.abort();
+  const next = startLeading(scene, 'lb2_c-d');
+  await scene.clock.advance(40_000);
+  expect([alone.answers, next.isServing, next.keepers]).toEqual([true, true, ['lb1']]);
+});
+
+test('a host that sees another one removes its note at once, because its addresses get a lifetime', async () => {
+  const scene = makeScene();
+  const alone = startLeading(scene, 'lb1_a-b');
+  await scene.clock.advance(7_000);
+  startLeading(scene, 'lb2_c-d');
+  await scene.clock.advance(6_000);
+  expect([alone.isServing, alone.answersUntilMs, note(scene)]).toEqual([true, expect.any(Number), '{}']);
+});
+
+test('with --on-lease-loss keep a host adds its addresses beside another one', async () => {
+  const scene = makeScene();
+  await runAlone(scene);
+  const next = startLeading(scene, 'lb2_c-d', { onLeaseLoss: 'keep' });
+  await scene.clock.advance(20_000);
+  expect([next.isServing, next.keepers]).toEqual([true, []]);
 });
 
 test('its next start removes the note, as a candidate and as the holder, and it logs no error', async () => {
@@ -49,10 +85,13 @@ test('a host that has added no address leaves no note', async () => {
   expect([scene.cluster.lease?.spec.holderIdentity, note(scene)]).toEqual(['', undefined]);
 });
 
-test('a lone host that stops its traffic leaves the release, without a note, to the caller', async () => {
+test('a lone host that stops its traffic leaves the release, which removes the note, to the caller', async () => {
   const scene = makeScene();
   await runAlone(scene, { stopsTrafficOnExit: true });
-  expect([scene.cluster.lease?.spec.holderIdentity, note(scene)]).toEqual(['lb1_a-b', undefined]);
+  expect([scene.cluster.lease?.spec.holderIdentity, note(scene)]).toEqual([
+    'lb1_a-b',
+    expect.stringContaining('lb1_a-b'),
+  ]);
 });
 
 test('cleanup removes the note of its host only, and needs no Lease', async () => {

@@ -121,7 +121,7 @@ test('a host that was cut off while another one held and released the Lease begi
   expect([host.terms, host.changes, host.term?.isLedgerCurrent]).toEqual([2, [false], false]);
   expect(messages(host, 'error')).toEqual([
     expect.stringContaining('another host may have held the Lease while this host was cut off'),
-    expect.stringContaining('host lb2 kept its addresses'),
+    expect.stringContaining('host lb2 may still answer for its addresses'),
   ]);
 });
 

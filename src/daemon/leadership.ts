@@ -120,7 +120,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   let servesUntilMs: number | undefined;
   const onTried = (): void => {
     tried.set();
-    deps.setKeepers(lease.hostsWithAddresses().map(hostOfIdentity));
+    if (!keeps) deps.setKeepers(lease.hostsWithAddresses().map(hostOfIdentity));
     holderUntilMs = lease.holderUntilMs();
     const untilMs = mayServeWithoutLease(deps) ? undefined : lease.holderUntilMs() + spareMs;
     if (untilMs !== keptUntilMs) deps.keepAddressesUntil(untilMs);
@@ -203,10 +203,10 @@ export function hostOfIdentity(identity: string): string {
   return identity.replace(/_[^_]*$/, '');
 }
 
-/** What to do about a host that has released the Lease and kept its addresses. */
+/** What to do about a host that keeps its addresses although this one holds the Lease. */
 export function keptAddressesWords(identity: string, { namespace, name }: ShownLease): string {
   const host = hostOfIdentity(identity);
-  return `host ${host} kept its addresses when furiwake was stopped there, and may answer for them: run furiwake cleanup on ${host}; if it is gone: kubectl annotate lease ${name} --namespace ${namespace} ${keptAddressesAnnotation}-`;
+  return `host ${host} may still answer for its addresses: furiwake has ended there without cleanup, or is cut off from the API server. Run furiwake cleanup on ${host}, or start furiwake there; if it is gone: kubectl annotate lease ${name} --namespace ${namespace} ${keptAddressesAnnotation}-`;
 }
 
 /** The message about the holder that this host waits for. */

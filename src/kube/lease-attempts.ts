@@ -32,7 +32,7 @@ export type LeaseAttempts = {
   acquire(onHolder: (holder: LeaseHolder) => void, signal: AbortSignal): Promise<Acquisition | undefined>;
   renew(signal: AbortSignal): Promise<LeaseState>;
   /** Tries again after a conflict: a candidate wrote its entry, or the answer to the last renewal was lost. A failure is logged. */
-  release(keepsAddresses: boolean): Promise<void>;
+  release(isKeeper: boolean): Promise<void>;
   /** Until when this process relies on its last claim, monotonic ms. */
   holderUntilMs(): number;
 };
@@ -62,6 +62,8 @@ export type LeaseAttemptsDeps = {
   readonly observer: LeaseObserver;
   /** Whether another host may serve Services now. Asked where there is no Lease, by a process that has not seen a holder. */
   readonly mayBeServed: (signal: AbortSignal) => Promise<boolean>;
+  /** Whether this host keeps its addresses if furiwake ends now, or loses the Lease without noticing. Asked at each claim. */
+  readonly keepsAddresses: () => boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -107,7 +109,18 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
     const durationSeconds = defaultDurationSeconds;
     const timeoutMs = isRenewal ? renewTimeoutMs : requestTimeoutMs;
     const gone = observer.goneCandidates();
-    const body = leaseBody({ namespace, name, base, identity, durationSeconds, isRenewal, gone, nowMs });
+    const isKeeper = deps.keepsAddresses();
+    const body = leaseBody({
+      namespace,
+      name,
+      base,
+      identity,
+      durationSeconds,
+      isRenewal,
+      gone,
+      keepsAddresses: isKeeper,
+      nowMs,
+    });
     observer.willClaim(body.spec.renewTime ?? '');
     const written = await (base === undefined ? create : replace)(body, signal, timeoutMs);
     observer.see(written);
@@ -159,14 +172,13 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
       holderUntilMs = Number.NEGATIVE_INFINITY;
       return 'others';
     },
-    release: async (keepsAddresses) => {
+    release: async (isKeeper) => {
       holderUntilMs = Number.NEGATIVE_INFINITY;
       const { signal } = new AbortController();
       const isOwn = (): boolean => observer.lease?.spec.holderIdentity === identity && observer.holder() === undefined;
       try {
         for (let tries = 1; isOwn(); tries++) {
           const base = observer.lease;
-          const keptBy = keepsAddresses ? identity : undefined;
           const nowMs = clock.now();
           const body = leaseBody({
             namespace,
@@ -174,7 +186,8 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
             base,
             identity: '',
             durationSeconds: releasedSeconds,
-            keptBy,
+            host: identity,
+            keepsAddresses: isKeeper,
             nowMs,
           });
           try {

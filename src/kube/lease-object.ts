@@ -54,8 +54,9 @@ export const defaultDurationSeconds = 15;
 const candidatesAnnotation = 'furiwake.dev/candidates';
 const mostCandidates = 8;
 /**
- * Annotation of the Lease: the identity of each host that has released it and kept its addresses, because furiwake was stopped
- * there, and since when. `furiwake cleanup` on that host, or its next start, removes the entry.
+ * Annotation of the Lease: the identity of each host that keeps its addresses without furiwake or without the Lease, and since when. A
+ * holder that has always been alone writes its entry while it serves, so it stays when furiwake is stopped or killed there, or is cut
+ * off. The host removes it when it sees another one, becomes a candidate or is cleaned up.
  */
 export const keptAddressesAnnotation = 'furiwake.dev/kept-addresses';
 
@@ -76,7 +77,7 @@ export function candidatesOf(lease: LeaseObject): LeaseEntries {
   return entriesOf(lease, candidatesAnnotation);
 }
 
-/** The hosts that have kept their addresses; none if the annotation cannot be read. */
+/** The hosts that keep their addresses; none if the annotation cannot be read. */
 export function keptAddressesOf(lease: LeaseObject): readonly string[] {
   return Object.keys(entriesOf(lease, keptAddressesAnnotation));
 }
@@ -94,7 +95,7 @@ export function withCandidate(lease: LeaseObject, identity: string, nowMs: numbe
   return withEntries(withoutKeptAddresses(lease, identity), candidatesAnnotation, candidates);
 }
 
-/** The Lease without the note that this host has kept its addresses; the same object if it has none. */
+/** The Lease without the note that this host keeps its addresses; the same object if it has none. */
 export function withoutKeptAddresses(lease: LeaseObject, identity: string): LeaseObject {
   return withoutEntries(lease, keptAddressesAnnotation, [identity]);
 }
@@ -118,8 +119,9 @@ export function microTime(ms: number): string {
 
 /**
  * The Lease with `identity` as its holder (empty: released), to be written over `base`. The metadata of `base` stays, but
- * the holder and those that are `gone` are removed from the candidates, and the holder from those that have kept their addresses. A new
- * holder counts as a transition, and so does a new process with the identity of the holder: it does not know what that one decided.
+ * the holder and those that are `gone` are removed from the candidates, and the entry of `host`, which writes it, follows
+ * `keepsAddresses`. A new holder counts as a transition, and so does a new process with the identity of the holder: it does not know what
+ * that one decided.
  */
 export function leaseBody({
   namespace,
@@ -129,7 +131,8 @@ export function leaseBody({
   durationSeconds,
   isRenewal = false,
   gone = [],
-  keptBy,
+  host = identity,
+  keepsAddresses = false,
   nowMs,
 }: {
   readonly namespace: string;
@@ -141,13 +144,20 @@ export function leaseBody({
   readonly isRenewal?: boolean;
   /** Candidates that no longer renew their entries. */
   readonly gone?: readonly string[];
-  /** The host that releases it and keeps its addresses. */
-  readonly keptBy?: string | undefined;
+  /** The host that writes it. */
+  readonly host?: string;
+  /** It keeps its addresses without furiwake or without the Lease. */
+  readonly keepsAddresses?: boolean;
   readonly nowMs: number;
 }): LeaseObject {
   const now = microTime(nowMs);
   const isSame = isRenewal && base?.spec.holderIdentity === identity;
-  const metadata = base === undefined ? { name, namespace } : annotated(base, { identity, gone, keptBy, now }).metadata;
+  const { metadata } = annotated(base ?? { metadata: { name, namespace }, spec: {} }, {
+    gone: [identity, ...gone],
+    host,
+    keepsAddresses,
+    now,
+  });
   return {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
@@ -166,18 +176,19 @@ export function leaseBody({
 function annotated(
   base: LeaseObject,
   {
-    identity,
     gone,
-    keptBy,
+    host,
+    keepsAddresses,
     now,
   }: {
-    readonly identity: string;
     readonly gone: readonly string[];
-    readonly keptBy: string | undefined;
+    readonly host: string;
+    readonly keepsAddresses: boolean;
     readonly now: string;
   },
 ): LeaseObject {
-  const lease = withoutEntries(withoutKeptAddresses(base, identity), candidatesAnnotation, [identity, ...gone]);
-  if (keptBy === undefined) return lease;
-  return withEntries(lease, keptAddressesAnnotation, { ...entriesOf(lease, keptAddressesAnnotation), [keptBy]: now });
+  const lease = withoutEntries(base, candidatesAnnotation, gone);
+  if (!keepsAddresses) return withoutKeptAddresses(lease, host);
+  const entries = entriesOf(lease, keptAddressesAnnotation);
+  return host in entries ? lease : withEntries(lease, keptAddressesAnnotation, { ...entries, [host]: now });
 }

@@ -202,6 +202,28 @@ test('a holder keeps its Lease when it was deleted, and the first request that c
   end.abort();
 });
 
+test('a claim writes the note that this host keeps its addresses, and a release removes it unless they stay', async () => {
+  const cluster = makeLeaseCluster();
+  const [clock, log] = [virtualClock(), recordLog()];
+  const end = new AbortController();
+  let keeps = true;
+  const lease = cluster.claimOf('box-1', { clock, log, keepsAddresses: () => keeps });
+  const note = (): string | undefined => cluster.lease?.metadata.annotations?.['furiwake.dev/kept-addresses'];
+  await lease.acquire(end.signal);
+  expect(note()).toMatch(/^\{"box-1":/);
+  void lease.hold(end.signal);
+  keeps = false;
+  await clock.advance(6_000);
+  expect(note()).toBe('{}');
+  await lease.release(true);
+  expect(note()).toMatch(/^\{"box-1":/);
+  keeps = true;
+  await lease.acquire(end.signal);
+  await lease.release();
+  expect(note()).toBe('{}');
+  end.abort();
+});
+
 test('a Lease whose duration another client has shortened is not taken from a holder that lives', async () => {
   const cluster = makeLeaseCluster();
   const [clock, log] = [virtualClock(), recordLog()];

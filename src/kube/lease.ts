@@ -38,11 +38,11 @@ export type Lease = {
    */
   hold(signal: AbortSignal, onTried?: () => void): Promise<LeaseLoss | undefined>;
   /**
-   * Another host can take it at once; `keepsAddresses` is noted in it. Without effect if this process does not hold it; a failure is
-   * logged.
+   * Another host can take it at once. `isKeeper`: this one keeps its addresses, which the Lease notes. Without effect if this process does
+   * not hold it; a failure is logged.
    */
-  release(keepsAddresses?: boolean): Promise<void>;
-  /** The identities of other hosts that have released the Lease and kept their addresses, when it was last read. */
+  release(isKeeper?: boolean): Promise<void>;
+  /** The identities of other hosts that keep their addresses although they do not hold the Lease, when it was last read. */
   hostsWithAddresses(): readonly string[];
   /** False before `acquire`, after a loss, and if the last renewal is older than 10 s: then furiwake must not write. */
   isHolder(): boolean;
@@ -69,7 +69,9 @@ const expiredForMs = 100;
  * take over. `onOther` reports candidates, which write themselves into the Lease.
  */
 export function makeLease(
-  deps: Omit<LeaseAttemptsDeps, 'observer' | 'onClaimed'> & {
+  deps: Omit<LeaseAttemptsDeps, 'observer' | 'onClaimed' | 'keepsAddresses'> & {
+    /** See `LeaseAttemptsDeps`. */
+    readonly keepsAddresses?: () => boolean;
     /** Whether an earlier process of this host has seen another holder or candidate. */
     readonly hasOthers?: () => boolean;
     /**
@@ -90,9 +92,10 @@ export function makeLease(
     hasOthers = () => false,
     onOther = () => undefined,
     onClaimed = () => undefined,
+    keepsAddresses = () => false,
   } = deps;
   const observer = makeLeaseObserver({ identity, monotonic: () => clock.monotonic(), hasOthers, onOther });
-  const attempts = makeLeaseAttempts({ ...deps, observer, onClaimed });
+  const attempts = makeLeaseAttempts({ ...deps, observer, onClaimed, keepsAddresses });
   const lasting = makeTrouble({ what: 'access to the Lease', log, clock });
   let trouble: string | undefined;
 
@@ -166,7 +169,7 @@ export function makeLease(
         }
       }
     },
-    release: (keepsAddresses = false) => attempts.release(keepsAddresses),
+    release: (isKeeper = false) => attempts.release(isKeeper),
   };
 }
 

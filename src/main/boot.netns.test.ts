@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
+import { type Machine, type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
 import { cleanUp, putWeb, startRun } from '../../test/netns/run-rig.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
@@ -21,8 +21,8 @@ afterEach(async () => {
   await lab[Symbol.asyncDispose]();
 });
 
-const hasAddress = async (): Promise<boolean> =>
-  (await lab.balancer.exec('ip', '-oneline', 'address')).includes(` ${address}/`);
+const hasAddress = async (machine: Machine = lab.balancer): Promise<boolean> =>
+  (await machine.exec('ip', '-oneline', 'address')).includes(` ${address}/`);
 
 /** As a boot does: the addresses of furiwake are gone, and the kernel has another ID. */
 async function boot(isSame = false): Promise<void> {
@@ -40,7 +40,7 @@ test.each([
   const options = { addresses: `${address}-10.10.0.59` };
   {
     await using first = await startRun({ lab, server }, options);
-    await expect.poll(hasAddress, patience).toBe(true);
+    await expect.poll(() => hasAddress(), patience).toBe(true);
     const tenure = (): Promise<string> => readFile(`${first.stateDir}/tenure.jsonl`, 'utf8').catch(() => '');
     await expect.poll(tenure, patience).toContain('"boot":"');
   }
@@ -55,22 +55,25 @@ test.each([
   const saysWhy = (await notReady())?.includes(`another machine on the LAN answers for ${address}`);
   expect([await hasAddress(), saysWhy]).toEqual([adds, !adds]);
   server.faults.isDown = false;
-  await expect.poll(hasAddress, patience).toBe(true);
+  await expect.poll(() => hasAddress(), patience).toBe(true);
 });
 
-test('a host that replaces a stopped one is not ready until that one is cleaned', async () => {
+test('a host that replaces a stopped one is not ready, and leaves it its addresses, until that one is cleaned', async () => {
   const addresses = `${address}-10.10.0.59`;
   {
     await using _first = await startRun({ lab, server }, { addresses });
-    await expect.poll(hasAddress, patience).toBe(true);
+    await expect.poll(() => hasAddress(), patience).toBe(true);
   }
   expect(await hasAddress()).toBe(true);
   const elsewhere = { on: lab.client, hostname: 'lb2', folder: `${lab.folder}/lb2`, addresses };
   await mkdir(elsewhere.folder);
   await using second = await startRun({ lab, server }, elsewhere);
   const notReady = async (): Promise<string | undefined> => (await second.status())?.notReady.join();
-  await expect.poll(notReady, patience).toContain('host lb1 kept its addresses when furiwake was stopped there');
+  await expect.poll(notReady, patience).toContain('host lb1 may still answer for its addresses');
+  const isReplaced = (): Promise<boolean> => hasAddress(lab.client);
+  expect(await isReplaced()).toBe(false);
   await cleanUp({ lab, server }, { addresses });
   expect(await hasAddress()).toBe(false);
+  await expect.poll(isReplaced, { ...patience, timeout: 15_000 }).toBe(true);
   await expect.poll(notReady, { ...patience, timeout: 15_000 }).not.toContain('lb1');
 });

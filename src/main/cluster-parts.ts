@@ -112,6 +112,7 @@ export async function makeClusterParts({
     hasOthers: () => candidates.hasOthers(),
     onOther: (other) => candidates.add(other),
     onClaimed: () => changed.set(),
+    keepsAddresses: () => mayServeWithoutLease({ ...candidates, ...options }) && agent.hasAddresses(),
   });
   const events = makeEventSender({
     client,

@@ -92,6 +92,8 @@ export function startLeading(
     onOther: () => {
       hasOthers = true;
     },
+    keepsAddresses: () =>
+      mayServeWithoutLease({ hasOthers: () => hasOthers, onLeaseLoss }) && isServing && hasAddresses,
   });
   const lead = async (): Promise<void> => {
     const tenures = await loadTenureRecord({

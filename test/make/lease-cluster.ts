@@ -25,7 +25,8 @@ export type LeaseCluster = {
   /** A host's claim to the Lease `ns/furiwake`. */
   claimOf(
     host: string,
-    deps: Pick<MakeLeaseDeps, 'clock' | 'log' | 'onOther' | 'hasOthers'> & Partial<Pick<MakeLeaseDeps, 'mayBeServed'>>,
+    deps: Pick<MakeLeaseDeps, 'clock' | 'log' | 'onOther' | 'hasOthers'> &
+      Partial<Pick<MakeLeaseDeps, 'mayBeServed' | 'keepsAddresses'>>,
   ): Lease;
 };
 
