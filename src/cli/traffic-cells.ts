@@ -1,9 +1,10 @@
 import type { Traffic } from '../daemon/traffic.ts';
 import { formatFigure } from './figures.ts';
 
-/** CONN and TOTAL. */
+/** CONN and TOTAL. Only HAProxy counts open connections: `0` would be wrong where packets go past it. */
 export function countCells(traffic: Traffic | undefined): readonly string[] {
-  return [countCell(traffic?.connections), figureCell(traffic?.total)];
+  const isUncounted = traffic?.connections === 0 && (traffic.packetsIn ?? 0) > 0;
+  return [isUncounted ? '-' : countCell(traffic?.connections), figureCell(traffic?.total)];
 }
 
 /** IN/OUT, and the same per second. */

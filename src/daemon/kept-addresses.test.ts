@@ -25,7 +25,7 @@ test('a host that was alone and keeps its addresses says so in the Lease: the ne
   const next = startLeading(scene, 'lb2_c-d');
   await scene.clock.advance(20_000);
   expect(messages(next, 'error')).toEqual([
-    'host lb1 may still answer for its addresses: furiwake has ended there without cleanup, or is cut off from the API server. Run furiwake cleanup on lb1, or start furiwake there; if it is gone: kubectl annotate lease furiwake --namespace ns furiwake.dev/kept-addresses-',
+    'host lb1 may still answer for its addresses: furiwake has ended there without cleanup, or is cut off from the API server; run furiwake cleanup on lb1, or start furiwake there; if it is gone: kubectl annotate lease furiwake --namespace ns furiwake.dev/kept-addresses-',
   ]);
   expect([next.isServing, next.keepers, note(scene)]).toEqual([true, ['lb1'], expect.stringContaining('lb1_a-b')]);
 });

@@ -4,12 +4,12 @@ import { superviseAll } from '../async/supervise-all.ts';
 import type { Term } from '../controller/controller.ts';
 import type { Lease, LeaseLoss } from '../kube/lease.ts';
 import { type Acquisition, NoNamespaceError } from '../kube/lease-attempts.ts';
-import { keptAddressesAnnotation } from '../kube/lease-object.ts';
 import type { LeaseHolder } from '../kube/lease-observer.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { StartError } from './errors.ts';
+import { hostOfIdentity, keptAddressesWords, noNamespaceAdvice, type ShownLease } from './lease-words.ts';
 import type { TenureRecord } from './tenure-record.ts';
 
 /**
@@ -25,9 +25,6 @@ export function mayServeWithoutLease({
 
 /** The kernel counts the lifetime of an address in seconds; another host takes over 5 s after `holderUntilMs`. */
 const spareMs = 2_000;
-
-/** The Lease, for messages. */
-export type ShownLease = { readonly namespace: string; readonly name: string };
 
 export type LeadershipDeps = {
   readonly lease: Lease;
@@ -198,17 +195,6 @@ function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, { holde
   return `host ${hostOfIdentity(holder)} took over the Lease: this host no longer serves; ${what}`;
 }
 
-/** The host name in an identity: `lb1` of `lb1_53b6f3d2-…`. */
-export function hostOfIdentity(identity: string): string {
-  return identity.replace(/_[^_]*$/, '');
-}
-
-/** What to do about a host that keeps its addresses although this one holds the Lease. */
-export function keptAddressesWords(identity: string, { namespace, name }: ShownLease): string {
-  const host = hostOfIdentity(identity);
-  return `host ${host} may still answer for its addresses: furiwake has ended there without cleanup, or is cut off from the API server. Run furiwake cleanup on ${host}, or start furiwake there; if it is gone: kubectl annotate lease ${name} --namespace ${namespace} ${keptAddressesAnnotation}-`;
-}
-
 /** The message about the holder that this host waits for. */
 function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, expiresInMs }: LeaseHolder): string {
   const seconds = Math.ceil(expiresInMs / 1000);
@@ -264,8 +250,6 @@ async function acquire(
 
 const notRenewedWords =
   'the Lease cannot be renewed, and another host may take it over: withdrawing the addresses of this host';
-
-export const noNamespaceAdvice = 'kubectl apply -f deploy/furiwake.yaml, or name another one with --lease-namespace';
 
 /**
  * Withdraws this host while its Lease is not renewed, unless it has always been alone. `tried` is set after each attempt to

@@ -95,7 +95,7 @@ test('a host whose identity another process uses says so, as long as that holds 
 test('a holder is not ready while the Lease says that another host keeps its addresses, and a machine answers for them', () => {
   const lease = { ...noLease, isHolder: () => true, hostsWithAddresses: () => ['lb1_a-b'] };
   const words = (isAnsweredElsewhere: boolean): readonly string[] => troublesOf({ lease, isAnsweredElsewhere });
-  const advice = expect.stringContaining('Run furiwake cleanup on lb1,');
+  const advice = expect.stringContaining('run furiwake cleanup on lb1,');
   expect(words(true)).toContainEqual(advice);
   expect(words(false)).not.toContainEqual(advice); // it was switched off
 });

@@ -1,6 +1,6 @@
 import type { Controller, Plan } from '../controller/controller.ts';
 import type { Lease } from '../kube/lease.ts';
-import { hostOfIdentity, keptAddressesWords, type ShownLease } from './leadership.ts';
+import { hostOfIdentity, keptAddressesWords, type ShownLease } from './lease-words.ts';
 
 type ReadinessParts = {
   readonly stores: Readonly<Record<'services' | 'nodes', { readonly isSynced: boolean }>> & {

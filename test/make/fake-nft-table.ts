@@ -66,7 +66,7 @@ function changed(table: FakeTable | undefined, text: string, spec: TableSpec): F
     else
       for (const element of list.split(',')) {
         const gone = elementKey({ set: name, text: removedText(name, element.trim()) });
-        if (elements.get(keyOf(gone)) !== gone) throw noSuchElement();
+        if (!elements.has(keyOf(gone))) throw noSuchElement();
         elements.delete(keyOf(gone));
       }
   }

@@ -1,9 +1,9 @@
 import type { KubeClient } from '../../kube/client.ts';
 import { isKubeError } from '../../kube/errors.ts';
-import { type LeaseObject, leaseBody } from '../../kube/lease-object.ts';
+import { keptAddressesOf, type LeaseObject, leaseBody } from '../../kube/lease-object.ts';
 import { resourcePath } from '../../kube/paths.ts';
-import { noNamespaceAdvice } from '../../daemon/leadership.ts';
 import { leaseName } from '../../daemon/lease-name.ts';
+import { keptAddresses, noNamespaceAdvice } from '../../daemon/lease-words.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
@@ -31,10 +31,16 @@ export async function checkLease(
       return problem(`${shown} cannot be created: ${error.message}`, 'the message of the API server says why');
     if (!isKubeError(error, 'ALREADY_EXISTS')) throw error;
   }
-  const { spec } = await client.get<LeaseObject>(resourcePath(resource, { namespace, name }), { signal });
+  const lease = await client.get<LeaseObject>(resourcePath(resource, { namespace, name }), { signal });
+  const { spec } = lease;
   const holder = spec.holderIdentity ?? '';
-  if (holder === '') return ok(`${shown} is free`);
-  if (holder === identity) return ok(`${shown} is held by this host`);
+  if (holder === '' || holder === identity) {
+    const state = `${shown} is ${holder === '' ? 'free' : 'held by this host'}`;
+    const keeper = keptAddressesOf(lease).find((each) => each !== identity);
+    if (keeper === undefined) return ok(state);
+    const { words, advice } = keptAddresses(keeper, { namespace, name });
+    return warning(`${state}, but ${words}`, advice);
+  }
   return warning(
     `${shown} is held by another furiwake, ${holder}, renewed at ${spec.renewTime ?? 'an unknown time'}`,
     'a furiwake here waits until that one ends, or has been silent for 15 s',

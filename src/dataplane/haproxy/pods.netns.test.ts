@@ -159,6 +159,38 @@ test('with affinity a client stays with its Pod while others come, and leaves on
   expect(driver.complaints).toEqual([]);
 });
 
+test('a reload keeps the Pods of clients, also of those that do not come between two reloads', async () => {
+  await using rig = await startPods(3);
+  const driver = rig.newDriver();
+  const { options } = withOptions('10.50.0.1', 80, 0, { profile: { affinitySeconds: 60 } });
+  const affine = makeListener({ ...web, options });
+  const apply = (numbers: readonly number[], connectTimeoutMs = 0): Promise<void> => {
+    const other = withOptions('10.50.0.9', 25, 0, { profile: { connectTimeoutMs } });
+    const table = podTable(
+      [
+        [affine, pods(...numbers)],
+        [makeListener({ ...mail, options: other.options }), ['10.244.1.7 2525 n1']],
+      ],
+      labNodes(rig),
+    );
+    return applyTable(driver, table, rig);
+  };
+  let timeout = 0;
+  for (const [number, reloads] of [
+    [1, 1],
+    [2, 1],
+    [3, 2],
+  ] as const) {
+    await apply([number], timeout);
+    expect(await shares(rig, '10.50.0.1', 1)).toEqual({ [`pod${number}`]: 1 });
+    await apply([1, 2, 3], timeout);
+    for (let reload = 0; reload < reloads; reload++) await apply([1, 2, 3], (timeout += 10));
+    expect(await shares(rig, '10.50.0.1', 4)).toEqual({ [`pod${number}`]: 4 });
+  }
+  expect(driver.metric('furiwake_reloads_total')).toBe(4);
+  expect(driver.complaints).toEqual([]);
+});
+
 test('the connections to Pods on a dead node are reset', async () => {
   await using rig = await startPods(2);
   const driver = rig.newDriver();

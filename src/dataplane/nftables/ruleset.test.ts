@@ -79,7 +79,7 @@ test('a change is one line that also exchanges the generation', () => {
   expect(renderChange(steeringTable, change, 9, 10).split('; ')).toEqual([
     'delete element inet furiwake generation { 0x9 }',
     'add element inet furiwake generation { 0xa }',
-    'delete element inet furiwake listeners4 { 10.50.0.1 . 81 : 10000 }',
+    'delete element inet furiwake listeners4 { 10.50.0.1 . 81 }',
     'add element inet furiwake sources4 { 0:1 . 10.0.0.0-10.255.255.255 }',
     'add element inet furiwake listeners4 { 10.50.0.2 . 82 : 10000 }',
     'add element inet furiwake refused4 { 10.50.0.2 . 82 }',

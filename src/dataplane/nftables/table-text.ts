@@ -103,17 +103,18 @@ export function renderChange(
   return [
     `delete element ${name} generation { ${hex(from)} }`,
     `add element ${name} generation { ${hex(to)} }`,
-    ...[...removed].map(([set, texts]) => `delete element ${name} ${set} { ${texts.join(', ')} }`),
-    ...[...group(change.add)].map(([set, texts]) => `add element ${name} ${set} { ${texts.join(', ')} }`),
+    ...[...removed].map(([set, texts]) => `delete element ${name} ${set} { ${texts.join(',')} }`),
+    ...[...group(change.add)].map(([set, texts]) => `add element ${name} ${set} { ${texts.join(',')} }`),
   ].join('; ');
 }
 
 /**
- * The text that removes an element. nft 1.0.6 swaps the bytes of a number that it adds to a set of ranges, and of one that it
- * removes only if that is a range as well.
+ * The text that removes an element: without its value, because `nft -i` reads its input byte by byte. nft 1.0.6 swaps
+ * the bytes of a number that it adds to a set of ranges, and of one that it removes only if that is a range as well.
  */
 function removalOf({ set, text }: Element): string {
-  return set.startsWith('sources') ? text.replace(/^\S+/, '$&-$&') : text;
+  const [key = ''] = text.split(' : ');
+  return set.startsWith('sources') ? key.replace(/^\S+/, '$&-$&') : key;
 }
 
 function group(elements: readonly Element[]): ReadonlyMap<string, readonly string[]> {

@@ -43,6 +43,11 @@ function affinityTable(family: Family, seconds: number): string {
   return `affinity${family}-${seconds}`;
 }
 
+/** Whether a backend is such a table. */
+export function isAffinityTable(name: string): boolean {
+  return name.startsWith('affinity');
+}
+
 /** The sections of the tables that these profiles need. When one is full, it forgets the clients that were unused longest. */
 function affinitySections(profiles: Readonly<Partial<Record<PoolId, Profile>>>): readonly string[] {
   const tables = new Map<string, number>();

@@ -6,6 +6,7 @@ import { nodesBackend } from '../../../core/traffic/table.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { FamilyHealths } from '../../../ports/health.ts';
 import type { Log } from '../../../ports/log.ts';
+import { makeAffinity } from '../runtime/affinity.ts';
 import { RuntimeError, type RuntimeApi, unlessUnreachable } from '../runtime/client.ts';
 import type { ProgramId } from '../config/config.ts';
 import type { Desired } from '../config/desired.ts';
@@ -64,6 +65,7 @@ export function makeServingWorker(deps: {
   readonly log: Log;
 }): ServingWorker {
   const { api, life, haproxyFiles, mapSaver, reloads, health, clock, log } = deps;
+  const affinity = makeAffinity(deps);
   const configTrouble = makeTrouble({ what: 'writing the configuration of HAProxy', log, clock });
 
   let wanted: Desired | undefined;
@@ -175,9 +177,11 @@ export function makeServingWorker(deps: {
       if (!(await reloads.mayReload(need, signal))) return present;
     }
     held = undefined;
+    let remembered: Awaited<ReturnType<typeof affinity.read>> = [];
     try {
       if ((await prepareFiles(signal)) !== program) throw fileProblem;
       known = 'next';
+      remembered = await affinity.read(present.backends, signal);
       await reloads.reload(program, need, present.pid, signal);
     } catch (error) {
       signal.throwIfAborted();
@@ -191,7 +195,9 @@ export function makeServingWorker(deps: {
       return now;
     }
     reloadBackoff.reset();
-    return await read(signal);
+    const next = await read(signal);
+    await affinity.write(remembered, next.backends, signal);
+    return next;
   };
 
   const recover = async (signal: AbortSignal): Promise<Recovery> => {

@@ -149,6 +149,32 @@ export function parseTable(answer: string): readonly CounterRow[] {
   });
 }
 
+/** A client of a table of affinity. `server`: its name, once the client has come; until then only its number is known. */
+export type AffinityRow = { readonly key: string; readonly server: string | undefined; readonly number: number };
+
+/** Reads `show table` of a table of affinity: `address: key=… server_id=1 server_key=NAME`, or `server_key=-`. */
+export function parseAffinity(answer: string): readonly AffinityRow[] {
+  return answer.split('\n').flatMap((line) => {
+    const key = fieldOf(line, 'key');
+    const server = fieldOf(line, 'server_key');
+    if (key === '') return [];
+    return {
+      key,
+      server: server === '-' || server === '' ? undefined : server,
+      number: Number(fieldOf(line, 'server_id')),
+    };
+  });
+}
+
+/** Reads `show servers state`: the number of each server, by `backend/server`. */
+export function parseServerIds(answer: string): readonly (readonly [id: string, number: number])[] {
+  const [, ...lines] = answer.split('\n');
+  return rowsOf(lines, (line) => line.split(' ')).map((cell) => [
+    `${cell('be_name')}/${cell('srv_name')}`,
+    Number(cell('srv_id')),
+  ]);
+}
+
 /** Reads `show map`, the list of all maps: the name of furiwake's, `/run/…/services.map`; empty if there is none. */
 export function parseMapName(answer: string): string {
   return /^\d+ \((\/.*\/services\.map)\) /m.exec(answer)?.[1] ?? '';
