@@ -112,7 +112,9 @@ export async function makeClusterParts({
     hasOthers: () => candidates.hasOthers(),
     onOther: (other) => candidates.add(other),
     onClaimed: () => changed.set(),
-    keepsAddresses: () => mayServeWithoutLease({ ...candidates, ...options }) && agent.hasAddresses(),
+    // Before it adds the first one.
+    keepsAddresses: () =>
+      mayServeWithoutLease({ ...candidates, ...options }) && (!site.handsOutOwn || agent.hasAddresses()),
   });
   const events = makeEventSender({
     client,

@@ -21,6 +21,8 @@ export type Host = {
   readonly answers: boolean;
   /** Other hosts that may answer for its addresses, as the Lease says. */
   readonly keepers: readonly string[];
+  /** Whether it has seen another holder or candidate. */
+  readonly knowsOthers: boolean;
   /** Each change of `isServing`, in order. */
   readonly changes: readonly boolean[];
   /** How often the work of a holder began. */
@@ -161,6 +163,9 @@ export function startLeading(
       return (isServing && !signal.aborted) || clock.monotonic() < endMs();
     },
     changes,
+    get knowsOthers() {
+      return hasOthers;
+    },
     get keepers() {
       return keepers;
     },
