@@ -29,7 +29,8 @@ function makeBox(scene: Scene, identity: string) {
     place: (isTaken: boolean) => {
       knowsOthers ||= host?.knowsOthers ?? false;
       hasTable ||= (host?.terms ?? 0) > 0;
-      isPlaced = host?.answers === true && hasTable && (isPlaced || host.keepers.length === 0 || !isTaken);
+      const mayAdd = host?.isServing === true && !stop.signal.aborted && (host.keepers.length === 0 || !isTaken);
+      isPlaced = host?.answers === true && hasTable && (isPlaced || mayAdd);
       return isPlaced;
     },
     isPlaced: () => isPlaced,
