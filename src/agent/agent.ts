@@ -72,6 +72,8 @@ export type Agent = {
    * for is not served here.
    */
   setKeepers(hosts: readonly string[]): void;
+  /** Whether there are such addresses. */
+  leavesAddresses(): boolean;
   /**
    * Takes the last table of the state directory as desired: after a reboot, before the API server answers. Listeners on an
    * address for which `neededFor` says what the host needs it for are removed. With `boot`, another host may have taken over since:
@@ -214,6 +216,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       const isInForce = right.isServing() || right.isUndecided();
       kept.setKeepers(hosts, isInForce ? desired && taken.without(desired) : undefined);
     },
+    leavesAddresses: () => kept.leavesAny(),
     restore: async (neededFor, boot) => {
       const table = await tableFile.read();
       if (table === undefined) return;

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { DuplicateProbe } from '../ports/advertiser.ts';
 import { makeHostPorts } from '../../test/make/host-ports.ts';
 import { answer, listener, publish, type RunningAgent, startAgent, table } from '../../test/make/agent-rig.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
@@ -26,7 +27,7 @@ test('an address that another machine has is never on this host while the Lease 
   expect([placed(rig), answer(rig, a), answer(rig, b), answer(rig, own)]).toEqual([[], 'pending', 'pending', 'ready']);
   await rig.clock.advance(300);
   expect([placed(rig), answer(rig, a), answer(rig, b)]).toEqual([['192.0.2.52'], words, 'ready']);
-  expect([...rig.agent.report().duplicates]).toEqual([['192.0.2.51', mac]]);
+  expect([rig.agent.leavesAddresses(), rig.agent.report().duplicates.size]).toEqual([true, 0]);
   await rig.clock.advance(60 * 60_000);
   expect(placed(rig)).toEqual(['192.0.2.52']);
   expect([...rig.ports.held.attracted]).toEqual(['192.0.2.52']);
@@ -40,10 +41,10 @@ test('it is added within 10 s after the other machine has ended', async () => {
   await rig.clock.advance(60_000);
   rig.ports.setDuplicates(new Map());
   await rig.clock.advance(10_500);
-  expect([placed(rig), answer(rig, a), rig.agent.report().duplicates.size]).toEqual([
+  expect([placed(rig), answer(rig, a), rig.agent.leavesAddresses()]).toEqual([
     ['192.0.2.51', '192.0.2.52'],
     'ready',
-    0,
+    false,
   ]);
 });
 
@@ -61,6 +62,7 @@ test('without the note it is added as soon as no other machine answers, after 3 
   foreign.agent.setKeepers([]);
   await foreign.clock.advance(4_000);
   expect([placed(foreign), answer(foreign, a)]).toEqual([['192.0.2.51', '192.0.2.52'], 'ready']);
+  expect(foreign.agent.leavesAddresses()).toBe(false);
 });
 
 test('an address of this host that the other machine gets later is removed, and one of a new Service is served', async () => {
@@ -75,7 +77,7 @@ test('an address of this host that the other machine gets later is removed, and 
   expect(placed(rig)).toEqual(['192.0.2.53']);
   await publish(rig, c);
   await rig.clock.advance(20_000);
-  expect([placed(rig), rig.agent.report().duplicates.size]).toEqual([['192.0.2.53'], 0]);
+  expect([placed(rig), rig.agent.leavesAddresses()]).toEqual([['192.0.2.53'], false]);
 });
 
 test('what this host already serves stays while it is probed, and an address of another machine is not restored', async () => {
@@ -113,6 +115,16 @@ test('a host that was withdrawn probes again before it adds an address', async (
   expect([placed(rig), [...rig.ports.held.attracted]]).toEqual([['192.0.2.51'], ['192.0.2.51']]);
 });
 
+test('a probe during which a host is withdrawn counts for nothing', async () => {
+  const rig = await startBesideLb1();
+  rig.agent.setServing(false);
+  await rig.clock.advance(60_000);
+  rig.ports.setDuplicates(answers(a, b));
+  rig.agent.setServing(true);
+  await rig.clock.advance(60_000);
+  expect([...rig.ports.held.attracted]).toEqual([]);
+});
+
 test('a LAN that cannot be probed is said, and tried again after growing waits; nothing is added meanwhile', async () => {
   const clock = virtualClock();
   const probed: number[] = [];
@@ -136,8 +148,11 @@ test('a LAN that cannot be probed is said, and tried again after growing waits; 
   isBroken = false;
   await clock.advance(10_000);
   expect([placed(rig), rig.agent.troubles()]).toEqual([['192.0.2.51', '192.0.2.52'], []]);
+  await clock.advance(70_000);
+  expect(probed.slice(5)).toEqual([23_000, 30_000, 60_000, 90_000]);
+  rig.agent.setKeepers([]);
   await clock.advance(60 * 60_000);
-  expect(probed).toHaveLength(6);
+  expect(probed).toHaveLength(9);
 });
 
 test('nothing is probed, and every address is added, while the Lease names no such host', async () => {
@@ -147,4 +162,112 @@ test('nothing is probed, and every address is added, while the Lease names no su
   await publish(rig, a, b);
   expect([placed(rig), answer(rig, a)]).toEqual([['192.0.2.51', '192.0.2.52'], 'ready']);
   expect(rig.agent.desired()).toEqual(table(a, b));
+});
+
+test('an address of another machine is not added when the Lease names other hosts', async () => {
+  const rig = await startBesideLb1();
+  await rig.clock.advance(60_000);
+  for (const hosts of [['lb1', 'lb3'], [], ['lb3']]) {
+    rig.agent.setKeepers(hosts);
+    await publish(rig, a, b, own);
+    await rig.clock.advance(1_000);
+  }
+  expect([...rig.ports.held.attracted]).toEqual(['192.0.2.52']);
+  for (let passedMs = 0; passedMs < 5_000; passedMs += 100) {
+    await rig.clock.advance(100);
+    expect(placed(rig)).toEqual(['192.0.2.52']);
+  }
+});
+
+test('an address that this host no longer had is probed again before it is added', async () => {
+  const rig = await startBesideLb1();
+  await rig.clock.advance(60_000);
+  await publish(rig, a, own);
+  expect(placed(rig)).toEqual([]);
+  rig.ports.setDuplicates(answers(a, b));
+  rig.ports.held.attracted.clear();
+  await publish(rig, a, b, own);
+  await rig.clock.advance(60_000);
+  expect([placed(rig), [...rig.ports.held.attracted]]).toEqual([[], []]);
+});
+
+test.each([false, undefined])(
+  'without its LAN (carrier: %s) a host adds no address of another machine',
+  async (carrier) => {
+    const rig = await startBesideLb1();
+    await rig.clock.advance(60_000);
+    rig.ports.setCarrier(carrier);
+    rig.ports.setDuplicates(new Map());
+    await rig.clock.advance(60_000);
+    expect([placed(rig), answer(rig, a)]).toEqual([['192.0.2.52'], words]);
+    rig.ports.setCarrier(true);
+    rig.ports.setDuplicates(answers(a));
+    await rig.clock.advance(60_000);
+    expect([...rig.ports.held.attracted]).toEqual(['192.0.2.52']);
+  },
+);
+
+test('a cable that is pulled during a probe: an answer counts, and without one the address is not added', async () => {
+  const rig = await startBesideLb1();
+  await rig.clock.advance(200);
+  rig.ports.setCarrier(false);
+  await rig.clock.advance(60_000);
+  expect([answer(rig, a), answer(rig, b), [...rig.ports.held.attracted]]).toEqual([words, 'pending', []]);
+});
+
+/** An agent whose probes find these, one after the other, and then the last one again; the Lease names lb1. */
+async function startProbing(...found: readonly ReadonlyMap<string, string>[]): Promise<RunningAgent> {
+  const clock = virtualClock();
+  let count = 0;
+  const duplicateProbe: DuplicateProbe = async () => found[Math.min(count++, found.length - 1)] ?? answers();
+  const rig = startAgent({ clock, ports: Object.assign(makeHostPorts(clock), { duplicateProbe }) });
+  rig.agent.setKeepers(['lb1']);
+  return await publish(rig, a);
+}
+
+test('a machine that misses two probes keeps its address, and one that misses three does not', async () => {
+  const [found, silence] = [answers(a), answers()];
+  const rig = await startProbing(found, silence, silence, found, silence, silence, found);
+  await rig.clock.advance(60_000);
+  expect([...rig.ports.held.attracted]).toEqual([]);
+  const gone = await startProbing(found, silence, silence, silence, found);
+  await gone.clock.advance(2_500);
+  expect(placed(gone)).toEqual(['192.0.2.51']);
+});
+
+test('an address that the old host gets back is given up within 30 s', async () => {
+  const rig = await startProbing(answers(), answers(), answers(a));
+  await rig.clock.advance(59_000);
+  expect(placed(rig)).toEqual(['192.0.2.51']);
+  await rig.clock.advance(1_500);
+  expect([placed(rig), rig.agent.leavesAddresses()]).toEqual([[], true]);
+  const { sourceRanges, isDraining } = rig.ports.held.steering.listeners.get(a.key) ?? {};
+  expect([sourceRanges, isDraining]).toEqual([a.sourceRanges, a.isDraining]); // neighbours may not know it yet
+});
+
+test('an address on no LAN of this host is added, because it cannot be probed', async () => {
+  const rig = startAgent();
+  rig.ports.setCarrier(undefined);
+  rig.agent.setKeepers(['lb1']);
+  await publish(rig, a);
+  await rig.clock.advance(300);
+  expect(placed(rig)).toEqual(['192.0.2.51']);
+});
+
+test('without an address, or without the note, nothing is probed any more, also where the LAN could not be probed', async () => {
+  const clock = virtualClock();
+  const duplicateProbe: DuplicateProbe = async () => Promise.reject(new Error('perl: not found'));
+  const rig = startAgent({ clock, ports: Object.assign(makeHostPorts(clock), { duplicateProbe }) });
+  rig.agent.setKeepers(['lb1']);
+  await publish(rig, a);
+  await clock.advance(5_000);
+  expect(answer(rig, a)).toContain('the LAN cannot be probed: perl: not found');
+  await publish(rig);
+  await clock.advance(10_000);
+  expect(rig.agent.troubles()).toEqual([]);
+  await publish(rig, a);
+  await clock.advance(60_000);
+  rig.agent.setKeepers([]);
+  await clock.advance(10_000);
+  expect([placed(rig), answer(rig, a), rig.agent.troubles()]).toEqual([['192.0.2.51'], 'ready', []]);
 });

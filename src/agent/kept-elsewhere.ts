@@ -11,13 +11,14 @@ import type { TrafficTable } from '../core/traffic/table.ts';
 import type { DuplicateProbe } from '../ports/advertiser.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import type { HostNetwork } from '../ports/network.ts';
 import { withListeners } from './listener-changes.ts';
-import { closed } from './withdrawn.ts';
+import { unplaced } from './withdrawn.ts';
 
 /**
  * The addresses that another host may still have, because furiwake has ended there without cleanup, or is cut off. The Lease names such
  * hosts, not their addresses, and HAProxy still serves there. So while it names one, this host adds an address only after a probe has
- * found no other machine that has it; until then its listeners are `closed` here.
+ * found no other machine that has it; until then its listeners are `unplaced` here, for neighbours may still send packets here.
  *
  *   setKeepers(hosts) ─► each address of the table is probed ─► free: added
  *                                        ▲                  └─► answered by another machine: not added, probed again ─┐
@@ -33,12 +34,12 @@ export type KeptElsewhere = {
   forget(): void;
   /** Another machine may answer for these addresses of this host, by their text: they are probed again. */
   note(found: ReadonlyMap<string, string>): void;
-  /** The table with the listeners closed that this host does not serve, or not yet. */
+  /** The table with the addresses removed that are not on this host, or not yet. */
   admit(table: TrafficTable): TrafficTable;
   /** Whether this host leaves the address to another machine: why, or `unknown` until it is probed; `undefined`: it does not. */
   stateOf(address: Ip): Verdict | 'unknown' | undefined;
-  /** The addresses that it leaves to other machines: text → MAC. */
-  answered(): ReadonlyMap<string, string>;
+  /** Whether it leaves an address to another machine. */
+  leavesAny(): boolean;
   /** Why addresses cannot be probed; `undefined`: they can. */
   trouble(): string | undefined;
   /** Calls `listener` when any of this may have changed; returns a function that ends the subscription. */
@@ -48,17 +49,23 @@ export type KeptElsewhere = {
 };
 
 /** Between two probes of an address that another machine has. */
-const repeat = { firstMs: 1_000, mostMs: 10_000 };
+const repeat = { firstMs: 1_000, mostMs: 8_000 };
+/** That machine may have missed a probe: without an answer it is asked again after these pauses. */
+const confirmMs = [500, 500];
+/** Between two probes of the addresses of this host: the other host may get one back, for example when its cable is in again. */
+const recheckMs = 30_000;
 /** The host removes its note and its addresses at about the same time: so long they are still probed. */
 const lingerMs = 3_000;
 const mostShown = 20;
 
 export function makeKeptElsewhere({
   duplicateProbe,
+  network,
   clock,
   log,
 }: {
   readonly duplicateProbe: DuplicateProbe;
+  readonly network: Pick<HostNetwork, 'hasCarrier'>;
   readonly clock: Clock;
   readonly log: Log;
 }): KeptElsewhere {
@@ -67,6 +74,8 @@ export function makeKeptElsewhere({
   let shown = '';
   /** Set when `keepers` has become empty. */
   let endsAtMs: number | undefined;
+  /** When the addresses of this host are probed again. */
+  let recheckAtMs = 0;
   /** The addresses of the last table. */
   let wanted: ReadonlyMap<string, Ip> = new Map();
   let known = nothing;
@@ -78,10 +87,14 @@ export function makeKeptElsewhere({
 
   const isOn = (): boolean => keepers.length > 0 || endsAtMs !== undefined;
   const isOpen = (): boolean => known.due.size > 0 || known.theirs.size > 0;
-  const begin = (inForce: TrafficTable | undefined): void => {
-    wanted = addressesOf(inForce);
-    const texts = new Set(wanted.keys());
-    known = { due: texts, free: texts, theirs: new Map() };
+  const recheck = (): void => {
+    known = { ...known, due: new Set([...known.due, ...known.free]) };
+    recheckAtMs = clock.monotonic() + recheckMs;
+  };
+  /** From now on this is known; all of it is probed again. */
+  const beginWith = (now: LanKnowledge): void => {
+    known = now;
+    recheck();
     backoff.reset();
     wake.set();
   };
@@ -93,7 +106,7 @@ export function makeKeptElsewhere({
 
   const say = (before: LanKnowledge, now: LanKnowledge): void => {
     const fresh = [...now.theirs].filter(([text]) => !before.theirs.has(text));
-    const over = [...before.theirs.keys()].filter((text) => !now.theirs.has(text));
+    const over = [...before.theirs.keys()].filter((text) => now.free.has(text));
     if (fresh.length > 0)
       log.error(
         { addresses: fresh.slice(0, mostShown).map((parts) => parts.join(' ')), count: fresh.length },
@@ -102,18 +115,34 @@ export function makeKeptElsewhere({
     if (over.length > 0)
       log.info(
         { addresses: over.slice(0, mostShown), count: over.length },
-        'served here again: no other machine on the LAN answers for these addresses any more',
+        'served here now: no other machine on the LAN answers for these addresses any more',
       );
+  };
+
+  /** Without a cable no machine can answer. An address on no LAN cannot be probed; another machine keeps it if it had it before. */
+  const canAsk = (address: Ip): boolean => network.hasCarrier(address) ?? !known.theirs.has(address.text);
+
+  const ask = async (addresses: readonly Ip[], signal: AbortSignal): Promise<ReadonlyMap<string, string>> => {
+    const found = new Map(await duplicateProbe(addresses, signal));
+    for (const pauseMs of confirmMs) {
+      const silent = addresses.filter(({ text }) => known.theirs.has(text) && !found.has(text));
+      if (silent.length === 0 || keepers.length === 0) break;
+      await clock.sleep(pauseMs, signal);
+      for (const [text, mac] of await duplicateProbe(silent, signal)) found.set(text, mac);
+    }
+    return found;
   };
 
   const probe = async (signal: AbortSignal): Promise<void> => {
     const [before, failedBefore] = [known, failure];
-    const asked = [...new Set([...before.due, ...before.theirs.keys()])].flatMap((text) => wanted.get(text) ?? []);
+    const texts = new Set([...before.due, ...before.theirs.keys()]);
+    const asked = [...texts].flatMap((text) => wanted.get(text) ?? []).filter(canAsk);
     try {
-      const found = await duplicateProbe(asked, signal);
+      const found = asked.length === 0 ? new Map<string, string>() : await ask(asked, signal);
       trouble.over();
       failure = undefined;
-      known = withAnswers(known, asked, found, wanted);
+      const answered = asked.filter((address) => found.has(address.text) || canAsk(address));
+      known = withAnswers(known, answered, found, wanted);
       say(before, known);
     } catch (error) {
       signal.throwIfAborted();
@@ -126,11 +155,13 @@ export function makeKeptElsewhere({
   return {
     setKeepers: (hosts, inForce) => {
       if (isDeepStrictEqual(hosts, keepers)) return;
+      const wasOn = isOn();
       keepers = hosts;
       if (hosts.length > 0) {
         shown = `${hosts.length === 1 ? 'host' : 'hosts'} ${hosts.join(', ')}`;
         endsAtMs = undefined;
-        begin(inForce);
+        if (!wasOn) wanted = addressesOf(inForce);
+        beginWith(wasOn ? known : { ...nothing, free: new Set(wanted.keys()) });
       } else {
         endsAtMs = clock.monotonic() + lingerMs;
         backoff.reset();
@@ -138,7 +169,7 @@ export function makeKeptElsewhere({
       }
     },
     forget: () => {
-      if (isOn()) begin(undefined);
+      if (isOn()) beginWith(nothing);
     },
     note: (found) => {
       const texts = [...found.keys()].filter((text) => known.free.has(text));
@@ -149,7 +180,9 @@ export function makeKeptElsewhere({
     admit: (table) => {
       if (!isOn()) return table;
       wanted = addressesOf(table);
-      const { free, due, theirs } = known;
+      const { due, theirs } = known;
+      const free = new Set([...known.free].filter((text) => wanted.has(text))); // this host loses the others
+      if (free.size < known.free.size) known = { ...known, free };
       const unknown = [...wanted.keys()].filter((text) => ![free, due, theirs].some((each) => each.has(text)));
       if (unknown.length > 0) {
         known = { ...known, due: new Set([...due, ...unknown]) };
@@ -158,7 +191,7 @@ export function makeKeptElsewhere({
       const shut = [...table.listeners.values()].filter((each) => !each.isHostAddress && !free.has(each.address.text));
       return withListeners(
         table,
-        shut.map((listener) => [listener.key, closed(listener)]),
+        shut.map((listener) => [listener.key, unplaced(listener)]),
       );
     },
     stateOf: ({ text }) => {
@@ -171,7 +204,7 @@ export function makeKeptElsewhere({
           : `another machine on the LAN (MAC address ${mac}) answers for it, probably ${shown}, where furiwake has ended without cleanup or is cut off from the API server`;
       return { reason: 'AnsweredElsewhere', message: `${text} is not on this host: ${why}` };
     },
-    answered: () => known.theirs,
+    leavesAny: () => known.theirs.size > 0,
     trouble: () =>
       failure === undefined
         ? undefined
@@ -180,12 +213,13 @@ export function makeKeptElsewhere({
     run: async (signal) => {
       for (;;) {
         if (failure !== undefined) await clock.sleep(backoff.next(), signal);
-        else if (isOpen() || endsAtMs !== undefined) await waitAtMost(backoff.next(), wake, clock, signal);
+        else if (isOpen()) await waitAtMost(backoff.next(), wake, clock, signal);
         else {
           backoff.reset();
-          await wake.wait(signal);
+          await (isOn() ? waitAtMost(recheckAtMs - clock.monotonic(), wake, clock, signal) : wake.wait(signal));
         }
-        if (isOn() && isOpen()) await probe(signal);
+        if (keepers.length > 0 && clock.monotonic() >= recheckAtMs) recheck();
+        if (isOpen()) await probe(signal);
         if (endsAtMs !== undefined && (!isOpen() || clock.monotonic() >= endsAtMs)) end();
       }
     },

@@ -51,7 +51,7 @@ export function makeReporter(deps: {
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
   readonly lifetime: Pick<AddressLifetime, 'trouble' | 'subscribe'>;
-  readonly kept: Pick<KeptElsewhere, 'stateOf' | 'answered' | 'subscribe'>;
+  readonly kept: Pick<KeptElsewhere, 'stateOf'>;
   readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding' | 'outage'>;
   readonly steering: Pick<Steering, 'outage'>;
   readonly nat: Pick<Nat, 'outage'>;
@@ -75,7 +75,7 @@ export function makeReporter(deps: {
     if (wanted === undefined && holder === undefined) return undefined;
     const inForce = inForceOf(now);
     const left = wanted && isServing && !wanted.isHostAddress ? kept.stateOf(wanted.address) : undefined;
-    const programmed = wanted && (isServing && left === undefined ? wanted : closed(wanted));
+    const programmed = wanted && (isServing ? wanted : closed(wanted));
     const isTouched = isUnderWay(state, now) && (wanted === undefined || wanted.revision === inForce?.revision);
     const isUnplaced = wanted !== undefined && !isPlaced(state, wanted);
     const isChanging = isTouched || (isServing && (isHurried() || isUnplaced));
@@ -146,21 +146,14 @@ export function makeReporter(deps: {
     updateAll,
     follow: () => {
       const follow = (): void => update([]);
-      let own = duplicates;
       const followDuplicates = (next: HostReport['duplicates']): void => {
-        own = next;
-        followKept();
-      };
-      const followKept = (): void => {
-        const elsewhere = kept.answered();
-        duplicates = elsewhere.size === 0 ? own : new Map([...own, ...elsewhere]);
+        duplicates = next;
         update([]);
       };
       const ends = [
         health.subscribe(follow),
         confirmations.subscribe(follow),
         advertiser.onDuplicates(followDuplicates),
-        kept.subscribe(followKept),
         direct.onForwarding(update),
         lifetime.subscribe(updateAll),
         proxy.onServers(updateAll),

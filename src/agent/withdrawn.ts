@@ -2,6 +2,7 @@ import { makeTable, type Listener, type TrafficTable, withdrawnRanges } from '..
 import { makeListener } from '../core/traffic/make-listener.ts';
 
 const closedListeners = new WeakMap<Listener, Listener>();
+const unplacedListeners = new WeakMap<Listener, Listener>();
 
 /** The listener as a withdrawn host has it: on no address of the host, closed to new connections. */
 export function closed(listener: Listener): Listener {
@@ -11,6 +12,16 @@ export function closed(listener: Listener): Listener {
     const closing = listener.dataplane === 'direct' ? {} : { sourceRanges: withdrawnRanges, isDraining: true };
     made = makeListener({ ...listener, ...closing, isHostAddress: true });
     closedListeners.set(listener, made);
+  }
+  return made;
+}
+
+/** The listener on no address of the host: connections of neighbours that still send packets here are served. */
+export function unplaced(listener: Listener): Listener {
+  let made = unplacedListeners.get(listener);
+  if (made === undefined) {
+    made = makeListener({ ...listener, isHostAddress: true });
+    unplacedListeners.set(listener, made);
   }
   return made;
 }

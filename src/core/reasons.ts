@@ -161,7 +161,7 @@ export const reasons = {
   AnsweredElsewhere: {
     where: 'Serving',
     means:
-      'Another machine on the LAN answers for the address, and the Lease says that another host keeps its addresses: furiwake has ended there without cleanup, or is cut off from the API server. HAProxy there still serves the Service, as it was then. So this load-balancer host does not add the address. A published address stays.',
+      'Another machine on the LAN answers for the address, and the Lease says that another host keeps its addresses: furiwake has ended there without cleanup, or is cut off from the API server. HAProxy there still serves the Service, as it was then. So this load-balancer host does not add the address. Or it cannot probe the LAN for the address, and the message quotes the error. A published address stays.',
     do: 'Run `furiwake cleanup` on the host that the message names, or start furiwake there. If the machine with the MAC address in the message is another one, remove the address there. This host serves the address within 10 seconds after the last answer.',
   },
   HaproxyDown: {

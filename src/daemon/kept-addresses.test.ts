@@ -58,6 +58,31 @@ test('a host that sees another one removes its note at once, because its address
   expect([alone.isServing, alone.answersUntilMs, note(scene)]).toEqual([true, expect.any(Number), '{}']);
 });
 
+test('a Lease that is deleted beside a host that keeps its addresses gets the note again', async () => {
+  const scene = makeScene();
+  await runAlone(scene);
+  const next = startLeading(scene, 'lb2_c-d');
+  await scene.clock.advance(20_000);
+  const written = note(scene);
+  scene.cluster.lease = undefined;
+  for (let passedMs = 0; passedMs < 40_000; passedMs += 500) {
+    await scene.clock.advance(500);
+    expect(next.keepers).toEqual(['lb1']);
+  }
+  expect(JSON.parse(note(scene) ?? '{}')).toMatchObject(JSON.parse(written ?? '{}') as object);
+});
+
+test('a note that is removed by hand stays removed', async () => {
+  const scene = makeScene();
+  await runAlone(scene);
+  const next = startLeading(scene, 'lb2_c-d', { hasAddresses: false });
+  await scene.clock.advance(20_000);
+  const { lease } = scene.cluster;
+  if (lease !== undefined) scene.cluster.lease = { ...lease, metadata: { ...lease.metadata, annotations: {} } };
+  await scene.clock.advance(20_000);
+  expect([next.keepers, note(scene)]).toEqual([[], undefined]);
+});
+
 test('with --on-lease-loss keep a host adds its addresses beside another one', async () => {
   const scene = makeScene();
   await runAlone(scene);

@@ -29,7 +29,9 @@ function makeBox(scene: Scene, identity: string) {
     place: (isTaken: boolean) => {
       knowsOthers ||= host?.knowsOthers ?? false;
       hasTable ||= (host?.terms ?? 0) > 0;
-      isPlaced = host?.answers === true && hasTable && (isPlaced || host.keepers.length === 0 || !isTaken);
+      const isHolder = host?.isServing === true && host.terms > 0 && !stop.signal.aborted;
+      isPlaced =
+        host?.answers === true && hasTable && (isPlaced || (isHolder && (host.keepers.length === 0 || !isTaken)));
       return isPlaced;
     },
     isPlaced: () => isPlaced,

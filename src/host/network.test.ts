@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { silent } from '../../test/make/log.ts';
+import { ip } from '../../test/make/service.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Exec } from '../ports/exec.ts';
@@ -38,4 +39,26 @@ test('the host’s own address stays the same when the default route was gone', 
   expect(await primary()).toEqual([]);
   hasRoute = true;
   expect(await primary()).toEqual(['2001:db8:9::11']);
+});
+
+test.each([
+  [['UP', 'LOWER_UP'], true],
+  [['UP', 'NO-CARRIER'], false],
+  [['UP'], false],
+  [[], undefined],
+])('an address of the LAN of an interface with the flags %j: carrier %s', async (flags, found) => {
+  const eth0 = { ifindex: 2, ifname: 'eth0', link_type: 'ether', address: '02:00:00:00:00:01', flags };
+  const listed = JSON.stringify([{ ...eth0, addr_info: [{ family: 'inet', local: '192.0.2.1', prefixlen: 24 }] }]);
+  const network = makeNetwork({
+    exec: {
+      run: async (_, args) => ({ stdout: args.includes('route') ? '[]' : listed, stderr: '' }),
+      spawn: () => expect.unreachable(),
+    },
+    files: { read: async () => undefined },
+    record: { read: async () => PersistentMap.empty(), write: async () => undefined },
+    clock: virtualClock(),
+    log: silent,
+  });
+  await network.refresh(signal);
+  expect([network.hasCarrier(ip('192.0.2.200')), network.hasCarrier(ip('198.51.100.1'))]).toEqual([found, undefined]);
 });

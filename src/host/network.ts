@@ -7,7 +7,7 @@ import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
-import { readInterfaces } from './interfaces.ts';
+import { linkFinder, readInterfaces } from './interfaces.ts';
 import { watchNetwork } from './kernel-events.ts';
 import { makeLinks, type ReportedLinks } from './links.ts';
 import { makeNewsFilter } from './news.ts';
@@ -98,6 +98,7 @@ export function makeNetwork(deps: {
 
   return {
     addresses: () => known,
+    hasCarrier: (address) => linkFinder(state.interfaces)(address)?.isRunning,
     refresh: (signal) =>
       inTurn(async () => {
         await read(signal);

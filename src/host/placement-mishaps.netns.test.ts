@@ -118,3 +118,17 @@ describe('an address that the kernel refuses', () => {
     expect(await rig.places()).toEqual(before);
   });
 });
+
+test('a cable that is pulled, and plugged in again, is noticed', async () => {
+  const { network, lab } = rig;
+  const stop = new AbortController();
+  const watching = network.watch(() => void network.refresh(signal), stop.signal);
+  for (const state of ['up', 'down', 'up']) {
+    await lab.client.exec('ip', 'link', 'set', 'eth0', state);
+    for (const address of linkAddresses.values())
+      await expect.poll(() => network.hasCarrier(address), patience).toBe(state === 'up');
+  }
+  for (const address of routedAddresses.values()) expect(network.hasCarrier(address)).toBe(undefined);
+  stop.abort();
+  await watching;
+});

@@ -114,6 +114,7 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
       namespace,
       name,
       base,
+      deleted: observer.lastLease,
       identity,
       durationSeconds,
       isRenewal,

@@ -127,6 +127,7 @@ export function leaseBody({
   namespace,
   name,
   base,
+  deleted,
   identity,
   durationSeconds,
   isRenewal = false,
@@ -138,6 +139,8 @@ export function leaseBody({
   readonly namespace: string;
   readonly name: string;
   readonly base: LeaseObject | undefined;
+  /** Without `base`: the Lease before it was deleted. Its notes that hosts keep their addresses stay. */
+  readonly deleted?: LeaseObject | undefined;
   readonly identity: string;
   readonly durationSeconds: number;
   /** By the process that took the Lease. */
@@ -152,7 +155,10 @@ export function leaseBody({
 }): LeaseObject {
   const now = microTime(nowMs);
   const isSame = isRenewal && base?.spec.holderIdentity === identity;
-  const { metadata } = annotated(base ?? { metadata: { name, namespace }, spec: {} }, {
+  const noted = deleted === undefined ? {} : entriesOf(deleted, keptAddressesAnnotation);
+  const fresh: LeaseObject = { metadata: { name, namespace }, spec: {} };
+  const made = Object.keys(noted).length === 0 ? fresh : withEntries(fresh, keptAddressesAnnotation, noted);
+  const { metadata } = annotated(base ?? made, {
     gone: [identity, ...gone],
     host,
     keepsAddresses,

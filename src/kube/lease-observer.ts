@@ -51,6 +51,8 @@ export type LeaseObserver = {
   see(lease: LeaseObject | undefined): void;
   /** The Lease as last seen. */
   readonly lease: LeaseObject | undefined;
+  /** The same, also after it was deleted. */
+  readonly lastLease: LeaseObject | undefined;
   /**
    * Must be called before a claim is sent, so that the Lease is recognized as furiwake's own even if the answer is
    * lost.
@@ -96,6 +98,7 @@ export function makeLeaseObserver({
   readonly onOther: (identity: string) => void;
 }): LeaseObserver {
   let seen: LeaseObject | undefined;
+  let lastLease: LeaseObject | undefined;
   let renewedAtMs = 0;
   /** The holder has been given more time since then. */
   let isExtended = false;
@@ -163,6 +166,7 @@ export function makeLeaseObserver({
     see: (lease) => {
       const last = seen;
       seen = lease;
+      lastLease = lease ?? lastLease;
       // Only a renewal is a sign of life of the holder: candidates also change the object.
       const isRenewed =
         lease !== undefined &&
@@ -193,6 +197,9 @@ export function makeLeaseObserver({
     },
     get lease() {
       return seen;
+    },
+    get lastLease() {
+      return lastLease;
     },
     willClaim: (renewTime) => {
       // The first one was accepted: after an outage of any length the Lease still has it.

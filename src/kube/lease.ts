@@ -42,7 +42,7 @@ export type Lease = {
    * not hold it; a failure is logged.
    */
   release(isKeeper?: boolean): Promise<void>;
-  /** The identities of other hosts that keep their addresses although they do not hold the Lease, when it was last read. */
+  /** The identities of other hosts that keep their addresses although they do not hold the Lease, when it last existed. */
   hostsWithAddresses(): readonly string[];
   /** False before `acquire`, after a loss, and if the last renewal is older than 10 s: then furiwake must not write. */
   isHolder(): boolean;
@@ -113,7 +113,7 @@ export function makeLease(
     holderUntilMs: () => attempts.holderUntilMs(),
     holder: () => observer.holder(),
     hostsWithAddresses: () =>
-      (observer.lease ? keptAddressesOf(observer.lease) : []).filter((each) => each !== identity),
+      (observer.lastLease ? keptAddressesOf(observer.lastLease) : []).filter((each) => each !== identity),
     trouble: () => trouble,
     acquire: async (signal, onHolder = () => undefined) => {
       let told: LeaseHolder | undefined;

@@ -245,7 +245,7 @@ export async function makeClusterParts({
         lease,
         shownLease,
         mayServeWithoutLease: mayServeWithoutLease({ ...candidates, ...options }),
-        isAnsweredElsewhere: agent.report().duplicates.size > 0,
+        isAnsweredElsewhere: agent.leavesAddresses() || agent.report().duplicates.size > 0,
         parts: current,
       }),
     run: (ready, signal) =>

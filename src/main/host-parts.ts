@@ -53,7 +53,6 @@ export type HostParts = {
   readonly placement: Placement;
   readonly host: Host;
   readonly agent: Agent;
-  /** Finds addresses that other machines on the LAN have. */
   /** The ranges of clusterIPs: `direct` refuses packets from there. */
   noteServiceCidrs(ranges: readonly IpRange[]): void;
 };

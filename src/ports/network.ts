@@ -20,6 +20,8 @@ export type HostAddresses = {
 export type HostNetwork = {
   /** From memory; up to date while `watch` runs and `Placement.audit` follows each call of its `onChange`. */
   addresses(): HostAddresses;
+  /** Whether the interface on which neighbours resolve an address has a carrier, from memory; `undefined`: the address is on no LAN. */
+  hasCarrier(address: Ip): boolean | undefined;
   /** Reads them now. Throws `ExecError` if `ip` fails. */
   refresh(signal: AbortSignal): Promise<HostAddresses>;
   /**

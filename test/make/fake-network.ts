@@ -30,6 +30,8 @@ export type FakeNetwork = {
   setRouted(routed: HostAddresses['routed']): void;
   /** From now on the kernel refuses these addresses, with these messages. */
   setRefused(refused: Refusals<string>): void;
+  /** Whether the link has a carrier; `undefined`: there is no link. */
+  setCarrier(hasCarrier: boolean | undefined): void;
   /** The kernel reports a change: of addresses, or that the link came up. */
   tellNetwork(what: 'link up' | 'addresses'): void;
 };
@@ -52,6 +54,7 @@ export function makeFakeNetwork({
   const subnets = lan.flatMap((cidr) => parseCidr(cidr) ?? []);
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), routed: [], refused: new Map() };
   let refusedByKernel: Refusals<string> = new Map();
+  let hasCarrier: boolean | undefined = true;
   let isLinkUp = false;
   let expiry = new AbortController();
   /** The lifetime of the addresses. */
@@ -94,6 +97,7 @@ export function makeFakeNetwork({
     placed,
     network: {
       addresses: () => known,
+      hasCarrier: (address) => (linkOf(address) === undefined ? undefined : hasCarrier),
       refresh: async () => known,
       watch: async (onChange, signal) => {
         const end = changes.subscribe(onChange);
@@ -167,6 +171,9 @@ export function makeFakeNetwork({
     },
     setRefused: (refused) => {
       refusedByKernel = refused;
+    },
+    setCarrier: (next) => {
+      hasCarrier = next;
     },
     tellNetwork: (what) => {
       isLinkUp ||= what === 'link up';

@@ -40,7 +40,7 @@ export type StepName =
  */
 export type FakeHostPorts = Pick<
   FakeNetwork,
-  'expiry' | 'setOwn' | 'loseDefaultRoute' | 'setNeeds' | 'setRouted' | 'setRefused' | 'tellNetwork'
+  'expiry' | 'setOwn' | 'loseDefaultRoute' | 'setNeeds' | 'setRouted' | 'setRefused' | 'tellNetwork' | 'setCarrier'
 > & {
   readonly proxy: Proxy;
   readonly steering: Steering;
