@@ -76,10 +76,25 @@ test('a Lease that is deleted beside a host that keeps its addresses gets the no
   const written = note(scene);
   scene.cluster.lease = undefined;
   for (let passedMs = 0; passedMs < 40_000; passedMs += 500) {
+    scene.cluster.hasNamespace = passedMs > 10_000; // until then it cannot be created
     await scene.clock.advance(500);
     expect(next.keepers).toEqual(['lb1']);
   }
   expect(JSON.parse(note(scene) ?? '{}')).toMatchObject(JSON.parse(written ?? '{}') as object);
+});
+
+test('a host that is started again knows of the note before it serves', async () => {
+  const scene = makeScene();
+  await runAlone(scene);
+  const options = { files: new Map<string, string>(), knowsOthers: true };
+  const stop = new AbortController();
+  const before = startLeading(scene, 'lb2_c-d', { ...options, stop });
+  await scene.clock.advance(20_000);
+  stop.abort();
+  await scene.clock.drive(before.ended.catch(() => undefined));
+  const again = startLeading(scene, 'lb2_c-d', { ...options, leftUntilMs: before.endMs });
+  await scene.clock.advance(1_000);
+  expect([before.servedBeside, again.servedBeside]).toEqual([[['lb1']], [['lb1']]]);
 });
 
 test('a note that is removed by hand stays removed', async () => {

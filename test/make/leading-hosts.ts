@@ -21,6 +21,8 @@ export type Host = {
   readonly answers: boolean;
   /** Other hosts that may answer for its addresses, as the Lease says. */
   readonly keepers: readonly string[];
+  /** The same, at each begin of serving. */
+  readonly servedBeside: readonly (readonly string[])[];
   /** Whether it has seen another holder or candidate. */
   readonly knowsOthers: boolean;
   /** Each change of `isServing`, in order. */
@@ -80,6 +82,7 @@ export function startLeading(
   let isDecided = isServing;
   let keptUntilMs: number | undefined;
   let keepers: readonly string[] = [];
+  const servedBeside: (readonly string[])[] = [];
   const endMs = (): number => {
     if (!isDecided) return leftUntilMs === Infinity ? -Infinity : leftUntilMs; // those without end are removed at the start
     return isServing ? (keptUntilMs ?? Infinity) : -Infinity;
@@ -129,6 +132,7 @@ export function startLeading(
       identity,
       setServing: (now) => {
         if (now !== isServing) changes.push(now);
+        if (now && !isServing) servedBeside.push(keepers);
         isServing = now;
         isDecided = true;
       },
@@ -163,6 +167,7 @@ export function startLeading(
       return (isServing && !signal.aborted) || clock.monotonic() < endMs();
     },
     changes,
+    servedBeside,
     get knowsOthers() {
       return hasOthers;
     },
