@@ -30,6 +30,16 @@ test('a host that was alone and keeps its addresses says so in the Lease: the ne
   expect([next.isServing, next.keepers, note(scene)]).toEqual([true, ['lb1'], expect.stringContaining('lb1_a-b')]);
 });
 
+test('the message of a reinstalled host asks for no command on itself', async () => {
+  const scene = makeScene();
+  await runAlone(scene);
+  const anew = startLeading(scene, 'lb1_c-d');
+  await scene.clock.advance(20_000);
+  expect(messages(anew, 'error')).toEqual([
+    'another machine with the name of this host, lb1, may still answer for its addresses, unless it was this host before it was reinstalled; run furiwake cleanup on the other machine; if there is none: kubectl annotate lease furiwake --namespace ns furiwake.dev/kept-addresses-',
+  ]);
+});
+
 test.each([
   ['is killed', 'lb1_a-b'],
   ['is cut off', 'lb1_a-b'],

@@ -125,7 +125,8 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
   };
   while (!signal.aborted) {
     const { before, tenure } = await acquire(deps, withdraw, servesUntilMs, signal);
-    for (const host of lease.hostsWithAddresses()) log.error({ host }, keptAddressesWords(host, deps.shownLease));
+    for (const host of lease.hostsWithAddresses())
+      log.error({ host }, keptAddressesWords(host, deps.shownLease, deps.identity));
     const succession = tenures.successionTo(before);
     const lost = new AbortController();
     const inner = AbortSignal.any([signal, lost.signal]);

@@ -19,6 +19,7 @@ const troublesOf = (given: Partial<Parameters<typeof clusterTroubles>[0]>): read
     connecting: undefined,
     lease: noLease,
     shownLease: { namespace: 'ns', name: 'furiwake' },
+    identity: 'lb0_a-b',
     mayServeWithoutLease: true,
     isAnsweredElsewhere: false,
     parts: undefined,

@@ -17,6 +17,7 @@ export function clusterTroubles({
   connecting,
   lease,
   shownLease,
+  identity,
   mayServeWithoutLease,
   isAnsweredElsewhere,
   parts,
@@ -24,6 +25,8 @@ export function clusterTroubles({
   readonly connecting: string | undefined;
   readonly lease: Pick<Lease, 'isHolder' | 'holder' | 'trouble' | 'hostsWithAddresses'>;
   readonly shownLease: ShownLease;
+  /** Of this host in the Lease. */
+  readonly identity: string;
   /** See `mayServeWithoutLease` of leadership.ts. */
   readonly mayServeWithoutLease: boolean;
   /** Another machine on the LAN answers for an address of this host. */
@@ -39,7 +42,7 @@ export function clusterTroubles({
       ? []
       : leaseTroubles(lease, `${shownLease.namespace}/${shownLease.name}`, mayServeWithoutLease)),
     ...(lease.isHolder() && isAnsweredElsewhere
-      ? lease.hostsWithAddresses().map((host) => keptAddressesWords(host, shownLease))
+      ? lease.hostsWithAddresses().map((host) => keptAddressesWords(host, shownLease, identity))
       : []),
     ...(isSynced ? [] : ['Services and Nodes are not known yet']),
     // Without an answer of the API server that is the reason.

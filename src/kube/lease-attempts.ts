@@ -47,6 +47,10 @@ export class NoNamespaceError extends Error {
 export const renewDeadlineMs = 10_000;
 /** Of each request of a renewal. With the interval between renewals less than the deadline: one without an answer loses no Lease. */
 const renewTimeoutMs = 3_000;
+/**
+ * Of all others, and of renewals when the deadline is over or the last one took longer than `renewTimeoutMs`. Each timeout costs a
+ * connection, and the handshake of the next one takes as long as an answer.
+ */
 const requestTimeoutMs = 5_000;
 const releaseTimeoutMs = 2_000;
 const releaseTries = 3;
@@ -77,8 +81,13 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
   const path = resourcePath(resource, { namespace, name });
   let holderUntilMs = Number.NEGATIVE_INFINITY;
   let candidateUntilMs = Number.NEGATIVE_INFINITY;
+  /** How long the answer to the last claim took. */
+  let claimMs = 0;
   /** The last one of this process. */
   let tenure: Tenure | undefined;
+
+  const renewalTimeoutMs = (): number =>
+    clock.monotonic() < holderUntilMs && claimMs <= renewTimeoutMs ? renewTimeoutMs : requestTimeoutMs;
 
   const read = async (signal: AbortSignal, timeoutMs = requestTimeoutMs): Promise<void> => {
     try {
@@ -107,7 +116,7 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
     const base = observer.lease;
     const nowMs = clock.now() + random(); // its microseconds distinguish own claims from those of a namesake
     const durationSeconds = defaultDurationSeconds;
-    const timeoutMs = isRenewal ? renewTimeoutMs : requestTimeoutMs;
+    const timeoutMs = isRenewal ? renewalTimeoutMs() : requestTimeoutMs;
     const gone = observer.goneCandidates();
     const isKeeper = deps.keepsAddresses();
     const body = leaseBody({
@@ -126,6 +135,7 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
     const written = await (base === undefined ? create : replace)(body, signal, timeoutMs);
     observer.see(written);
     observer.hasClaimed(startedAt);
+    claimMs = clock.monotonic() - startedAt;
     holderUntilMs = startedAt + renewDeadlineMs;
     tenure = tenureOf(written);
     onClaimed();
@@ -156,7 +166,7 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
     },
     renew: async (signal) => {
       // Without a Lease the claim compares no version: another host may have created it, and it may have been deleted again.
-      if (observer.lease === undefined) await read(signal, renewTimeoutMs);
+      if (observer.lease === undefined) await read(signal, renewalTimeoutMs());
       try {
         if (observer.holder() === undefined) {
           await claim(signal, { isRenewal: true });
@@ -164,7 +174,7 @@ export function makeLeaseAttempts(deps: LeaseAttemptsDeps): LeaseAttempts {
         }
       } catch (error) {
         if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS', 'NOT_FOUND')) throw error;
-        await read(signal, renewTimeoutMs); // it was changed, or deleted
+        await read(signal, renewalTimeoutMs()); // it was changed, or deleted
       }
       const found = observer.lease && tenureOf(observer.lease);
       // Another host took it while this one was cut off, and released it.

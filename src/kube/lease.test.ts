@@ -127,6 +127,50 @@ test.each([100, 1_300, 2_200])(
   },
 );
 
+test.each([
+  [1_000, 1_000],
+  [3_400, 3_400],
+  [4_300, 4_300],
+  [100, 3_400],
+])(
+  'a host that is alone renews its Lease although each answer takes %d ms, and %d ms after it was cut off',
+  async (firstMs, thenMs) => {
+    let answerMs = firstMs;
+    const cluster = makeLeaseCluster();
+    const [clock, log] = [virtualClock(), recordLog()];
+    const end = new AbortController();
+    const lease = makeLease({
+      client: slowly(cluster.clientOf('box-1'), () => answerMs, clock),
+      namespace: 'ns',
+      name: 'furiwake',
+      identity: 'box-1',
+      random: () => 0.5,
+      mayBeServed: cluster.mayBeServed,
+      clock,
+      log,
+    });
+    await clock.drive(lease.acquire(end.signal));
+    void lease.hold(end.signal);
+    const lapses = async (): Promise<number> => {
+      let found = 0;
+      await clock.advance(15_000); // the first renewal is late
+      for (let tenths = 0; tenths < 600; tenths += 1) {
+        await clock.advance(100);
+        if (!lease.isHolder()) found += 1;
+      }
+      return found;
+    };
+    expect(await lapses()).toBe(0);
+    cluster.links.set('box-1', 'cut');
+    await clock.advance(30_000);
+    expect(lease.isHolder()).toBe(false);
+    answerMs = thenMs;
+    cluster.links.set('box-1', 'up');
+    expect(await lapses()).toBe(0);
+    end.abort();
+  },
+);
+
 test.each([0, 250])(
   'a holder keeps its Lease while another host waits, every other read has no answer, and the others take %d ms',
   async (answerMs) => {

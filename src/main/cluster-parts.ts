@@ -241,6 +241,7 @@ export async function makeClusterParts({
     otherHolder: () => otherHolderWords(lease.holder(), `${shownLease.namespace}/${shownLease.name}`),
     troubles: () =>
       clusterTroubles({
+        identity,
         connecting,
         lease,
         shownLease,

@@ -185,6 +185,9 @@ export function placementContract(name: string, makeGiven: () => Promise<Placeme
       await scene.giveOwn(lan);
       expect(await placement.audit(addressesOf(lan, routed), signal)).toEqual([]);
       expect(network.addresses().own.has(lan)).toBe(true);
+      await scene.takeAway(lan);
+      expect(await scene.has(lan)).toBe(false); // furiwake has removed its own
+      await scene.giveOwn(lan);
       await placement.remove(none, signal);
       expect(await found(scene)).toEqual([lan]);
     });

@@ -8,7 +8,7 @@ export type FakeLinks = {
   json(): string;
   /** Whether an interface has the address. */
   has(address: string): boolean;
-  /** Removes an address from all interfaces, like another program. */
+  /** Removes an address from the first interface that has it, like another program. */
   takeAway(address: string): void;
   /** Adds an Ethernet interface that is up. */
   addEthernet(name: string, ...cidrs: readonly string[]): void;
@@ -118,7 +118,7 @@ export function makeFakeLinks(clock: Clock): FakeLinks {
     takeAway: (address) => {
       for (const [name, { addresses }] of links) {
         const cidr = addresses.get(address)?.cidr;
-        if (cidr !== undefined) changeAddress('delete', cidr, name, []);
+        if (cidr !== undefined) return changeAddress('delete', cidr, name, []);
       }
     },
     addEthernet: (name, ...cidrs) => {

@@ -30,6 +30,12 @@ test.each([
   ['is our own', clientOf('ALREADY_EXISTS', 'lb1_x'), 'ok', /is held by this host/],
   ['notes this host', clientOf('ALREADY_EXISTS', 'lb1_x', 'lb1_x'), 'ok', /is held by this host$/],
   ['notes another host', clientOf('ALREADY_EXISTS', '', 'lb2_y'), 'warning', /is free, but host lb2 may still answer/],
+  [
+    'notes an earlier installation of this host',
+    clientOf('ALREADY_EXISTS', '', 'lb1_y'),
+    'warning',
+    /is free, but another machine with the name of this host, lb1, may still answer for its addresses, unless it was this host/,
+  ],
   ["is another's", clientOf('ALREADY_EXISTS', 'lb2_y'), 'warning', /another furiwake, lb2_y, renewed at 2026-01-01T/],
 ])('a Lease that %s', async (_, client, mark, found) => {
   const finding = await checkLease(client, options, 'lb1_x', new AbortController().signal);

@@ -38,7 +38,7 @@ export async function checkLease(
     const state = `${shown} is ${holder === '' ? 'free' : 'held by this host'}`;
     const keeper = keptAddressesOf(lease).find((each) => each !== identity);
     if (keeper === undefined) return ok(state);
-    const { words, advice } = keptAddresses(keeper, { namespace, name });
+    const { words, advice } = keptAddresses(keeper, { namespace, name }, identity);
     return warning(`${state}, but ${words}`, advice);
   }
   return warning(
