@@ -67,7 +67,7 @@ function otherServicesLine(count: number): string {
 
 /** Both tables have totals, which differ. */
 export function totalsLine({ upSeconds }: HaproxyStatus): string {
-  return `Totals count since HAProxy started ${formatDuration(upSeconds)} ago; those of nodes include retries.\n`;
+  return `Totals count since HAProxy was started or reloaded ${formatDuration(upSeconds)} ago, with nat and direct since they serve the port; those of nodes include retries.\n`;
 }
 
 const longestPorts = 32;

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import { type Given, kubeconfigOf, load } from '../../test/make/kubeconfig.ts';
 import { makePki } from '../../test/make/pki.ts';
 import { filesOf, noPrograms } from '../../test/sim/harness.ts';
@@ -14,6 +14,7 @@ const { signal } = new AbortController();
 const folder = mkdtempSync(path.join(tmpdir(), 'furiwake-pki-'));
 const mine = makePki(folder, 'mine');
 afterAll(() => rmSync(folder, { recursive: true }));
+afterEach(() => void vi.restoreAllMocks());
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 const podFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -53,6 +54,16 @@ test.each<[string, Given, string]>([
   ['no source at all', {}, 'no kubeconfig found: use --kubeconfig, set KUBECONFIG, or create /home/me/.kube/config'],
   ['a path that does not exist', { kubeconfig: '/gone' }, '/gone: no such file; give the path of the kubeconfig'],
   ['broken YAML', broken('a: 1\nb: [c'), '/c is not valid YAML (line 2); correct it'],
+  [
+    'a template that was not filled in',
+    broken('{"users": [{"name": "u", "user": {"token": {{ token }}}}]}'),
+    '/c: users',
+  ],
+  [
+    'a value that begins with an asterisk',
+    broken('{"users": [{"name": "u", "user": {"token": *abc}}]}'),
+    '/c is not valid YAML: an alias (*name) cannot be resolved; put a value that begins with * in quotes',
+  ],
   ['a text', broken('garbage'), '/c is not a kubeconfig (expected a YAML mapping)'],
   ['a list', broken('[]'), '/c is not a kubeconfig (expected a YAML mapping)'],
   [
@@ -123,7 +134,9 @@ test.each<[string, Given, string]>([
   ],
   ['a Pod without its token', { env: podEnv }, '/token: no such file'],
 ])('%s is one clear line', async (_name, given, message) => {
+  const warn = vi.spyOn(process, 'emitWarning');
   const error = await load(given).catch((cause: unknown) => cause as Error);
+  expect(warn).not.toHaveBeenCalled();
   expect(error).toMatchObject({ name: 'KubeConfigError', message: expect.stringContaining(message) as string });
   expect((error as Error).message).not.toContain('\n');
 });

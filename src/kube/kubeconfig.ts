@@ -95,14 +95,14 @@ export async function readKubeConfig({
 type Parsed = { readonly file: string; readonly config: z.infer<typeof configSchema> };
 
 function parse(file: string, source: string): Parsed {
-  const document = parseDocument(source);
+  const document = parseDocument(source, { logLevel: 'error' }); // warnings would be printed
   const [broken] = document.errors;
   if (broken !== undefined) {
     const line = broken.linePos?.[0].line;
     const where = line === undefined ? '' : ` (line ${line})`;
     throw new KubeConfigError(`${file} is not valid YAML${where}; correct it`, { cause: broken });
   }
-  const content: unknown = document.toJS() ?? {};
+  const content = contentOf(document, file) ?? {};
   if (typeof content !== 'object' || Array.isArray(content))
     throw new KubeConfigError(`${file} is not a kubeconfig (expected a YAML mapping)`);
   const config = configSchema.safeParse(content);
@@ -111,6 +111,15 @@ function parse(file: string, source: string): Parsed {
   throw new KubeConfigError(`${file}: ${formatPath(issue?.path ?? [])}: expected ${expectationOf(issue)}`, {
     cause: config.error,
   });
+}
+
+function contentOf(document: ReturnType<typeof parseDocument>, file: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    const words = `${file} is not valid YAML: an alias (*name) cannot be resolved; put a value that begins with * in quotes`;
+    throw new KubeConfigError(words, { cause: error });
+  }
 }
 
 /** The expected value, in terms of YAML. */
