@@ -185,3 +185,12 @@ test.each([
 ])('%s on the admin socket is one plain line', (code, words) => {
   expect(noAdminAnswer('/x/admin.sock', Object.assign(new Error('no luck'), { code }))).toContain(words);
 });
+
+test.each([
+  ['POST', '/drain', '(no answer within five seconds); it may still do this when it answers again'],
+  ['GET', '/status', '(no answer within five seconds)'],
+])('%s %s without an answer in time says whether it may still have an effect', async (method, url, end) => {
+  const late = (): Promise<never> => Promise.reject(Object.assign(new Error(), { code: 'UND_ERR_HEADERS_TIMEOUT' }));
+  const message = `furiwake does not answer on /s ${end}`;
+  await expect(askAdmin('/s', method, url, '', signal, late)).rejects.toMatchObject({ message });
+});

@@ -79,21 +79,23 @@ export async function askAdmin(
   path: string,
   body: string,
   signal: AbortSignal,
+  ask: typeof askSocket = askSocket,
 ): Promise<string> {
-  const { status, text } = await askSocket({ socketPath, method, path, body }, signal).catch((error: unknown) => {
+  const { status, text } = await ask({ socketPath, method, path, body }, signal).catch((error: unknown) => {
     signal.throwIfAborted();
-    throw new StartError(noAdminAnswer(socketPath, error), { cause: error });
+    throw new StartError(noAdminAnswer(socketPath, error, method === 'POST'), { cause: error });
   });
   if (status !== 200) throw new StartError(text.trim());
   return text;
 }
 
-/** The message for a request to the admin socket that failed. */
-export function noAdminAnswer(socketPath: string, error: unknown): string {
+/** The message for a request to the admin socket that failed. `isChange`: furiwake changes something when it reads the request. */
+export function noAdminAnswer(socketPath: string, error: unknown, isChange = false): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
   if (isUnserved(error))
     return `furiwake is not running, or could not create its socket (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}; its log says why). Start it with systemctl start furiwake, or name its state directory with --state-dir.`;
   const isLate = code?.startsWith('UND_ERR_') === true && code.endsWith('TIMEOUT');
-  return `furiwake does not answer on ${socketPath} (${isLate ? 'no answer within five seconds' : message})`;
+  const later = isLate && isChange ? '; it may still do this when it answers again' : '';
+  return `furiwake does not answer on ${socketPath} (${isLate ? 'no answer within five seconds' : message})${later}`;
 }
