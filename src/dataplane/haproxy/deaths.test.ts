@@ -76,7 +76,7 @@ test('a HAProxy that died again and again has no outage when it has served for t
   const rig = makeMachineRig();
   const stop = new AbortController();
   const parts = Promise.allSettled([rig.proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
-  await dieEvery(rig, 60_000, 8);
+  await dieEvery(rig, 31_000, 12);
   expect(rig.proxy.outage()).toBeDefined();
   await rig.clock.advance(122_000);
   expect([rig.proxy.outage(), rig.proxy.trouble()]).toEqual([undefined, undefined]);

@@ -1,4 +1,5 @@
 import { makeBackoff } from '../../async/backoff.ts';
+import { makeLatch, waitAtMost } from '../../async/latch.ts';
 import { restOfPeriod } from '../../async/rest-of-period.ts';
 import { makeSerial } from '../../async/serial.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
@@ -141,6 +142,10 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     return await inTurn(work);
   };
 
+  /** Ends the wait after a failure. */
+  const servesAgain = makeLatch();
+  life.onTrouble(() => life.trouble() ?? servesAgain.set());
+
   /** The tasks of each second. They also detect a silent process, whose connections stay open. */
   const ticks = async (signal: AbortSignal): Promise<void> => {
     // Health must be known within seconds.
@@ -148,7 +153,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     /** In a row, of a HAProxy that serves. */
     let failures = 0;
     for (let waitMs = tickMs; ;) {
-      await clock.sleep(waitMs, signal);
+      await waitAtMost(waitMs, servesAgain, clock, signal);
       const startMs = clock.monotonic();
       try {
         if (await tick(inTurn, signal)) life.noteUp();

@@ -53,6 +53,30 @@ test.each<[string, Partial<HaproxyMachine['faults']>]>([
   await running;
 });
 
+test.each<[string, Partial<HaproxyMachine['faults']>, number]>([
+  ['could not be started', { start: 'no memory' }, 20_000],
+  ['hung and was replaced', { isFrozen: true }, 29_000],
+])('after one outage a HAProxy that %s is up within two seconds after it serves again', async (_, faults, downMs) => {
+  const { machine, proxy, clock } = makeMachineRig();
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(20_000);
+  Object.assign(machine.faults, faults);
+  if (faults.isFrozen !== true) machine.die();
+  await clock.advance(downMs);
+  expect(proxy.outage()).toMatch(/HAProxy|no memory/);
+  Object.assign(machine.faults, { start: undefined });
+  const { starts } = machine;
+  while (machine.starts === starts) await clock.advance(100);
+  Object.assign(machine.faults, { isFrozen: false });
+  while (proxy.trouble() !== undefined) await clock.advance(100);
+  await clock.advance(2_000);
+  expect(proxy.outage()).toBeUndefined();
+  stop.abort();
+  await running;
+});
+
 test('a HAProxy that is frozen when furiwake starts is an outage after changes that wait for it', async () => {
   const { machine, proxy, clock } = makeMachineRig();
   const { signal } = new AbortController();

@@ -69,8 +69,8 @@ const silenceMs = 30_000;
 /** A process that died twice may have been killed twice; the start after the third death waits. */
 const deathsAtOnce = 2;
 const deathWindowMs = 600_000;
-/** How long a process has served before it counts as steady: without deaths, and after several. */
-const [steadyMs, steadyAfterDeathsMs] = [10_000, 30_000];
+/** How long a process has served before it counts as steady: after at most two deaths, and after more. */
+const [steadyMs, steadyAfterDeathsMs] = [500, 30_000];
 /** After so long its Services no longer say that it is down, whatever came before. */
 const longestOutageMs = 120_000;
 /** A shorter failure is not an outage: HAProxy was started again at once. One that serves for a shorter time is still down. */
