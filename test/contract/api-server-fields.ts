@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest';
-import { leaseBody, type LeaseObject } from '../../src/kube/lease-object.ts';
 import { resourcePath } from '../../src/kube/paths.ts';
 import {
   type ApiServerScene,
@@ -110,32 +109,6 @@ export function fieldsContract(makeScene: () => Promise<ApiServerScene>): void {
     await client.jsonPatch(path, finalizersOf(shown), { signal });
     const last = [await watch.nextChange()];
     expect(last.map(({ type, object }) => [type, object.metadata.name])).toEqual([['DELETED', 'a']]);
-  });
-
-  test('a Lease that was deleted and created again, and one without a version, cannot be replaced', async () => {
-    await using scene = await makeScene();
-    const { client, namespace } = scene;
-    const leases = resourcePath({ apiVersion: 'coordination.k8s.io/v1', plural: 'leases' }, { namespace });
-    const lease = (base?: LeaseObject): LeaseObject =>
-      leaseBody({ namespace, name: 'lease', base, identity: 'one', durationSeconds: 15, nowMs: 1_800_000_000_000 });
-    const first = await client.create<LeaseObject>(leases, lease(), { signal });
-    await client.delete(`${leases}/lease`, { signal });
-    await client.create<LeaseObject>(leases, lease(), { signal });
-    expect((await failureOf(client.replace(`${leases}/lease`, lease(first), { signal }))).code).toBe('CONFLICT');
-    expect(await failureOf(client.replace(`${leases}/lease`, lease(), { signal }))).toMatchObject({ code: 'INVALID' });
-  });
-
-  test('a released Lease keeps the empty holder; a duration of 0 is INVALID', async () => {
-    await using scene = await makeScene();
-    const { client, namespace } = scene;
-    const leases = resourcePath({ apiVersion: 'coordination.k8s.io/v1', plural: 'leases' }, { namespace });
-    const body = (identity: string, durationSeconds: number, base?: LeaseObject): LeaseObject =>
-      leaseBody({ namespace, name: 'lease', base, identity, durationSeconds, nowMs: 1_800_000_000_000 });
-    const first = await client.create<LeaseObject>(leases, body('one', 15), { signal });
-    const released = await client.replace<LeaseObject>(`${leases}/lease`, body('', 1, first), { signal });
-    expect(released.spec).toMatchObject({ holderIdentity: '', leaseDurationSeconds: 1 });
-    const none = client.replace(`${leases}/lease`, body('two', 0, released), { signal });
-    expect(await failureOf(none)).toMatchObject({ code: 'INVALID', status: 422 });
   });
 
   test('an Event can be created with its series', async () => {

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { leaseBody, type LeaseObject } from '../../src/kube/lease-object.ts';
 import { resourcePath } from '../../src/kube/paths.ts';
 import { fieldsContract } from './api-server-fields.ts';
 import { readsContract } from './api-server-reads.ts';
@@ -13,10 +12,10 @@ import {
   servicesOf,
   signal,
 } from './api-server-requests.ts';
+import { leasesContract } from './leases.ts';
 import { storeContract } from './api-server-store.ts';
 import { writesContract } from './api-server-writes.ts';
 
-const leaseResource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
 const eventResource = { apiVersion: 'events.k8s.io/v1', plural: 'events' };
 
 /** What furiwake relies on in an API server. */
@@ -26,42 +25,23 @@ export function apiServerContract(name: string, makeScene: () => Promise<ApiServ
     storeContract(makeScene);
     writesContract(makeScene);
     fieldsContract(makeScene);
-    leasesAndEventsContract(makeScene);
+    leasesContract(async () => {
+      const scene = await makeScene();
+      const { client, namespace } = scene;
+      return {
+        client,
+        namespace,
+        remove: async (path) => {
+          await client.delete(path, { signal });
+        },
+        [Symbol.asyncDispose]: () => scene[Symbol.asyncDispose](),
+      };
+    });
+    eventsContract(makeScene);
   });
 }
 
-function leasesAndEventsContract(makeScene: () => Promise<ApiServerScene>): void {
-  test('a Lease is created once, and replaced only if its version has not changed', async () => {
-    await using scene = await makeScene();
-    const { client, namespace } = scene;
-    const leases = resourcePath(leaseResource, { namespace });
-    const heldBy = (identity: string, base?: LeaseObject): LeaseObject =>
-      leaseBody({ namespace, name: 'lease', base, identity, durationSeconds: 15, nowMs: 1_800_000_000_000 });
-    const first = await client.create<LeaseObject>(leases, heldBy('one'), { signal });
-    expect(await failureOf(client.create(leases, heldBy('two'), { signal }))).toMatchObject({
-      code: 'ALREADY_EXISTS',
-      status: 409,
-    });
-    const second = await client.replace<LeaseObject>(`${leases}/lease`, heldBy('two', first), { signal });
-    expect(second.spec).toEqual(heldBy('two', first).spec);
-    expect((await failureOf(client.replace(`${leases}/lease`, heldBy('one', first), { signal }))).code).toBe(
-      'CONFLICT',
-    );
-    expect((await client.get<LeaseObject>(`${leases}/lease`, { signal })).spec.holderIdentity).toBe('two');
-  });
-
-  test('a Lease that was deleted cannot be replaced', async () => {
-    await using scene = await makeScene();
-    const { client, namespace } = scene;
-    const leases = resourcePath(leaseResource, { namespace });
-    const lease = (base?: LeaseObject): LeaseObject =>
-      leaseBody({ namespace, name: 'lease', base, identity: 'one', durationSeconds: 15, nowMs: 1_800_000_000_000 });
-    const object = await client.create<LeaseObject>(leases, lease(), { signal });
-    await client.delete(`${leases}/lease`, { signal });
-    expect((await failureOf(client.get(`${leases}/lease`, { signal }))).code).toBe('NOT_FOUND');
-    expect((await failureOf(client.replace(`${leases}/lease`, lease(object), { signal }))).code).toBe('CONFLICT');
-  });
-
+function eventsContract(makeScene: () => Promise<ApiServerScene>): void {
   test('an Event is created once, and its series grows by a patch', async () => {
     await using scene = await makeScene();
     const { client } = scene;

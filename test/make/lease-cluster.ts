@@ -13,7 +13,7 @@ export type LeaseClient = Pick<KubeClient, 'get' | 'create' | 'replace'>;
 
 type MakeLeaseDeps = Parameters<typeof makeLease>[0];
 
-/** An API server that holds one Lease, and a link to it for each host. */
+/** An API server that holds one Lease, and a link to it for each host. Keeps to the contract of an API server (test/contract/leases.ts). */
 export type LeaseCluster = {
   readonly links: Map<string, Connectivity>;
   /** Without its namespace the Lease cannot be created. */
@@ -35,6 +35,8 @@ export function makeLeaseCluster(): LeaseCluster {
   let lease: LeaseObject | undefined;
   const links = new Map<string, Connectivity>();
 
+  const accept = (object: LeaseObject): LeaseObject =>
+    object.spec.leaseDurationSeconds === 0 ? fail('INVALID') : store(object);
   const store = (object: LeaseObject): LeaseObject => {
     version += 1;
     const metadata = {
@@ -69,13 +71,14 @@ export function makeLeaseCluster(): LeaseCluster {
         create: (_: string, body: LeaseObject) =>
           answer(host, () => {
             if (!cluster.hasNamespace) return fail('NOT_FOUND');
-            return lease === undefined ? store(body) : fail('ALREADY_EXISTS');
+            return lease === undefined ? accept(body) : fail('ALREADY_EXISTS');
           }),
         replace: (_: string, body: LeaseObject) =>
           answer(host, () => {
             if (links.get(host) === 'outrun') return fail('CONFLICT');
+            if (body.metadata.resourceVersion === undefined) return fail('INVALID');
             // Also without a Lease: the body has the uid of the deleted one.
-            return lease?.metadata.resourceVersion === body.metadata.resourceVersion ? store(body) : fail('CONFLICT');
+            return lease?.metadata.resourceVersion === body.metadata.resourceVersion ? accept(body) : fail('CONFLICT');
           }),
       };
       return client as unknown as LeaseClient;
@@ -94,6 +97,14 @@ export function makeLeaseCluster(): LeaseCluster {
   return cluster;
 }
 
+const statuses: Partial<Record<KubeErrorCode, number>> = {
+  NOT_FOUND: 404,
+  CONFLICT: 409,
+  ALREADY_EXISTS: 409,
+  INVALID: 422,
+};
+
 function fail(code: KubeErrorCode): never {
-  throw new KubeError({ code, message: `refused with ${code}`, verb: 'get', path: '/leases' });
+  const status = statuses[code];
+  throw new KubeError({ code, status, message: `refused with ${code}`, verb: 'get', path: '/leases' });
 }
