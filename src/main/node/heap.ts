@@ -15,9 +15,10 @@ const [lookEveryMs, lookForMs] = [250, 8_000];
  * - Code is optimised for its size only after the first seconds: in them 100 Services at once would take 500 ms instead of 360 ms.
  * - Optimising undici's HTTP parser, which is WebAssembly, would keep 10 MB permanently.
  *
- * But a start with thousands of Services allocates in seconds what is kept then. As soon as it is seen, and until it is over, the old space may
- * grow to twice of what is in use between two collections, and the space for young objects to 8 MB (`--max-semi-space-size`, in the first line
- * of the bundle). With 10,000 Services the former took 8.2 s of processor time instead of 11.5 s; later, the latter 5.4 s instead of 6.1 s.
+ * But a start with thousands of Services allocates in seconds what is kept then. As soon as it is seen, and until it is over, the old space
+ * may grow to twice of what is in use between two collections, and the space for young objects to 8 MB (`--max-semi-space-size`, in the
+ * first line of the bundle). With 10,000 Services the former took 8.2 s of processor time instead of 11.5 s; later, the latter 5.4 s
+ * instead of 6.1 s.
  */
 const saving = ['--heap-growing-percent=20', '--semi-space-growth-factor=1'] as const;
 setFlags(...saving, '--no-wasm-tier-up', '--no-wasm-dynamic-tiering');
