@@ -22,6 +22,8 @@ import { nodeOfServer } from '../config/spare-servers.ts';
 
 const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
 
+type NodeOfFamily = Pick<NodeServer, 'family' | 'node'>;
+
 /** `show stat` of the backends of nodes. */
 export const statCommands: readonly string[] = families.map((family) => `show stat ${nodesBackend(family)} 4 -1`);
 
@@ -52,6 +54,17 @@ export function makeHealthTick(deps: {
       signal,
     );
     return { process: parseInfo(info), acceptance, stats };
+  };
+
+  /** Without those that HAProxy has taken back meanwhile: their new connections must not end with the old ones. */
+  const stillDead = async (dead: readonly NodeOfFamily[], signal: AbortSignal): Promise<readonly NodeOfFamily[]> => {
+    if (dead.length === 0) return [];
+    const answers = await session.ask(statCommands, signal);
+    const stats = new Map(families.map((family, index) => [family, parseStat(answers[index] ?? '')]));
+    return dead.filter(
+      ({ family, node }) =>
+        !(health[family].isChecked() && stats.get(family)?.some((stat) => stat.server === node && isUp(stat))),
+    );
   };
 
   return async (inTurn, signal) => {
@@ -89,28 +102,28 @@ export function makeHealthTick(deps: {
         else down.delete(serverId({ family, node }));
     const dead = families.flatMap((family, index) => (orders[index]?.dead ?? []).map((node) => ({ family, node })));
     const overdue = drainLimits.overdue(reconciler.drainsWithLimit());
-    const ending = [...dead.flatMap(({ family, node }) => reconciler.serversOf(family, node)), ...overdue];
-    const commands = [
-      ...repairs,
-      ...families.flatMap((family, index) => orderCommands(orders[index], family)),
-      ...ending.map((id) => `shutdown sessions server ${id}`),
-    ];
+    const orderedCommands = families.flatMap((family, index) => orderCommands(orders[index], family));
     const silent = new Set(
       families.flatMap((family, index) =>
         Array.from(orders[index]?.silent ?? [], (node) => serverId({ family, node })),
       ),
     );
+    let ended: readonly NodeOfFamily[] = [];
     try {
-      await inTurn(() => reconciler.tend({ pid: process.pid, isShut: isClosed, commands, silent, down }, signal));
+      await inTurn(async () => {
+        ended = await stillDead(dead, signal);
+        const ending = [...ended.flatMap(({ family, node }) => reconciler.serversOf(family, node)), ...overdue];
+        const commands = [...repairs, ...orderedCommands, ...ending.map((id) => `shutdown sessions server ${id}`)];
+        await reconciler.tend({ pid: process.pid, isShut: isClosed, commands, silent, down }, signal);
+      });
     } catch (error) {
       for (const family of families) health[family].forgetOrders();
       throw error;
     }
-    const deadNodes = new Set(dead.map(serverId));
-    const ended = new Set(overdue);
+    const endedNodes = new Set(ended.map(serverId));
     const isEnding = ({ backend, server }: Session): boolean =>
-      deadNodes.has(`${nodesOf(backend)}/${nodeOfServer(server)}`) || ended.has(`${backend}/${server}`);
-    if (ending.length > 0) await oldWorkers.end(isEnding, signal);
+      endedNodes.has(`${nodesOf(backend)}/${nodeOfServer(server)}`) || overdue.includes(`${backend}/${server}`);
+    if (ended.length + overdue.length > 0) await oldWorkers.end(isEnding, signal);
     await oldWorkers.watch(process.pid, signal);
     drainLimits.ended(overdue);
     for (const state of states) {
