@@ -132,3 +132,14 @@ test('a process that has held the Lease does not ask who served before', () => {
   scene.at(5, undefined);
   expect(scene.observer.isUnsure()).toBe(false);
 });
+
+test('the last claim of this process is not its Lease any more when it has seen another holder since: a backup may have it', () => {
+  const scene = makeScene();
+  const { observer, at } = scene;
+  claim(scene, held('box-1'));
+  at(20, held('box-2', { renewTime: '2', leaseTransitions: 4 }));
+  at(22, held('box-1'));
+  expect(observer.holder()).toMatchObject({ kind: 'unknown', expiresInMs: 15_000 });
+  for (let seconds = 24; seconds <= 38; seconds += 2) at(seconds, held('box-1')); // no other process renews it
+  expect(observer.holder()?.expiresInMs).toBeLessThanOrEqual(0);
+});
