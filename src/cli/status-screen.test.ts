@@ -27,7 +27,15 @@ const status: HostStatus = {
   loadBalancerClass: 'furiwake.dev/haproxy',
   cluster: { server: 'https://192.0.2.2:6443', kubernetes: 'v1.37.2' },
   notReady: [],
-  haproxy: { pid: 30, version: '2.6.12', connections: 412, maxConnections: 8_900, oldWorkers: 0, upSeconds: 259_200 },
+  haproxy: {
+    pid: 30,
+    version: '2.6.12',
+    connections: 412,
+    maxConnections: 8_900,
+    oldWorkers: 0,
+    oldConnections: 0,
+    upSeconds: 259_200,
+  },
   haproxyTrouble: undefined,
   pool: {
     ranges: ['192.0.2.200-192.0.2.220'],

@@ -37,7 +37,7 @@ export function makeHealthTick(deps: {
   readonly reconciler: Reconciler;
   readonly ownChecks: Pick<OwnChecks, 'look'>;
   readonly drainLimits: DrainLimits;
-  readonly oldWorkers: Pick<OldWorkers, 'end' | 'watch'>;
+  readonly oldWorkers: Pick<OldWorkers, 'connections' | 'end' | 'watch'>;
   readonly health: FamilyHealths;
   readonly clock: Clock;
   readonly log: Log;
@@ -134,7 +134,7 @@ export function makeHealthTick(deps: {
       );
       serverGauge.set(inState.length, { state });
     }
-    connections.set(process.connections);
+    connections.set(process.connections + (await oldWorkers.connections(signal)));
     const desired = reconciler.desired();
     if (desired !== undefined) await ownChecks.look(desired, signal);
     return true;

@@ -17,13 +17,18 @@ export async function observeProxy(
   api: RuntimeApi,
   desired: Desired | undefined,
   health: FamilyHealths,
-  oldWorkers: Pick<OldWorkers, 'known'>,
+  oldWorkers: Pick<OldWorkers, 'ask' | 'connections' | 'known'>,
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
   const spares = Array.from(desired?.spares.servers.keys() ?? [], (name) => `show stat ${name} 4 -1`);
-  const [info = '', ...answers] = await api.ask(['show info', ...statCommands, ...spares], signal);
+  const [[info = '', ...answers], old, oldConnections] = await Promise.all([
+    api.ask(['show info', ...statCommands, ...spares], signal),
+    oldWorkers.ask('show stat -1 4 -1', signal),
+    oldWorkers.connections(signal),
+  ]);
   const process = parseInfo(info);
   const stats = sumByNode(answers.flatMap(parseStat));
+  const oldStats = sumByNode(old.flatMap(parseStat));
   return {
     pid: process.pid,
     version: process.version,
@@ -31,9 +36,11 @@ export async function observeProxy(
     maxConnections: process.maxConnections,
     upSeconds: process.upSeconds,
     oldWorkers: oldWorkers.known().length,
+    oldConnections,
     servers: families.flatMap((family) =>
       (desired?.servers[family] ?? []).map(({ node, address, isDraining }) => {
-        const stat = stats.get(`${nodesBackend(family)}/${node}`);
+        const id = `${nodesBackend(family)}/${node}`;
+        const stat = stats.get(id);
         const { state, sinceMs, drainSinceMs } = health[family].stateOf(node);
         return {
           node,
@@ -43,7 +50,7 @@ export async function observeProxy(
           sinceMs: isDraining ? drainSinceMs : sinceMs,
           health: state,
           healthSinceMs: sinceMs,
-          connections: stat?.connections ?? 0,
+          connections: (stat?.connections ?? 0) + (oldStats.get(id)?.connections ?? 0),
           total: stat?.total ?? 0,
         };
       }),
@@ -53,11 +60,17 @@ export async function observeProxy(
 
 const noTraffic: ListenerCounters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0, refused: 0 };
 
-/** The counters of the listeners of HAProxy among `keys`, or of all. Throws `RuntimeError` if it does not answer. */
+/**
+ * The counters of the listeners of HAProxy among `keys`, or of all. The connections are also those of old workers, the totals are not.
+ * Throws `RuntimeError` if it does not answer.
+ */
 export async function readCounters(
   api: RuntimeApi,
   desired: Desired | undefined,
-  keys: readonly ListenerKey[] | undefined,
+  {
+    keys,
+    oldWorkers,
+  }: { readonly keys: readonly ListenerKey[] | undefined; readonly oldWorkers: Pick<OldWorkers, 'ask'> },
   signal: AbortSignal,
 ): Promise<ReadonlyMap<ListenerKey, ListenerCounters>> {
   const table = desired?.table.listeners;
@@ -67,8 +80,15 @@ export async function readCounters(
     keys === undefined
       ? ['show table services']
       : listeners.map((listener) => `show table services key ${entryKey(listener)}`);
-  const rows = (await api.ask(commands, signal)).flatMap(parseTable);
-  const counters = new Map(rows.map(({ key, ...row }) => [key, row]));
+  const [answers, old] = await Promise.all([
+    api.ask(commands, signal),
+    oldWorkers.ask('show table services data.conn_cur gt 0', signal),
+  ]);
+  const counters = new Map(answers.flatMap(parseTable).map(({ key, ...row }) => [key, row]));
+  for (const { key, connections } of old.flatMap(parseTable)) {
+    const counted = counters.get(key) ?? noTraffic;
+    counters.set(key, { ...counted, connections: counted.connections + connections });
+  }
   // A listener without a connection has no row yet.
   return new Map(listeners.map((listener) => [listener.key, counters.get(entryKey(listener)) ?? noTraffic]));
 }
