@@ -64,7 +64,7 @@ export function makePlacement(deps: {
   /** The kernel may keep no address: another host may have it by now. */
   const isOver = (): boolean => keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs;
 
-  /** A full disk must stop neither a removal nor an address: furiwake finds all that it has added without the record (`sortAddresses`). */
+  /** A full disk must stop neither a removal nor an addition: furiwake finds what it added without the record (`sortAddresses`). */
   const saveRecord = async (record = state().record): Promise<void> => {
     try {
       await write(record);
