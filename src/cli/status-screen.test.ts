@@ -166,6 +166,15 @@ test.each([
   expect(formatStatus(status, paper)).not.toContain('not shown');
 });
 
+test.each([
+  [0, 'connections'],
+  [1, 'connections; 1 replaced worker has 30 more'],
+  [2, 'connections; 2 replaced workers have 30 more'],
+])('of %i replaced workers the connections are shown', (oldWorkers, words) => {
+  const haproxy = { ...status.haproxy!, oldWorkers, oldConnections: 30 };
+  expect(formatStatus({ ...status, haproxy }, paper)).toContain(`412 of at most 8900 ${words}\n`);
+});
+
 test('ports have their protocol', () => {
   const ports = [
     { port: 53, protocol: 'UDP' as const },

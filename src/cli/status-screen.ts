@@ -106,8 +106,8 @@ function readyLine({ notReady }: HostStatus): HeadLine {
 function haproxyLine({ haproxy, haproxyTrouble }: HostStatus): HeadLine {
   if (haproxy === undefined) return ['HAProxy', haproxyTrouble ?? '', 'bad'];
   const { version, pid, connections, maxConnections, oldWorkers, oldConnections } = haproxy;
-  const workers = `${oldWorkers} replaced ${oldWorkers === 1 ? 'worker' : 'workers'}`;
-  const old = oldWorkers === 0 ? '' : `, and ${oldConnections} of ${workers}`;
+  const workers = oldWorkers === 1 ? 'replaced worker has' : 'replaced workers have';
+  const old = oldWorkers === 0 ? '' : `; ${oldWorkers} ${workers} ${oldConnections} more`;
   return ['HAProxy', `${version}, PID ${pid}, ${connections} of at most ${maxConnections} connections${old}`, 'plain'];
 }
 

@@ -18,7 +18,7 @@ import type { OldWorkers, Session } from '../process/old-workers.ts';
 import type { OwnChecks } from './own-checks.ts';
 import type { Reconciler } from '../reconciler.ts';
 import { nodesOf } from '../config/pools.ts';
-import { nodeOfServer } from '../config/spare-servers.ts';
+import { nodeBehind, nodesOfPods } from '../config/spare-servers.ts';
 
 const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
 
@@ -121,8 +121,9 @@ export function makeHealthTick(deps: {
       throw error;
     }
     const endedNodes = new Set(ended.map(serverId));
+    const pods = ended.length === 0 ? new Map() : nodesOfPods(wanted.spares);
     const isEnding = ({ backend, server }: Session): boolean =>
-      endedNodes.has(`${nodesOf(backend)}/${nodeOfServer(server)}`) || overdue.includes(`${backend}/${server}`);
+      endedNodes.has(`${nodesOf(backend)}/${nodeBehind(server, pods)}`) || overdue.includes(`${backend}/${server}`);
     if (ended.length + overdue.length > 0) await oldWorkers.end(isEnding, signal);
     await oldWorkers.watch(process.pid, signal);
     drainLimits.ended(overdue);

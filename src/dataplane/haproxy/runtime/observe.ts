@@ -10,7 +10,7 @@ import { entryKey } from '../config/entries.ts';
 import { statCommands } from '../checks/health-tick.ts';
 import type { OldWorkers } from '../process/old-workers.ts';
 import { nodesOf, ownerOf, type SpareName } from '../config/pools.ts';
-import { nodeOfServer, type SpareServer } from '../config/spare-servers.ts';
+import { nodeBehind, nodesOfPods, type PodNodes, type SpareServer } from '../config/spare-servers.ts';
 
 /** The data about HAProxy for `furiwake status`. Throws `RuntimeError` if it does not answer. */
 export async function observeProxy(
@@ -27,8 +27,9 @@ export async function observeProxy(
     oldWorkers.connections(signal),
   ]);
   const process = parseInfo(info);
-  const stats = sumByNode(answers.flatMap(parseStat));
-  const oldStats = sumByNode(old.flatMap(parseStat));
+  const pods = desired === undefined ? new Map() : nodesOfPods(desired.spares);
+  const stats = sumByNode(answers.flatMap(parseStat), pods);
+  const oldStats = sumByNode(old.flatMap(parseStat), pods);
   return {
     pid: process.pid,
     version: process.version,
@@ -138,11 +139,14 @@ export async function readServerCounters(
   return { servers: [...sums.values()], queued, omitted: names.length - asked.length };
 }
 
-/** The connections of each node through all backends, by its server in that of all nodes. */
-function sumByNode(stats: readonly ServerStat[]): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
+/** The connections of each node and its Pods through all backends, by its server in that of all nodes. */
+function sumByNode(
+  stats: readonly ServerStat[],
+  pods: PodNodes,
+): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
   const sums = new Map<string, { connections: number; total: number }>();
   for (const { backend, server, connections, total } of stats) {
-    const id = `${nodesOf(backend)}/${nodeOfServer(server)}`;
+    const id = `${nodesOf(backend)}/${nodeBehind(server, pods)}`;
     const sum = sums.get(id) ?? { connections: 0, total: 0 };
     sums.set(id, { connections: sum.connections + connections, total: sum.total + total });
   }
