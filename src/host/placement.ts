@@ -25,8 +25,8 @@ import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unm
  * furiwake0 is a dummy interface, or a bridge without ports if the kernel has no dummy driver. Every address on it is
  * furiwake's; an IPv6 address elsewhere has the metric of furiwake (`markMetric`). After 500 addresses furiwake1
  * follows, and so on: for each address that is added, the kernel checks all others of the interface (10,000 on one: 2.6
- * s; on twenty: 0.2 s). An address is recorded before it is added, if the disk accepts it. An address that the host has elsewhere is the host's
- * own and is never touched.
+ * s; on twenty: 0.2 s). An address is recorded before it is added, if the disk accepts it. An address that the host has
+ * elsewhere is the host's own and is never touched.
  *
  * While another host may take over, an address has a lifetime (`keepUntil`): the kernel removes it unless furiwake extends it.
  *
