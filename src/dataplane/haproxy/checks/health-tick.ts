@@ -37,7 +37,7 @@ export function makeHealthTick(deps: {
   readonly reconciler: Reconciler;
   readonly ownChecks: Pick<OwnChecks, 'look'>;
   readonly drainLimits: DrainLimits;
-  readonly oldWorkers: Pick<OldWorkers, 'connections' | 'end' | 'watch'>;
+  readonly oldWorkers: Pick<OldWorkers, 'connections' | 'end' | 'known' | 'watch'>;
   readonly health: FamilyHealths;
   readonly clock: Clock;
   readonly log: Log;
@@ -101,7 +101,10 @@ export function makeHealthTick(deps: {
         if (isOut) down.add(serverId({ family, node }));
         else down.delete(serverId({ family, node }));
     const dead = families.flatMap((family, index) => (orders[index]?.dead ?? []).map((node) => ({ family, node })));
-    const overdue = drainLimits.overdue(reconciler.drainsWithLimit());
+    const overdue = drainLimits.overdue(
+      reconciler.drainsWithLimit(),
+      (id) => oldWorkers.known().length > 0 && !reconciler.isReady(id),
+    );
     const orderedCommands = families.flatMap((family, index) => orderCommands(orders[index], family));
     const silent = new Set(
       families.flatMap((family, index) =>

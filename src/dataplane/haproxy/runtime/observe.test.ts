@@ -27,7 +27,7 @@ const [web, unused] = [listener('192.0.2.51', 443, 30_443), listener('192.0.2.53
 const others = [directListener('192.0.2.51', 443), directListener('192.0.2.52', 443, { protocol: 'TCP' })];
 const desired = planDesired(settings, tableOf([web, unused, ...others]), undefined);
 const { signal } = new AbortController();
-const oldWorkers = { ask: async () => [] };
+const oldWorkers = { find: async () => [], ask: async () => [] };
 
 test('the counters of HAProxy are those of its own listeners, not of others on the same address and port', async () => {
   expect(await readCounters(api, desired, { keys: undefined, oldWorkers }, signal)).toEqual(
@@ -43,7 +43,7 @@ test('connections that old workers hold count, their totals do not', async () =>
   const old = ['0x1: key=192.0.2.51|443 conn_cnt=7 conn_cur=2', '0x2: key=192.0.2.53|443 conn_cnt=1 conn_cur=1'];
   const ask = async (command: string): Promise<readonly string[]> =>
     command === 'show table services data.conn_cur gt 0' ? [`${head}\n${old.join('\n')}\n`, `${head}\n${old[0]}`] : [];
-  const counters = await readCounters(api, desired, { keys: undefined, oldWorkers: { ask } }, signal);
+  const counters = await readCounters(api, desired, { keys: undefined, oldWorkers: { ...oldWorkers, ask } }, signal);
   expect(Array.from(counters.values(), ({ connections, total }) => [connections, total])).toEqual([
     [1, 0],
     [5, 9],

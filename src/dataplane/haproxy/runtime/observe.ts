@@ -17,10 +17,11 @@ export async function observeProxy(
   api: RuntimeApi,
   desired: Desired | undefined,
   health: FamilyHealths,
-  oldWorkers: Pick<OldWorkers, 'ask' | 'connections' | 'known'>,
+  oldWorkers: Pick<OldWorkers, 'ask' | 'connections' | 'find' | 'known'>,
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
   const spares = Array.from(desired?.spares.servers.keys() ?? [], (name) => `show stat ${name} 4 -1`);
+  await oldWorkers.find(signal);
   const [[info = '', ...answers], old, oldConnections] = await Promise.all([
     api.ask(['show info', ...statCommands, ...spares], signal),
     oldWorkers.ask('show stat -1 4 -1', signal),
@@ -71,7 +72,7 @@ export async function readCounters(
   {
     keys,
     oldWorkers,
-  }: { readonly keys: readonly ListenerKey[] | undefined; readonly oldWorkers: Pick<OldWorkers, 'ask'> },
+  }: { readonly keys: readonly ListenerKey[] | undefined; readonly oldWorkers: Pick<OldWorkers, 'ask' | 'find'> },
   signal: AbortSignal,
 ): Promise<ReadonlyMap<ListenerKey, ListenerCounters>> {
   const table = desired?.table.listeners;
@@ -81,6 +82,7 @@ export async function readCounters(
     keys === undefined
       ? ['show table services']
       : listeners.map((listener) => `show table services key ${entryKey(listener)}`);
+  await oldWorkers.find(signal);
   const [answers, old] = await Promise.all([
     api.ask(commands, signal),
     oldWorkers.ask('show table services data.conn_cur gt 0', signal),
