@@ -81,7 +81,7 @@ export function makePlacement(deps: {
 
   /**
    * A disk that is full or hangs must stop neither a removal, an addition nor the lifetimes: furiwake finds what it added without the
-   * record (`sortAddresses`). While a save is under way, the next audit saves what came after it.
+   * record (`sortAddresses`). While a save is under way, the next audit saves later changes.
    */
   const saveRecord = async (signal: AbortSignal, record = state().record): Promise<void> => {
     if (isSaving || (await settlesWithin(save(record), usualCallMs, clock, signal))) return;
