@@ -221,8 +221,8 @@ test.each<[words: string, health: NodeLine['health'], since: string | undefined,
 
 test('a node that drains is not called drained while flows past HAProxy continue', () => {
   const drain = { ...node('n1', 'up'), state: 'drain' as const, since: drainedAt };
-  const rowOf = (line: NodeLine): string | undefined =>
-    /^n1 .*$/m.exec(formatStatus({ ...status, nodes: [line], unusedNodes: [] }, paper))?.[0];
+  const rowOf = (shown: NodeLine): string | undefined =>
+    /^n1 .*$/m.exec(formatStatus({ ...status, nodes: [shown], unusedNodes: [] }, paper))?.[0];
   expect(rowOf(drain)).toBe('n1    192.0.2.11  drained since 08:32:00     0      0');
   expect(rowOf({ ...drain, uncounted: ['direct', 'nat'] })).toBe(
     'n1    192.0.2.11  draining since 08:32:00     0      0  flows of direct and nat also continue, and are not counted',
