@@ -190,7 +190,7 @@ test('files of the state directory that are removed while furiwake runs are writ
   const names = await namesNow();
   expect(names).toEqual(expect.arrayContaining(['identity.jsonl', 'ledger.jsonl', 'listeners.jsonl', 'tenure.jsonl']));
   for (const name of names) if (name !== 'furiwake-state') await rm(`${stateDir}/${name}`);
-  await expect.poll(namesNow, { timeout: 45_000, interval: 500 }).toEqual(names);
+  await expect.poll(namesNow, patience).toEqual(names);
   expect((await furiwake.status())?.notReady).toEqual([]);
 });
 
