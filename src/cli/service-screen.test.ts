@@ -29,7 +29,15 @@ const n1 = { node: 'n1', family: 4, address: '192.0.2.11', connections: 12, tota
 const detail: ServiceDetail = {
   at: '2026-11-27T08:33:37Z',
   notReady: [],
-  haproxy: { pid: 30, version: '2.6.12', connections: 412, maxConnections: 8_900, oldWorkers: 0, upSeconds: 259_200 },
+  haproxy: {
+    pid: 30,
+    version: '2.6.12',
+    connections: 412,
+    maxConnections: 8_900,
+    oldWorkers: 0,
+    oldConnections: 0,
+    upSeconds: 259_200,
+  },
   haproxyTrouble: undefined,
   service: {
     service: 'shop/web',

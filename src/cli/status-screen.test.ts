@@ -27,7 +27,15 @@ const status: HostStatus = {
   loadBalancerClass: 'furiwake.dev/haproxy',
   cluster: { server: 'https://192.0.2.2:6443', kubernetes: 'v1.37.2' },
   notReady: [],
-  haproxy: { pid: 30, version: '2.6.12', connections: 412, maxConnections: 8_900, oldWorkers: 0, upSeconds: 259_200 },
+  haproxy: {
+    pid: 30,
+    version: '2.6.12',
+    connections: 412,
+    maxConnections: 8_900,
+    oldWorkers: 0,
+    oldConnections: 0,
+    upSeconds: 259_200,
+  },
   haproxyTrouble: undefined,
   pool: {
     ranges: ['192.0.2.200-192.0.2.220'],
@@ -156,6 +164,15 @@ test.each([
 ])('%i Services of other classes are counted', (otherServices, words) => {
   expect(formatStatus({ ...status, otherServices }, paper)).toContain(`\n${words}\nNODE`);
   expect(formatStatus(status, paper)).not.toContain('not shown');
+});
+
+test.each([
+  [0, 'connections'],
+  [1, 'connections; 1 replaced worker has 30 more'],
+  [2, 'connections; 2 replaced workers have 30 more'],
+])('of %i replaced workers the connections are shown', (oldWorkers, words) => {
+  const haproxy = { ...status.haproxy!, oldWorkers, oldConnections: 30 };
+  expect(formatStatus({ ...status, haproxy }, paper)).toContain(`412 of at most 8900 ${words}\n`);
 });
 
 test('ports have their protocol', () => {

@@ -67,7 +67,7 @@ function otherServicesLine(count: number): string {
 
 /** Both tables have totals, which differ. */
 export function totalsLine({ upSeconds }: HaproxyStatus): string {
-  return `Totals count since HAProxy was started or reloaded ${formatDuration(upSeconds)} ago, with nat and direct since they serve the port; those of nodes include retries.\n`;
+  return `TOTAL counts from the start or last reload of HAProxy, ${formatDuration(upSeconds)} ago; for nat and direct, from when they began to serve the port. That of a node includes retries.\n`;
 }
 
 const longestPorts = 32;
@@ -105,8 +105,9 @@ function readyLine({ notReady }: HostStatus): HeadLine {
 
 function haproxyLine({ haproxy, haproxyTrouble }: HostStatus): HeadLine {
   if (haproxy === undefined) return ['HAProxy', haproxyTrouble ?? '', 'bad'];
-  const { version, pid, connections, maxConnections, oldWorkers } = haproxy;
-  const old = oldWorkers === 0 ? '' : `, and ${oldWorkers} replaced ${oldWorkers === 1 ? 'worker' : 'workers'}`;
+  const { version, pid, connections, maxConnections, oldWorkers, oldConnections } = haproxy;
+  const workers = oldWorkers === 1 ? 'replaced worker has' : 'replaced workers have';
+  const old = oldWorkers === 0 ? '' : `; ${oldWorkers} ${workers} ${oldConnections} more`;
   return ['HAProxy', `${version}, PID ${pid}, ${connections} of at most ${maxConnections} connections${old}`, 'plain'];
 }
 

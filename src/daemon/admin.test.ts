@@ -12,6 +12,7 @@ import { type Drains, loadDrains } from './drains.ts';
 import type { NodeLine } from './host-status.ts';
 import { nodeName } from '../../test/make/table.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
+import type { Dataplane } from '../core/traffic/dataplane.ts';
 import type { NodeState } from '../core/status/node-states.ts';
 import { adminRoutes, askAdmin, noAdminAnswer, serveAdmin } from './admin.ts';
 
@@ -31,6 +32,7 @@ const notAsked = {
 const shown = {
   ...notAsked,
   nodes: async (): Promise<readonly NodeLine[]> => [nodeLine('n1', 4, 1), nodeLine('n2', 4, 3), nodeLine('n2', 6, 4)],
+  pastHaproxy: (node: NodeName): readonly Dataplane[] => (node === 'n2' ? ['direct', 'nat'] : []),
 };
 
 function nodeLine(node: string, family: 4 | 6, connections: number): NodeLine {
@@ -76,7 +78,7 @@ async function tell(
 test('a node is drained and undrained, and both are logged', async () => {
   const { said, drained, log } = await tell(['n1', 'n2'], ['drain', 'n2'], ['drain', 'n1'], ['undrain', 'n2']);
   expect(said).toEqual([
-    'node/n2 drained: 7 connections left in HAProxy\n',
+    'node/n2 drained: 7 connections left in HAProxy. Its flows of direct and nat also continue, and are not counted\n',
     'node/n1 drained: 1 connection left in HAProxy\nWarning: no healthy node is left: n1, n2 are drained.\n',
     'node/n2 accepts connections again\n',
   ]);
@@ -134,7 +136,7 @@ test('a node that is excluded or silent does not count as a remaining one', asyn
   expect(said).toEqual([
     'node/excluded-n3 drained\n',
     'node/n1 drained: 1 connection left in HAProxy\n',
-    'node/n2 drained: 7 connections left in HAProxy\nWarning: no healthy node is left: silent-n4 is silent, n1, n2 are drained, excluded-n3 is excluded.\n',
+    'node/n2 drained: 7 connections left in HAProxy. Its flows of direct and nat also continue, and are not counted\nWarning: no healthy node is left: silent-n4 is silent, n1, n2 are drained, excluded-n3 is excluded.\n',
   ]);
 });
 

@@ -57,7 +57,7 @@ async function tell(
   const [files, log] = [filesOf(new Map()), recordLog()];
   const serviceDrains = await loadDrains<ServiceKey>({ kind: 'service', path: '/services', files, log });
   const drains = await loadDrains<NodeName>({ kind: 'node', path: '/nodes', files, log });
-  const view = { service: async () => detail, nodes: async () => [] };
+  const view = { service: async () => detail, nodes: async () => [], pastHaproxy: () => [] };
   const routes = drainRoutes({
     view,
     drains,
@@ -122,7 +122,7 @@ test('on a host that waits for the Lease, the answer names the host that has it,
   const serviceDrains = await loadDrains<ServiceKey>({ kind: 'service', path: '/services', files, log });
   const drains = await loadDrains<NodeName>({ kind: 'node', path: '/nodes', files, log });
   const routes = drainRoutes({
-    view: { service: async () => 'unknown', nodes: async () => [] },
+    view: { service: async () => 'unknown', nodes: async () => [], pastHaproxy: () => [] },
     drains,
     serviceDrains,
     nodes: () => undefined,

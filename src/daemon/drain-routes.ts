@@ -9,7 +9,7 @@ import type { HostView } from './host-view.ts';
 import type { ListenerLine, ServiceDetail } from './service-detail.ts';
 
 export type DrainSource = {
-  readonly view: Pick<HostView, 'service' | 'nodes'>;
+  readonly view: Pick<HostView, 'service' | 'nodes' | 'pastHaproxy'>;
   readonly drains: Drains<NodeName>;
   readonly serviceDrains: Drains<ServiceKey>;
   /** All nodes; `undefined` while they are not known. */
@@ -50,7 +50,11 @@ function nodeHandlers({ view, drains, nodes, otherHolder, log }: DrainSource): H
       log.info({ node, drained: [...drains.current()] }, 'node drained: no new connections');
       const lines = (await view.nodes(signal)).filter((line) => line.node === node);
       const left = lines.length === 0 ? undefined : lines.reduce((sum, { connections }) => sum + connections, 0);
-      const words = `node/${node} drained${left === undefined ? '' : `: ${connectionsWords(left)} left in HAProxy`}`;
+      const inHaproxy = left === undefined ? '' : `: ${connectionsWords(left)} left in HAProxy`;
+      const others = view.pastHaproxy(node);
+      const uncounted =
+        others.length === 0 ? '' : `. Its flows of ${others.join(' and ')} also continue, and are not counted`;
+      const words = `node/${node} drained${inHaproxy}${uncounted}`;
       const states = withDrains(nodes() ?? new Map(), drains);
       if ([...states.values()].some(takesConnections)) return textReply(200, `${words}\n`);
       const trouble = `no healthy node is left: ${nodeStateWords(states)}`;

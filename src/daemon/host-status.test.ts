@@ -183,6 +183,7 @@ test('a node says since when it is in its state', () => {
     connections: 3,
     maxConnections: 9,
     oldWorkers: 0,
+    oldConnections: 0,
     upSeconds: 1,
     servers: [{ ...n1, state: 'drain', sinceMs: 4_000, health: 'silent', healthSinceMs: undefined } as const],
   };

@@ -53,6 +53,8 @@ export type HaproxyStatus = {
   readonly maxConnections: number;
   /** Workers that a reload has replaced and that still have connections. */
   readonly oldWorkers: number;
+  /** Theirs, beside `connections`. */
+  readonly oldConnections: number;
 };
 
 export type UnusedNode = {

@@ -8,6 +8,9 @@ import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
 import { countNodes, type NodeState, nodeStates } from '../core/status/node-states.ts';
+import type { Dataplane } from '../core/traffic/dataplane.ts';
+import { pastHaproxy } from '../core/traffic/past-haproxy.ts';
+import { emptyTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { HostMetricsSource } from './host-metrics.ts';
@@ -51,6 +54,8 @@ export type HostView = {
   readonly service: (key: ServiceKey, signal: AbortSignal) => Promise<ServiceDetail | undefined | 'unknown'>;
   /** The nodes as HAProxy has them; none if it does not answer. */
   readonly nodes: (signal: AbortSignal) => Promise<readonly NodeLine[]>;
+  /** The dataplanes that send flows to the node past HAProxy: these are not counted by node. */
+  readonly pastHaproxy: (node: NodeName) => readonly Dataplane[];
   readonly metrics: (signal: AbortSignal) => Promise<HostMetricsSource>;
   /** All nodes of the cluster; `undefined` without a plan. */
   readonly nodeStates: () => ReadonlyMap<NodeName, NodeState> | undefined;
@@ -140,6 +145,7 @@ export function makeHostView({
       );
     },
     nodes: async (signal) => (await host(signal)).nodes,
+    pastHaproxy: (node) => pastHaproxy(planned()?.plan.table ?? emptyTable, node),
     metrics: async (signal) => {
       const [measured, traffic] = await Promise.all([
         valueWithin(proxy.serverCounters(signal), undefined, answerMs, clock, signal),

@@ -169,7 +169,7 @@ test.each([
   scene.cluster.links.set('lb1_a-b', 'cut');
   await scene.clock.advance(8_000);
   expect(host.isServing).toBe(true);
-  await scene.clock.advance(5_000);
+  await scene.clock.advance(1_500);
   expect(host.isServing).toBe(!knowsOthers);
   await scene.clock.advance(60_000);
   scene.cluster.links.set('lb1_a-b', 'up');

@@ -94,6 +94,19 @@ test('connections of a silent node are reset after the configured time, once in 
   expect(scene.metrics.total('furiwake_silent_nodes_total')).toBe(1);
 });
 
+test('the reset of a silent node is not said again after a moment without any healthy node', async () => {
+  const scene = makeHealthScene();
+  await scene.round('ok', 'ok');
+  for (let second = 1; second <= 6; second++) await scene.round('silent', 'ok');
+  scene.probed('silent', 'ok');
+  expect((await scene.round('silent', 'alive')).dead).toEqual([]);
+  expect((await scene.round('silent', 'ok')).dead).toEqual(['n1']);
+  expect(scene.messages().filter((words) => words.includes('were ended'))).toHaveLength(1);
+  await scene.round('ok', 'ok');
+  for (let second = 1; second <= 6; second++) await scene.round('silent', 'ok');
+  expect(scene.messages().filter((words) => words.includes('were ended'))).toHaveLength(2);
+});
+
 test('a silent node stays silent for a new worker that has not checked it yet', async () => {
   const scene = makeHealthScene();
   await scene.round('ok', 'ok');

@@ -119,7 +119,8 @@ function makeFamilyHealth(deps: {
   let isSurveyed = false;
   const ordered = new Map<NodeName, boolean>();
   let known: ReadonlyMap<NodeName, KnownNode> = new Map();
-  let dead: ReadonlyMap<NodeName, string> = new Map();
+  /** What was said of nodes that are still silent. */
+  let dead: { readonly node: NodeName; readonly effect: string }[] = [];
   let checks: ReadonlyMap<NodeName, CheckedNode> = new Map();
   let roundAtMs = clock.monotonic();
   const missingInMs = (): number => roundAtMs + missingMs - clock.monotonic();
@@ -209,14 +210,16 @@ function makeFamilyHealth(deps: {
     return judgement?.dead ?? [];
   };
 
-  /** `effect`: what ends for a node that has been silent for too long. */
+  /** `effect`: what ends for a node that has been silent for too long. Each effect is said once in a silence. */
   const noteDead = (nodes: readonly NodeName[], effect: string): void => {
+    dead = dead.filter(({ node }) => (state.nodes.get(node)?.silent ?? 0) > 0);
     for (const node of nodes) {
-      if (dead.get(node) === effect) continue;
-      if (!dead.has(node)) resets.add(1);
+      const said = dead.filter((each) => each.node === node);
+      if (said.some((each) => each.effect === effect)) continue;
+      if (said.length === 0) resets.add(1);
       log.warn({ node, family }, `node silent for ${deps.silenceMs / 1000} s: ${effect}`);
+      dead.push({ node, effect });
     }
-    dead = new Map(nodes.map((node) => [node, effect]));
   };
 
   return {

@@ -125,3 +125,8 @@ test('after a gap every link may have come up; at the start none has', () => {
   expect(filter({ kind: 'unsure' })).toEqual({ linksUp: [] });
   expect(filter({ kind: 'unsure' })).toEqual({ linksUp: [2, 7, 8] });
 });
+
+test('a link that went down while events were lost is news when it comes up: what the kernel said before the loss counts no more', () => {
+  const isDown = { interfaces: [networkInterface('eth0', 2, { isRunning: false })] };
+  expect(newsOf(isDown, link(2, 'eth0'), { kind: 'unsure' }, link(2, 'eth0'))).toEqual({ linksUp: [2] });
+});

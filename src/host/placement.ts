@@ -25,8 +25,8 @@ import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unm
  * furiwake0 is a dummy interface, or a bridge without ports if the kernel has no dummy driver. Every address on it is
  * furiwake's; an IPv6 address elsewhere has the metric of furiwake (`markMetric`). After 500 addresses furiwake1
  * follows, and so on: for each address that is added, the kernel checks all others of the interface (10,000 on one: 2.6
- * s; on twenty: 0.2 s). An address is recorded before it is added. An address that the host has elsewhere is the host's
- * own and is never touched.
+ * s; on twenty: 0.2 s). An address is recorded before it is added, if the disk accepts it. An address that the host has
+ * elsewhere is the host's own and is never touched.
  *
  * While another host may take over, an address has a lifetime (`keepUntil`): the kernel removes it unless furiwake extends it.
  *
@@ -35,7 +35,7 @@ import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom, unm
  */
 
 /**
- * Adds addresses to this host. Its functions throw `ExecError` if `ip` fails, and the errors of the record file;
+ * Adds addresses to this host. Its functions throw `ExecError` if `ip` fails, and the error of the record file if it cannot be read;
  * another call completes the work. Its programs end with `lifetime`.
  */
 export function makePlacement(deps: {
@@ -64,10 +64,10 @@ export function makePlacement(deps: {
   /** The kernel may keep no address: another host may have it by now. */
   const isOver = (): boolean => keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs;
 
-  /** After a removal: a record with too many addresses does no harm, and a full disk must not stop the removal. */
-  const saveRecord = async (): Promise<void> => {
+  /** A full disk must stop neither a removal nor an addition: furiwake finds what it added without the record (`sortAddresses`). */
+  const saveRecord = async (record = state().record): Promise<void> => {
     try {
-      await write(state().record);
+      await write(record);
       recordTrouble.over();
     } catch (error) {
       recordTrouble.failed(error);
@@ -79,7 +79,7 @@ export function makePlacement(deps: {
     if (missing.length === 0) return [];
     const before = state();
     const record = before.record.with(placesFor(missing, before));
-    if (record !== before.record) await write(record);
+    if (record !== before.record) await saveRecord(record);
     begin(record);
     const places = placesIn(record, missing);
     const used = [...new Set(places.map(({ on }) => on).filter(isOurInterface))];

@@ -132,3 +132,27 @@ test('a process that has held the Lease does not ask who served before', () => {
   scene.at(5, undefined);
   expect(scene.observer.isUnsure()).toBe(false);
 });
+
+test('the last claim of this process is not its Lease any more when it has seen another holder since: a backup may have it', () => {
+  const scene = makeScene();
+  const { observer, at } = scene;
+  claim(scene, held('box-1'));
+  at(20, held('box-2', { renewTime: '2', leaseTransitions: 4 }));
+  at(22, held('box-1'));
+  expect(observer.holder()).toMatchObject({ kind: 'unknown', expiresInMs: 15_000 });
+  for (let seconds = 24; seconds <= 38; seconds += 2) at(seconds, held('box-1')); // no other process renews it
+  expect(observer.holder()?.expiresInMs).toBeLessThanOrEqual(0);
+});
+
+test.each([
+  ['deleted', undefined],
+  ['emptied', emptied],
+])('a process that has taken the Lease from another host still holds it when it is %s by hand', (_, lease) => {
+  const { observer, at } = makeScene();
+  for (const seconds of [0, 4, 8, 12, 16]) at(seconds, held('box-2', { renewTime: '0' }));
+  observer.willClaim('1');
+  at(17, held('box-1', { leaseTransitions: 4 }));
+  observer.hasClaimed(17_000);
+  at(22, lease);
+  expect(observer.holder()).toBeUndefined();
+});

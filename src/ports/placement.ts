@@ -5,9 +5,9 @@ import type { Addresses } from './host.ts';
 /** Adds addresses to this host; removes only addresses that it added. */
 export type Placement = {
   /**
-   * Adds those of `wanted` that the host lacks and records them before; does not advertise. One that the kernel refuses
-   * is isolated (`HostAddresses.refused`). Resolves with the addresses that are new on the host. Throws when the record
-   * cannot be written or `ip` cannot be run.
+   * Adds those of `wanted` that the host lacks and records them before, if the disk accepts it; does not advertise. One that the
+   * kernel refuses is isolated (`HostAddresses.refused`). Resolves with the addresses that are new on the host. Throws when `ip`
+   * cannot be run.
    */
   add(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
   /** Removes the addresses that placement added and that are not in `wanted`. Resolves with whether there were any. */

@@ -10,11 +10,13 @@ export type ServerState = 'up' | 'drain' | 'unhealthy' | 'silent';
 export type ProxyObservation = {
   readonly pid: number;
   readonly version: string;
-  /** Current connections, and the limit of the process. */
+  /** Current connections of the worker that serves, and its limit. */
   readonly connections: number;
   readonly maxConnections: number;
   /** Workers that a reload has replaced and that still have connections. */
   readonly oldWorkers: number;
+  /** Theirs. */
+  readonly oldConnections: number;
   /** Since the worker started, and with it its counters. */
   readonly upSeconds: number;
   readonly servers: readonly {
@@ -27,6 +29,7 @@ export type ProxyObservation = {
     /** The same of its health, which a drain does not hide. */
     readonly health: NodeHealth;
     readonly healthSinceMs: number | undefined;
+    /** Also those of old workers; the total is not. */
     readonly connections: number;
     readonly total: number;
   }[];
@@ -34,7 +37,7 @@ export type ProxyObservation = {
 
 /** The traffic of a listener. Totals count since the worker started; a reload is a new worker. */
 export type ListenerCounters = {
-  /** At this moment. */
+  /** At this moment, also of workers that a reload has replaced. */
   readonly connections: number;
   readonly total: number;
   /** From and to the clients; a connection adds to them every five seconds and at its end. */

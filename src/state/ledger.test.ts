@@ -91,6 +91,19 @@ test('the records of release 0.1.0 are read where there is no ledger, and remove
   expect((await openLedger(filesOf(texts)).read()).size).toBe(2);
 });
 
+test.each([
+  ["EROFS: read-only file system, open '/state/ledger.jsonl.new'", 'read-only file system'],
+  ["ENOSPC: no space left on device, write '/state/ledger.jsonl'", 'no space left on device'],
+])(
+  'a disk that refuses a commit with %j is reported as %j: the condition of a Service has these words',
+  async (message, words) => {
+    const fail = (): Promise<never> => Promise.reject(new Error(message));
+    const ledger = openLedger({ ...filesOf(new Map()), write: fail, append: fail });
+    const [key, changed] = recordOf('a', '192.0.2.1');
+    expect(await ledger.commit(new Map([[key, changed]]), signal)).toEqual(new Map([[key, words]]));
+  },
+);
+
 test('a commit does not wait for the disk; flushes run one at a time, one for all commits meanwhile', async () => {
   const flushes: PromiseWithResolvers<void>[] = [];
   const files: Files = {

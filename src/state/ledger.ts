@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import { messageOf } from '../core/error-words.ts';
+import { systemWords } from '../core/error-words.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -89,7 +89,8 @@ export function makeFileLedger(deps: {
         try {
           await file.write(next);
         } catch (error) {
-          return new Map(Array.from(changes.keys(), (uid) => [uid, messageOf(error)]));
+          const words = systemWords(error); // users read it in the condition of a Service
+          return new Map(Array.from(changes.keys(), (uid) => [uid, words]));
         }
         records = next;
         void sync(signal);

@@ -14,6 +14,7 @@ import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { type NodeName, serviceKey, type ServiceKey } from '../core/model/names.ts';
 import { systemFiles as files } from '../main/node/files.ts';
+import { readAnsweringNodes } from './answering-nodes.ts';
 import { makeIdentityFile } from './identity.ts';
 import { makeFileLedger } from './ledger.ts';
 import { makePlacementRecord } from './placement-record.ts';
@@ -117,6 +118,14 @@ function openTenures(log: RecordedLog): Opened {
   };
 }
 
+function openAnsweringNodes(log: RecordedLog): Opened {
+  const shown = readAnsweringNodes({ path: statePaths(stateDir).answeringNodes, files, log });
+  return {
+    read: async () => [...(await shown).known],
+    write: async () => (await shown).write(new Map([['n1 4', { address: '192.0.2.11', mac: '02:00:00:00:00:01' }]])),
+  };
+}
+
 const tables: readonly (readonly [file: string, open: (log: RecordedLog) => Opened, none: unknown, says: RegExp])[] = [
   ['ledger.jsonl', openLedger, [], /: addresses are adopted from the statuses of the Services$/],
   ['records.jsonl', openLedger, [], /: addresses are adopted from the statuses of the Services$/],
@@ -132,6 +141,12 @@ const tables: readonly (readonly [file: string, open: (log: RecordedLog) => Open
     openDrainedServices,
     [],
     /: no Service counts as drained; drain again those that should be$/,
+  ],
+  [
+    'answering-nodes.jsonl',
+    openAnsweringNodes,
+    [],
+    /: each node is probed again before direct uses it for a Service that did not request direct$/,
   ],
   [
     'tenure.jsonl',
@@ -158,6 +173,25 @@ test.each(tables)(
     expect(again.lines).toEqual([]);
   },
 );
+
+test.each([
+  ['backends.jsonl', /: furiwake waits for the API server, and meanwhile all nodes serve a Service with /],
+  ['without-endpoints.jsonl', /: until furiwake has read the EndpointSlices, HAProxy accepts connections of Services /],
+])('the last table is restored without a %s that cannot be read, which is replaced', async (name, says) => {
+  const at = path.join(stateDir, name);
+  await openTable(recordLog()).write();
+  rmSync(at);
+  mkdirSync(at);
+  const log = recordLog();
+  const opened = openTable(log);
+  expect(await opened.read()).toMatchObject({ listeners: emptyTable.listeners });
+  expect(log.lines).toMatchObject([{ level: 'error', fields: { file: at, err: { code: 'EISDIR' } } }]);
+  expect(log.lines[0]?.message).toMatch(says);
+  await opened.write();
+  const again = recordLog();
+  expect(await openTable(again).read()).toBeDefined();
+  expect(again.lines).toEqual([]);
+});
 
 test('a file that cannot be read is logged once, however often it is read', async () => {
   const log = recordLog();

@@ -156,6 +156,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
     if (path.endsWith('/master.sock')) {
       if (isReloading || faults.isMasterStarting) throw new RuntimeError('absent', `${path}: connect ECONNREFUSED`);
+      if (text.startsWith('@!')) return text.includes(' show info') ? 'CurrConns: 1\n' : '';
       const lines = [`${running.pid} master ${reloads} [failed: 0] 0d00h00m01s 2.6.12`, '# old workers'];
       return [...lines, ...oldWorkers.map((pid) => `${pid} worker `)].join('\n');
     }

@@ -36,6 +36,7 @@ test.each([
   ['169.254.1.1', 'link-local'],
   ['fe80::1', 'link-local'],
   ['ff02::1', 'multicast'],
+  ['::', 'unspecified'],
   ['::1', 'loopback'],
   ['::ffff:192.0.2.200', 'IPv4-mapped'],
 ])('%s is refused: %s', (text, problem) => {

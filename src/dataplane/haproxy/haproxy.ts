@@ -198,7 +198,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       await inTurn(() => reconciler.save());
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, oldWorkers, signal),
-    counters: (signal, keys) => readCounters(api, reconciler.desired(), keys, signal),
+    counters: (signal, keys) => readCounters(api, reconciler.desired(), { keys, oldWorkers }, signal),
     serverCounters: (signal) => readServerCounters(api, reconciler.desired(), signal),
     connections: (asked, signal) => readConnections(api, asked, signal),
     stop: (signal) => inTurn(() => reconciler.stop(signal)),

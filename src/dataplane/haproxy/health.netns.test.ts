@@ -3,6 +3,13 @@ import { nodeName } from '../../../test/make/table.ts';
 import { answering, connectionPerNode, echoes, ending, listeners, states } from '../../../test/netns/haproxy-nodes.ts';
 import { startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
+import type { Proxy } from '../../ports/proxy.ts';
+
+/** Of all listeners. */
+async function openConnections(proxy: Proxy): Promise<number> {
+  const counters = await proxy.counters(AbortSignal.timeout(5_000));
+  return [...counters.values()].reduce((sum, { connections }) => sum + connections, 0);
+}
 
 test.concurrent('a silent node: no new connection fails, its connections are reset, and it recovers', async ({
   expect,
@@ -154,13 +161,27 @@ test.concurrent('connections to a silent node are also reset on the workers that
   second.watch();
   await second.rounds(2);
   expect(second.metric('furiwake_haproxy_old_workers')).toBe(1);
-  expect(await second.proxy.observe(rig.signal)).toMatchObject({ oldWorkers: 1 });
+  expect(await second.proxy.observe(rig.signal)).toMatchObject({
+    connections: 0,
+    oldWorkers: 1,
+    oldConnections: 2,
+    servers: [
+      { node: 'n1', family: 4, connections: 1 },
+      { node: 'n2', family: 4, connections: 1 },
+      { node: 'n1', family: 6, connections: 0 },
+      { node: 'n2', family: 6, connections: 0 },
+    ],
+  });
+  expect(second.metric('furiwake_connections')).toBe(2);
+  expect(await openConnections(second.proxy)).toBe(2);
   for (const id of connections.values()) await echoes(rig, id);
   await rig.lab.nodes[0]?.setSilent(true);
   await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
   await echoes(rig, connections.get('n2'));
+  await expect.poll(() => openConnections(second.proxy), patience).toBe(1);
   await rig.lab.client.ask({ do: 'hangUp', id: connections.get('n2') ?? 0 });
   await expect.poll(() => second.metric('furiwake_haproxy_old_workers'), patience).toBe(0);
+  await expect.poll(() => second.metric('furiwake_connections'), patience).toBe(0);
 });
 
 test.concurrent('a node that is silent for a shorter time than configured gets no new connections and keeps those it has', async ({

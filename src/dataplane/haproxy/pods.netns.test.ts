@@ -196,14 +196,23 @@ test('a reload keeps the Pods of clients, also of those that do not come between
   expect(driver.complaints).toEqual([]);
 });
 
-test('the connections to Pods on a dead node are reset', async () => {
+test.each([
+  ['the worker that serves', 0],
+  ['a worker that a reload has replaced', 1],
+])('the connections to Pods count for their node, and are reset when it is dead, of %s', async (_, oldWorkers) => {
   await using rig = await startPods(2);
-  const driver = rig.newDriver();
-  await applyTable(driver, tableOf(rig, pods(2)), rig);
-  driver.watch();
+  const first = rig.newDriver();
+  await applyTable(first, tableOf(rig, pods(2)), rig);
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
   const heard = async () => await rig.lab.client.ask({ do: 'heard', id });
   await expect.poll(async () => (await heard()).text, patience).toBe('220 pod1\n');
+  const driver = oldWorkers === 0 ? first : rig.newDriver({ idleTimeoutSeconds: 1800 }); // another program: reloaded
+  await applyTable(driver, tableOf(rig, pods(2)), rig);
+  driver.watch();
+  await driver.rounds(2);
+  const { servers, ...rest } = await driver.proxy.observe(rig.signal);
+  expect(rest).toMatchObject({ oldWorkers, oldConnections: oldWorkers });
+  expect(servers.filter(({ connections }) => connections > 0)).toMatchObject([{ node: 'n1', connections: 1 }]);
   await rig.lab.nodes[0]?.setSilent(true);
   await expect.poll(async () => (await heard()).end, patience).not.toBe('open');
 });

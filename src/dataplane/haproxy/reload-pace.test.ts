@@ -141,7 +141,7 @@ test('one namespace leaves no more than four replaced workers; its next reload i
   expect((await upsert(rig, tableOf([plain, withProfile(20_000)], nodes))).get(withProfile(0).key)).toMatch(
     /; 4 workers that reloads have replaced still have connections, 4 of them replaced for namespace test;/,
   );
-  expect(await rig.proxy.observe(signal)).toMatchObject({ oldWorkers: 4 });
+  expect(await rig.proxy.observe(signal)).toMatchObject({ oldWorkers: 4, oldConnections: 4 });
   rig.machine.oldWorkers.pop();
   expect(await upsert(rig, tableOf([plain, withProfile(20_000)], nodes))).toEqual(new Map());
   expect(rig.reloads()).toBe(5);

@@ -18,7 +18,7 @@ import type { OldWorkers, Session } from '../process/old-workers.ts';
 import type { OwnChecks } from './own-checks.ts';
 import type { Reconciler } from '../reconciler.ts';
 import { nodesOf } from '../config/pools.ts';
-import { nodeOfServer } from '../config/spare-servers.ts';
+import { nodeBehind, nodesOfPods } from '../config/spare-servers.ts';
 
 const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
 
@@ -37,7 +37,7 @@ export function makeHealthTick(deps: {
   readonly reconciler: Reconciler;
   readonly ownChecks: Pick<OwnChecks, 'look'>;
   readonly drainLimits: DrainLimits;
-  readonly oldWorkers: Pick<OldWorkers, 'end' | 'watch'>;
+  readonly oldWorkers: Pick<OldWorkers, 'connections' | 'end' | 'known' | 'watch'>;
   readonly health: FamilyHealths;
   readonly clock: Clock;
   readonly log: Log;
@@ -101,7 +101,10 @@ export function makeHealthTick(deps: {
         if (isOut) down.add(serverId({ family, node }));
         else down.delete(serverId({ family, node }));
     const dead = families.flatMap((family, index) => (orders[index]?.dead ?? []).map((node) => ({ family, node })));
-    const overdue = drainLimits.overdue(reconciler.drainsWithLimit());
+    const overdue = drainLimits.overdue(
+      reconciler.drainsWithLimit(),
+      (id) => oldWorkers.known().length > 0 && !reconciler.isReady(id),
+    );
     const orderedCommands = families.flatMap((family, index) => orderCommands(orders[index], family));
     const silent = new Set(
       families.flatMap((family, index) =>
@@ -121,8 +124,9 @@ export function makeHealthTick(deps: {
       throw error;
     }
     const endedNodes = new Set(ended.map(serverId));
+    const pods = ended.length === 0 ? new Map() : nodesOfPods(wanted.spares);
     const isEnding = ({ backend, server }: Session): boolean =>
-      endedNodes.has(`${nodesOf(backend)}/${nodeOfServer(server)}`) || overdue.includes(`${backend}/${server}`);
+      endedNodes.has(`${nodesOf(backend)}/${nodeBehind(server, pods)}`) || overdue.includes(`${backend}/${server}`);
     if (ended.length + overdue.length > 0) await oldWorkers.end(isEnding, signal);
     await oldWorkers.watch(process.pid, signal);
     drainLimits.ended(overdue);
@@ -134,7 +138,7 @@ export function makeHealthTick(deps: {
       );
       serverGauge.set(inState.length, { state });
     }
-    connections.set(process.connections);
+    connections.set(process.connections + (await oldWorkers.connections(signal)));
     const desired = reconciler.desired();
     if (desired !== undefined) await ownChecks.look(desired, signal);
     return true;

@@ -34,6 +34,8 @@ export type HeldSpares = {
   follow(down: ReadonlySet<string>): readonly string[];
   /** `backend/server` of the servers that get no new connections, and whose connections may not continue without end. */
   drainsWithLimit(): readonly string[];
+  /** Whether the server `backend/server` gets new connections. */
+  isReady(id: string): boolean;
   /** `backend/server` of all servers of this name and family: `spare4-0/n1`. */
   serversOf(family: 4 | 6, node: string): readonly string[];
 };
@@ -129,6 +131,10 @@ export function makeHeldSpares(lines: Iterable<ServerNow>): HeldSpares {
           admin !== 'ready' && drainMsOf(server) !== undefined ? `${name}/${server}` : [],
         ),
       ),
+    isReady: (id) => {
+      const slash = id.indexOf('/');
+      return held.get(id.slice(0, slash) as SpareName)?.get(id.slice(slash + 1))?.admin === 'ready';
+    },
     serversOf: (family, node) =>
       Array.from(held)
         .filter(([name]) => name.startsWith(`spare${family}`))

@@ -87,6 +87,26 @@ export function nodeOfServer(name: string): NodeName {
   return (name.split(':', 1)[0] ?? '') as NodeName;
 }
 
+/** The node of each Pod that is known to be on one, by its address. */
+export type PodNodes = ReadonlyMap<string, NodeName>;
+
+export function nodesOfPods({
+  servers,
+}: {
+  readonly servers: ReadonlyMap<SpareName, readonly SpareServer[]>;
+}): PodNodes {
+  const nodes = new Map<string, NodeName>();
+  for (const each of servers.values())
+    for (const { isPod, address, node } of each) if (isPod && node !== undefined) nodes.set(address.text, node);
+  return nodes;
+}
+
+/** The node of a server, or of the Pod that it is, by its name; `undefined`: of a Pod, not known. */
+export function nodeBehind(name: string, pods: PodNodes): NodeName | undefined {
+  const [, pod] = /^pod_(.+)_\d+(?::|$)/.exec(name) ?? [];
+  return pod === undefined ? nodeOfServer(name) : pods.get(pod);
+}
+
 /** How long connections of a server that drains may continue, by its name (see `serverText`); `undefined`: until they end. */
 export function drainMsOf(name: string): number | undefined {
   const colon = name.lastIndexOf(':');

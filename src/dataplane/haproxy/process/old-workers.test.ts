@@ -72,7 +72,9 @@ test('a master that does not answer is not an error: the last count stays', asyn
 test('they are counted after a change of the serving worker, and until there are none', async () => {
   let asked = 0;
   let answer = '';
-  const master = async (): Promise<string> => {
+  const master = async (text: string): Promise<string> => {
+    if (text === '@!17953 show info\nquit\n') return 'CurrConns: 5\n';
+    if (text.startsWith('@!')) return "Can't find the target PID matching the prefix"; // it has ended
     asked++;
     return answer;
   };
@@ -83,6 +85,7 @@ test('they are counted after a change of the serving worker, and until there are
     await workers.watch(pid, signal);
     counts.push([asked, workers.known().length]);
     expect(metrics.gaugeOf('furiwake_haproxy_old_workers')).toBe(workers.known().length);
+    expect(await workers.connections(signal)).toBe(workers.known().length === 0 ? 0 : 5);
   };
   for (let time = 0; time < 3; time++) await second(1);
   answer = proc;

@@ -9,6 +9,10 @@ import { maxLineBytes, packLines, unlessUnreachable } from '../runtime/client.ts
 export type OldWorkers = {
   /** Their process IDs when HAProxy was asked last. */
   known(): readonly number[];
+  /** The connections that the known ones have. */
+  connections(signal: AbortSignal): Promise<number>;
+  /** Sends a command to each known one; resolves with the answers of those that answer. */
+  ask(command: string, signal: AbortSignal): Promise<readonly string[]>;
   find(signal: AbortSignal): Promise<readonly number[]>;
   /** Each second: counts them as long as there are some, and after `pid`, the serving worker, has changed. */
   watch(pid: number, signal: AbortSignal): Promise<void>;
@@ -36,6 +40,14 @@ export function makeOldWorkers({
   let serving: number | undefined;
   const ask = async (text: string, signal: AbortSignal): Promise<string | undefined> =>
     await master(`${text}\nquit\n`, signal).catch(unlessUnreachable);
+  const askEach = async (command: string, signal: AbortSignal): Promise<readonly string[]> => {
+    const answers: string[] = [];
+    for (const pid of known) {
+      const answer = await ask(`@!${pid} ${command}`, signal);
+      if (answer !== undefined) answers.push(answer);
+    }
+    return answers;
+  };
   const find = async (signal: AbortSignal): Promise<readonly number[] | undefined> => {
     const answer = await ask('show proc', signal);
     if (answer === undefined) return undefined;
@@ -46,6 +58,11 @@ export function makeOldWorkers({
   };
   return {
     known: () => known,
+    connections: async (signal) => {
+      const open = (await askEach('show info', signal)).map(connectionsIn);
+      return open.reduce((sum, each) => sum + each, 0);
+    },
+    ask: askEach,
     find: async (signal) => {
       await find(signal);
       return known;
@@ -63,6 +80,11 @@ export function makeOldWorkers({
       }
     },
   };
+}
+
+/** Reads `show info`; of a worker that has just ended the master answers that it does not find it. */
+function connectionsIn(answer: string): number {
+  return Number(/^CurrConns: (\d+)$/m.exec(answer)?.[1] ?? 0);
 }
 
 /** Reads `show sess`: `0x5643ab8e0ab0: proto=tcpv4 src=… fe=services be=nodes4 srv=n1 ts=00 …`, a line per session. */

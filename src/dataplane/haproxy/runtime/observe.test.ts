@@ -27,15 +27,27 @@ const [web, unused] = [listener('192.0.2.51', 443, 30_443), listener('192.0.2.53
 const others = [directListener('192.0.2.51', 443), directListener('192.0.2.52', 443, { protocol: 'TCP' })];
 const desired = planDesired(settings, tableOf([web, unused, ...others]), undefined);
 const { signal } = new AbortController();
+const oldWorkers = { find: async () => [], ask: async () => [] };
 
 test('the counters of HAProxy are those of its own listeners, not of others on the same address and port', async () => {
-  expect(await readCounters(api, desired, undefined, signal)).toEqual(
+  expect(await readCounters(api, desired, { keys: undefined, oldWorkers }, signal)).toEqual(
     new Map([
       [web.key, { connections: 1, total: 9, bytesIn: 711, bytesOut: 1125, refused: 2 }],
       [unused.key, { connections: 0, total: 0, bytesIn: 0, bytesOut: 0, refused: 0 }],
     ]),
   );
-  expect(await readCounters(api, undefined, undefined, signal)).toEqual(new Map());
+  expect(await readCounters(api, undefined, { keys: undefined, oldWorkers }, signal)).toEqual(new Map());
+});
+
+test('connections that old workers hold count, their totals do not', async () => {
+  const old = ['0x1: key=192.0.2.51|443 conn_cnt=7 conn_cur=2', '0x2: key=192.0.2.53|443 conn_cnt=1 conn_cur=1'];
+  const ask = async (command: string): Promise<readonly string[]> =>
+    command === 'show table services data.conn_cur gt 0' ? [`${head}\n${old.join('\n')}\n`, `${head}\n${old[0]}`] : [];
+  const counters = await readCounters(api, desired, { keys: undefined, oldWorkers: { ...oldWorkers, ask } }, signal);
+  expect(Array.from(counters.values(), ({ connections, total }) => [connections, total])).toEqual([
+    [1, 0],
+    [5, 9],
+  ]);
 });
 
 test('the counters of some listeners are read by their keys, without the rest of the table', async () => {
@@ -48,7 +60,7 @@ test('the counters of some listeners are read by their keys, without the rest of
     },
   };
   const keys = [web.key, unused.key, others[1]!.key, listener('192.0.2.99', 1, 1).key];
-  const counters = await readCounters(counting, desired, keys, signal);
+  const counters = await readCounters(counting, desired, { keys, oldWorkers }, signal);
   expect(asked).toEqual(['show table services key 192.0.2.51|443', 'show table services key 192.0.2.53|443']);
   expect(Array.from(counters, ([key, { total }]) => [key, total])).toEqual([
     [web.key, 9],

@@ -10,20 +10,27 @@ import { entryKey } from '../config/entries.ts';
 import { statCommands } from '../checks/health-tick.ts';
 import type { OldWorkers } from '../process/old-workers.ts';
 import { nodesOf, ownerOf, type SpareName } from '../config/pools.ts';
-import { nodeOfServer, type SpareServer } from '../config/spare-servers.ts';
+import { nodeBehind, nodesOfPods, type PodNodes, type SpareServer } from '../config/spare-servers.ts';
 
 /** The data about HAProxy for `furiwake status`. Throws `RuntimeError` if it does not answer. */
 export async function observeProxy(
   api: RuntimeApi,
   desired: Desired | undefined,
   health: FamilyHealths,
-  oldWorkers: Pick<OldWorkers, 'known'>,
+  oldWorkers: Pick<OldWorkers, 'ask' | 'connections' | 'find' | 'known'>,
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
   const spares = Array.from(desired?.spares.servers.keys() ?? [], (name) => `show stat ${name} 4 -1`);
-  const [info = '', ...answers] = await api.ask(['show info', ...statCommands, ...spares], signal);
+  await oldWorkers.find(signal);
+  const [[info = '', ...answers], old, oldConnections] = await Promise.all([
+    api.ask(['show info', ...statCommands, ...spares], signal),
+    oldWorkers.ask('show stat -1 4 -1', signal),
+    oldWorkers.connections(signal),
+  ]);
   const process = parseInfo(info);
-  const stats = sumByNode(answers.flatMap(parseStat));
+  const pods = desired === undefined ? new Map() : nodesOfPods(desired.spares);
+  const stats = sumByNode(answers.flatMap(parseStat), pods);
+  const oldStats = sumByNode(old.flatMap(parseStat), pods);
   return {
     pid: process.pid,
     version: process.version,
@@ -31,9 +38,11 @@ export async function observeProxy(
     maxConnections: process.maxConnections,
     upSeconds: process.upSeconds,
     oldWorkers: oldWorkers.known().length,
+    oldConnections,
     servers: families.flatMap((family) =>
       (desired?.servers[family] ?? []).map(({ node, address, isDraining }) => {
-        const stat = stats.get(`${nodesBackend(family)}/${node}`);
+        const id = `${nodesBackend(family)}/${node}`;
+        const stat = stats.get(id);
         const { state, sinceMs, drainSinceMs } = health[family].stateOf(node);
         return {
           node,
@@ -43,7 +52,7 @@ export async function observeProxy(
           sinceMs: isDraining ? drainSinceMs : sinceMs,
           health: state,
           healthSinceMs: sinceMs,
-          connections: stat?.connections ?? 0,
+          connections: (stat?.connections ?? 0) + (oldStats.get(id)?.connections ?? 0),
           total: stat?.total ?? 0,
         };
       }),
@@ -53,11 +62,17 @@ export async function observeProxy(
 
 const noTraffic: ListenerCounters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0, refused: 0 };
 
-/** The counters of the listeners of HAProxy among `keys`, or of all. Throws `RuntimeError` if it does not answer. */
+/**
+ * The counters of the listeners of HAProxy among `keys`, or of all. The connections are also those of old workers, the totals are not.
+ * Throws `RuntimeError` if it does not answer.
+ */
 export async function readCounters(
   api: RuntimeApi,
   desired: Desired | undefined,
-  keys: readonly ListenerKey[] | undefined,
+  {
+    keys,
+    oldWorkers,
+  }: { readonly keys: readonly ListenerKey[] | undefined; readonly oldWorkers: Pick<OldWorkers, 'ask' | 'find'> },
   signal: AbortSignal,
 ): Promise<ReadonlyMap<ListenerKey, ListenerCounters>> {
   const table = desired?.table.listeners;
@@ -67,8 +82,16 @@ export async function readCounters(
     keys === undefined
       ? ['show table services']
       : listeners.map((listener) => `show table services key ${entryKey(listener)}`);
-  const rows = (await api.ask(commands, signal)).flatMap(parseTable);
-  const counters = new Map(rows.map(({ key, ...row }) => [key, row]));
+  await oldWorkers.find(signal);
+  const [answers, old] = await Promise.all([
+    api.ask(commands, signal),
+    oldWorkers.ask('show table services data.conn_cur gt 0', signal),
+  ]);
+  const counters = new Map(answers.flatMap(parseTable).map(({ key, ...row }) => [key, row]));
+  for (const { key, connections } of old.flatMap(parseTable)) {
+    const counted = counters.get(key) ?? noTraffic;
+    counters.set(key, { ...counted, connections: counted.connections + connections });
+  }
   // A listener without a connection has no row yet.
   return new Map(listeners.map((listener) => [listener.key, counters.get(entryKey(listener)) ?? noTraffic]));
 }
@@ -118,11 +141,14 @@ export async function readServerCounters(
   return { servers: [...sums.values()], queued, omitted: names.length - asked.length };
 }
 
-/** The connections of each node through all backends, by its server in that of all nodes. */
-function sumByNode(stats: readonly ServerStat[]): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
+/** The connections of each node and its Pods through all backends, by its server in that of all nodes. */
+function sumByNode(
+  stats: readonly ServerStat[],
+  pods: PodNodes,
+): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
   const sums = new Map<string, { connections: number; total: number }>();
   for (const { backend, server, connections, total } of stats) {
-    const id = `${nodesOf(backend)}/${nodeOfServer(server)}`;
+    const id = `${nodesOf(backend)}/${nodeBehind(server, pods)}`;
     const sum = sums.get(id) ?? { connections: 0, total: 0 };
     sums.set(id, { connections: sum.connections + connections, total: sum.total + total });
   }
