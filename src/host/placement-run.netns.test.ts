@@ -49,7 +49,7 @@ test.each([
   ['an IPv6 address is deleted from the LAN', ['ip', 'address', 'delete', 'fd10::50/128', 'dev', 'wan']],
   ['all are flushed', ['ip', 'address', 'flush', 'dev', 'furiwake0']],
   ['the interface is deleted', ['ip', 'link', 'delete', 'furiwake0']],
-])('restores everything as soon as it is told, when %s', async (_, [file = '', ...args]) => {
+])('restores everything as soon as the kernel reports that %s', async (_, [file = '', ...args]) => {
   await rig.add(allAddresses);
   const before = await ofOurs();
   expect(before).toHaveLength(4);
@@ -63,7 +63,7 @@ test.each([
 test.each([
   ['with both families', allAddresses],
   ['with IPv4 alone, which the kernel keeps', ipv4Addresses],
-])('sets the interface of furiwake up as soon as it is told that it is set down, %s', async (_, addresses) => {
+])('sets the interface of furiwake up as soon as the kernel reports that it is down, %s', async (_, addresses) => {
   await rig.add(addresses);
   await using running = startRunning(addresses);
   await expect.poll(running.told, patience).toBeGreaterThan(0);
@@ -74,7 +74,7 @@ test.each([
   await expect.poll(ofOurs, patience).toHaveLength(addresses.size);
 });
 
-test('restores IPv6 addresses as soon as it is told of a link flap, and announces them', async () => {
+test('restores IPv6 addresses as soon as the kernel reports a link flap, and announces them', async () => {
   await rig.add(allAddresses);
   await using running = startRunning(allAddresses);
   await expect.poll(running.told, patience).toBeGreaterThan(0);

@@ -9,7 +9,7 @@ const [served, waiting] = [listener('10.50.0.1', 80, webPort), listener('10.50.0
 const [one, two] = [natListener('10.50.0.3'), natListener('10.50.0.4')];
 
 // How soon they come is tested in virtual time: `slow-proxy.test.ts`.
-test('HAProxy hangs: listeners of nat come and go meanwhile; that of HAProxy comes when it continues', async () => {
+test('HAProxy hangs: listeners of nat are added and removed meanwhile; that of HAProxy is served when it continues', async () => {
   await using rig = await startHostRig();
   rig.publish(served);
   await rig.untilAnswers('10.50.0.1');

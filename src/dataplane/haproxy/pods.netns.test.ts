@@ -118,7 +118,7 @@ test('a Pod that leaves, refuses or is silent costs no connection; one that acce
     await rig.lab.nodes[1]?.ask({ do: 'unlisten', port: 8082 });
   });
   await expect.poll(() => shares(rig, '10.50.0.1', 6), patience).toEqual({ pod1: 3, pod3: 3 });
-  // While two Pods are bad that HAProxy takes for good, all four attempts of a connection may go to these.
+  // While HAProxy does not know yet that two Pods are bad, all four attempts of a connection may go to these.
   const down = async (): Promise<readonly string[]> =>
     parseServersState(await rig.ask('show servers state')).flatMap(({ server, isUp }) => (isUp ? [] : server));
   await expect.poll(down, patience).toContain('pod_10.244.2.7_8082');
