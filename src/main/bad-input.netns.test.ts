@@ -123,13 +123,13 @@ test.concurrent('HAProxy is replaced by a script that answers and exits: the run
   const { pid } = await rig.parts.proxy.observe(AbortSignal.timeout(5_000));
   process.kill(pid, 'SIGKILL');
   await expect.poll(() => rig.agent.troubles().join(), patience).toContain('HAProxy');
-  await expect.poll(() => starts.length, { timeout: 30_000 }).toBe(2);
+  await expect.poll(() => starts.length, patience).toBe(2);
   const [one = 0, two = 0] = starts;
   expect(two - one).toBeGreaterThan(1_000);
   const told = (): number => rig.log.lines.filter(({ message }) => message.includes('running HAProxy failed')).length;
   await expect.poll(told, patience).toBe(1);
   const proxyTrouble = (): string | undefined => rig.agent.report().listeners.get(served.key)?.proxyTrouble;
-  await expect.poll(proxyTrouble, { timeout: 30_000 }).toMatch(/./);
+  await expect.poll(proxyTrouble, patience).toMatch(/./);
 
   isReplaced = false;
   await rig.untilAnswers(first);

@@ -229,7 +229,8 @@ test('the next furiwake takes the Pods over, a restarted HAProxy has them, and e
     await rig.command(command);
     expect(await second.proxy.audit(table, rig.signal)).toBeGreaterThan(0);
     expect(await second.proxy.audit(table, rig.signal)).toBe(0);
-    expect(await shares(rig, '10.50.0.1', 4)).toEqual({ pod1: 2, pod2: 2 });
+    // A check may have failed meanwhile.
+    await expect.poll(() => shares(rig, '10.50.0.1', 4), patience).toEqual({ pod1: 2, pod2: 2 });
   }
   second.watch();
   process.kill((await second.proxy.observe(rig.signal)).pid, 'SIGKILL');
