@@ -37,7 +37,7 @@ export function formatNodes(
       },
       String(line.connections),
       formatFigure(line.total),
-      '',
+      line.uncounted.length === 0 ? '' : `flows of ${line.uncounted.join(' and ')} also continue, and are not counted`,
     ]),
     ...unusedNodes.map(({ node, addresses, state, reason }): readonly Cell[] => [
       node,
@@ -53,13 +53,13 @@ export function formatNodes(
 
 /** `up`, `silent since 08:33:20`, `drained since 08:33:20`, or `silent since 08:33:20, drained since 08:30:00`. */
 function statusOf(
-  { state, since, health, healthSince, connections }: NodeLine,
+  { state, since, health, healthSince, connections, uncounted }: NodeLine,
   timeOf: (instant: string) => string,
 ): string {
   const from = (instant: string | undefined): string => (instant === undefined ? '' : ` since ${timeOf(instant)}`);
   const own = health === 'up' ? 'up' : `${health}${from(healthSince)}`;
   if (state !== 'drain') return own;
-  const drain = `${connections === 0 ? 'drained' : 'draining'}${from(since)}`;
+  const drain = `${connections + uncounted.length === 0 ? 'drained' : 'draining'}${from(since)}`;
   const left = connections === 0 ? '' : ` (${connections} left)`;
   return `${health === 'up' ? '' : `${own}, `}${drain}${left}`;
 }

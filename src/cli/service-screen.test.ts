@@ -24,7 +24,7 @@ const datagrams = {
   refused: 0,
   rates: { connections: 2.4, bytesIn: 310, bytesOut: undefined },
 };
-const n1 = { node: 'n1', family: 4, address: '192.0.2.11', connections: 12, total: 4_103 } as const;
+const n1 = { node: 'n1', family: 4, address: '192.0.2.11', connections: 12, total: 4_103, uncounted: [] } as const;
 
 const detail: ServiceDetail = {
   at: '2026-11-27T08:33:37Z',

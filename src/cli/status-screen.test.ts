@@ -14,6 +14,7 @@ function node(name: string, health: NodeLine['health'], since?: string): NodeLin
     healthSince: since,
     connections: 0,
     total: 0,
+    uncounted: [],
   };
 }
 
@@ -216,6 +217,16 @@ test.each<[words: string, health: NodeLine['health'], since: string | undefined,
   ];
   expect(formatStatus({ ...status, nodes }, paper)).toContain(`  ${words}  `);
   expect(formatStatus({ ...status, nodes }, { ...paper, isColoured: true })).toContain(`\u001b[31m${words}\u001b[39m`);
+});
+
+test('a node that drains is not called drained while flows past HAProxy continue', () => {
+  const drain = { ...node('n1', 'up'), state: 'drain' as const, since: drainedAt };
+  const rowOf = (shown: NodeLine): string | undefined =>
+    /^n1 .*$/m.exec(formatStatus({ ...status, nodes: [shown], unusedNodes: [] }, paper))?.[0];
+  expect(rowOf(drain)).toBe('n1    192.0.2.11  drained since 08:32:00     0      0');
+  expect(rowOf({ ...drain, uncounted: ['direct', 'nat'] })).toBe(
+    'n1    192.0.2.11  draining since 08:32:00     0      0  flows of direct and nat also continue, and are not counted',
+  );
 });
 
 test('no escape sequence and no line break of a message reaches the terminal', () => {

@@ -37,7 +37,7 @@ const shown = {
 
 function nodeLine(node: string, family: 4 | 6, connections: number): NodeLine {
   const state = { state: 'up', health: 'up', since: undefined, healthSince: undefined } as const;
-  return { node, family, address: '', ...state, connections, total: 9 };
+  return { node, family, address: '', ...state, connections, total: 9, uncounted: [] };
 }
 
 function loadServiceDrains(): Promise<Drains<ServiceKey>> {

@@ -188,8 +188,15 @@ test('a node says since when it is in its state', () => {
     servers: [{ ...n1, state: 'drain', sinceMs: 4_000, health: 'silent', healthSinceMs: undefined } as const],
   };
   const clock = { monotonic: () => 6_000, now: () => Date.parse('2026-11-27T08:00:06Z') };
-  expect(nodeLines(observed, clock)).toEqual([
-    { ...n1, state: 'drain', since: '2026-11-27T08:00:04.000Z', health: 'silent', healthSince: undefined },
+  expect(nodeLines(observed, clock, () => ['nat'])).toEqual([
+    {
+      ...n1,
+      state: 'drain',
+      since: '2026-11-27T08:00:04.000Z',
+      health: 'silent',
+      healthSince: undefined,
+      uncounted: ['nat'],
+    },
   ]);
 });
 

@@ -9,6 +9,7 @@ import type { Node } from '../core/model/node.ts';
 import type { Condition, Protocol, Service } from '../core/model/service.ts';
 import type { Reason } from '../core/reasons.ts';
 import { type countNodes, exclusionWords, type NodeState } from '../core/status/node-states.ts';
+import type { Dataplane } from '../core/traffic/dataplane.ts';
 import type { NodeHealth } from '../core/traffic/report.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Proxy, ProxyObservation, ServerState } from '../ports/proxy.ts';
@@ -102,6 +103,8 @@ export type NodeLine = {
   readonly healthSince: string | undefined;
   readonly connections: number;
   readonly total: number;
+  /** Of a node that drains: the dataplanes whose flows to it continue as well, and are not counted. */
+  readonly uncounted: readonly Dataplane[];
 };
 
 /** Parts of a plan, and the Services as they are now. */
@@ -172,6 +175,7 @@ export function haproxyTrouble(agent: Pick<Agent, 'desired'>, proxy: Pick<Proxy,
 export function nodeLines(
   observed: ProxyObservation | undefined,
   clock: Pick<Clock, 'now' | 'monotonic'>,
+  uncounted: (node: NodeName) => readonly Dataplane[],
 ): readonly NodeLine[] {
   const startMs = clock.now() - clock.monotonic();
   const timeOf = (ms: number | undefined): string | undefined =>
@@ -180,6 +184,7 @@ export function nodeLines(
     ...server,
     since: timeOf(sinceMs),
     healthSince: timeOf(healthSinceMs),
+    uncounted: server.state === 'drain' ? uncounted(server.node) : [],
   }));
 }
 

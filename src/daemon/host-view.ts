@@ -87,6 +87,7 @@ export function makeHostView({
   };
   const statesOf = ({ plan, nodes }: PlannedCluster): ReadonlyMap<NodeName, NodeState> =>
     nodeStates({ nodes, table: plan.table, health: agent.report().health });
+  const past = (node: NodeName): readonly Dataplane[] => pastHaproxy(planned()?.plan.table ?? emptyTable, node);
   const trafficOf = makeTrafficMeter({ read: counters, clock });
   const host = async (
     signal: AbortSignal,
@@ -97,7 +98,7 @@ export function makeHostView({
       notReady: notReady(),
       haproxy,
       haproxyTrouble: haproxy === undefined ? haproxyTrouble(agent, proxy) : undefined,
-      nodes: nodeLines(haproxy, clock),
+      nodes: nodeLines(haproxy, clock, past),
     };
   };
   return {
@@ -145,7 +146,7 @@ export function makeHostView({
       );
     },
     nodes: async (signal) => (await host(signal)).nodes,
-    pastHaproxy: (node) => pastHaproxy(planned()?.plan.table ?? emptyTable, node),
+    pastHaproxy: past,
     metrics: async (signal) => {
       const [measured, traffic] = await Promise.all([
         valueWithin(proxy.serverCounters(signal), undefined, answerMs, clock, signal),

@@ -3,7 +3,8 @@ import { makeFakeIp } from '../../test/make/fake-ip.ts';
 import type { FakeLinks } from '../../test/make/fake-ip-links.ts';
 import { silent } from '../../test/make/log.ts';
 import { addressesOf } from '../../test/make/table.ts';
-import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
+import type { AddressExpiry } from '../ports/address-expiry.ts';
 import type { Placement } from '../ports/placement.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { makeNetwork, type Network } from './network.ts';
@@ -17,12 +18,14 @@ const changesIn = (done: readonly string[]): readonly string[] => done.filter((w
 /** A host that records the order of the requests to it. */
 function makeRig(): {
   readonly network: Network;
-  readonly placement: Placement;
+  readonly placement: Placement & AddressExpiry;
+  readonly clock: VirtualClock;
   readonly links: FakeLinks;
   readonly done: string[];
   /** The kernel refuses commands with these words; `undefined`: none any more. */
   readonly failAt: (words: string | undefined) => void;
-  readonly disk: { isFull: boolean; resolvConf?: string };
+  /** `answer`: what a write waits for. */
+  readonly disk: { isFull: boolean; answer?: Promise<void>; resolvConf?: string };
 } {
   const clock = virtualClock();
   const done: string[] = [];
@@ -33,11 +36,12 @@ function makeRig(): {
     onCall: (call) => void done.push(call),
   });
   let kept: PlacementRecord = PersistentMap.empty();
-  const disk: { isFull: boolean; resolvConf?: string } = { isFull: false };
+  const disk: ReturnType<typeof makeRig>['disk'] = { isFull: false };
   const record = {
     read: async () => kept,
     write: async (next: PlacementRecord) => {
       if (disk.isFull) throw new Error('no space left on device');
+      await disk.answer;
       done.push('record');
       kept = next;
     },
@@ -45,7 +49,7 @@ function makeRig(): {
   const files = { read: async () => disk.resolvConf };
   const network = makeNetwork({ exec, files, record, clock, log: silent });
   const placement = makePlacement({ exec, network, clock, log: silent, lifetime: signal });
-  return { network, placement, links, done, failAt: (words) => (failing = words), disk };
+  return { network, placement, clock, links, done, failAt: (words) => (failing = words), disk };
 }
 
 test('an address is recorded before it is added', async () => {
@@ -90,6 +94,27 @@ test('a full disk blocks neither a removal nor a repair', async () => {
   disk.isFull = false;
   await placement.audit(addressesOf('192.0.2.50'), signal);
   expect(done.filter((what) => what === 'record')).toHaveLength(2);
+});
+
+test('a disk that hangs keeps no address from being removed, added or extended, and the record is saved when it answers', async () => {
+  const { placement, clock, done, disk } = makeRig();
+  const [kept, other] = [addressesOf('192.0.2.50'), addressesOf('192.0.2.50', '192.0.2.51')];
+  await placement.add(other, signal);
+  await placement.keepUntil(clock.monotonic() + 12_000, signal);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  disk.answer = promise;
+  await clock.drive(placement.remove(kept, signal));
+  expect(changesIn(done).at(-1)).toContain('address delete 192.0.2.51/32');
+  const removedMs = clock.monotonic();
+  await clock.drive(placement.keepUntil(clock.monotonic() + 12_000, signal));
+  expect(changesIn(done).at(-1)).toContain('address change 192.0.2.50/32');
+  expect(await clock.drive(placement.add(other, signal))).toHaveLength(1);
+  expect(clock.monotonic() - removedMs).toBe(0); // only the first one has waited
+  const saved = done.filter((what) => what === 'record').length;
+  resolve();
+  await clock.advance(0);
+  await placement.audit(other, signal);
+  expect(done.filter((what) => what === 'record').length).toBeGreaterThan(saved);
 });
 
 test('a removal that fails is made by the next call, though it asks for the same', async () => {

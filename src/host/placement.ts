@@ -1,7 +1,9 @@
+import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { AddressExpiry } from '../ports/address-expiry.ts';
+import { usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Addresses } from '../ports/host.ts';
@@ -64,14 +66,26 @@ export function makePlacement(deps: {
   /** The kernel may keep no address: another host may have it by now. */
   const isOver = (): boolean => keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs;
 
-  /** A full disk must stop neither a removal nor an addition: furiwake finds what it added without the record (`sortAddresses`). */
-  const saveRecord = async (record = state().record): Promise<void> => {
+  let isSaving = false;
+  const save = async (record: PlacementRecord): Promise<void> => {
+    isSaving = true;
     try {
       await write(record);
       recordTrouble.over();
     } catch (error) {
       recordTrouble.failed(error);
+    } finally {
+      isSaving = false;
     }
+  };
+
+  /**
+   * A disk that is full or hangs must stop neither a removal, an addition nor the lifetimes: furiwake finds what it added without the
+   * record (`sortAddresses`). While a save is under way, the next audit saves later changes.
+   */
+  const saveRecord = async (signal: AbortSignal, record = state().record): Promise<void> => {
+    if (isSaving || (await settlesWithin(save(record), usualCallMs, clock, signal))) return;
+    recordTrouble.failed('the disk of the state directory does not answer');
   };
 
   /** Records addresses and adds them. Resolves with those that the kernel accepted. */
@@ -79,7 +93,7 @@ export function makePlacement(deps: {
     if (missing.length === 0) return [];
     const before = state();
     const record = before.record.with(placesFor(missing, before));
-    if (record !== before.record) await saveRecord(record);
+    if (record !== before.record) await saveRecord(signal, record);
     begin(record);
     const places = placesIn(record, missing);
     const used = [...new Set(places.map(({ on }) => on).filter(isOurInterface))];
@@ -131,7 +145,7 @@ export function makePlacement(deps: {
       begin(before.record);
       throw error;
     }
-    await saveRecord();
+    await saveRecord(signal);
     const refused = new Map(network.addresses().refused);
     for (const text of gone) refused.delete(text);
     wantedBefore = wantedBefore.with(without); // `add` adds them again when they are wanted
@@ -174,7 +188,7 @@ export function makePlacement(deps: {
     const down = state().interfaces.flatMap(({ name, isUp }) => (isOurInterface(name) && !isUp ? name : []));
     await kernel.setUp({ missing: [], down }, signal);
     const added = await add(wanted, wanted.keys(), signal);
-    await saveRecord();
+    await saveRecord(signal);
     return [...moved, ...added];
   };
 
