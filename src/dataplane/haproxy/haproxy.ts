@@ -158,6 +158,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       try {
         if (await tick(inTurn, signal)) life.noteUp();
         await inTurn(() => reconciler.save());
+        await reconciler.rememberClients(signal); // changes need not wait for it
         tickTrouble.over();
         backoff.reset();
         failures = 0;

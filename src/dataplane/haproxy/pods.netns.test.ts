@@ -196,6 +196,29 @@ test('a reload keeps the Pods of clients, also of those that do not come between
   expect(driver.complaints).toEqual([]);
 });
 
+test('with affinity a client stays with its Pod when HAProxy was killed', async () => {
+  await using rig = await startPods(3);
+  const driver = rig.newDriver();
+  const { options } = withOptions('10.50.0.1', 80, 0, { profile: { affinitySeconds: 600 } });
+  const apply = (...numbers: readonly number[]): Promise<void> => {
+    const table = podTable([[makeListener({ ...web, options }), pods(...numbers)]], labNodes(rig));
+    return applyTable(driver, table, rig);
+  };
+  driver.watch();
+  // The hash over all three chooses at most one of these.
+  for (const [deaths, number] of [1, 3].entries()) {
+    await apply(number);
+    expect(await shares(rig, '10.50.0.1', 1)).toEqual({ [`pod${number}`]: 1 });
+    await apply(1, 2, 3);
+    await driver.rounds(7); // furiwake has read the table
+    process.kill((await driver.proxy.observe(rig.signal)).pid, 'SIGKILL');
+    await expect.poll(() => driver.metric('furiwake_haproxy_restarts_total'), patience).toBe(deaths + 1);
+    await apply(1, 2, 3); // waits for its turn
+    expect(await shares(rig, '10.50.0.1', 4)).toEqual({ [`pod${number}`]: 4 });
+  }
+  expect(driver.metric('furiwake_reloads_total')).toBe(0);
+});
+
 test.each([
   ['the worker that serves', 0],
   ['a worker that a reload has replaced', 1],
