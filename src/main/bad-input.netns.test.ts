@@ -65,7 +65,8 @@ test.concurrent('a state directory whose disk is full: served Services answer on
   stack.defer(() => onMachine('umount', '--lazy', rig.stateDir).then(() => undefined));
   rig.publish(served, added);
   await rig.untilAnswers(second);
-  await expect.poll(() => readFile(`${rig.stateDir}/listeners.jsonl`, 'utf8'), patience).toContain(second);
+  for (const file of ['placement', 'listeners'])
+    await expect.poll(() => readFile(`${rig.stateDir}/${file}.jsonl`, 'utf8'), patience).toContain(second);
   const filling = `${rig.stateDir}/filling`;
   await expect(writeFile(filling, Buffer.alloc(2_000_000))).rejects.toThrow('ENOSPC');
 
