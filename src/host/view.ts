@@ -30,7 +30,10 @@ export async function readResolvConfs(files: Pick<Files, 'read'>): Promise<strin
   return texts.join('\n');
 }
 
-/** The state of the host from its interfaces, routes and DNS servers. `before`: its primary addresses until now. Throws `ExecError` when `ip` fails. */
+/**
+ * The state of the host from its interfaces, routes and DNS servers. `before`: its primary addresses until now. Throws `ExecError`
+ * when `ip` fails.
+ */
 export async function viewOf(
   interfaces: readonly NetworkInterface[],
   record: PlacementRecord,
