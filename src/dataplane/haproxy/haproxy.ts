@@ -102,6 +102,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   });
   const oldWorkers = makeOldWorkers({
     master: (text, signal) => sockets.request(paths.masterSocket, text, signal),
+    clock,
     metrics,
   });
   const reconciler = makeReconciler({

@@ -85,6 +85,8 @@ export function makeServingWorker(deps: {
   let known: number | 'next' | undefined = 'next';
   let clients: readonly Remembered[] = [];
   let clientsDueMs = 0;
+  /** A worker was started, and has not got them yet: it did not answer. */
+  let areClientsOwed = false;
   const reloaded = makePacedRepairs({ what: 'the configuration of HAProxy', clock, log });
   const reloadBackoff = makeBackoff(waitLimits.patient);
   let reloadDueMs = 0;
@@ -207,6 +209,12 @@ export function makeServingWorker(deps: {
     return next;
   };
 
+  const giveClients = async (next: WorkerContents, signal: AbortSignal): Promise<void> => {
+    if (!areClientsOwed) return;
+    areClientsOwed = false;
+    await affinity.write(clients, next.backends, signal);
+  };
+
   const recover = async (signal: AbortSignal): Promise<Recovery> => {
     held = undefined;
     const prepared = await prepareFiles(signal);
@@ -214,11 +222,9 @@ export function makeServingWorker(deps: {
     if (outcome === 'new') {
       hasMet = true; // there is nothing of an earlier furiwake to adopt
       known = 'next';
+      areClientsOwed = true;
     }
-    if (outcome !== 'busy') {
-      const next = await read(signal);
-      if (outcome === 'new') await affinity.write(clients, next.backends, signal);
-    }
+    if (outcome !== 'busy') await giveClients(await read(signal), signal);
     return outcome;
   };
 
@@ -244,6 +250,7 @@ export function makeServingWorker(deps: {
           throw new RuntimeError('silent', 'HAProxy serves, but its command socket does not answer');
         present = held ?? (await read(signal));
       }
+      await giveClients(present, signal);
       if (present.program !== program && wanted !== undefined) present = await reload(present, wanted, signal);
       if (present.program === program) own = program;
       return present;
@@ -254,7 +261,7 @@ export function makeServingWorker(deps: {
     rememberClients: async (signal) => {
       const startMs = clock.monotonic();
       const asked = held;
-      if (asked === undefined || startMs < clientsDueMs) return;
+      if (asked === undefined || areClientsOwed || startMs < clientsDueMs) return;
       clientsDueMs = Infinity;
       try {
         const found = await affinity.readForDeath(asked.backends, signal);
