@@ -25,7 +25,8 @@ const config: ViteUserConfig = defineConfig({
           setupFiles: ['test/unit/seed.ts'],
           deps: { interopDefault: false }, // a CommonJS package is imported as Node imports it
           // The machines may be shared: the deadline must catch tests that hang, not slow ones.
-          testTimeout: 120_000,
+          testTimeout: 240_000,
+          expect: { poll: { timeout: 60_000 } }, // a stall of the default, a second, is no failure
           maxWorkers: '100%', // the default leaves a core idle: one of two
           isolate: false, // modules are loaded once for each worker, not for each file: none has a state of its own
         },

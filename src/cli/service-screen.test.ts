@@ -13,6 +13,7 @@ const traffic = {
   packetsOut: undefined,
   refused: 17,
   rates,
+  recent: undefined,
 };
 const datagrams = {
   connections: undefined,
@@ -23,6 +24,7 @@ const datagrams = {
   packetsOut: undefined,
   refused: 0,
   rates: { connections: 2.4, bytesIn: 310, bytesOut: undefined },
+  recent: { flows: 250, seconds: 300 },
 };
 const n1 = { node: 'n1', family: 4, address: '192.0.2.11', connections: 12, total: 4_103, uncounted: [] } as const;
 

@@ -72,6 +72,7 @@ const status: HostStatus = {
         packetsOut: undefined,
         refused: 0,
         rates: { connections: 0.25, bytesIn: 980.4, bytesOut: 1_150_000 },
+        recent: undefined,
       },
       ageSeconds: 259_200,
     },

@@ -67,7 +67,7 @@ function otherServicesLine(count: number): string {
 
 /** Both tables have totals, which differ. */
 export function totalsLine({ upSeconds }: HaproxyStatus): string {
-  return `TOTAL counts from the start or last reload of HAProxy, ${formatDuration(upSeconds)} ago; for nat and direct, from when they began to serve the port. That of a node includes retries.\n`;
+  return `TOTAL counts from the start or last reload of HAProxy, ${formatDuration(upSeconds)} ago; for nat and direct, from when they began to serve the port. That of a node includes retries.\nCONN of nat and direct: flows that began within the time after the slash.\n`;
 }
 
 const longestPorts = 32;

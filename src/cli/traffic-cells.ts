@@ -1,10 +1,16 @@
 import type { Traffic } from '../daemon/traffic.ts';
-import { formatFigure } from './figures.ts';
+import type { RecentFlows } from '../daemon/recent-flows.ts';
+import { formatDuration, formatFigure } from './figures.ts';
 
-/** CONN and TOTAL. Only HAProxy counts open connections: `0` would be wrong where packets go past it. */
+/**
+ * CONN and TOTAL. Only HAProxy counts open connections: `0` would be wrong where packets go past it. There the flows that began in the
+ * last five minutes are shown, `25/5m`, or as far as they are known.
+ */
 export function countCells(traffic: Traffic | undefined): readonly string[] {
   const isUncounted = traffic?.connections === 0 && (traffic.packetsIn ?? 0) > 0;
-  return [isUncounted ? '-' : countCell(traffic?.connections), figureCell(traffic?.total)];
+  const open = isUncounted ? undefined : traffic?.connections;
+  const isPast = open === undefined || (open === 0 && traffic?.recent !== undefined);
+  return [isPast ? recentCell(traffic?.recent) : countCell(open), figureCell(traffic?.total)];
 }
 
 /** IN/OUT, and the same per second. */
@@ -19,6 +25,10 @@ export function packetCells(traffic: Traffic | undefined): readonly string[] {
   const packets =
     traffic?.packetsIn === undefined ? '-' : `${figureCell(traffic.packetsIn)}/${figureCell(traffic.packetsOut)}`;
   return [packets, figureCell(traffic?.refused)];
+}
+
+function recentCell(recent: RecentFlows | undefined): string {
+  return recent === undefined ? '-' : `${formatFigure(recent.flows)}/${formatDuration(recent.seconds)}`;
 }
 
 function countCell(count: number | undefined): string {

@@ -27,7 +27,16 @@ function listenerOf(
 }
 
 function detailOf(listeners: readonly ListenerLine[], connections: number | undefined): ServiceDetail {
-  const counters = { total: 9, bytesIn: 0, bytesOut: 0, packetsIn: 0, packetsOut: 0, refused: 0, rates: undefined };
+  const counters = {
+    total: 9,
+    bytesIn: 0,
+    bytesOut: 0,
+    packetsIn: 0,
+    packetsOut: 0,
+    refused: 0,
+    rates: undefined,
+    recent: undefined,
+  };
   return {
     at: '',
     notReady: [],

@@ -50,6 +50,7 @@ test('the traffic of each Service; a Service that is gone, and what its dataplan
     packetsOut: undefined,
     refused: 4,
     rates: undefined,
+    recent: undefined,
   };
   const dns = { ...web, connections: undefined, bytesOut: undefined, packetsIn: 30 };
   show(new Map([[serviceKey('shop', 'web'), web]]));

@@ -164,12 +164,22 @@ describe('a Service', () => {
     };
     const rates = { connections: 1, bytesIn: 10, bytesOut: 20 };
     const traffic = new Map([
-      [http!.key, { ...each, rates }],
-      [https!.key, { ...each, rates: undefined }],
+      [http!.key, { ...each, rates, recent: { flows: 3, seconds: 60 } }],
+      [https!.key, { ...each, rates: undefined, recent: { flows: 4, seconds: 300 } }],
     ]);
     const known = { plan, services: new Map([[service.key, service]]) };
     expect(serviceLines(known, traffic, 0)).toMatchObject([
-      { traffic: { connections: 4, total: 10, bytesIn: 200, bytesOut: 2_000, refused: 2, rates } },
+      {
+        traffic: {
+          connections: 4,
+          total: 10,
+          bytesIn: 200,
+          bytesOut: 2_000,
+          refused: 2,
+          rates,
+          recent: { flows: 7, seconds: 300 },
+        },
+      },
     ]);
     expect(serviceLines(known, new Map(), 0)).toMatchObject([{ traffic: undefined }]);
   });

@@ -20,6 +20,7 @@ const none: Counters = {
 /** A meter on counters that the test sets, at times that it chooses. */
 function makeScene(): {
   readonly counters: Map<typeof web, Counters>;
+  readonly recentAt: (second: number, key: typeof web) => Promise<unknown>;
   readonly ratesAt: (second: number, keys?: readonly (typeof web)[]) => Promise<unknown>;
 } {
   const counters = new Map([[web, none]]);
@@ -28,6 +29,10 @@ function makeScene(): {
   const meter = makeTrafficMeter({ read: async () => new Map(counters), clock: { ...clock, monotonic: () => nowMs } });
   return {
     counters,
+    recentAt: async (second, key) => {
+      nowMs = second * 1000;
+      return (await meter(signal)).get(key)?.recent;
+    },
     ratesAt: async (second, keys) => {
       nowMs = second * 1000;
       return (await meter(signal, keys)).get(web)?.rates;
@@ -85,4 +90,17 @@ test('a reading of one listener leaves those of the others; one that is gone is 
   await ratesAt(15);
   counters.set(web, { ...none, total: 30 });
   expect(await ratesAt(25)).toBeUndefined();
+});
+
+test('flows that began in the last five minutes are those of listeners whose packets go past HAProxy', async () => {
+  const { counters, recentAt } = makeScene();
+  const sent = { ...none, connections: undefined, packetsIn: 5, total: 5 };
+  counters.set(mail, sent);
+  expect([await recentAt(0, web), await recentAt(9, mail)]).toEqual([undefined, undefined]);
+  counters.set(mail, { ...sent, total: 9 });
+  expect([await recentAt(20, web), await recentAt(20, mail)]).toEqual([undefined, { flows: 4, seconds: 20 }]);
+  counters.delete(mail);
+  await recentAt(30, web);
+  counters.set(mail, { ...sent, total: 9 });
+  expect(await recentAt(40, mail)).toBeUndefined(); // another one
 });

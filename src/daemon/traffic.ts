@@ -1,6 +1,7 @@
 import type { ListenerKey, ServiceKey } from '../core/model/names.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
+import { makeFlowWindows, type RecentFlows } from './recent-flows.ts';
 import { type Counters, type ReadCounters, sumOf, sumOfFigures } from './counters.ts';
 
 /** Averages per second. `bytesOut` is `undefined` where it is not counted. */
@@ -10,8 +11,13 @@ export type TrafficRates = {
   readonly bytesOut: number | undefined;
 };
 
-/** The traffic of a listener or a Service. `rates` is `undefined` while they are not known. */
-export type Traffic = Counters & { readonly rates: TrafficRates | undefined };
+/** The traffic of a listener or a Service. */
+export type Traffic = Counters & {
+  /** `undefined` while they are not known. */
+  readonly rates: TrafficRates | undefined;
+  /** Of listeners whose packets go past HAProxy; `undefined` while they are not known. */
+  readonly recent: RecentFlows | undefined;
+};
 
 /**
  * Reads the counters of these listeners, or of all that are served, and derives their rates.
@@ -41,6 +47,7 @@ export function makeTrafficMeter({
   readonly clock: Clock;
 }): TrafficMeter {
   let readings = new Map<ListenerKey, Reading>();
+  const windows = makeFlowWindows();
   return async (signal, keys) => {
     const counters = await read(signal, keys);
     const nowMs = clock.monotonic();
@@ -49,8 +56,10 @@ export function makeTrafficMeter({
     for (const [key, now] of counters) {
       const reading = readingOf(readings.get(key), now, nowMs);
       next.set(key, reading);
-      traffic.set(key, { ...now, rates: reading.rates });
+      const recent = now.packetsIn === undefined ? undefined : windows.note(key, now.total, nowMs);
+      traffic.set(key, { ...now, rates: reading.rates, recent });
     }
+    if (keys === undefined) windows.keep(counters);
     readings = next; // without listeners that are gone
     return traffic;
   };
@@ -101,7 +110,12 @@ export function sumTraffic(parts: Iterable<Traffic>): Traffic | undefined {
 
 function plus(a: Traffic | undefined, b: Traffic): Traffic {
   if (a === undefined) return b;
-  return { ...sumOf(a, b), rates: sumOfRates(a.rates, b.rates) };
+  return { ...sumOf(a, b), rates: sumOfRates(a.rates, b.rates), recent: sumOfRecent(a.recent, b.recent) };
+}
+
+function sumOfRecent(a: RecentFlows | undefined, b: RecentFlows | undefined): RecentFlows | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return { flows: a.flows + b.flows, seconds: Math.max(a.seconds, b.seconds) };
 }
 
 /** Rates that are not known count as none, unless both are unknown. */

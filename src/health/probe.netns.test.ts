@@ -15,13 +15,13 @@ beforeAll(async () => {
 });
 afterAll(() => lab[Symbol.asyncDispose]());
 
-test('2,000 silent nodes delay no round, and hide no node that answers', { retry: 2 }, async () => {
+test('2,000 silent nodes delay no round, and hide no node that answers', async () => {
   const silent = Array.from({ length: 2_000 }, (_, index) => `10.99.${Math.floor(index / 250)}.${1 + (index % 250)}`);
   const [n1 = '', n2 = ''] = lab.nodes.map(({ ip4 }) => ip4);
   const targets = new Map<string, Ip>([n1, ...silent, n2].map((text) => [text, addressOf(text)]));
   const startedAt = performance.now();
-  const answers = await probeFrom(lab.balancer)(targets, signal);
-  expect(performance.now() - startedAt).toBeLessThan(5_000); // 0.6 s on a quiet machine; 64 at once: 16 s
+  const answers = await probeFrom(lab.balancer, 10)(targets, signal); // a busy machine needs longer than half a second
+  expect(performance.now() - startedAt).toBeLessThan(80_000); // 6 s on a quiet machine; 64 at once: 160 s
   expect(answers).toEqual(
     new Map([...targets.keys()].map((text) => [text, text === n1 || text === n2 ? 'ok' : 'silent'])),
   );

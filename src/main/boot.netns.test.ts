@@ -52,8 +52,10 @@ test.each([
   const notReady = async (): Promise<string | undefined> => (await second.status())?.notReady.join();
   await expect.poll(notReady, patience).toContain('connecting to the API server');
   await expect.poll(notReady, patience).not.toContain('nothing is programmed yet');
-  const saysWhy = (await notReady())?.includes(`another machine on the LAN answers for ${address}`);
-  expect([await hasAddress(), saysWhy]).toEqual([adds, !adds]);
+  const saysWhy = async (): Promise<boolean | undefined> =>
+    (await notReady())?.includes(`another machine on the LAN answers for ${address}`);
+  // On a busy machine adding an address outlasts the pass that begins it.
+  await expect.poll(async () => [await hasAddress(), await saysWhy()], patience).toEqual([adds, !adds]);
   server.faults.isDown = false;
   await expect.poll(() => hasAddress(), patience).toBe(true);
 });
@@ -74,6 +76,6 @@ test('a host that replaces a stopped one is not ready, and leaves it its address
   expect(await isReplaced()).toBe(false);
   await cleanUp({ lab, server }, { addresses });
   expect(await hasAddress()).toBe(false);
-  await expect.poll(isReplaced, { ...patience, timeout: 15_000 }).toBe(true);
-  await expect.poll(notReady, { ...patience, timeout: 15_000 }).not.toContain('lb1');
+  await expect.poll(isReplaced, patience).toBe(true);
+  await expect.poll(notReady, patience).not.toContain('lb1');
 });

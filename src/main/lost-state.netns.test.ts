@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { listener } from '../../test/make/table.ts';
 import { type HostRig, startHostRig, webPort } from '../../test/netns/host-rig.ts';
@@ -30,7 +30,7 @@ test('while the state directory is lost HAProxy serves on and takes changes; it 
   await using stack = new AsyncDisposableStack();
   const rig = stack.use(await startServing());
   const pid = await pidOf(rig);
-  await rm(rig.stateDir, { recursive: true });
+  await rename(rig.stateDir, `${rig.stateDir}-gone`); // at once, while furiwake may be writing a file of it
   rig.publish(served, listener('10.50.0.2', 80, webPort));
   await rig.untilAnswers('10.50.0.2');
   await rig.answers(address);

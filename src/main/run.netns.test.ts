@@ -55,7 +55,8 @@ test.each([
   await expect
     .poll(async () => (await second.status())?.notReady.join(), patience)
     .not.toContain('nothing is programmed yet');
-  expect(await hasAddress()).toBe(candidates.length === 0);
+  // On a busy machine adding an address outlasts the pass that begins it.
+  await expect.poll(hasAddress, patience).toBe(candidates.length === 0);
   server.faults.isDown = false;
   await expect.poll(hasAddress, patience).toBe(true);
 });
@@ -145,7 +146,7 @@ test('the kernel removes the addresses of a host that is not alone after furiwak
   }
   expect(server.list('Lease')[0]?.['spec']).toMatchObject({ holderIdentity: expect.stringMatching(/^\S+_/) });
   expect(await hasAddress()).toBe(true);
-  await expect.poll(hasAddress, { ...patience, timeout: 20_000 }).toBe(false);
+  await expect.poll(hasAddress, patience).toBe(false);
   await using _third = await startFuriwake();
   await expect.poll(hasAddress, patience).toBe(true);
 });
@@ -190,7 +191,7 @@ test('files of the state directory that are removed while furiwake runs are writ
   const names = await namesNow();
   expect(names).toEqual(expect.arrayContaining(['identity.jsonl', 'ledger.jsonl', 'listeners.jsonl', 'tenure.jsonl']));
   for (const name of names) if (name !== 'furiwake-state') await rm(`${stateDir}/${name}`);
-  await expect.poll(namesNow, { timeout: 45_000, interval: 500 }).toEqual(names);
+  await expect.poll(namesNow, patience).toEqual(names);
   expect((await furiwake.status())?.notReady).toEqual([]);
 });
 

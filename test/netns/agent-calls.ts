@@ -7,8 +7,8 @@ export type Call =
   | { do: 'setStatus'; port: number; status: number }
   | { do: 'unlisten'; port: number; address?: string }
   | { do: 'fetch'; address: string; port: number; timeoutMs?: number }
-  /** Runs furiwake's own health probe. */
-  | { do: 'probe'; addresses: readonly string[] }
+  /** Runs furiwake's own health probe. `slowness`: it waits for so many times as long. */
+  | { do: 'probe'; addresses: readonly string[]; slowness: number }
   /** Answers every datagram with `body` and the address and port that it came from: `n1 198.51.100.2 40000`. */
   | { do: 'serveUdp'; port: number; body: string }
   /**

@@ -19,7 +19,8 @@ const dialled = new Map<number, { readonly socket: Socket; text: string; end: 'o
 let nextId = 1;
 
 const deadlineMs = 30_000;
-const probe = makeProbe({ clock: systemClock });
+const probeAt = (slowness: number): ReturnType<typeof makeProbe> =>
+  makeProbe({ clock: { ...systemClock, deadline: (ms, outer) => systemClock.deadline(ms * slowness, outer) } });
 
 async function perform(call: Call): Promise<Outcome> {
   switch (call.do) {
@@ -56,6 +57,7 @@ async function perform(call: Call): Promise<Outcome> {
       return fetchOnce(call.address, call.port, call.timeoutMs ?? deadlineMs);
     case 'probe': {
       const addresses = call.addresses.flatMap((text) => parseIp(text) ?? []);
+      const probe = probeAt(call.slowness);
       const answers = await probe(new Map(addresses.map((ip, index) => [index, ip])), new AbortController().signal);
       return { answers: addresses.map((_, index) => answers.get(index) ?? '') };
     }

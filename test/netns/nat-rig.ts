@@ -114,7 +114,7 @@ export async function startNatRig(): Promise<NatRig> {
           subscribe: changes.subscribe,
         },
         silentSince: (name) => silentSince.get(name),
-        silenceMs: 1_000,
+        silenceMs: 60_000,
         own: () => own,
         links: () => links,
         clock: systemClock,

@@ -203,7 +203,7 @@ export async function program(
 export async function connect(address: string): Promise<number> {
   const { id, error } = await lab.client.ask({ do: 'dial', address, port });
   if (id === undefined) throw new Error(error);
-  await expect.poll(async () => (await heard(id)).text, { timeout: 10_000, interval: 5 }).toMatch(/^n\d /);
+  await expect.poll(async () => (await heard(id)).text, { ...patience, interval: 5 }).toMatch(/^n\d /);
   return id;
 }
 

@@ -289,5 +289,5 @@ describe('the controller', () => {
     server.put('Service', makeWire('plain'));
     await until(() => expect(shownIp('plain')).toBe('192.0.2.0'));
     await until(() => expect(reason('hostile-199', 'AddressAssigned')).toBe('InvalidRequest'));
-  }, 60_000);
+  });
 });

@@ -83,7 +83,7 @@ const step = fc.record({
 
 const setting = fc.record({ seed: fc.nat(), waits: fc.boolean(), hasOpaqueVersions: fc.boolean() });
 
-test('after any schedule of changes and faults the store equals the server', { timeout: 60_000 }, async () => {
+test('after any schedule of changes and faults the store equals the server', async () => {
   await fc.assert(
     fc.asyncProperty(setting, fc.array(step, { maxLength: 30 }), async ({ seed, waits, hasOpaqueVersions }, steps) => {
       const clock = fastClock(1_000);
@@ -106,8 +106,8 @@ test('after any schedule of changes and faults the store equals the server', { t
       await until(() => services.isSynced && isEqual(new Map(services.objects()), wanted));
       expect(new Map(services.objects())).toEqual(wanted);
     }),
-    // A schedule that never converges is a failure after five seconds, and prints its seed.
-    { numRuns: 50, timeout: 5_000, interruptAfterTimeLimit: 30_000, markInterruptAsFailure: false },
+    // A schedule that never converges is a failure after half a minute, and prints its seed.
+    { numRuns: 50, timeout: 30_000, interruptAfterTimeLimit: 120_000, markInterruptAsFailure: false },
   );
 });
 

@@ -108,11 +108,12 @@ test('a new Service without endpoints has its address at once and never says tha
 test('a Service whose endpoints appear later says that it is served as soon as they do', async () => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startServer());
-  const rig = stack.use(await startController(server, stack.use(startHost())));
+  const clock = fastClock(0.02); // the grace period lasts for minutes
+  const rig = stack.use(await startController(server, stack.use(startHost()), { clock }));
   putServices(server, 1);
   await vi.waitFor(() => expect(reasonOf(server, 's0', 'AddressAssigned')).toBe('Assigned'), patience);
   putEndpoint(server, 's0');
-  await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('Serving'), { timeout: 3_000, interval: 20 }); // within the grace period
+  await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('Serving'), patience);
   await vi.waitFor(() => expect(rig.events.map(({ reason }) => reason)).toEqual(['Assigned', 'Serving']), patience);
 });
 

@@ -102,6 +102,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   });
   const oldWorkers = makeOldWorkers({
     master: (text, signal) => sockets.request(paths.masterSocket, text, signal),
+    clock,
     metrics,
   });
   const reconciler = makeReconciler({
@@ -158,6 +159,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       try {
         if (await tick(inTurn, signal)) life.noteUp();
         await inTurn(() => reconciler.save());
+        await reconciler.rememberClients(signal); // changes need not wait for it
         tickTrouble.over();
         backoff.reset();
         failures = 0;

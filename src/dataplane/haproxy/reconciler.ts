@@ -68,6 +68,8 @@ export type Reconciler = {
   revive(signal: AbortSignal): Promise<Recovery | 'idle'>;
   /** Between changes: sets the health checks as the health module decided, follows `round`, retries the deletion of servers. */
   tend(round: Round, signal: AbortSignal): Promise<void>;
+  /** See `ServingWorker.rememberClients`. */
+  rememberClients(signal: AbortSignal): Promise<void>;
   /** Writes the map file if it differs. A failure is logged, and the next attempts wait. */
   save(): Promise<void>;
   stop(signal: AbortSignal): Promise<boolean>;
@@ -265,6 +267,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       await removeSpareLeftovers(api, known, next, signal);
       worker.hold({ ...known, servers: await removeLeftovers(api, known.servers, next.servers, signal) });
     },
+    rememberClients: (signal) => worker.rememberClients(signal),
     save: async () => {
       if (desired !== undefined && mapSaver.isDue()) await mapSaver.save(desired);
     },

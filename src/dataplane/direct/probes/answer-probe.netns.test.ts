@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type DirectLab, serveVips, startDirectLab } from '../../../../test/netns/direct-lab.ts';
+import { patience } from '../../../../test/netns/patience.ts';
 import { addressOf } from '../../../../test/make/table.ts';
 import { systemClock } from '../../../main/node/clock.ts';
 import { makeAnswerProbe, type ProbedPath } from './answer-probe.ts';
@@ -140,7 +141,7 @@ test('the probe ends the connection that it opened: a Pod accepts none that cont
   const sockets = (): Promise<string> =>
     lab.nodes[0]?.exec('ss', '-Htn', 'state', 'syn-recv', 'state', 'established', 'sport = :5300') ??
     Promise.resolve('');
-  await expect.poll(sockets, { timeout: 2_000 }).toBe('');
+  await expect.poll(sockets, patience).toBe('');
 });
 
 test('a host without perl says so', async () => {

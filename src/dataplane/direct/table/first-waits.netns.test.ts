@@ -41,7 +41,7 @@ test.each(['203.0.113.24', '2001:db8:f::24'])(
     const startedMs = performance.now();
     await program(onDirect); // and nothing else: only this test calls the adapter
     const { id = 0 } = await lab.client.ask({ do: 'dial', address, port });
-    await expect.poll(async () => (await heard(id)).text, { timeout: 20_000, interval: 50 }).toMatch(/^n\d /);
+    await expect.poll(async () => (await heard(id)).text, patience).toMatch(/^n\d /);
     expect(performance.now() - startedMs).toBeGreaterThan(5_000);
     expect(await heldByHaproxy(onDirect)).toBe(1);
     // The next change does not fail because the kernel has removed an element of this one.
@@ -53,5 +53,4 @@ test.each(['203.0.113.24', '2001:db8:f::24'])(
     await expectAlive([id, await connect(address)]);
     expect(await heldByHaproxy(onDirect)).toBe(1);
   },
-  40_000,
 );

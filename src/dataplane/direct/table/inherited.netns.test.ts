@@ -76,7 +76,6 @@ test.each([
     await expectAlive([...atNodes, atHaproxy]);
     expect(await heldByHaproxy(onDirect)).toBe(1);
   },
-  30_000,
 );
 
 test('a connection that HAProxy gets after eight seconds without nodes continues when they open', async () => {
@@ -109,7 +108,7 @@ test('a connection that HAProxy gets after eight seconds without nodes continues
   expect([direct.isForwarding(onDirect.key), answers]).toEqual([true, 1]);
   await expectAlive([atHaproxy]);
   expect(await heldByHaproxy(onDirect)).toBe(1);
-}, 30_000);
+});
 
 test('connections that HAProxy has when a process starts without a table continue', async () => {
   const onDirect = listener('203.0.113.26', port, port, more);

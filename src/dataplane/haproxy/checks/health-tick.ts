@@ -124,9 +124,10 @@ export function makeHealthTick(deps: {
       throw error;
     }
     const endedNodes = new Set(ended.map(serverId));
+    const endedServers = new Set(overdue); // of as many Services as there are, for each session
     const pods = ended.length === 0 ? new Map() : nodesOfPods(wanted.spares);
     const isEnding = ({ backend, server }: Session): boolean =>
-      endedNodes.has(`${nodesOf(backend)}/${nodeBehind(server, pods)}`) || overdue.includes(`${backend}/${server}`);
+      endedNodes.has(`${nodesOf(backend)}/${nodeBehind(server, pods)}`) || endedServers.has(`${backend}/${server}`);
     if (ended.length + overdue.length > 0) await oldWorkers.end(isEnding, signal);
     await oldWorkers.watch(process.pid, signal);
     drainLimits.ended(overdue);

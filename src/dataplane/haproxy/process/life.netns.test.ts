@@ -5,9 +5,7 @@ import { applyTable } from '../../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../../test/netns/patience.ts';
 import { listener } from '../../../../test/make/table.ts';
 import { allPrepared } from '../../../../test/make/unprepared.ts';
-import { systemClock } from '../../../main/node/clock.ts';
 import { systemFiles } from '../../../main/node/files.ts';
-import type { Clock } from '../../../ports/clock.ts';
 import type { Files } from '../../../ports/files.ts';
 
 const listeners = [listener('10.50.0.1', 80, namePort), listener('fd50::1', 80, namePort)];
@@ -33,47 +31,28 @@ async function outage({ proxy }: Driver, pid: number, rig: Rig): Promise<number>
   return performance.now() - start;
 }
 
-test(
-  'killed with -9, worker or master, before and after a takeover, it serves its listeners again at once',
-  { retry: 2 },
-  async () => {
-    await using rig = await startRig({ nodes: 1 });
-    const table = rig.table(listeners);
-    const restartsMetric = 'furiwake_haproxy_restarts_total';
-    for (const life of ['started', 'adopted'] as const) {
-      const waits: { readonly ms: number; readonly restarts: number }[] = [];
-      const clock: Clock = {
-        ...systemClock,
-        sleep: (ms, signal) => {
-          waits.push({ ms, restarts: driver.metric(restartsMetric) });
-          return systemClock.sleep(ms, signal);
-        },
-      };
-      const driver = rig.newDriver({ clock });
-      await driver.proxy.upsert(table, rig.signal);
-      await applyTable(driver, table, rig);
-      const watch = driver.watch();
-      for (const [restarts, victim] of (['worker', 'master'] as const).entries()) {
-        const before = await driver.proxy.observe(rig.signal);
-        process.kill(victim === 'worker' ? before.pid : await masterOf(rig), 'SIGKILL');
-        const outageMs = await outage(driver, before.pid, rig);
-        console.info(
-          `${victim} killed, ${life} killed by the test: another one serves after ${Math.round(outageMs)} ms`,
-        );
-        expect(outageMs).toBeLessThan(10_000); // about 0.1 s on an idle machine; the limit is for a busy one
-        // Only the process itself was waited for, and the next rounds: each second, and for the headers. A start that
-        // waits, waits for 250 ms.
-        const waited = waits.filter(({ ms, ...wait }) => wait.restarts === restarts && ms < 500);
-        expect(Math.max(0, ...waited.map(({ ms }) => ms))).toBeLessThan(50);
-        expect(await rig.fetch('fd50::1')).toMatchObject({ status: 200 });
-        const after = await driver.proxy.observe(rig.signal);
-        expect(after.servers.map(({ node, state }) => `${node} ${state}`)).toEqual(['n1 up', 'n1 up']);
-      }
-      await expect.poll(() => driver.metric(restartsMetric), patience).toBe(2);
-      await watch.end();
+// That the next one is started at once is tested in virtual time: `deaths.test.ts`.
+test('killed with -9, worker or master, before and after a takeover, it serves its listeners again', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const table = rig.table(listeners);
+  for (const life of ['started', 'adopted'] as const) {
+    const driver = rig.newDriver();
+    await driver.proxy.upsert(table, rig.signal);
+    await applyTable(driver, table, rig);
+    const watch = driver.watch();
+    for (const victim of ['worker', 'master'] as const) {
+      const before = await driver.proxy.observe(rig.signal);
+      process.kill(victim === 'worker' ? before.pid : await masterOf(rig), 'SIGKILL');
+      const outageMs = await outage(driver, before.pid, rig);
+      console.info(`${victim} killed, ${life} killed by the test: another one serves after ${Math.round(outageMs)} ms`);
+      expect(await rig.fetch('fd50::1')).toMatchObject({ status: 200 });
+      const after = await driver.proxy.observe(rig.signal);
+      expect(after.servers.map(({ node, state }) => `${node} ${state}`)).toEqual(['n1 up', 'n1 up']);
     }
-  },
-);
+    await expect.poll(() => driver.metric('furiwake_haproxy_restarts_total'), patience).toBe(2);
+    await watch.end();
+  }
+});
 
 test('a HAProxy that is started by hand with the files gets the last table', async () => {
   await using rig = await startRig({ nodes: 1 });
@@ -183,7 +162,7 @@ test('after an external reload the new worker gets the same state', async () => 
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
   const next = await driver.proxy.observe(rig.signal);
   process.kill(next.pid, 'SIGKILL');
-  expect(await outage(driver, next.pid, rig)).toBeLessThan(10_000);
+  await outage(driver, next.pid, rig);
 });
 
 test('stale sockets and a pid file with the number of another process do no harm', async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { recordMetrics } from '../../../../test/sim/observers.ts';
+import { virtualClock } from '../../../../test/sim/virtual-clock.ts';
 import { RuntimeError } from '../runtime/client.ts';
 import { parseOldWorkers, parseReloads } from './master-answers.ts';
 import { makeOldWorkers, parseSessions } from './old-workers.ts';
@@ -51,7 +52,10 @@ test('only the connections to these servers are reset, on each old worker, even 
       '\n',
     );
   };
-  await makeOldWorkers({ master, metrics: recordMetrics() }).end(({ server }) => server === 'n1', signal);
+  await makeOldWorkers({ master, clock: virtualClock(), metrics: recordMetrics() }).end(
+    ({ server }) => server === 'n1',
+    signal,
+  );
   expect(said.at(-1)).toBe('@!17953 shutdown session 0x1;@!17953 shutdown session 0x3');
   expect(said).toHaveLength(4);
 });
@@ -62,7 +66,7 @@ test('a master that does not answer is not an error: the last count stays', asyn
     if (isAbsent) throw new RuntimeError('absent', 'ENOENT');
     return proc;
   };
-  const workers = makeOldWorkers({ master, metrics: recordMetrics() });
+  const workers = makeOldWorkers({ master, clock: virtualClock(), metrics: recordMetrics() });
   expect((await workers.find(signal)).length).toBe(2);
   isAbsent = true;
   await expect(workers.end(() => true, signal)).resolves.toBeUndefined();
@@ -79,7 +83,7 @@ test('they are counted after a change of the serving worker, and until there are
     return answer;
   };
   const metrics = recordMetrics();
-  const workers = makeOldWorkers({ master, metrics });
+  const workers = makeOldWorkers({ master, clock: virtualClock(), metrics });
   const counts: (readonly [asked: number, known: number])[] = [];
   const second = async (pid: number): Promise<void> => {
     await workers.watch(pid, signal);
@@ -102,4 +106,27 @@ test('they are counted after a change of the serving worker, and until there are
     [4, 0],
     [4, 0],
   ]);
+});
+
+test.each([
+  ['the master, which reads its configuration, answers nothing', () => true, 0],
+  ['one worker hangs', (text: string) => text.startsWith('@!17954 '), 5],
+])('%s: a count takes less than the three seconds of `status`', async (_, hangs, connections) => {
+  const clock = virtualClock();
+  let isHanging = false;
+  const master = async (text: string): Promise<string> => {
+    if (isHanging && hangs(text)) {
+      await clock.sleep(3_000, signal);
+      throw new RuntimeError('silent', 'no answer within 3 s');
+    }
+    return text.startsWith('show proc') ? proc : 'CurrConns: 5\n';
+  };
+  const workers = makeOldWorkers({ master, clock, metrics: recordMetrics() });
+  await workers.find(signal);
+  isHanging = true;
+  const startMs = clock.monotonic();
+  expect(await clock.drive(workers.find(signal))).toEqual([17_954, 17_953]);
+  const counted = Promise.all([workers.connections(signal), workers.ask('show stat -1 4 -1', signal)]);
+  expect((await clock.drive(counted))[0]).toBe(connections);
+  expect(clock.monotonic() - startMs).toBeLessThan(2_500);
 });

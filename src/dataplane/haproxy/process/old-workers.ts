@@ -1,3 +1,5 @@
+import { valueWithin } from '../../../async/settles-within.ts';
+import type { Clock } from '../../../ports/clock.ts';
 import type { Metrics } from '../../../ports/metrics.ts';
 import { parseOldWorkers } from './master-answers.ts';
 import { maxLineBytes, packLines, unlessUnreachable } from '../runtime/client.ts';
@@ -9,10 +11,11 @@ import { maxLineBytes, packLines, unlessUnreachable } from '../runtime/client.ts
 export type OldWorkers = {
   /** Their process IDs when HAProxy was asked last. */
   known(): readonly number[];
-  /** The connections that the known ones have. */
+  /** The connections of the known ones that answer soon. */
   connections(signal: AbortSignal): Promise<number>;
-  /** Sends a command to each known one; resolves with the answers of those that answer. */
+  /** Sends a command to each known one; resolves with the answers of those that answer soon. */
   ask(command: string, signal: AbortSignal): Promise<readonly string[]>;
+  /** Those that HAProxy has now; if the master does not answer soon, those that were known. */
   find(signal: AbortSignal): Promise<readonly number[]>;
   /** Each second: counts them as long as there are some, and after `pid`, the serving worker, has changed. */
   watch(pid: number, signal: AbortSignal): Promise<void>;
@@ -23,12 +26,20 @@ export type OldWorkers = {
 /** A session of `show sess`; one without a server has `<none>`. */
 export type Session = { readonly id: string; readonly backend: string; readonly server: string };
 
+/**
+ * How long the master or a worker has for an answer that is only counted: a search and a question together take less than the three
+ * seconds that `furiwake status` has, while the master reads a large configuration, or a worker hangs.
+ */
+const countMs = 1_200;
+
 export function makeOldWorkers({
   master,
+  clock,
   metrics,
 }: {
   /** Sends text to the master's socket; resolves with the answer. */
   readonly master: (text: string, signal: AbortSignal) => Promise<string>;
+  readonly clock: Pick<Clock, 'deadline'>;
   readonly metrics: Metrics;
 }): OldWorkers {
   const gauge = metrics.gauge(
@@ -41,12 +52,10 @@ export function makeOldWorkers({
   const ask = async (text: string, signal: AbortSignal): Promise<string | undefined> =>
     await master(`${text}\nquit\n`, signal).catch(unlessUnreachable);
   const askEach = async (command: string, signal: AbortSignal): Promise<readonly string[]> => {
-    const answers: string[] = [];
-    for (const pid of known) {
-      const answer = await ask(`@!${pid} ${command}`, signal);
-      if (answer !== undefined) answers.push(answer);
-    }
-    return answers;
+    const answers = await Promise.all(
+      known.map((pid) => valueWithin(ask(`@!${pid} ${command}`, signal), undefined, countMs, clock, signal)),
+    );
+    return answers.filter((answer) => answer !== undefined);
   };
   const find = async (signal: AbortSignal): Promise<readonly number[] | undefined> => {
     const answer = await ask('show proc', signal);
@@ -64,7 +73,7 @@ export function makeOldWorkers({
     },
     ask: askEach,
     find: async (signal) => {
-      await find(signal);
+      await valueWithin(find(signal), undefined, countMs, clock, signal);
       return known;
     },
     watch: async (pid, signal) => {

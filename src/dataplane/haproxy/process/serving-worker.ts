@@ -6,7 +6,7 @@ import { nodesBackend } from '../../../core/traffic/table.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { FamilyHealths } from '../../../ports/health.ts';
 import type { Log } from '../../../ports/log.ts';
-import { makeAffinity } from '../runtime/affinity.ts';
+import { makeAffinity, type Remembered } from '../runtime/affinity.ts';
 import { RuntimeError, type RuntimeApi, unlessUnreachable } from '../runtime/client.ts';
 import type { ProgramId } from '../config/config.ts';
 import type { Desired } from '../config/desired.ts';
@@ -43,6 +43,8 @@ export type ServingWorker = {
   recover(signal: AbortSignal): Promise<Recovery>;
   /** What the worker holds; `undefined`: not known for certain, must be read before the next change. */
   held(): WorkerContents | undefined;
+  /** Each five seconds at most: reads the servers of clients (`sessionAffinity`). If the worker dies, the next one gets them. */
+  rememberClients(signal: AbortSignal): Promise<void>;
   /** `undefined`: a change is under way, or it is not certain that all of it was made. */
   hold(contents: WorkerContents | undefined): void;
   read(signal: AbortSignal): Promise<WorkerContents>;
@@ -53,6 +55,9 @@ export type ServingWorker = {
   /** The part of `desired` that needs a program that these contents do not have; `undefined`: none. */
   undeclared(contents: WorkerContents, desired: Desired): Undeclared | undefined;
 };
+
+/** The least time between two readings, and how much longer than the last one took. */
+const [clientsMs, clientsShare] = [5_000, 100];
 
 export function makeServingWorker(deps: {
   readonly api: RuntimeApi;
@@ -78,6 +83,10 @@ export function makeServingWorker(deps: {
   let pid: number | undefined;
   /** The worker whose program is known: that of an earlier furiwake, or of the last start or reload. `next`: the one that answers next. */
   let known: number | 'next' | undefined = 'next';
+  let clients: readonly Remembered[] = [];
+  let clientsDueMs = 0;
+  /** A worker was started, and has not got them yet: it did not answer. */
+  let areClientsOwed = false;
   const reloaded = makePacedRepairs({ what: 'the configuration of HAProxy', clock, log });
   const reloadBackoff = makeBackoff(waitLimits.patient);
   let reloadDueMs = 0;
@@ -200,6 +209,12 @@ export function makeServingWorker(deps: {
     return next;
   };
 
+  const giveClients = async (next: WorkerContents, signal: AbortSignal): Promise<void> => {
+    if (!areClientsOwed) return;
+    areClientsOwed = false;
+    await affinity.write(clients, next.backends, signal);
+  };
+
   const recover = async (signal: AbortSignal): Promise<Recovery> => {
     held = undefined;
     const prepared = await prepareFiles(signal);
@@ -207,8 +222,9 @@ export function makeServingWorker(deps: {
     if (outcome === 'new') {
       hasMet = true; // there is nothing of an earlier furiwake to adopt
       known = 'next';
+      areClientsOwed = true;
     }
-    if (outcome !== 'busy') await read(signal);
+    if (outcome !== 'busy') await giveClients(await read(signal), signal);
     return outcome;
   };
 
@@ -234,6 +250,7 @@ export function makeServingWorker(deps: {
           throw new RuntimeError('silent', 'HAProxy serves, but its command socket does not answer');
         present = held ?? (await read(signal));
       }
+      await giveClients(present, signal);
       if (present.program !== program && wanted !== undefined) present = await reload(present, wanted, signal);
       if (present.program === program) own = program;
       return present;
@@ -241,6 +258,19 @@ export function makeServingWorker(deps: {
     recover,
     read,
     held: () => held,
+    rememberClients: async (signal) => {
+      const startMs = clock.monotonic();
+      const asked = held;
+      if (asked === undefined || areClientsOwed || startMs < clientsDueMs) return;
+      clientsDueMs = Infinity;
+      try {
+        const found = await affinity.readForDeath(asked.backends, signal);
+        if (held?.pid === asked.pid) clients = found; // otherwise it may be of a new worker, which knows none
+      } finally {
+        const nowMs = clock.monotonic();
+        clientsDueMs = nowMs + Math.max(clientsMs, (nowMs - startMs) * clientsShare);
+      }
+    },
     hold: (contents) => {
       held = contents;
     },

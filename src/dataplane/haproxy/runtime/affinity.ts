@@ -5,12 +5,14 @@ import { parseAffinity, parseServerIds } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 
 /** A client that a worker remembers: its table and key there, and its server. */
-type Remembered = { readonly table: string; readonly key: string; readonly server: string };
+export type Remembered = { readonly table: string; readonly key: string; readonly server: string };
 
-/** Carries the servers of clients (`sessionAffinity`) from a worker to the one that a reload puts in its place. */
+/** Carries the servers of clients (`sessionAffinity`) from a worker to the one that takes its place, after a reload or its death. */
 export type Affinity = {
   /** Reads those of the worker that serves; `backends`: what its program declares. Clients that come to it later are not carried. */
   read(backends: ReadonlySet<string>, signal: AbortSignal): Promise<readonly Remembered[]>;
+  /** The same, of a worker that may die; throws `RuntimeError` if it does not answer. */
+  readForDeath(backends: ReadonlySet<string>, signal: AbortSignal): Promise<readonly Remembered[]>;
   /**
    * Gives them to the worker that serves now, as far as it has their tables and servers. A client that it has seen meanwhile keeps the
    * server that it has now.
@@ -29,7 +31,7 @@ export function makeAffinity({ api, log }: { readonly api: RuntimeApi; readonly 
       return await work();
     } catch (error) {
       signal.throwIfAborted();
-      log.warn({}, `the servers of clients with session affinity are not kept over this reload: ${messageOf(error)}`);
+      log.warn({}, `the servers of clients with session affinity are not kept: ${messageOf(error)}`);
       return fallback;
     }
   };
@@ -75,6 +77,7 @@ export function makeAffinity({ api, log }: { readonly api: RuntimeApi; readonly 
   };
 
   return {
+    readForDeath: read,
     read: (backends, signal) => unlessFailed(() => read(backends, signal), [], signal),
     write: (remembered, backends, signal) => unlessFailed(() => write(remembered, backends, signal), undefined, signal),
   };
