@@ -1,7 +1,9 @@
 import { keepWatching } from '../async/keep-watching.ts';
 import { makeSerial, type Serial } from '../async/serial.ts';
+import { valueWithin } from '../async/settles-within.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import { usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
@@ -27,7 +29,7 @@ export type NetworkMemory = {
   /** Reads the host if it must be read before the state is used: at first, and after a failed change. Whether it has. */
   readonly ensureRead: (signal: AbortSignal) => Promise<boolean>;
   /** Whether the host may differ from the state in what the kernel does not report: after a failed change, or other DNS servers. */
-  readonly isDoubtful: () => Promise<boolean>;
+  readonly isDoubtful: (signal: AbortSignal) => Promise<boolean>;
   /** Writes the record to the disk, unless it is there. */
   readonly write: (record: PlacementRecord) => Promise<void>;
   /**
@@ -79,6 +81,10 @@ export function makeNetwork(deps: {
     known = settled(known, { own, primary, needs, routed, refused });
   };
 
+  /** While a disk hangs they count as they were: the lifetimes of the addresses do not wait for it. */
+  const resolvConfsNow = (signal: AbortSignal): Promise<string> =>
+    valueWithin(readResolvConfs(deps.files), state.resolvConfs, usualCallMs, clock, signal);
+
   const read = async (signal: AbortSignal): Promise<void> => {
     if (recorded === undefined) {
       recorded = await deps.record.read();
@@ -87,7 +93,8 @@ export function makeNetwork(deps: {
     const { record } = state;
     isBeingRead = true;
     try {
-      const view = await viewOf(await readInterfaces(exec, signal), record, lastPrimary, deps, signal);
+      const resolvConfs = await resolvConfsNow(signal);
+      const view = await viewOf(await readInterfaces(exec, signal), record, lastPrimary, { exec, resolvConfs }, signal);
       const isOther = ({ family }: Ip): boolean => view.primary.every((found) => found.family !== family);
       lastPrimary = [...view.primary, ...lastPrimary.filter(isOther)];
       settle({ ...view, record: record.with(view.present) }, known.refused);
@@ -126,7 +133,7 @@ export function makeNetwork(deps: {
       inTurn,
       state: () => state,
       read,
-      isDoubtful: async () => isStale || (await readResolvConfs(deps.files)) !== state.resolvConfs,
+      isDoubtful: async (signal) => isStale || (await resolvConfsNow(signal)) !== state.resolvConfs,
       ensureRead: async (signal) => {
         if (!isStale) return false;
         await read(signal);

@@ -24,7 +24,7 @@ function makeRig(): {
   readonly done: string[];
   /** The kernel refuses commands with these words; `undefined`: none any more. */
   readonly failAt: (words: string | undefined) => void;
-  /** `answer`: what a write waits for. */
+  /** `answer`: what a call waits for. */
   readonly disk: { isFull: boolean; answer?: Promise<void>; resolvConf?: string };
 } {
   const clock = virtualClock();
@@ -46,7 +46,12 @@ function makeRig(): {
       kept = next;
     },
   };
-  const files = { read: async () => disk.resolvConf };
+  const files = {
+    read: async () => {
+      await disk.answer;
+      return disk.resolvConf;
+    },
+  };
   const network = makeNetwork({ exec, files, record, clock, log: silent });
   const placement = makePlacement({ exec, network, clock, log: silent, lifetime: signal });
   return { network, placement, clock, links, done, failAt: (words) => (failing = words), disk };
@@ -110,6 +115,9 @@ test('a disk that hangs keeps no address from being removed, added or extended, 
   expect(changesIn(done).at(-1)).toContain('address change 192.0.2.50/32');
   expect(await clock.drive(placement.add(other, signal))).toHaveLength(1);
   expect(clock.monotonic() - removedMs).toBe(0); // only the first one has waited
+  for (const call of ['audit', 'check'] as const) await clock.drive(placement[call](other, signal));
+  await clock.drive(placement.keepUntil(clock.monotonic() + 12_000, signal));
+  expect(changesIn(done).at(-1)).toContain('address change 192.0.2.51/32');
   const saved = done.filter((what) => what === 'record').length;
   resolve();
   await clock.advance(0);

@@ -238,7 +238,7 @@ export function makePlacement(deps: {
     check: (wanted, signal) =>
       inTurn(() =>
         network.links.audited(async () => {
-          if (await isDoubtful()) return await audit(wanted, signal);
+          if (await isDoubtful(signal)) return await audit(wanted, signal);
           const changed = PersistentMap.changedKeys(wantedBefore, wanted);
           return await add(wanted, new Set([...changed, ...network.addresses().refused.keys()]), signal);
         }),

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import { noPrograms } from '../../test/sim/harness.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { decodeInterfaces } from './interfaces.ts';
-import { viewOf } from './view.ts';
+import { readResolvConfs, viewOf } from './view.ts';
 
 test('of the addresses of furiwake a view keeps those with a lifetime, without the mark, or in a subnet', async () => {
   const places = {
@@ -32,9 +33,15 @@ test('of the addresses of furiwake a view keeps those with a lifetime, without t
       },
     ]),
   );
-  const exec = { run: async () => ({ stdout: '[]', stderr: '' }) };
+  const exec = { ...noPrograms, run: async () => ({ stdout: '[]', stderr: '' }) };
   const files = { read: () => Promise.reject(new Error('absent')) };
-  const view = await viewOf(interfaces, record, [], { exec, files } as never, new AbortController().signal);
+  const view = await viewOf(
+    interfaces,
+    record,
+    [],
+    { exec, resolvConfs: await readResolvConfs(files) },
+    new AbortController().signal,
+  );
   expect(view.interfaces.map(({ addresses }) => addresses.map(({ ip }) => ip.text))).toEqual([
     ['192.0.2.52', '192.0.2.53'],
     ['192.0.2.2', '2001:db8::52'],

@@ -30,17 +30,19 @@ export async function readResolvConfs(files: Pick<Files, 'read'>): Promise<strin
   return texts.join('\n');
 }
 
-/** The state of the host from its interfaces and routes. `before`: its primary addresses until now. Throws `ExecError` when `ip` fails. */
+/**
+ * The state of the host from its interfaces, routes and DNS servers. `before`: its primary addresses until now. Throws `ExecError`
+ * when `ip` fails.
+ */
 export async function viewOf(
   interfaces: readonly NetworkInterface[],
   record: PlacementRecord,
   before: readonly Ip[],
-  { exec, files }: { readonly exec: Exec; readonly files: Pick<Files, 'read'> },
+  { exec, resolvConfs }: { readonly exec: Exec; readonly resolvConfs: string },
   signal: AbortSignal,
 ): Promise<NetworkView> {
   const { own, present } = sortAddresses(interfaces, record);
   const routes = await readRoutes(exec, signal);
-  const resolvConfs = await readResolvConfs(files);
   return {
     interfaces: withoutOrdinary(interfaces, present),
     own,

@@ -1,0 +1,80 @@
+import fc from 'fast-check';
+import { expect, test, vi } from 'vitest';
+import { type Connectivity, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
+import { boxes } from '../../test/make/lease-schedule.ts';
+import { slowly } from '../../test/make/slow-lease-client.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { type Lease, makeLease } from './lease.ts';
+
+const runs = Number(process.env['RUNS'] ?? 100);
+vi.setConfig({ testTimeout: runs * 400 });
+
+/** Answers just below and above the timeouts of requests, also. */
+const anySchedule = fc.array(
+  fc.record({
+    host: fc.constantFrom(...boxes),
+    link: fc.constantFrom<Connectivity>('up', 'up', 'cut', 'answers-lost'),
+    answerMs: fc.constantFrom(0, 500, 1_500, 2_500, 2_900, 3_500, 4_400, 4_900, 6_000),
+    seconds: fc.integer({ min: 1, max: 25 }),
+    isRestarted: fc.boolean(),
+  }),
+  { maxLength: 20 },
+);
+
+test('two hosts never hold the Lease at the same time, however slow the API server answers each of them; in the end one does', async () => {
+  await fc.assert(
+    fc.asyncProperty(anySchedule, async (schedule) => {
+      const clock = virtualClock();
+      const cluster = makeLeaseCluster();
+      const answersMs = new Map<string, number>();
+      const hosts = new Map<
+        string,
+        { readonly lease: Lease; readonly stop: AbortController; readonly ended: Promise<void> }
+      >();
+      const start = (identity: string): void => {
+        hosts.get(identity)?.stop.abort();
+        const lease = makeLease({
+          client: slowly(cluster.clientOf(identity), () => answersMs.get(identity) ?? 0, clock),
+          namespace: 'ns',
+          name: 'furiwake',
+          identity,
+          mayBeServed: cluster.mayBeServed,
+          hasOthers: () => true,
+          random: () => 0.5,
+          clock,
+          log: recordLog(),
+        });
+        const stop = new AbortController();
+        const work = async (): Promise<void> => {
+          for (;;) {
+            await lease.acquire(stop.signal);
+            await lease.hold(stop.signal);
+          }
+        };
+        const ended = work();
+        ended.catch(() => undefined);
+        hosts.set(identity, { lease, stop, ended });
+      };
+      boxes.forEach(start);
+      await clock.advance(11_000); // the hosts know of each other
+      const holders = (): number => [...hosts.values()].filter(({ lease }) => lease.isHolder()).length;
+      for (const { host, link, answerMs, seconds, isRestarted } of schedule) {
+        cluster.links.set(host, link);
+        answersMs.set(host, answerMs);
+        if (isRestarted) start(host);
+        for (let fifths = 0; fifths < seconds * 5; fifths += 1) {
+          await clock.advance(200);
+          expect(holders()).toBeLessThanOrEqual(1);
+        }
+      }
+      cluster.links.clear();
+      answersMs.clear();
+      await clock.advance(60_000);
+      expect(holders()).toBe(1);
+      for (const { stop } of hosts.values()) stop.abort();
+      await Promise.allSettled([...hosts.values()].map(({ ended }) => ended));
+    }),
+    { numRuns: runs },
+  );
+});
