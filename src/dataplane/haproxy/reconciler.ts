@@ -52,10 +52,10 @@ export type Reconciler = {
   /** `backend/server` of all servers that stand for this node in this family. */
   serversOf(family: Family, node: NodeName): readonly string[];
   /**
-   * `backend/server` of those that get no new connections, and whose connections may not continue without end; `undefined`: not known
-   * at the moment.
+   * `backend/server` of those of the worker `pid` that get no new connections, and whose connections may not continue without end;
+   * `undefined`: not known at the moment, or another worker serves.
    */
-  drainsWithLimit(): readonly string[] | undefined;
+  drainsWithLimit(pid: number): readonly string[] | undefined;
   /** Whether the worker that serves gives the server `backend/server` of a spare backend new connections, as far as is known. */
   isReady(id: string): boolean;
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Unprepared>;
@@ -210,7 +210,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       ...(worker.held()?.spares.serversOf(family, node) ?? []),
       ...(desired === undefined ? [] : podsOn(family, node, desired.spares)),
     ],
-    drainsWithLimit: () => worker.held()?.spares.drainsWithLimit(),
+    drainsWithLimit: (pid) => {
+      const held = worker.held();
+      return held?.pid === pid ? held.spares.drainsWithLimit() : undefined;
+    },
     isReady: (id) => worker.held()?.spares.isReady(id) === true,
     revive: async (signal) => {
       if (desired === undefined) return 'idle';

@@ -37,7 +37,7 @@ export function makeHealthTick(deps: {
   readonly reconciler: Reconciler;
   readonly ownChecks: Pick<OwnChecks, 'look'>;
   readonly drainLimits: DrainLimits;
-  readonly oldWorkers: Pick<OldWorkers, 'connections' | 'end' | 'known' | 'watch'>;
+  readonly oldWorkers: Pick<OldWorkers, 'connections' | 'end' | 'mayRun' | 'watch'>;
   readonly health: FamilyHealths;
   readonly clock: Clock;
   readonly log: Log;
@@ -102,8 +102,8 @@ export function makeHealthTick(deps: {
         else down.delete(serverId({ family, node }));
     const dead = families.flatMap((family, index) => (orders[index]?.dead ?? []).map((node) => ({ family, node })));
     const overdue = drainLimits.overdue(
-      reconciler.drainsWithLimit(),
-      (id) => oldWorkers.known().length > 0 && !reconciler.isReady(id),
+      reconciler.drainsWithLimit(process.pid),
+      (id) => oldWorkers.mayRun(process.pid) && !reconciler.isReady(id),
     );
     const orderedCommands = families.flatMap((family, index) => orderCommands(orders[index], family));
     const silent = new Set(

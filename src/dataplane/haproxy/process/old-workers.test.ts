@@ -130,3 +130,20 @@ test.each([
   expect((await clock.drive(counted))[0]).toBe(connections);
   expect(clock.monotonic() - startMs).toBeLessThan(2_500);
 });
+
+test('after a reload there may be old workers until the master has answered', async () => {
+  let isStarting = false;
+  const master = async (): Promise<string> => {
+    if (isStarting) throw new RuntimeError('absent', 'ECONNREFUSED');
+    return '';
+  };
+  const workers = makeOldWorkers({ master, clock: virtualClock(), metrics: recordMetrics() });
+  await workers.watch(1, signal);
+  expect([workers.mayRun(1), workers.mayRun(2)]).toEqual([false, true]);
+  isStarting = true;
+  await workers.watch(2, signal);
+  expect(workers.mayRun(2)).toBe(true);
+  isStarting = false;
+  await workers.watch(2, signal);
+  expect(workers.mayRun(2)).toBe(false);
+});

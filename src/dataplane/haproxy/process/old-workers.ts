@@ -11,6 +11,8 @@ import { maxLineBytes, packLines, unlessUnreachable } from '../runtime/client.ts
 export type OldWorkers = {
   /** Their process IDs when HAProxy was asked last. */
   known(): readonly number[];
+  /** Whether there may be some: there are, or the master has not answered since `pid` serves. */
+  mayRun(pid: number): boolean;
   /** The connections of the known ones that answer soon. */
   connections(signal: AbortSignal): Promise<number>;
   /** Sends a command to each known one; resolves with the answers of those that answer soon. */
@@ -67,6 +69,7 @@ export function makeOldWorkers({
   };
   return {
     known: () => known,
+    mayRun: (pid) => known.length > 0 || pid !== serving,
     connections: async (signal) => {
       const open = (await askEach('show info', signal)).map(connectionsIn);
       return open.reduce((sum, each) => sum + each, 0);
