@@ -1,6 +1,7 @@
 import './node/version.ts';
 import { end, signals } from './node/first-signals.ts';
 import './node/heap.ts';
+import './node/threads.ts';
 import { randomUUID } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';

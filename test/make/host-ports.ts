@@ -241,6 +241,7 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
         return typeof failure === 'string' ? failure : undefined;
       },
       outage: () => outage,
+      isDown: () => outage !== undefined,
       onTrouble: troubleNews.subscribe,
       failing: () => withoutServers,
       refusingHeaders: () => refusingHeaders,

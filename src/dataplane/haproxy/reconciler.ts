@@ -51,13 +51,8 @@ export type Reconciler = {
   desired(): Desired | undefined;
   /** `backend/server` of all servers that stand for this node in this family. */
   serversOf(family: Family, node: NodeName): readonly string[];
-  /**
-   * `backend/server` of those of the worker `pid` that get no new connections, and whose connections may not continue without end;
-   * `undefined`: not known at the moment, or another worker serves.
-   */
-  drainsWithLimit(pid: number): readonly string[] | undefined;
-  /** Whether the worker that serves gives the server `backend/server` of a spare backend new connections, as far as is known. */
-  isReady(id: string): boolean;
+  /** See `HeldSpares.limited`; `undefined`: not known at the moment, or another worker than `pid` serves. */
+  limited(pid: number): ReadonlyMap<string, boolean> | undefined;
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Unprepared>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
@@ -210,11 +205,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       ...(worker.held()?.spares.serversOf(family, node) ?? []),
       ...(desired === undefined ? [] : podsOn(family, node, desired.spares)),
     ],
-    drainsWithLimit: (pid) => {
+    limited: (pid) => {
       const held = worker.held();
-      return held?.pid === pid ? held.spares.drainsWithLimit() : undefined;
+      return held?.pid === pid ? held.spares.limited() : undefined;
     },
-    isReady: (id) => worker.held()?.spares.isReady(id) === true,
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await worker.recover(signal);
