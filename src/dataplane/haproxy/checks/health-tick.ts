@@ -59,6 +59,7 @@ export function makeHealthTick(deps: {
   /** Without those that HAProxy has taken back meanwhile: their new connections must not end with the old ones. */
   const stillDead = async (dead: readonly NodeOfFamily[], signal: AbortSignal): Promise<readonly NodeOfFamily[]> => {
     if (dead.length === 0) return [];
+    session.close(); // a reload may have replaced its worker since
     const answers = await session.ask(statCommands, signal);
     const stats = new Map(families.map((family, index) => [family, parseStat(answers[index] ?? '')]));
     return dead.filter(

@@ -71,6 +71,7 @@ export function makeServingWorker(deps: {
 }): ServingWorker {
   const { api, life, haproxyFiles, mapSaver, reloads, health, clock, log } = deps;
   const affinity = makeAffinity(deps);
+  const clientsTrouble = makeTrouble({ what: 'reading the servers of clients with session affinity', log, clock });
   const configTrouble = makeTrouble({ what: 'writing the configuration of HAProxy', log, clock });
 
   let wanted: Desired | undefined;
@@ -266,6 +267,10 @@ export function makeServingWorker(deps: {
       try {
         const found = await affinity.readForDeath(asked.backends, signal);
         if (held?.pid === asked.pid) clients = found; // otherwise it may be of a new worker, which knows none
+        clientsTrouble.over();
+      } catch (error) {
+        signal.throwIfAborted();
+        clientsTrouble.failed(error);
       } finally {
         const nowMs = clock.monotonic();
         clientsDueMs = nowMs + Math.max(clientsMs, (nowMs - startMs) * clientsShare);
