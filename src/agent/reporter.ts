@@ -3,7 +3,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import type { Verdict } from '../core/reasons.ts';
 import { share } from '../core/share.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
-import { type Listener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
@@ -55,7 +55,7 @@ export function makeReporter(deps: {
   readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding' | 'outage'>;
   readonly steering: Pick<Steering, 'outage'>;
   readonly nat: Pick<Nat, 'outage'>;
-  readonly proxy: Pick<Proxy, 'failing' | 'refusingHeaders' | 'onServers' | 'outage' | 'isDown' | 'onTrouble'>;
+  readonly proxy: Pick<Proxy, 'failing' | 'refusingHeaders' | 'onServers' | 'outage' | 'onTrouble'>;
   readonly progress: () => AgentProgress;
 }): Reporter {
   const { health, confirmations, network, advertiser, lifetime, kept, direct, proxy, progress } = deps;
@@ -99,7 +99,7 @@ export function makeReporter(deps: {
         ? addressProblem(wanted, network.addresses(), lifetimeTrouble)
         : typeof left === 'object'
           ? left
-          : verdictOf(gapOf(key), wanted && outageOf(wanted, { proxy, direct }), wanted && isComing(wanted, proxy));
+          : verdictOf(gapOf(key), wanted && outageOf(wanted, { proxy, direct }));
     return {
       holder,
       revision: isInForce ? wanted?.revision : revision,
@@ -174,14 +174,9 @@ export function makeReporter(deps: {
   };
 }
 
-/** HAProxy has just failed: it is started again, or is an outage in a moment. A status waits for that. */
-function isComing(wanted: Listener, proxy: Pick<Proxy, 'outage' | 'isDown'>): boolean {
-  return usesHaproxy(wanted) && proxy.isDown() && proxy.outage() === undefined;
-}
-
 /** `outage`: HAProxy takes no connections, so that it has not refused this listener in particular. */
-function verdictOf(gap: Gap | undefined, outage: string | undefined, isHaproxyComing = false): Verdict | undefined {
-  if (gap?.words === undefined || (isHaproxyComing && gap.is === 'blocked')) return undefined;
+function verdictOf(gap: Gap | undefined, outage: string | undefined): Verdict | undefined {
+  if (gap?.words === undefined) return undefined;
   if (outage !== undefined) return { reason: 'HaproxyDown', message: `HAProxy does not serve: ${outage}` };
   return { reason: gap.is === 'deferred' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
 }

@@ -183,8 +183,6 @@ export type Proxy = {
    * `undefined`: it does, or its command socket alone does not answer.
    */
   outage(): string | undefined;
-  /** HAProxy does not run or hangs, be it for a moment: either it is started soon, or there is an `outage` within seconds. */
-  isDown(): boolean;
   /** Calls `listener` after each change of `trouble` and `outage`; returns a function that ends the subscription. */
   onTrouble(listener: () => void): () => void;
   /** Ends the process and its connections, also one of another state directory. Resolves with whether one ran. */

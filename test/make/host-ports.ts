@@ -241,7 +241,6 @@ export function makeHostPorts(clock: Clock): FakeHostPorts {
         return typeof failure === 'string' ? failure : undefined;
       },
       outage: () => outage,
-      isDown: () => outage !== undefined,
       onTrouble: troubleNews.subscribe,
       failing: () => withoutServers,
       refusingHeaders: () => refusingHeaders,

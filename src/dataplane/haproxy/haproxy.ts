@@ -178,7 +178,6 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     portOf: () => listenPort,
     trouble: life.trouble,
     outage: life.outage,
-    isDown: life.isDown,
     onTrouble: life.onTrouble,
     failing: ownChecks.failing,
     refusingHeaders: headerChecks.refusingHeaders,

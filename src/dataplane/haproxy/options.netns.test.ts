@@ -180,37 +180,28 @@ test('the connections to a server that drains end after the drain time of their 
   await connection.echoes();
 });
 
-test.each(['before', 'after'])(
-  'the drain time of a server that was removed %s a reload is kept by the worker that this replaced',
-  async (when) => {
-    await using rig = await startRig({ nodes: 2 });
-    const driver = rig.newDriver();
-    const limited = withOptions('10.50.0.2', 25, echoPort, { server: { drainMs: 8000 } });
-    const plain = listener('10.50.0.1', 25, echoPort);
-    await driver.proxy.upsert(rig.table([plain, limited]), rig.signal);
-    driver.watch();
-    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.2', port: 25 });
-    const heard = async (): Promise<{ readonly text?: string; readonly end?: string }> =>
-      await rig.lab.client.ask({ do: 'heard', id });
-    await expect.poll(async () => (await heard()).text, patience).toMatch(/220 n\d\n/);
-    const used = (await heard()).text?.slice(4).trim();
-    const others = rig.lab.nodes
-      .filter(({ name }) => name !== used)
-      .map((node) => ({ node, state: 'active' as const }));
-    const reloading = withOptions('10.50.0.3', 25, echoPort, { profile: { serverTimeoutMs: 61_000 } });
-    const tables = [
-      when === 'before' ? rig.table([plain, limited], others) : rig.table([plain, limited, reloading]),
-      rig.table([plain, limited, reloading], others),
-    ];
-    for (const table of tables) {
-      await driver.proxy.upsert(table, rig.signal);
-      await driver.proxy.prune(table, rig.signal);
-      await driver.rounds(2); // the first one may have begun before. No question from outside finds the old worker
-    }
-    expect(driver.metric('furiwake_reloads_total')).toBe(1);
-    await expect.poll(async () => (await heard()).end, patience).not.toBe('open');
-  },
-);
+test('the drain time of a server that was removed is kept by a worker that a reload has replaced', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  const limited = withOptions('10.50.0.2', 25, echoPort, { server: { drainMs: 8000 } });
+  const plain = listener('10.50.0.1', 25, echoPort);
+  await driver.proxy.upsert(rig.table([plain, limited]), rig.signal);
+  driver.watch();
+  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.2', port: 25 });
+  const heard = async (): Promise<{ readonly text?: string; readonly end?: string }> =>
+    await rig.lab.client.ask({ do: 'heard', id });
+  await expect.poll(async () => (await heard()).text, patience).toMatch(/220 n\d\n/);
+  const used = (await heard()).text?.slice(4).trim();
+  const others = rig.lab.nodes.filter(({ name }) => name !== used).map((node) => ({ node, state: 'active' as const }));
+  await driver.proxy.upsert(rig.table([plain, limited], others), rig.signal);
+  await driver.proxy.prune(rig.table([plain, limited], others), rig.signal);
+  await driver.rounds(2); // furiwake has seen that it drains; the first round may have begun before
+  const reloading = withOptions('10.50.0.3', 25, echoPort, { profile: { serverTimeoutMs: 61_000 } });
+  await driver.proxy.upsert(rig.table([plain, limited, reloading], others), rig.signal);
+  await driver.rounds(2); // without a question from outside, which would find the old worker
+  expect(driver.metric('furiwake_haproxy_old_workers')).toBe(1);
+  await expect.poll(async () => (await heard()).end, patience).not.toBe('open');
+});
 
 test('in HTTP mode a server that sends nothing for its timeout ends the connection', async () => {
   await using rig = await startRig({ nodes: 1 });

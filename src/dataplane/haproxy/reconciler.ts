@@ -51,8 +51,13 @@ export type Reconciler = {
   desired(): Desired | undefined;
   /** `backend/server` of all servers that stand for this node in this family. */
   serversOf(family: Family, node: NodeName): readonly string[];
-  /** See `HeldSpares.limited`; `undefined`: not known at the moment, or another worker than `pid` serves. */
-  limited(pid: number): ReadonlyMap<string, boolean> | undefined;
+  /**
+   * `backend/server` of those of the worker `pid` that get no new connections, and whose connections may not continue without end;
+   * `undefined`: not known at the moment, or another worker serves.
+   */
+  drainsWithLimit(pid: number): readonly string[] | undefined;
+  /** Whether the worker that serves gives the server `backend/server` of a spare backend new connections, as far as is known. */
+  isReady(id: string): boolean;
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Unprepared>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
@@ -205,10 +210,11 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       ...(worker.held()?.spares.serversOf(family, node) ?? []),
       ...(desired === undefined ? [] : podsOn(family, node, desired.spares)),
     ],
-    limited: (pid) => {
+    drainsWithLimit: (pid) => {
       const held = worker.held();
-      return held?.pid === pid ? held.spares.limited() : undefined;
+      return held?.pid === pid ? held.spares.drainsWithLimit() : undefined;
     },
+    isReady: (id) => worker.held()?.spares.isReady(id) === true,
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await worker.recover(signal);

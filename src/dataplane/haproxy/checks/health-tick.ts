@@ -102,7 +102,10 @@ export function makeHealthTick(deps: {
         if (isOut) down.add(serverId({ family, node }));
         else down.delete(serverId({ family, node }));
     const dead = families.flatMap((family, index) => (orders[index]?.dead ?? []).map((node) => ({ family, node })));
-    const overdue = drainLimits.overdue(reconciler.limited(process.pid), oldWorkers.mayRun(process.pid));
+    const overdue = drainLimits.overdue(
+      reconciler.drainsWithLimit(process.pid),
+      (id) => oldWorkers.mayRun(process.pid) && !reconciler.isReady(id),
+    );
     const orderedCommands = families.flatMap((family, index) => orderCommands(orders[index], family));
     const silent = new Set(
       families.flatMap((family, index) =>

@@ -32,8 +32,10 @@ export type HeldSpares = {
    * only if `down` differs from the last one, or there are new ones.
    */
   follow(down: ReadonlySet<string>): readonly string[];
-  /** By `backend/server`, the servers whose connections may not continue without end once they drain: whether they get new ones. */
-  limited(): ReadonlyMap<string, boolean>;
+  /** `backend/server` of the servers that get no new connections, and whose connections may not continue without end. */
+  drainsWithLimit(): readonly string[];
+  /** Whether the server `backend/server` gets new connections. */
+  isReady(id: string): boolean;
   /** `backend/server` of all servers of this name and family: `spare4-0/n1`. */
   serversOf(family: 4 | 6, node: string): readonly string[];
 };
@@ -123,14 +125,16 @@ export function makeHeldSpares(lines: Iterable<ServerNow>): HeldSpares {
         }
       return commands;
     },
-    limited: () =>
-      new Map(
-        Array.from(limited).flatMap((name) =>
-          Array.from(held.get(name) ?? []).flatMap(([server, { admin }]) =>
-            drainMsOf(server) === undefined ? [] : [[`${name}/${server}`, admin === 'ready'] as const],
-          ),
+    drainsWithLimit: () =>
+      Array.from(limited).flatMap((name) =>
+        Array.from(held.get(name) ?? []).flatMap(([server, { admin }]) =>
+          admin !== 'ready' && drainMsOf(server) !== undefined ? `${name}/${server}` : [],
         ),
       ),
+    isReady: (id) => {
+      const slash = id.indexOf('/');
+      return held.get(id.slice(0, slash) as SpareName)?.get(id.slice(slash + 1))?.admin === 'ready';
+    },
     serversOf: (family, node) =>
       Array.from(held)
         .filter(([name]) => name.startsWith(`spare${family}`))

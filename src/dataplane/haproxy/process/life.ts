@@ -31,7 +31,7 @@ export type Recovery = 'serves' | 'busy' | 'new';
  *
  * What it means for the listeners of this host: agent/proxied.ts.
  */
-export type Life = Pick<Proxy, 'trouble' | 'outage' | 'isDown' | 'onTrouble'> & {
+export type Life = Pick<Proxy, 'trouble' | 'outage' | 'onTrouble'> & {
   /**
    * One attempt to get a serving process. `id`: the program of the files.
    *
@@ -277,7 +277,6 @@ export function makeLife({
     },
     trouble: () => trouble ?? sharedPort,
     outage: () => outage ?? sharedPort,
-    isDown: () => trouble !== undefined && downSinceMs !== undefined,
     onTrouble: subscribers.subscribe,
     stop: async (signal) => {
       isKnownAlive = false;

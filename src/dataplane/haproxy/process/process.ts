@@ -56,8 +56,8 @@ export type HaproxyProcess = {
 };
 
 const pollMs = 5;
-/** When a worker is killed, its master exits, and vice versa, within about 5 ms; on a busy machine later. */
-const dyingMs = 1000;
+/** When a worker is killed, its master exits, and vice versa, within about 5 ms. */
+const dyingMs = 200;
 const takeOverMs = 10_000;
 /** A master that has just started or reloaded executes itself again, and loses signals in that time. */
 const repeatMs = 1000;

@@ -3,14 +3,10 @@ import { virtualClock } from '../../../../test/sim/virtual-clock.ts';
 import { makeDrainLimits } from './drain-limits.ts';
 import { drainMsOf } from '../config/spare-servers.ts';
 
-/** With a limit; those of `ready` get new connections. */
-const servers = (draining: readonly string[], ready: readonly string[] = []): ReadonlyMap<string, boolean> =>
-  new Map([...draining.map((id) => [id, false] as const), ...ready.map((id) => [id, true] as const)]);
-
 test('a server that drains is overdue when its time is over, until its connections are ended; and again when it drains again', async () => {
   const clock = virtualClock();
   const all = makeDrainLimits({ clock });
-  const limits = { ...all, overdue: (draining: readonly string[]) => all.overdue(servers(draining), false) };
+  const limits = { ...all, overdue: (draining: readonly string[]) => all.overdue(draining, () => false) };
   const [one, two] = ['spare4-0/n1:30080:drain1000', 'spare4-0/n2:30080:proxy1.drain2000'];
   expect(limits.overdue([one])).toEqual([]);
   await clock.advance(999);
@@ -29,31 +25,25 @@ test('a server that drains is overdue when its time is over, until its connectio
 test('a server that only an old worker still has is overdue when its time is over, unless it is used again', async () => {
   const clock = virtualClock();
   const limits = makeDrainLimits({ clock });
-  const [gone, back, used] = ['n1', 'n2', 'n3'].map((node) => `spare4-0/${node}:30080:drain1000`) as [
-    string,
-    string,
-    string,
-  ];
-  limits.overdue(servers([gone, back], [used]), true);
+  const [gone, back] = ['spare4-0/n1:30080:drain1000', 'spare4-0/n2:30080:drain1000'];
+  const isLeft = (id: string): boolean => id === gone;
+  limits.overdue([gone, back], isLeft);
   await clock.advance(500);
-  expect(limits.overdue(servers([], [back]), true)).toEqual([]); // `used` is removed now
+  expect(limits.overdue([], isLeft)).toEqual([]);
   await clock.advance(500);
-  for (let round = 0; round < 2; round++) expect(limits.overdue(servers([], [back]), true)).toEqual([gone]);
+  for (let round = 0; round < 2; round++) expect(limits.overdue([], isLeft)).toEqual([gone]);
   limits.ended([gone]);
-  await clock.advance(500);
-  expect(limits.overdue(servers([], [back]), true)).toEqual([used]);
-  expect(limits.overdue(servers([], [back]), false)).toEqual([]); // no old worker is left
-  expect(limits.overdue(servers([], [back]), true)).toEqual([]);
+  expect(limits.overdue([], isLeft)).toEqual([]);
 });
 
 test('while the servers are not known, the time of those that drain continues', async () => {
   const clock = virtualClock();
   const limits = makeDrainLimits({ clock });
   const id = 'spare4-0/n1:30080:drain1000';
-  limits.overdue(servers([id]), false);
+  limits.overdue([id], () => false);
   await clock.advance(1000);
-  expect(limits.overdue(undefined, false)).toEqual([]);
-  expect(limits.overdue(servers([id]), false)).toEqual([id]);
+  expect(limits.overdue(undefined, () => false)).toEqual([]);
+  expect(limits.overdue([id], () => false)).toEqual([id]);
 });
 
 test.each([
