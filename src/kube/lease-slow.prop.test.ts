@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { type Connectivity, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
+import { makeLeaseHosts } from '../../test/make/lease-hosts.ts';
 import { boxes } from '../../test/make/lease-schedule.ts';
 import { slowly } from '../../test/make/slow-lease-client.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { type Lease, makeLease } from './lease.ts';
+import { makeLease } from './lease.ts';
 
 const runs = Number(process.env['RUNS'] ?? 100);
 vi.setConfig({ testTimeout: runs * 400 });
@@ -28,13 +29,8 @@ test('two hosts never hold the Lease at the same time, however slow the API serv
       const clock = virtualClock();
       const cluster = makeLeaseCluster();
       const answersMs = new Map<string, number>();
-      const hosts = new Map<
-        string,
-        { readonly lease: Lease; readonly stop: AbortController; readonly ended: Promise<void> }
-      >();
-      const start = (identity: string): void => {
-        hosts.get(identity)?.stop.abort();
-        const lease = makeLease({
+      const { start, holders, end } = makeLeaseHosts((identity) =>
+        makeLease({
           client: slowly(cluster.clientOf(identity), () => answersMs.get(identity) ?? 0, clock),
           namespace: 'ns',
           name: 'furiwake',
@@ -44,21 +40,10 @@ test('two hosts never hold the Lease at the same time, however slow the API serv
           random: () => 0.5,
           clock,
           log: recordLog(),
-        });
-        const stop = new AbortController();
-        const work = async (): Promise<void> => {
-          for (;;) {
-            await lease.acquire(stop.signal);
-            await lease.hold(stop.signal);
-          }
-        };
-        const ended = work();
-        ended.catch(() => undefined);
-        hosts.set(identity, { lease, stop, ended });
-      };
+        }),
+      );
       boxes.forEach(start);
       await clock.advance(11_000); // the hosts know of each other
-      const holders = (): number => [...hosts.values()].filter(({ lease }) => lease.isHolder()).length;
       for (const { host, link, answerMs, seconds, isRestarted } of schedule) {
         cluster.links.set(host, link);
         answersMs.set(host, answerMs);
@@ -72,8 +57,7 @@ test('two hosts never hold the Lease at the same time, however slow the API serv
       answersMs.clear();
       await clock.advance(60_000);
       expect(holders()).toBe(1);
-      for (const { stop } of hosts.values()) stop.abort();
-      await Promise.allSettled([...hosts.values()].map(({ ended }) => ended));
+      await end();
     }),
     { numRuns: runs },
   );

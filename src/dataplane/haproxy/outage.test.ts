@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { HaproxyMachine } from '../../../test/make/haproxy-machine.ts';
-import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
+import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, nodeName, tableOf } from '../../../test/make/table.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
 
@@ -27,18 +27,31 @@ test.each<[string, (faults: HaproxyMachine['faults']) => void]>([
   await running;
 });
 
+/** A HAProxy that has served for a while and then fails in this way. */
+async function fail(faults: Partial<HaproxyMachine['faults']>): Promise<MachineRig & AsyncDisposable> {
+  const rig = makeMachineRig();
+  const stop = new AbortController();
+  const running = Promise.allSettled([rig.proxy.run(stop.signal)]);
+  await rig.proxy.upsert(table, stop.signal);
+  await rig.clock.advance(20_000);
+  Object.assign(rig.machine.faults, faults);
+  if (faults.isFrozen !== true) rig.machine.die();
+  return {
+    ...rig,
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
 test.each<[string, Partial<HaproxyMachine['faults']>]>([
   ['cannot be started', { start: 'no memory' }],
   ['exits right after each start', { diesAfterStart: true }],
   ['hangs', { isFrozen: true }],
 ])('a HAProxy that %s is an outage, in the same words until it has served for a while', async (_, faults) => {
-  const { machine, proxy, clock } = makeMachineRig();
-  const stop = new AbortController();
-  const running = Promise.allSettled([proxy.run(stop.signal)]);
-  await proxy.upsert(table, stop.signal);
-  await clock.advance(20_000);
-  Object.assign(machine.faults, faults);
-  if (faults.isFrozen !== true) machine.die();
+  await using scene = await fail(faults);
+  const { machine, proxy, clock } = scene;
   await clock.advance(4_000);
   expect(proxy.outage()).toBeUndefined();
   await clock.advance(25_000);
@@ -49,21 +62,14 @@ test.each<[string, Partial<HaproxyMachine['faults']>]>([
   Object.assign(machine.faults, { start: undefined, diesAfterStart: false, isFrozen: false });
   await clock.advance(120_000);
   expect(proxy.outage()).toBeUndefined();
-  stop.abort();
-  await running;
 });
 
 test.each<[string, Partial<HaproxyMachine['faults']>, number]>([
   ['could not be started', { start: 'no memory' }, 20_000],
   ['hung and was replaced', { isFrozen: true }, 29_000],
 ])('after one outage a HAProxy that %s is up within two seconds after it serves again', async (_, faults, downMs) => {
-  const { machine, proxy, clock } = makeMachineRig();
-  const stop = new AbortController();
-  const running = Promise.allSettled([proxy.run(stop.signal)]);
-  await proxy.upsert(table, stop.signal);
-  await clock.advance(20_000);
-  Object.assign(machine.faults, faults);
-  if (faults.isFrozen !== true) machine.die();
+  await using scene = await fail(faults);
+  const { machine, proxy, clock } = scene;
   await clock.advance(downMs);
   expect(proxy.outage()).toMatch(/HAProxy|no memory/);
   Object.assign(machine.faults, { start: undefined });
@@ -73,8 +79,6 @@ test.each<[string, Partial<HaproxyMachine['faults']>, number]>([
   while (proxy.trouble() !== undefined) await clock.advance(100);
   await clock.advance(2_000);
   expect(proxy.outage()).toBeUndefined();
-  stop.abort();
-  await running;
 });
 
 test('a HAProxy that is frozen when furiwake starts is an outage after changes that wait for it', async () => {
