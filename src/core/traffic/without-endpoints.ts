@@ -52,7 +52,7 @@ function textOf({ name, protocol }: Pick<ServicePort, 'name' | 'protocol'>): str
   return `${name}/${protocol}`;
 }
 
-/** Whether the table has exactly those of the listeners of the Service that are without endpoints; it may have none before its finalizer. */
+/** Whether the table has exactly those of the listeners of the Service that are without endpoints: none before its finalizer. */
 export function isPlannedWith(
   { withoutEndpoints }: Pick<TrafficTable, 'withoutEndpoints'>,
   service: Service,
