@@ -31,8 +31,8 @@ export type FileLedger = Ledger & Pick<MapFile<ServiceUid, AddressRecord>, 'asse
  * The ledger of one load-balancer host: a file of its state directory. The statuses of the Services contain most of it;
  * this file also says which listener belongs to which Service, and is independent of a status that another client
  * cleared. A commit is flushed to the disk (`fdatasync`) at once, or 0.2 s after the last flush, but does not wait for it: a power
- * failure may lose the commits of the last moments, and the statuses have them. A commit is all or nothing, and one begins when the one before has ended,
- * also that of an earlier term of the Lease.
+ * failure may lose the commits of the last moments, and the statuses have them. A commit is all or nothing, and one begins when the one
+ * before has ended, also that of an earlier term of the Lease.
  */
 export function makeFileLedger(deps: {
   readonly path: string;
