@@ -92,8 +92,9 @@ export function makeHeldSpares(lines: Iterable<ServerNow>): HeldSpares {
         const servers = wanted.get(name);
         const kept = new Set<string>(servers?.map((server) => server.name));
         const gone = [...(held.get(name) ?? [])].filter(([server]) => !kept.has(server));
-        if (gone.length === 0) leaving.delete(name);
-        else if (servers === undefined && (inUse ??= named()).has(name)) continue;
+        if (gone.length === 0) {
+          if (reached.get(name) === servers) leaving.delete(name); // otherwise nothing says when it is released
+        } else if (servers === undefined && (inUse ??= named()).has(name)) continue;
         for (const [server, line] of gone) {
           if (line.admin !== 'maint') differences++;
           held.get(name)?.set(server, { ...line, admin: 'maint' });
