@@ -28,7 +28,7 @@ export function formatService(detail: ServiceDetail, screen: TextScreen): string
     formatHead(headOf(detail), layout),
     listeners.length === 0 ? 'No listeners.\n' : formatTable(columns, listeners.map(rowOf), layout),
     ...(nodes.length === 0 ? [] : [formatNodes(nodes, [], at, screen)]),
-    ...(haproxy === undefined ? [] : [totalsLine(haproxy)]),
+    ...(haproxy === undefined ? [] : [totalsLine(haproxy, listeners)]),
   ].join('\n');
 }
 

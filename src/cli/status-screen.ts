@@ -2,6 +2,7 @@ import { portList } from '../core/status/sentences.ts';
 import { nodeCountWords } from '../core/status/node-states.ts';
 import type { HaproxyStatus, HostStatus, ServiceLine } from '../daemon/host-status.ts';
 import type { PoolStatus } from '../daemon/pool-status.ts';
+import type { Traffic } from '../daemon/traffic.ts';
 import { named } from './check/finding.ts';
 import { formatDuration } from './figures.ts';
 import { formatNodes } from './node-table.ts';
@@ -44,7 +45,7 @@ export function formatStatus(status: HostStatus, screen: TextScreen): string {
     (serviceRows.length === 0 ? absent('Services') : formatTable(serviceColumns, serviceRows, layout)) +
       otherServicesLine(otherServices),
     nodes.length + unusedNodes.length === 0 ? absent('nodes') : formatNodes(nodes, unusedNodes, at, screen),
-    ...(haproxy === undefined ? [] : [totalsLine(haproxy)]),
+    ...(haproxy === undefined ? [] : [totalsLine(haproxy, services)]),
   ].join('\n');
 }
 
@@ -65,9 +66,19 @@ function otherServicesLine(count: number): string {
   return `${count} ${services} of another class or namespace ${are} not shown.\n`;
 }
 
-/** Both tables have totals, which differ. */
-export function totalsLine({ upSeconds }: HaproxyStatus): string {
-  return `TOTAL counts from the start or last reload of HAProxy, ${formatDuration(upSeconds)} ago; for nat and direct, from when they began to serve the port. That of a node includes retries.\nCONN of nat and direct: flows that began within the time after the slash.\n`;
+/** Both tables have totals, which differ, also between the dataplanes of `lines`. */
+export function totalsLine(
+  { upSeconds }: HaproxyStatus,
+  lines: readonly { readonly traffic: Traffic | undefined }[],
+): string {
+  const isPastHaproxy = lines.some(({ traffic }) => traffic?.packetsIn !== undefined);
+  const [since, flows] = isPastHaproxy
+    ? [
+        '; for nat and direct, from when they began to serve the port',
+        'CONN of nat and direct: flows that began within the time after the slash.\n',
+      ]
+    : ['', ''];
+  return `TOTAL counts from the start or last reload of HAProxy, ${formatDuration(upSeconds)} ago${since}. That of a node includes retries.\n${flows}`;
 }
 
 const longestPorts = 32;
