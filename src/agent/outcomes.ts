@@ -3,14 +3,14 @@ import type { Listener, Listeners, TrafficTable } from '../core/traffic/table.ts
 import type { Refusals } from '../ports/host.ts';
 import { type Gap, type HostState, inForceOf, isOfOneService, type ListenerState, stateOf } from './host-state.ts';
 import { asInForce, withListeners } from './listener-changes.ts';
-import type { Stage } from './stages.ts';
+import type { Stage, StageFailure } from './stages.ts';
 
 /** What a pass finds out about the listeners that cannot be in force as in its target. */
 export type Outcomes = {
   /** Its words, of each listener that a tool has refused or put off in this pass. */
   refused(): ReadonlyMap<ListenerKey, string>;
   refuse(refusals: Refusals<ListenerKey>): void;
-  block(listeners: readonly Listener[], stage: Stage, words: string | undefined): void;
+  block(listeners: readonly Listener[], stage: Stage, failure: StageFailure | undefined): void;
   /** HAProxy serves `listener` until a reload. Without words it has said so in an earlier pass. */
   defer(listener: Listener, words: string | undefined): void;
   /** `listener` is in force in place of a stuck one of `direct`. */
@@ -45,6 +45,9 @@ type OpenOutcome = {
   readonly instead?: Pick<ListenerState, 'lacksProxy'> & { readonly held: Listener };
 };
 
+/** By a stage that is not done. */
+const isBlocked = (gap: Gap | undefined): boolean => gap?.is === 'blocked' || gap?.is === 'down';
+
 export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes {
   const outcomes = new Map<ListenerKey, OpenOutcome>();
   const answered = new Map<ListenerKey, string>();
@@ -60,7 +63,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
   const lasting = (gap: Gap, state: ListenerState | undefined, wanted: Listener | undefined): Gap =>
     gap.words === undefined && state?.wanted?.revision === wanted?.revision ? (state?.gap ?? gap) : gap;
   return {
-    refused: () => new Map([...answered].filter(([key]) => outcomes.get(key)?.gap.is !== 'blocked')),
+    refused: () => new Map([...answered].filter(([key]) => !isBlocked(outcomes.get(key)?.gap))),
     refuse: (refusals) => {
       for (const [key, words] of refusals) {
         if (isStuck({ key }) && outcomes.get(key)?.gap.is === 'refused') continue;
@@ -68,11 +71,12 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
         answered.set(key, words);
       }
     },
-    block: (listeners, stage, words) => {
+    block: (listeners, stage, failure) => {
       for (const listener of listeners) {
         if (isStuck(listener)) continue;
         const standIn = stage === 'nat' && listener.standIn === 'nat' ? 'nat cannot stand in for direct: ' : '';
-        outcomes.set(listener.key, { gap: { is: 'blocked', words: words && `${standIn}${words}` } });
+        const words = failure && `${standIn}${failure.words}`;
+        outcomes.set(listener.key, { gap: { is: failure?.isDown === true ? 'down' : 'blocked', words } });
       }
     },
     defer: (held, words) => {

@@ -121,8 +121,8 @@ async function makeOnePass(
     const shortfall = await stages.attempt(stage, work, { changes, signal });
     if (shortfall === undefined) return true;
     isUncertain ||= shortfall.wasTried;
-    obstacle ??= shortfall.words ?? slowWords(stage);
-    outcomes.block(concerned(shortfall), stage, shortfall.words);
+    obstacle ??= shortfall.failure?.words ?? slowWords(stage);
+    outcomes.block(concerned(shortfall), stage, shortfall.failure);
     return false;
   };
   const pass: Pass = { ports, before, target, changed, gone, outcomes, step, isOvertaken, signal };

@@ -199,8 +199,8 @@ export async function prepareProxy({ ports, before, target, changed, outcomes, s
     async () => {
       answer = await proxied.upsert(target, { inForce, steered: before.programmed?.table }, signal);
     },
-    ({ words }) => {
-      isPending = words === undefined;
+    ({ failure }) => {
+      isPending = failure === undefined;
       if (isFirst) outcomes.inherit();
       const delayed = changed.filter((each) => needsProxy(outcomes.stateOf(each.key), each) && !proxied.serves(each));
       outcomes.lackProxy(delayed);

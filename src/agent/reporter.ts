@@ -174,9 +174,10 @@ export function makeReporter(deps: {
   };
 }
 
-/** `outage`: HAProxy takes no connections, so that it has not refused this listener in particular. */
+/** `outage`: HAProxy has taken no connections for a while, so that it has not refused this listener in particular. */
 function verdictOf(gap: Gap | undefined, outage: string | undefined): Verdict | undefined {
   if (gap?.words === undefined) return undefined;
-  if (outage !== undefined) return { reason: 'HaproxyDown', message: `HAProxy does not serve: ${outage}` };
+  if (outage !== undefined || gap.is === 'down')
+    return { reason: 'HaproxyDown', message: `HAProxy does not serve: ${outage ?? gap.words}` };
   return { reason: gap.is === 'deferred' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
 }

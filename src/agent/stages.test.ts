@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { makeStages, type PassStages, type Stage } from './stages.ts';
+import { makeStages, type PassStages, type Stage, type StageFailure } from './stages.ts';
 
 const { signal } = new AbortController();
+const failed = (words: string, isDown = false): StageFailure => ({ words, isDown });
 const done = async (): Promise<void> => undefined;
 const failing =
   (words = 'no') =>
@@ -49,11 +50,11 @@ describe('a stage that fails', () => {
     const { clock, stages, pass } = make();
     const waits: number[] = [];
     for (let turn = 0; turn < 20; turn++) {
-      expect(await pass({ addresses: failing() })).toEqual({ addresses: { words: 'no', wasTried: true } });
+      expect(await pass({ addresses: failing() })).toEqual({ addresses: { failure: failed('no'), wasTried: true } });
       const waitMs = (stages.dueMs() ?? 0) - clock.monotonic();
       await clock.advance(waitMs - 1);
       expect(stages.begin().areDue).toBe(false);
-      expect(await pass({ addresses: done })).toEqual({ addresses: { words: 'no', wasTried: false } });
+      expect(await pass({ addresses: done })).toEqual({ addresses: { failure: failed('no'), wasTried: false } });
       await clock.advance(1);
       expect(stages.begin().areDue).toBe(true);
       waits.push(waitMs);
@@ -102,7 +103,7 @@ describe('a stage that fails', () => {
           },
           { changes: 0, signal },
         ),
-      ).toEqual({ words: 'no', wasTried: true });
+      ).toEqual({ failure: failed('no'), wasTried: true });
     expect(count).toBe(1);
   });
 
@@ -161,11 +162,11 @@ describe('a stage that is slow', () => {
       await clock.advance(patienceMs - 1);
       expect(stages.isUnsettled(stage)).toBe(false);
       await clock.advance(1);
-      expect(await first).toEqual({ [stage]: { words: undefined, wasTried: true } });
+      expect(await first).toEqual({ [stage]: { failure: undefined, wasTried: true } });
       expect([stages.isUnsettled(stage), stages.troubles()]).toEqual([true, [`${tool} has not answered yet`]]);
       await clock.advance(60_000);
       expect([stages.begin().areDue, stages.dueMs()]).toEqual([false, undefined]);
-      expect(await pass({ [stage]: failing() })).toEqual({ [stage]: { words: undefined, wasTried: false } });
+      expect(await pass({ [stage]: failing() })).toEqual({ [stage]: { failure: undefined, wasTried: false } });
       slow.resolve();
       await clock.advance(0);
       expect([stages.isUnsettled(stage), stages.begin().areDue, lateEnds()]).toEqual([true, true, 1]);
@@ -185,7 +186,7 @@ describe('a stage that is slow', () => {
       const slow = Promise.withResolvers<void>();
       const attempt = pass({ proxy: () => slow.promise });
       await clock.advance(1_000);
-      expect((await attempt).proxy?.words).toBe(waitMs === 200 ? undefined : 'no answer');
+      expect((await attempt).proxy?.failure?.words).toBe(waitMs === 200 ? undefined : 'no answer');
       slow.reject(new Error('no answer'));
       await clock.advance(0);
       expect([stages.dueMs(), stages.troubles()]).toEqual([clock.monotonic() + waitMs, ['no answer']]);
@@ -218,7 +219,7 @@ describe('a stage that is slow', () => {
     const hanging = Promise.withResolvers<void>();
     const second = pass({ nat: () => hanging.promise });
     await clock.advance(0);
-    expect(await second).toEqual({ nat: { words: 'nft: no answer within 30 s', wasTried: true } });
+    expect(await second).toEqual({ nat: { failure: failed('nft: no answer within 30 s'), wasTried: true } });
     hanging.resolve();
     await clock.advance(0);
     const third = pass({ nat: () => clock.sleep(999, signal) });
@@ -235,7 +236,7 @@ describe('a stage that is slow', () => {
       results.push((await result).steering);
       await clock.advance(200); // the wait after the second one
     }
-    const late = { words: undefined, wasTried: true };
+    const late = { failure: undefined, wasTried: true };
     expect(results).toEqual([late, late, undefined, undefined]);
   });
 
@@ -264,7 +265,7 @@ describe('a stage that is slow', () => {
     await clock.advance(200 + 899);
     expect(isOver).toBe(false);
     await clock.advance(1);
-    expect(await next).toEqual({ nat: { words: undefined, wasTried: true }, addresses: undefined });
+    expect(await next).toEqual({ nat: { failure: undefined, wasTried: true }, addresses: undefined });
   });
 
   test('is not waited for while HAProxy is known to be slow', async () => {

@@ -5,6 +5,7 @@ import { wordsOf } from '../core/error-words.ts';
 import { callMsFor, longestCallMs, steeringCallMs, usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import { ProxyDownError } from '../ports/proxy.ts';
 
 /** The stages of a pass, in their order: what completes "… failed" in the log, and the tool that may be slow. */
 const stages = {
@@ -32,10 +33,17 @@ export const shortMs = 200;
 const isHaproxys = (stage: Stage): boolean => stages[stage].tool === 'HAProxy';
 export const slowWords = (stage: Stage): string => `${stages[stage].tool} has not answered yet`;
 
+export type StageFailure = {
+  /** Of the tool. */
+  readonly words: string;
+  /** HAProxy takes no connections. */
+  readonly isDown: boolean;
+};
+
 /** Why a stage is not done. */
 export type Shortfall = {
-  /** Of the last failure; `undefined`: the first attempt is under way. */
-  readonly words: string | undefined;
+  /** The last one; `undefined`: the first attempt is under way. */
+  readonly failure: StageFailure | undefined;
   /** Whether this pass attempted it, so that a part of it may be done. */
   readonly wasTried: boolean;
 };
@@ -96,8 +104,8 @@ export type EndedAttempt = { readonly stage: Stage; readonly ms: number; readonl
 
 type Progress = {
   readonly is: 'done' | 'delayed' | 'slow' | 'late';
-  /** Of the last failure. */
-  readonly words?: string | undefined;
+  /** The last one. */
+  readonly failure?: StageFailure | undefined;
   readonly dueMs?: number;
 };
 
@@ -131,10 +139,10 @@ export function makeStages(deps: {
     undone().some(({ stage, progress: { is } }) => is === 'slow' && stages[stage].tool === stages[of].tool);
 
   const fail = (entry: StageEntry, error: unknown): Shortfall => {
-    const words = wordsOf(error);
-    entry.progress = { is: 'delayed', words, dueMs: monotonic() + entry.backoff.next() };
+    const failure = { words: wordsOf(error), isDown: error instanceof ProxyDownError };
+    entry.progress = { is: 'delayed', failure, dueMs: monotonic() + entry.backoff.next() };
     entry.trouble.failed(error);
-    return { words, wasTried: true };
+    return { failure, wasTried: true };
   };
 
   /** A slow HAProxy is not asked again for what it has answered. Another stage may end late without end, if its tool is slow. */
@@ -164,21 +172,21 @@ export function makeStages(deps: {
     const usualMs = patience.ms(stage, changes);
     const patienceMs = isToolSlow(stage) ? Math.min(shortMs, usualMs) : usualMs;
     if (!(await settlesWithin(attempt, patienceMs, clock, signal))) {
-      const { words } = entry.progress;
-      entry.progress = { is: 'slow', words };
-      void attempt.then((failure) => {
+      const { failure } = entry.progress;
+      entry.progress = { is: 'slow', failure };
+      void attempt.then((thrown) => {
         if (signal.aborted) return;
-        patience.note(stage, { changes, tookMs: monotonic() - begunMs, isDone: failure === undefined });
-        if (failure === undefined) entry.progress = { is: 'late', words, dueMs: monotonic() + waitAfterLate(entry) };
-        else fail(entry, failure.error);
+        patience.note(stage, { changes, tookMs: monotonic() - begunMs, isDone: thrown === undefined });
+        if (thrown === undefined) entry.progress = { is: 'late', failure, dueMs: monotonic() + waitAfterLate(entry) };
+        else fail(entry, thrown.error);
         onLateEnd();
       });
-      return { words, wasTried: true };
+      return { failure, wasTried: true };
     }
-    const failure = await attempt;
-    if (failure !== undefined) {
+    const thrown = await attempt;
+    if (thrown !== undefined) {
       signal.throwIfAborted();
-      return fail(entry, failure.error);
+      return fail(entry, thrown.error);
     }
     entry.progress = { is: 'done' };
     entry.isLateAgain = false;
@@ -205,7 +213,7 @@ export function makeStages(deps: {
         areDue,
         attempt: async (stage, work, options) => {
           const entry = entryOf(stage);
-          if (skipped.has(entry)) return { words: entry.progress.words, wasTried: false };
+          if (skipped.has(entry)) return { failure: entry.progress.failure, wasTried: false };
           // A pass may consist of two: what is not done in the first one is not attempted in the second one.
           const outcome = outcomes.get(entry) ?? (await perform(entry, work, options));
           outcomes.set(entry, outcome);
@@ -214,20 +222,22 @@ export function makeStages(deps: {
         end: () => {
           for (const entry of undone())
             if (!skipped.has(entry) && !outcomes.has(entry)) {
-              const { words } = entry.progress;
-              entry.progress = { is: 'delayed', words };
+              const { failure } = entry.progress;
+              entry.progress = { is: 'delayed', failure };
             }
         },
       };
     },
     blockage: () => {
-      const { is, words } = entries.get('steering')?.progress ?? { is: 'done' };
-      return is === 'done' ? undefined : { words };
+      const { is, failure } = entries.get('steering')?.progress ?? { is: 'done' };
+      return is === 'done' ? undefined : { words: failure?.words };
     },
     areDone: () => undone().length === 0,
     isUnsettled: (...of) =>
       undone().some(({ stage, progress: { is } }) => of.includes(stage) && (is === 'slow' || is === 'late')),
-    troubles: () => [...new Set(undone().map(({ stage, progress: { words } }) => words ?? slowWords(stage)))],
+    troubles: () => [
+      ...new Set(undone().map(({ stage, progress: { failure } }) => failure?.words ?? slowWords(stage))),
+    ],
     dueMs: () => {
       const steering = entries.get('steering')?.progress;
       if (steering?.is === 'slow') return undefined;

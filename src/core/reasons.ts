@@ -167,7 +167,7 @@ export const reasons = {
   HaproxyDown: {
     where: 'Serving',
     means:
-      'HAProxy has taken no connections for some seconds: it does not run and cannot be started, or it hangs. Or another program shares its port, and takes some of its connections. The message quotes its error. A published address stays, but a host that has just taken over removes it until its HAProxy runs. Ports that need no HAProxy are served: those of nat, and those of direct that a node serves.',
+      'HAProxy has taken no connections for some seconds: it does not run and cannot be started, or it hangs. Or another program shares its port, and takes some of its connections. The message quotes its error. A published address stays. Ports that need no HAProxy are served: those of nat, and those of direct that a node serves.',
     do: 'Run `furiwake check` on the load-balancer host and read its log.',
   },
   NftablesDown: {

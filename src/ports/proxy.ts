@@ -106,13 +106,19 @@ export type Unprepared = {
   readonly deferred: ReadonlyMap<ListenerKey, string>;
 };
 
+/** HAProxy takes no connections: it answers neither commands nor requests. It may still have connections. */
+export class ProxyDownError extends Error {
+  override readonly name: string = 'ProxyDownError';
+  readonly code: string = 'PROXY_DOWN';
+}
+
 /**
  * HAProxy does not run and cannot be started now. It serves nothing and has no connections; once it can be started, it gets the
  * last table that it was asked for.
  */
-export class ProxyAbsentError extends Error {
+export class ProxyAbsentError extends ProxyDownError {
   override readonly name = 'ProxyAbsentError';
-  readonly code = 'PROXY_ABSENT';
+  override readonly code = 'PROXY_ABSENT';
 }
 
 /**
@@ -128,8 +134,9 @@ export type Proxy = {
   /**
    * Prepares all of `table`. The first call takes over the process that has the port, if it belongs to furiwake, or
    * starts one. Resolves with the listeners that it has not prepared; a node that HAProxy refuses is skipped
-   * and logged. Throws {@link ProxyAbsentError} if HAProxy does not run and cannot be started, and another error
-   * if it does not answer: it may then still serve the former listeners. Waits for a failing process no longer than one
+   * and logged. Throws {@link ProxyAbsentError} if HAProxy does not run and cannot be started,
+   * {@link ProxyDownError} if it takes no connections, and another error if only its command socket does not answer: it may then
+   * still serve the former listeners. Waits for a failing process no longer than one
    * attempt: the caller paces retries.
    */
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Unprepared>;

@@ -10,7 +10,7 @@ import {
   type Protocol,
   type ServiceStatus,
 } from '../model/service.ts';
-import type { Verdict } from '../reasons.ts';
+import type { Reason, Verdict } from '../reasons.ts';
 import { listenerKey } from '../traffic/table.ts';
 import { sentences, shortened } from './sentences.ts';
 import { servingOf, unservedPorts } from './serving.ts';
@@ -37,6 +37,12 @@ export function failuresOf(
 }
 
 /**
+ * Another machine serves the address, or HAProxy takes no connections. The latter is the same for a host that has just taken over as for
+ * one that served before: names in DNS need not follow each failure of HAProxy.
+ */
+const staysPublished: ReadonlySet<Reason> = new Set(['AnsweredElsewhere', 'HaproxyDown']);
+
+/**
  * The status that the Service should have; `failures`: as `failuresOf` finds them. An address is published when all of its
  * listeners are ready; it does not wait for endpoints or nodes. Until the endpoints are known no condition says that the
  * Service is served, and one about ports without endpoints stays. While packets are dropped briefly, the condition Serving does not
@@ -45,8 +51,7 @@ export function failuresOf(
 export function desiredStatus(input: StatusInput, failures: readonly Failure[]): DesiredStatus {
   const { service, assignment } = input;
   const failing = new Set(failures.map(({ ip }) => ip.text));
-  const elsewhere = failures.filter(({ verdict }) => verdict.reason === 'AnsweredElsewhere');
-  const servedElsewhere = new Set(elsewhere.map(({ ip }) => ip.text));
+  const staying = new Set(failures.flatMap(({ ip, verdict }) => (staysPublished.has(verdict.reason) ? ip.text : [])));
   const shown = new Map(service.status.ingress.map((entry) => [entry.ip, entry]));
   const ingress: Ingress[] = assignment.addresses
     .filter(({ served }) => served.length > 0)
@@ -54,7 +59,7 @@ export function desiredStatus(input: StatusInput, failures: readonly Failure[]):
       const { text } = address.ip;
       if (!failing.has(text)) return [ingressOf(address, input)];
       const present = shown.get(text); // What was programmed before may still be in force, also by an earlier process.
-      return present !== undefined && (servedElsewhere.has(text) || mayBeServed(present, input)) ? [present] : [];
+      return present !== undefined && (staying.has(text) || mayBeServed(present, input)) ? [present] : [];
     });
   if (assignment.keepsStatus) ingress.push(...service.status.ingress);
   if (failures.length > 0) {

@@ -8,7 +8,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
-import { ProxyAbsentError, type Unprepared } from '../../ports/proxy.ts';
+import { ProxyAbsentError, ProxyDownError, type Unprepared } from '../../ports/proxy.ts';
 import { type RuntimeApi, unlessGone, unlessUnreachable } from './runtime/client.ts';
 import { type Settings } from './config/config.ts';
 import { serverId } from './config/node-servers.ts';
@@ -135,13 +135,15 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     else nodeTrouble.failed(words);
   };
 
-  const unlessAbsent = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
+  /** The result of `work`. If it fails because HAProxy takes no connections, the error says so. */
+  const withCause = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
     try {
       return await work;
     } catch (error) {
       signal.throwIfAborted();
-      if (!(await process.isAbsent(signal))) throw error;
-      throw new ProxyAbsentError(messageOf(error), { cause: error });
+      if (await process.isAbsent(signal)) throw new ProxyAbsentError(messageOf(error), { cause: error });
+      if (life.isSilent()) throw new ProxyDownError(messageOf(error), { cause: error });
+      throw error;
     }
   };
 
@@ -226,7 +228,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     },
     upsert: async (table, signal) => {
       const next = await settle(table, signal);
-      await unlessAbsent(upsertTo(next, signal), signal);
+      await withCause(upsertTo(next, signal), signal);
       noteNodes(next);
       const [refusals, deferred] = [
         new Map([...next.refusals, ...refused.listeners()]),
@@ -238,7 +240,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     },
     prune: async (table, signal) => {
       const next = await settle(table, signal);
-      await unlessAbsent(apply(next, applyRemovals, signal), signal).catch((error: unknown) => {
+      await withCause(apply(next, applyRemovals, signal), signal).catch((error: unknown) => {
         if (!(error instanceof ProxyAbsentError)) throw error;
       });
     },

@@ -48,6 +48,8 @@ export type Life = Pick<Proxy, 'trouble' | 'outage' | 'onTrouble'> & {
   revive(signal: AbortSignal): Promise<Recovery | 'idle' | 'failed'>;
   /** Until `signal` aborts: revives the process as soon as it exits. */
   guard(signal: AbortSignal): Promise<void>;
+  /** The last attempt found a process that answers neither commands nor requests. */
+  isSilent(): boolean;
   /** From now on a process must run. */
   want(): void;
   /** The worker has answered a command. */
@@ -263,6 +265,7 @@ export function makeLife({
         else if (outcome !== 'new') await clock.sleep(Math.max(backoff.next(), starts.inMs()), signal);
       }
     },
+    isSilent: () => silentSinceMs !== undefined,
     want: () => wanted.set(),
     noteAnswer,
     noteUp,

@@ -1,5 +1,6 @@
 import type { Clock } from '../../../ports/clock.ts';
 import type { Files } from '../../../ports/files.ts';
+import { ProxyDownError } from '../../../ports/proxy.ts';
 import { parseInfo, type ProcessInfo } from '../runtime/answers.ts';
 import { RuntimeError, type RuntimeApi, type Sockets, unlessUnreachable } from '../runtime/client.ts';
 import { descriptionOf, type ProgramId, pathsIn } from '../config/config.ts';
@@ -31,7 +32,7 @@ export type HaproxyProcess = {
   look(signal: AbortSignal): Promise<Sight>;
   /**
    * Starts one with the program `id` from the files; resolves with its worker when that answers. Throws `ConfigRefusedError`,
-   * `PortHeldError`, `ExecError`, `RuntimeError`.
+   * `PortHeldError`, `ExecError`, {@link ProxyDownError}.
    */
   start(id: ProgramId, signal: AbortSignal): Promise<ProcessInfo>;
   /** After a start: until signals can be sent to its master. */
@@ -193,7 +194,7 @@ export function makeHaproxyProcess(deps: {
       await program.start(signal);
       const started = await untilServing({ id }, takeOverMs, signal);
       if (started !== undefined) return started;
-      throw new RuntimeError('silent', `HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
+      throw new ProxyDownError(`HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
     },
     untilKnown: async (signal) => {
       // The daemon writes the pid file, possibly after the starting process has ended.
