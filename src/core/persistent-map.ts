@@ -129,6 +129,11 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
     return changed;
   }
 
+  /** True if `changedKeys` finds none. */
+  static areSame<K extends string, V>(a: PersistentMap<K, V>, b: PersistentMap<K, V>): boolean {
+    return a === b || (a.size === b.size && PersistentMap.changedKeys(a, b).length === 0);
+  }
+
   #partAt(index: number): Part<K, V> {
     return this.#branches[index >>> widthBits]?.[index & (width - 1)] ?? noPart;
   }

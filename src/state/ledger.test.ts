@@ -104,7 +104,7 @@ test.each([
   },
 );
 
-test('a commit does not wait for the disk; flushes run one at a time, one for all commits meanwhile', async () => {
+test('a commit does not wait for the disk; flushes run one at a time and at least 0.2 s apart, one for all commits meanwhile', async () => {
   const flushes: PromiseWithResolvers<void>[] = [];
   const files: Files = {
     ...filesOf(new Map()),
@@ -114,14 +114,23 @@ test('a commit does not wait for the disk; flushes run one at a time, one for al
       return flush.promise;
     },
   };
-  const ledger = openLedger(files);
+  const clock = virtualClock();
+  const ledger = openLedger(files, recordLog(), clock);
   for (const name of ['a', 'b', 'c']) await ledger.commit(new Map([recordOf(name, '192.0.2.1')]), signal);
+  await clock.advance(1_000);
   expect(flushes).toHaveLength(1);
   flushes[0]?.resolve();
-  await expect.poll(() => flushes.length).toBe(2);
-  flushes[1]?.resolve();
+  await clock.advance(199);
   await ledger.commit(new Map([recordOf('d', '192.0.2.1')]), signal);
-  await expect.poll(() => flushes.length).toBe(3);
+  expect(flushes).toHaveLength(1);
+  await clock.advance(1);
+  expect(flushes).toHaveLength(2);
+  flushes[1]?.resolve();
+  await clock.advance(1_000);
+  expect(flushes).toHaveLength(2);
+  await ledger.commit(new Map([recordOf('e', '192.0.2.1')]), signal);
+  await clock.advance(0);
+  expect(flushes).toHaveLength(3);
 });
 
 test('a failed flush is retried after growing waits without a new commit, and logged once, and again when it works', async () => {

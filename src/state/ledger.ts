@@ -22,14 +22,17 @@ const schema = z.object({
   listeners: z.array(z.string()),
 });
 
+/** Each flush costs the disk a commit of its journal, for which other programs wait, too. */
+const flushPauseMs = 200;
+
 export type FileLedger = Ledger & Pick<MapFile<ServiceUid, AddressRecord>, 'assertVersion'>;
 
 /**
  * The ledger of one load-balancer host: a file of its state directory. The statuses of the Services contain most of it;
  * this file also says which listener belongs to which Service, and is independent of a status that another client
- * cleared. A commit is flushed to the disk (`fdatasync`) at once, but does not wait for it: a power failure may lose
- * the commits of the last moments, and the statuses have them. A commit is all or nothing, and one begins when the one before has ended,
- * also that of an earlier term of the Lease.
+ * cleared. A commit is flushed to the disk (`fdatasync`) at once, or 0.2 s after the last flush, but does not wait for it: a power
+ * failure may lose the commits of the last moments, and the statuses have them. A commit is all or nothing, and one begins when the one
+ * before has ended, also that of an earlier term of the Lease.
  */
 export function makeFileLedger(deps: {
   readonly path: string;
@@ -56,7 +59,7 @@ export function makeFileLedger(deps: {
   let isDirty = false;
   let isSyncing = false;
 
-  /** One flush at a time, one for all commits made meanwhile, and retries after growing waits. */
+  /** One flush at a time, one for all commits made meanwhile and in the pause after it; retries after growing waits. */
   const sync = async (signal: AbortSignal): Promise<void> => {
     isDirty = true;
     if (isSyncing) return;
@@ -67,6 +70,7 @@ export function makeFileLedger(deps: {
         await files.sync(path);
         backoff.reset();
         trouble.over();
+        await clock.sleep(flushPauseMs, signal).catch(() => undefined); // aborted
       } catch (error) {
         isDirty = true;
         trouble.failed(error);

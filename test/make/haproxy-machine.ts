@@ -42,12 +42,16 @@ export type HaproxyMachine = {
     portHolder: string | undefined;
     /** A worker that a reload replaces has connections that do not end. */
     keepsOldWorkers: boolean;
+    /** Commands to these workers for which this returns an answer have it. */
+    oldWorker: (command: string) => string | undefined | Promise<string>;
     /** A reload lasts until this is over: the last worker serves, and the master does not answer. */
     slowReload: Promise<void> | undefined;
     /** The master has just started: it does not answer, and loses signals. */
     isMasterStarting: boolean;
     /** So many signals for a reload are lost. */
     lostReloads: number;
+    /** The check of a configuration lasts until this is over. */
+    slowCheck: Promise<void> | undefined;
   };
   readonly oldWorkers: number[];
   /** Starts of the program so far. */
@@ -74,9 +78,11 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     isDiskFull: false,
     portHolder: undefined,
     keepsOldWorkers: false,
+    oldWorker: () => undefined,
     slowReload: undefined,
     isMasterStarting: false,
     lostReloads: 0,
+    slowCheck: undefined,
   };
   let running: HaproxyWorker | undefined;
   let starts = 0;
@@ -156,7 +162,10 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
     if (path.endsWith('/master.sock')) {
       if (isReloading || faults.isMasterStarting) throw new RuntimeError('absent', `${path}: connect ECONNREFUSED`);
-      if (text.startsWith('@!')) return text.includes(' show info') ? 'CurrConns: 1\n' : '';
+      if (text.startsWith('@!')) {
+        const said = await faults.oldWorker(text.replace(/\nquit\n$/, ''));
+        return said ?? (text.includes(' show info') ? 'CurrConns: 1\n' : '');
+      }
       const lines = [`${running.pid} master ${reloads} [failed: 0] 0d00h00m01s 2.6.12`, '# old workers'];
       return [...lines, ...oldWorkers.map((pid) => `${pid} worker `)].join('\n');
     }
@@ -211,6 +220,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       run: async (file, args) => {
         if (file === 'ss') return { stdout: socketsIn(args, running?.pid, faults.portHolder), stderr: '' };
         if (args[0] === '-c') {
+          await faults.slowCheck;
           const words = faults.config(texts.get(args.at(-1) ?? '') ?? '');
           if (words !== undefined) refuse(words);
         } else {

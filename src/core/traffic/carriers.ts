@@ -1,5 +1,5 @@
 import type { Assignment } from '../addresses/assignment.ts';
-import { fieldManager } from '../model/contract.ts';
+import { conditionTypes, fieldManager, ownFinalizer } from '../model/contract.ts';
 import type { Family } from '../ip/ip.ts';
 import type { BackendId, ServiceKey } from '../model/names.ts';
 import type { Service, ServicePort } from '../model/service.ts';
@@ -114,4 +114,15 @@ export function publishedVips({ spec, status }: Service): readonly string[] {
   const isAutomatic = requested === undefined && status.ingressManager === fieldManager;
   if (requested !== 'direct' && !isAutomatic) return [];
   return status.ingress.flatMap(({ ip, ipMode }) => (ipMode === 'VIP' ? (ip ?? []) : []));
+}
+
+/**
+ * Our condition is written after our finalizer, so it shows that the finalizer was there. If another client removed it, it
+ * is being restored, and the traffic does not stop for that.
+ */
+export function hasHadFinalizer({ finalizers, status }: Service): boolean {
+  return (
+    finalizers.includes(ownFinalizer) ||
+    status.conditions.some((each) => each.type === conditionTypes.addressAssigned && each.status === 'True')
+  );
 }

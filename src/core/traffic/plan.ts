@@ -1,12 +1,11 @@
 import type { Assignment } from '../addresses/assignment.ts';
-import { conditionTypes, ownFinalizer } from '../model/contract.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { isSameSet, PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
 import { changedApart } from './apart-ports.ts';
-import { type CarrierFacts, type Carriers, planCarriers, publishedVips } from './carriers.ts';
+import { type CarrierFacts, type Carriers, hasHadFinalizer, planCarriers, publishedVips } from './carriers.ts';
 import { lacksNodePorts, needsDirect } from './dataplane.ts';
 import { hostBackend } from './host-pods.ts';
 import { makeLocalPlanner } from './local.ts';
@@ -176,16 +175,5 @@ export function usePods(spec: Pick<Service['spec'], 'backends' | 'ports'>): bool
 function withKnown(next: readonly Listener[], known: readonly Listener[]): readonly Listener[] {
   return next.map(
     (listener) => known.find(({ key, revision }) => key === listener.key && revision === listener.revision) ?? listener,
-  );
-}
-
-/**
- * Our condition is written after our finalizer, so it shows that the finalizer was there. If another client removed it, it
- * is being restored, and the traffic does not stop for that.
- */
-function hasHadFinalizer({ finalizers, status }: Service): boolean {
-  return (
-    finalizers.includes(ownFinalizer) ||
-    status.conditions.some((each) => each.type === conditionTypes.addressAssigned && each.status === 'True')
   );
 }

@@ -8,9 +8,9 @@ export function isSameTable(a: TrafficTable, b: TrafficTable): boolean {
   return (
     a.nodes === b.nodes &&
     a.excludedNodes === b.excludedNodes &&
-    PersistentMap.changedKeys(a.withoutEndpoints ?? none, b.withoutEndpoints ?? none).length === 0 &&
-    PersistentMap.changedKeys(a.backends, b.backends).length === 0 &&
-    PersistentMap.changedKeys(a.pods, b.pods).length === 0 &&
-    PersistentMap.changedKeys(a.listeners, b.listeners).length === 0
+    PersistentMap.areSame(a.listeners, b.listeners) &&
+    PersistentMap.areSame(a.backends, b.backends) &&
+    PersistentMap.areSame(a.pods, b.pods) &&
+    PersistentMap.areSame(a.withoutEndpoints ?? none, b.withoutEndpoints ?? none)
   );
 }

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { byKey, ip, makeService, tcp, udp } from '../../../test/make/service.ts';
 import { projectEndpointSlice } from '../../api/endpoint-slice.ts';
 import type { Assignment } from '../addresses/assignment.ts';
-import type { ServiceKey } from '../model/names.ts';
+import type { ListenerKey, ServiceKey } from '../model/names.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import type { ServiceEndpoints } from './local.ts';
@@ -95,6 +95,23 @@ test('listeners without endpoints follow Services, addresses and endpoints; noth
   expect(look({ [x]: other, [y]: one }, [])).toEqual({ [`${x}|80|TCP`]: other.uid, [`${y}|80|TCP`]: one.uid });
   expect(look({ [x]: other }, [])).toEqual({ [`${x}|80|TCP`]: other.uid });
   expect(look({ [x]: one }, [[one, some]])).toEqual({});
+});
+
+test('a Service has no such listeners before its finalizer: its first endpoints change no table', () => {
+  const plan = makeWithoutEndpoints();
+  const [early, ready] = [makeService('web', {}, { finalizers: [] }), makeService('web')];
+  const assignment = assigned([tcp(80)], '192.0.2.1');
+  const look = (service: Service): ReturnType<typeof plan> =>
+    plan({
+      services: byKey([service]),
+      assignments: PersistentMap.from([[service.key, assignment]]),
+      endpoints: PersistentMap.empty(),
+    });
+  const withoutEndpoints = look(early);
+  expect(withoutEndpoints?.size).toBe(0);
+  expect(isPlannedWith({ withoutEndpoints }, early, assignment, undefined)).toBe(true);
+  expect(isPlannedWith({ withoutEndpoints }, ready, assignment, undefined)).toBe(false);
+  expect(look(ready)?.get(http as ListenerKey)).toBe(ready.uid);
 });
 
 test('while nothing changes, the map is the same object', () => {

@@ -4,6 +4,7 @@ import type { ListenerKey, ServiceKey, ServiceUid } from '../model/names.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { hasPort } from './apart-ports.ts';
+import { hasHadFinalizer } from './carriers.ts';
 import type { ServiceEndpoints } from './local.ts';
 import type { EndpointGroup } from './pods.ts';
 import { listenerKey, type TrafficTable } from './table.ts';
@@ -51,13 +52,14 @@ function textOf({ name, protocol }: Pick<ServicePort, 'name' | 'protocol'>): str
   return `${name}/${protocol}`;
 }
 
-/** Whether the table has exactly those of the listeners of the Service that are without endpoints. */
+/** Whether the table has exactly those of the listeners of the Service that are without endpoints: none before its finalizer. */
 export function isPlannedWith(
   { withoutEndpoints }: Pick<TrafficTable, 'withoutEndpoints'>,
   service: Service,
   assignment: Assignment,
   endpoints: ServiceEndpoints | undefined,
 ): boolean {
+  if (!hasHadFinalizer(service)) return true;
   const now = new Set(listenersWithoutEndpoints(service, assignment, endpoints));
   return assignment.addresses.every(({ ip, served }) =>
     served.every(({ port, protocol }) => {
@@ -98,7 +100,8 @@ export function makeWithoutEndpoints(): (input: EndpointsInput) => TrafficTable[
     for (const key of changed) for (const listener of found.get(key) ?? []) changes.set(listener, undefined);
     for (const key of changed) {
       const [service, assignment] = [services.get(key), assignments.get(key)];
-      const now = service && assignment ? listenersWithoutEndpoints(service, assignment, endpoints.get(key)) : [];
+      const mayHaveListeners = service !== undefined && assignment !== undefined && hasHadFinalizer(service);
+      const now = mayHaveListeners ? listenersWithoutEndpoints(service, assignment, endpoints.get(key)) : [];
       if (service === undefined || now.length === 0) found.delete(key);
       else {
         found.set(key, now);

@@ -117,6 +117,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     metrics,
     health,
   });
+  const drainLimits = makeDrainLimits({ clock, desired: () => reconciler.desired() });
   const ownChecks = makeOwnChecks({ api });
   const headerChecks = makeHeaderChecks({ dial, desired: () => reconciler.desired(), clock });
   const session = makeRuntimeSession({ sockets, path: paths.workerSocket, clock });
@@ -124,7 +125,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     session,
     reconciler,
     ownChecks,
-    drainLimits: makeDrainLimits({ clock }),
+    drainLimits,
     oldWorkers,
     health,
     clock,
@@ -140,7 +141,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
 
   const change = async <T>(work: () => Promise<T>): Promise<T> => {
     life.want();
-    return await inTurn(work);
+    return await inTurn(() => work().finally(() => drainLimits.follow()));
   };
 
   /** Ends the wait after a failure. */

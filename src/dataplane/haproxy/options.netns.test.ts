@@ -153,56 +153,6 @@ test('an idle connection ends after the timeout of its Service, and those of oth
   await connection.echoes();
 });
 
-test('the connections to a server that drains end after the drain time of their Service, and those of others continue', async () => {
-  await using rig = await startRig({ nodes: 2 });
-  const driver = rig.newDriver();
-  const [first, second] = rig.lab.nodes;
-  const limited = withOptions('10.50.0.2', 25, echoPort, { server: { drainMs: 1000 } });
-  const table = (state: 'active' | 'drain'): ReturnType<Rig['table']> =>
-    rig.table(
-      [listener('10.50.0.1', 25, echoPort), limited],
-      [
-        { node: first!, state },
-        { node: second!, state },
-      ],
-    );
-  await driver.proxy.upsert(table('active'), rig.signal);
-  driver.watch();
-  const connection = await rig.connect();
-  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.2', port: 25 });
-  const heard = async (): Promise<{ readonly text?: string; readonly end?: string }> =>
-    await rig.lab.client.ask({ do: 'heard', id });
-  await expect.poll(async () => (await heard()).text, patience).toMatch(/220 n\d\n/);
-  await driver.rounds(2);
-  expect((await heard()).end).toBe('open');
-  await driver.proxy.upsert(table('drain'), rig.signal);
-  await expect.poll(async () => (await heard()).end, patience).not.toBe('open');
-  await connection.echoes();
-});
-
-test('the drain time of a server that was removed is kept by a worker that a reload has replaced', async () => {
-  await using rig = await startRig({ nodes: 2 });
-  const driver = rig.newDriver();
-  const limited = withOptions('10.50.0.2', 25, echoPort, { server: { drainMs: 8000 } });
-  const plain = listener('10.50.0.1', 25, echoPort);
-  await driver.proxy.upsert(rig.table([plain, limited]), rig.signal);
-  driver.watch();
-  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.2', port: 25 });
-  const heard = async (): Promise<{ readonly text?: string; readonly end?: string }> =>
-    await rig.lab.client.ask({ do: 'heard', id });
-  await expect.poll(async () => (await heard()).text, patience).toMatch(/220 n\d\n/);
-  const used = (await heard()).text?.slice(4).trim();
-  const others = rig.lab.nodes.filter(({ name }) => name !== used).map((node) => ({ node, state: 'active' as const }));
-  await driver.proxy.upsert(rig.table([plain, limited], others), rig.signal);
-  await driver.proxy.prune(rig.table([plain, limited], others), rig.signal);
-  await driver.rounds(2); // furiwake has seen that it drains; the first round may have begun before
-  const reloading = withOptions('10.50.0.3', 25, echoPort, { profile: { serverTimeoutMs: 61_000 } });
-  await driver.proxy.upsert(rig.table([plain, limited, reloading], others), rig.signal);
-  await driver.rounds(2); // without a question from outside, which would find the old worker
-  expect(driver.metric('furiwake_haproxy_old_workers')).toBe(1);
-  await expect.poll(async () => (await heard()).end, patience).not.toBe('open');
-});
-
 test('in HTTP mode a server that sends nothing for its timeout ends the connection', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();

@@ -15,6 +15,7 @@ import { serverId } from './config/node-servers.ts';
 import { type Desired, nodesAmong, planDesired } from './config/desired.ts';
 import { entryKey } from './config/entries.ts';
 import type { HaproxyFiles } from './config/haproxy-files.ts';
+import type { HeldSpares } from './config/held-spares.ts';
 import type { Life, Recovery } from './process/life.ts';
 import { makeMapSaver } from './config/map-saver.ts';
 import type { OldWorkers } from './process/old-workers.ts';
@@ -51,13 +52,8 @@ export type Reconciler = {
   desired(): Desired | undefined;
   /** `backend/server` of all servers that stand for this node in this family. */
   serversOf(family: Family, node: NodeName): readonly string[];
-  /**
-   * `backend/server` of those of the worker `pid` that get no new connections, and whose connections may not continue without end;
-   * `undefined`: not known at the moment, or another worker serves.
-   */
-  drainsWithLimit(pid: number): readonly string[] | undefined;
-  /** Whether the worker that serves gives the server `backend/server` of a spare backend new connections, as far as is known. */
-  isReady(id: string): boolean;
+  /** The servers of spare backends that the worker `pid` has; `undefined`: not known at the moment, or another worker serves. */
+  heldSpares(pid: number): HeldSpares | undefined;
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Unprepared>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
@@ -81,7 +77,8 @@ export type Round = {
   readonly pid: number;
   /** It accepts no connections any more, and must be reloaded. */
   readonly isShut: boolean;
-  readonly commands: readonly string[];
+  /** Asked when the worker is as desired. */
+  readonly commands: () => readonly string[];
   readonly silent: SilentNodes;
   /** The nodes that are not up in HAProxy after `commands`, by `serverId`. */
   readonly down: ReadonlySet<string>;
@@ -212,11 +209,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       ...(worker.held()?.spares.serversOf(family, node) ?? []),
       ...(desired === undefined ? [] : podsOn(family, node, desired.spares)),
     ],
-    drainsWithLimit: (pid) => {
+    heldSpares: (pid) => {
       const held = worker.held();
-      return held?.pid === pid ? held.spares.drainsWithLimit() : undefined;
+      return held?.pid === pid ? held.spares : undefined;
     },
-    isReady: (id) => worker.held()?.spares.isReady(id) === true,
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await worker.recover(signal);
@@ -264,7 +260,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const next = desired;
       if (!worker.isUsable(worker.held() ?? (await worker.read(signal))) && !worker.isReloadDue()) return;
       await apply(next, applyUpserts, signal);
-      await api.ask(commands, signal); // a server that was deleted meanwhile is not an error
+      await api.ask(commands(), signal); // a server that was deleted meanwhile is not an error
       const known = worker.held();
       if (known === undefined) return; // a change was refused: what the worker holds must be read first
       worker.hold(undefined); // until all of it is acknowledged

@@ -102,10 +102,6 @@ export function makeHealthTick(deps: {
         if (isOut) down.add(serverId({ family, node }));
         else down.delete(serverId({ family, node }));
     const dead = families.flatMap((family, index) => (orders[index]?.dead ?? []).map((node) => ({ family, node })));
-    const overdue = drainLimits.overdue(
-      reconciler.drainsWithLimit(process.pid),
-      (id) => oldWorkers.mayRun(process.pid) && !reconciler.isReady(id),
-    );
     const orderedCommands = families.flatMap((family, index) => orderCommands(orders[index], family));
     const silent = new Set(
       families.flatMap((family, index) =>
@@ -113,11 +109,15 @@ export function makeHealthTick(deps: {
       ),
     );
     let ended: readonly NodeOfFamily[] = [];
+    let overdue: readonly string[] = [];
     try {
       await inTurn(async () => {
         ended = await stillDead(dead, signal);
-        const ending = [...ended.flatMap(({ family, node }) => reconciler.serversOf(family, node)), ...overdue];
-        const commands = [...repairs, ...orderedCommands, ...ending.map((id) => `shutdown sessions server ${id}`)];
+        const commands = (): readonly string[] => {
+          overdue = drainLimits.overdue(reconciler.heldSpares(process.pid), oldWorkers.mayRun(process.pid));
+          const ending = [...ended.flatMap(({ family, node }) => reconciler.serversOf(family, node)), ...overdue];
+          return [...repairs, ...orderedCommands, ...ending.map((id) => `shutdown sessions server ${id}`)];
+        };
         await reconciler.tend({ pid: process.pid, isShut: isClosed, commands, silent, down }, signal);
       });
     } catch (error) {
@@ -125,13 +125,13 @@ export function makeHealthTick(deps: {
       throw error;
     }
     const endedNodes = new Set(ended.map(serverId));
-    const endedServers = new Set(overdue); // of as many Services as there are, for each session
     const pods = ended.length === 0 ? new Map() : nodesOfPods(wanted.spares);
     const isEnding = ({ backend, server }: Session): boolean =>
-      endedNodes.has(`${nodesOf(backend)}/${nodeBehind(server, pods)}`) || endedServers.has(`${backend}/${server}`);
-    if (ended.length + overdue.length > 0) await oldWorkers.end(isEnding, signal);
+      endedNodes.has(`${nodesOf(backend)}/${nodeBehind(server, pods)}`) ||
+      drainLimits.isOverdue(`${backend}/${server}`);
+    const isAll = ended.length + overdue.length === 0 || (await oldWorkers.end(isEnding, signal));
+    if (overdue.length > 0) drainLimits.ended(isAll);
     await oldWorkers.watch(process.pid, signal);
-    drainLimits.ended(overdue);
     for (const state of states) {
       const inState = families.flatMap((family) =>
         servers[family].filter(

@@ -68,3 +68,22 @@ test('a server of a spare backend that HAProxy does not delete stays in maintena
   await proxy.prune(next, signal);
   expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'nodes4/n2', 'spare4-0/n1']);
 });
+
+test('a spare backend that is released after the worker was read again loses its servers', async () => {
+  const rig = makeMachineRig();
+  const { machine, proxy, clock } = rig;
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]); // it reads the worker after the first change
+  const local = localListener('192.0.2.53', 80, 30_081, 'test/local');
+  for (const listeners of [[local], []]) {
+    const table = localTable(
+      listeners.map((each) => [each, { n1: 1 }]),
+      nodes,
+    );
+    await Promise.all([proxy.upsert(table, stop.signal), clock.advance(100)]);
+    await Promise.all([proxy.prune(table, stop.signal), clock.advance(100)]);
+  }
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'nodes4/n2']);
+  stop.abort();
+  await running;
+});

@@ -34,8 +34,8 @@ export type HeldSpares = {
   follow(down: ReadonlySet<string>): readonly string[];
   /** `backend/server` of the servers that get no new connections, and whose connections may not continue without end. */
   drainsWithLimit(): readonly string[];
-  /** Whether the server `backend/server` gets new connections. */
-  isReady(id: string): boolean;
+  /** Whether there is this server, `backend/server`. */
+  has(id: string): boolean;
   /** `backend/server` of all servers of this name and family: `spare4-0/n1`. */
   serversOf(family: 4 | 6, node: string): readonly string[];
 };
@@ -92,8 +92,9 @@ export function makeHeldSpares(lines: Iterable<ServerNow>): HeldSpares {
         const servers = wanted.get(name);
         const kept = new Set<string>(servers?.map((server) => server.name));
         const gone = [...(held.get(name) ?? [])].filter(([server]) => !kept.has(server));
-        if (gone.length === 0) leaving.delete(name);
-        else if (servers === undefined && (inUse ??= named()).has(name)) continue;
+        if (gone.length === 0) {
+          if (reached.get(name) === servers) leaving.delete(name); // otherwise nothing says when it is released
+        } else if (servers === undefined && (inUse ??= named()).has(name)) continue;
         for (const [server, line] of gone) {
           if (line.admin !== 'maint') differences++;
           held.get(name)?.set(server, { ...line, admin: 'maint' });
@@ -131,9 +132,9 @@ export function makeHeldSpares(lines: Iterable<ServerNow>): HeldSpares {
           admin !== 'ready' && drainMsOf(server) !== undefined ? `${name}/${server}` : [],
         ),
       ),
-    isReady: (id) => {
+    has: (id) => {
       const slash = id.indexOf('/');
-      return held.get(id.slice(0, slash) as SpareName)?.get(id.slice(slash + 1))?.admin === 'ready';
+      return held.get(id.slice(0, slash) as SpareName)?.has(id.slice(slash + 1)) === true;
     },
     serversOf: (family, node) =>
       Array.from(held)

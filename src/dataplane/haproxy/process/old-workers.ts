@@ -21,8 +21,8 @@ export type OldWorkers = {
   find(signal: AbortSignal): Promise<readonly number[]>;
   /** Each second: counts them as long as there are some, and after `pid`, the serving worker, has changed. */
   watch(pid: number, signal: AbortSignal): Promise<void>;
-  /** Ends the sessions for which `isEnding` holds. The next call tries again what was not possible. */
-  end(isEnding: (session: Session) => boolean, signal: AbortSignal): Promise<void>;
+  /** Ends the sessions for which `isEnding` holds. False if the master or a worker did not answer: the next call tries again. */
+  end(isEnding: (session: Session) => boolean, signal: AbortSignal): Promise<boolean>;
 };
 
 /** A session of `show sess`; one without a server has `<none>`. */
@@ -84,12 +84,18 @@ export function makeOldWorkers({
       if ((await find(signal)) !== undefined) serving = pid;
     },
     end: async (isEnding, signal) => {
-      for (const pid of (await find(signal)) ?? []) {
-        const sessions = parseSessions((await ask(`@!${pid} show sess`, signal)) ?? '');
+      const found = await find(signal);
+      let isAll = found !== undefined;
+      for (const pid of found ?? []) {
+        const sessions = await ask(`@!${pid} show sess`, signal);
         // One by one, because old workers answer `shutdown sessions server` with "Proxy is disabled".
-        const commands = sessions.filter(isEnding).map(({ id }) => `@!${pid} shutdown session ${id}`);
-        for (const line of packLines(commands, maxLineBytes)) await ask(line.join(';'), signal);
+        const ending = parseSessions(sessions ?? '').filter(isEnding);
+        const commands = ending.map(({ id }) => `@!${pid} shutdown session ${id}`);
+        const answers = [sessions];
+        for (const line of packLines(commands, maxLineBytes)) answers.push(await ask(line.join(';'), signal));
+        isAll &&= !answers.includes(undefined);
       }
+      return isAll;
     },
   };
 }

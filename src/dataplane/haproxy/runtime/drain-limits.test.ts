@@ -1,49 +1,179 @@
 import { expect, test } from 'vitest';
-import { virtualClock } from '../../../../test/sim/virtual-clock.ts';
-import { makeDrainLimits } from './drain-limits.ts';
+import { withOptions } from '../../../../test/make/options.ts';
+import { localTable, node, podListener, type PodText, podTable, tableOf } from '../../../../test/make/table.ts';
+import { virtualClock, type VirtualClock } from '../../../../test/sim/virtual-clock.ts';
+import { type Listener, localBackend, type TrafficTable } from '../../../core/traffic/table.ts';
+import { type Desired, planDesired } from '../config/desired.ts';
 import { drainMsOf } from '../config/spare-servers.ts';
+import { type DrainLimits, makeDrainLimits } from './drain-limits.ts';
 
-test('a server that drains is overdue when its time is over, until its connections are ended; and again when it drains again', async () => {
-  const clock = virtualClock();
-  const all = makeDrainLimits({ clock });
-  const limits = { ...all, overdue: (draining: readonly string[]) => all.overdue(draining, () => false) };
-  const [one, two] = ['spare4-0/n1:30080:drain1000', 'spare4-0/n2:30080:proxy1.drain2000'];
-  expect(limits.overdue([one])).toEqual([]);
+const settings = { folder: '/run/f', maxConnections: 100, idleTimeoutSeconds: 1, hasIpv6: true, account: undefined };
+const [n1, n2] = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
+const drained = { ...n1, state: 'drain' as const };
+const mail = withOptions('192.0.2.52', 25, 30_025, { server: { drainMs: 1000 } });
+const [onN1, onN2] = ['spare4-0/n1:30025:drain1000', 'spare4-0/n2:30025:drain1000'] as const;
+const pods = (...texts: readonly PodText[]): TrafficTable => podTable([[ofPods('192.0.2.53', 'test/web'), texts]]);
+const ofPods = (vip: string, service: string, drainMs = 1000): Listener => {
+  const { backend, service: key } = podListener(vip, 80, service);
+  return { ...withOptions(vip, 80, 0, { server: { drainMs } }), backend, service: key };
+};
+const [pod, other] = ['spare4-0/pod_10.244.1.7_8080:drain1000', 'spare4-0/pod_10.244.1.8_8080:drain1000'] as const;
+
+type LimitScene = {
+  readonly clock: VirtualClock;
+  readonly limits: DrainLimits;
+  /** Another furiwake on the same host. */
+  readonly restart: () => LimitScene;
+  readonly plan: (table: TrafficTable) => void;
+  /** One round: the servers that are overdue. `held`: those of the worker that get no new connections. */
+  readonly round: (held?: readonly string[], mayBeLeft?: boolean) => readonly string[];
+};
+
+function makeScene(table: TrafficTable, clock = virtualClock()): LimitScene {
+  let desired: Desired | undefined;
+  const limits = makeDrainLimits({ clock, desired: () => desired });
+  const plan = (next: TrafficTable): void => {
+    desired = planDesired(settings, next, desired);
+    limits.follow();
+  };
+  const round: LimitScene['round'] = (held = [], mayBeLeft = false) => [
+    ...limits.overdue({ drainsWithLimit: () => held, has: (id) => held.includes(id) }, mayBeLeft),
+  ];
+  plan(table);
+  return { clock, limits, plan, round, restart: () => makeScene(desired?.table ?? table, clock) };
+}
+
+test('a node that drains is overdue when its time is over, until its connections are ended; and again when it drains again', async () => {
+  const { clock, limits, plan, round } = makeScene(tableOf([mail], [drained, n2]));
+  expect(round([onN1])).toEqual([]);
   await clock.advance(999);
-  expect(limits.overdue([one, two])).toEqual([]);
+  expect(round([onN1])).toEqual([]);
   await clock.advance(1);
-  for (let round = 0; round < 2; round++) expect(limits.overdue([one, two])).toEqual([one]);
-  limits.ended([one]);
-  await clock.advance(1999);
-  expect(limits.overdue([one, two])).toEqual([two]);
-  expect(limits.overdue([])).toEqual([]);
-  expect(limits.overdue([one])).toEqual([]);
+  for (let time = 0; time < 2; time++) expect(round([onN1])).toEqual([onN1]);
+  limits.ended(true);
+  await clock.advance(9000);
+  expect(round([onN1])).toEqual([]);
+  for (const first of [n1, drained]) plan(tableOf([mail], [first, n2])); // within a second
+  expect(round([onN1])).toEqual([]);
   await clock.advance(1000);
-  expect(limits.overdue([one])).toEqual([one]);
+  expect(round([onN1])).toEqual([onN1]);
 });
 
-test('a server that only an old worker still has is overdue when its time is over, unless it is used again', async () => {
-  const clock = virtualClock();
-  const limits = makeDrainLimits({ clock });
-  const [gone, back] = ['spare4-0/n1:30080:drain1000', 'spare4-0/n2:30080:drain1000'];
-  const isLeft = (id: string): boolean => id === gone;
-  limits.overdue([gone, back], isLeft);
-  await clock.advance(500);
-  expect(limits.overdue([], isLeft)).toEqual([]);
-  await clock.advance(500);
-  for (let round = 0; round < 2; round++) expect(limits.overdue([], isLeft)).toEqual([gone]);
-  limits.ended([gone]);
-  expect(limits.overdue([], isLeft)).toEqual([]);
+test('a node that was removed is overdue as long as a worker may have its connections, and they are tried again until all were asked', async () => {
+  const { clock, limits, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  plan(tableOf([mail], [n2]));
+  expect(round([], true)).toEqual([]);
+  await clock.advance(1000);
+  expect(round([], true)).toEqual([onN1]);
+  limits.ended(false);
+  expect(round([], true)).toEqual([]);
+  await clock.advance(5000);
+  expect(round([], true)).toEqual([onN1]);
+  limits.ended(true);
+  await clock.advance(9000);
+  for (const mayBeLeft of [true, false]) expect(round([], mayBeLeft)).toEqual([]);
+  plan(tableOf([mail], []));
+  expect(round([], false)).toEqual([]); // no worker has it
+  await clock.advance(1000);
+  expect(round([], true)).toEqual([]);
+});
+
+test('it is known at any moment whether a node is in use again', async () => {
+  const { clock, limits, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  plan(tableOf([mail], [n2]));
+  round([], true);
+  await clock.advance(1000);
+  expect([round([], true), limits.isOverdue(onN1)]).toEqual([[onN1], true]);
+  plan(tableOf([mail], [n1, n2]));
+  expect([limits.isOverdue(onN1), limits.isOverdue(onN2)]).toEqual([false, false]);
+  limits.ended(true); // so this was not for the next time
+  plan(tableOf([mail], [n2]));
+  round([], true);
+  await clock.advance(1000);
+  expect(round([], true)).toEqual([onN1]);
 });
 
 test('while the servers are not known, the time of those that drain continues', async () => {
-  const clock = virtualClock();
-  const limits = makeDrainLimits({ clock });
-  const id = 'spare4-0/n1:30080:drain1000';
-  limits.overdue([id], () => false);
+  const { clock, limits, round } = makeScene(tableOf([mail], [drained, n2]));
+  round([onN1]);
   await clock.advance(1000);
-  expect(limits.overdue(undefined, () => false)).toEqual([]);
-  expect(limits.overdue([id], () => false)).toEqual([id]);
+  expect([...limits.overdue(undefined, false)]).toEqual([]);
+  expect(round([onN1])).toEqual([onN1]);
+});
+
+test('servers that a furiwake before has left belong to the port or backend in their names', async () => {
+  const [web, left] = [tableOf([mail], [n1, n2]), 'spare4-9/n1:30025:proxy1.drain9000'];
+  const { clock, plan, round } = makeScene(web).restart();
+  expect(round([left])).toEqual([]);
+  await clock.advance(9000);
+  expect(round([left])).toEqual([]);
+  plan(tableOf([mail], [drained, n2]));
+  expect(round([left, onN1])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([left, onN1])).toEqual([left, onN1]);
+  const next = makeScene(pods('10.244.1.8 8080')).restart();
+  expect(next.round([pod])).toEqual([]);
+  await next.clock.advance(1000);
+  expect(next.round([pod, 'spare4-5/pod_10.244.1.9_80:drain1000'])).toEqual([pod]);
+});
+
+test.each<[string, TrafficTable, readonly string[]]>([
+  ['one Pod is gone', pods('10.244.1.8 8080'), [pod]],
+  ['all are gone', pods(), [pod, other]],
+  ['one terminates', pods('10.244.1.7 8080 draining', '10.244.1.8 8080'), [pod]],
+  ['its Pods are not known', { ...pods(), pods: podTable([]).pods }, []],
+  ['nodes serve it', tableOf([{ ...mail, service: ofPods('192.0.2.53', 'test/web').service }], [n1]), []],
+  ['HAProxy serves it no more', tableOf([], [n1]), []],
+])('a Service with Pods of which %s: the connections that end', async (_, after, ending) => {
+  const { clock, plan, round } = makeScene(pods('10.244.1.7 8080', '10.244.1.8 8080'));
+  plan(after);
+  expect(round([pod, other])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([pod, other])).toEqual(ending);
+});
+
+test('a Pod that leaves one of two Services is out of use for that one', async () => {
+  const of = (...texts: readonly PodText[]): TrafficTable =>
+    podTable([
+      [ofPods('192.0.2.53', 'test/web'), texts],
+      [ofPods('192.0.2.54', 'test/also'), ['10.244.1.7 8080']],
+    ]);
+  const { clock, plan, round } = makeScene(of('10.244.1.7 8080', '10.244.1.8 8080'));
+  plan(of('10.244.1.8 8080'));
+  expect(round([], true)).toEqual([]);
+  await clock.advance(1000);
+  expect(round([], true)).toEqual([expect.stringMatching(/pod_10\.244\.1\.7_8080:drain1000$/)]);
+});
+
+test('a server that another Service has taken over counts for that one', async () => {
+  const web = (...texts: readonly PodText[]): readonly [Listener, readonly PodText[]] => [
+    ofPods('192.0.2.53', 'test/web', 2000),
+    texts,
+  ];
+  const more = Array.from({ length: 15 }, (_, index): [Listener, readonly PodText[]] => [
+    ofPods(`192.0.2.${100 + index}`, `test/s${index}`),
+    ['10.244.1.7 8080'],
+  ]);
+  const { clock, plan, round } = makeScene(pods('10.244.1.7 8080'));
+  for (const after of [
+    [web('10.244.1.7 8080'), ...more.slice(1)],
+    [web('10.244.1.7 8080'), ...more],
+    [web(), ...more],
+  ]) {
+    plan(podTable(after));
+  }
+  expect(round([], true)).toEqual([]);
+  await clock.advance(2000);
+  expect(round([], true)).toEqual([expect.stringMatching(/drain2000$/)]);
+});
+
+test('a node counts for both policies of a port', async () => {
+  const { clock, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  const local = { ...mail, backend: localBackend(4, mail.service) };
+  plan(localTable([[local, { n2: 1 }]], [n1, n2]));
+  expect(round([onN1, onN2])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([onN1, onN2])).toEqual([onN1]);
 });
 
 test.each([
