@@ -1,5 +1,6 @@
 import type { BackendId } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import { hostBackend } from '../core/traffic/host-pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 
 /**
@@ -11,7 +12,7 @@ export function withKnownEndpoints(next: TrafficTable, before: TrafficTable | un
   const table = { ...next, withoutEndpoints: next.withoutEndpoints ?? before.withoutEndpoints };
   const missing = [...missingIn(table.backends, before.backends), ...missingIn(table.pods, before.pods)];
   if (missing.length === 0) return table;
-  const used = new Set(Array.from(table.listeners.values(), ({ backend }) => backend));
+  const used = new Set([...table.listeners.values()].flatMap((each) => [each.backend, hostBackend(each) ?? []].flat()));
   const kept = missing.filter((id) => used.has(id));
   if (kept.length === 0) return table;
   return {

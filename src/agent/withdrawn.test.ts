@@ -2,8 +2,11 @@ import { describe, expect, test } from 'vitest';
 import { listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
 import { startFaultyHost } from '../../test/make/faulty-host.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { directListener } from '../../test/make/table.ts';
-import { closed } from './withdrawn.ts';
+import { directListener, tableOf } from '../../test/make/table.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { hostBackend } from '../core/traffic/host-pods.ts';
+import { podBackend, type PodBackend } from '../core/traffic/table.ts';
+import { closed, withdrawn } from './withdrawn.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
 const b = listener('192.0.2.51', 443, 'b');
@@ -32,6 +35,13 @@ describe('a withdrawn host', () => {
     await rig.clock.advance(0);
     expect([...rig.ports.held.placed.keys()].toSorted()).toEqual(['192.0.2.51', '192.0.2.53']);
     expect(rig.agent.report().listeners.get(direct.key)).toMatchObject({ isForwarding: true });
+  });
+
+  test('has no Pods for its own connections, which go to the host that serves', () => {
+    const dns = directListener('192.0.2.53', 53);
+    const backends = [hostBackend(dns), podBackend(4, dns.service, 80)];
+    const pods = PersistentMap.from(backends.map((id) => [id!, { family: 4, pods: [] } satisfies PodBackend]));
+    expect([...withdrawn({ ...tableOf([dns]), pods }).pods.keys()]).toEqual(['pods4:test/service:80']);
   });
 
   test('has no address of its listeners, is closed to new connections, and keeps the established ones', async () => {

@@ -1,3 +1,4 @@
+import { isHostBackend } from '../core/traffic/host-pods.ts';
 import { makeTable, type Listener, type TrafficTable, withdrawnRanges } from '../core/traffic/table.ts';
 import { makeListener } from '../core/traffic/make-listener.ts';
 
@@ -26,12 +27,15 @@ export function unplaced(listener: Listener): Listener {
   return made;
 }
 
-/** The table of a host that may not serve: every listener `closed`; established connections continue. */
+/**
+ * The table of a host that may not serve: every listener `closed`; established connections continue. Those of the host itself go to the
+ * host that serves: this one may not hear which Pods there are.
+ */
 export function withdrawn(table: TrafficTable): TrafficTable {
   return {
     ...makeTable(Array.from(table.listeners.values(), closed), []),
     backends: table.backends,
-    pods: table.pods,
+    pods: table.pods.with([...table.pods.keys()].filter(isHostBackend).map((id) => [id, undefined])),
     nodes: table.nodes,
     excludedNodes: table.excludedNodes,
     withoutEndpoints: table.withoutEndpoints,

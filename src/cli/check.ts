@@ -46,7 +46,7 @@ export async function check(options: RunOptions, deps: CheckDeps, signal: AbortS
 
 function lookAtDirect(
   { network, lacks }: CheckedHost,
-  { nodes, services }: CheckedCluster,
+  { nodes, services, endpoints }: CheckedCluster,
   { machine, makeKubeProxy }: CheckDeps,
   signal: AbortSignal,
 ): Parameters<Inspect>[2] {
@@ -55,5 +55,5 @@ function lookAtDirect(
   if (typeof network === 'string') return network;
   if (typeof nodes === 'string') return nodes;
   const known = typeof services === 'string' ? [] : services;
-  return () => checkDirect({ nodes, services: known, network }, machine, makeKubeProxy, signal);
+  return () => checkDirect({ nodes, services: known, endpoints, network }, machine, makeKubeProxy, signal);
 }

@@ -15,7 +15,7 @@ import { makeNodeTrouble, type NodeTrouble } from '../core/status/node-trouble.t
 import { makePodPlace, type PodPlace } from '../core/traffic/pods.ts';
 import { type Excesses, makeBudgets } from '../core/traffic/budgets.ts';
 import { isLocal } from '../core/traffic/dataplane.ts';
-import { makeTrafficPlanner } from '../core/traffic/plan.ts';
+import { makeTrafficPlanner, usePods } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import { isNodesBackend, serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
 import { isPlannedWith } from '../core/traffic/without-endpoints.ts';
@@ -206,7 +206,7 @@ export function makeController(deps: ControllerDeps): Controller {
   /** The table depends on which endpoints it has, or, now, on which of its ports have some. */
   const usesEndpoints = (service: Service): boolean => {
     const { key, spec } = service;
-    if (isLocal(spec) || spec.backends !== undefined) return true;
+    if (isLocal(spec) || usePods(spec)) return true;
     const assignment = plan?.assignments.get(key);
     // Without one the next turn plans all of it.
     return (

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { BackendId } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { endStaleFlows, tryConntrack } from '../../src/dataplane/nat/flows.ts';
 import { parseFlowRoom } from '../../src/dataplane/nat/flow-room.ts';
@@ -22,7 +23,7 @@ export function flowAnswersContract(name: string, makeScene: () => Promise<FlowS
     test('a host without flows has none to end, and no clients', async () => {
       await using scene = await makeScene();
       const { exec } = scene;
-      const places = { members: new Map(), lost: [] };
+      const places = { members: new Map(), hosted: PersistentMap.empty<BackendId, never[]>(), lost: [] };
       await expect(tryConntrack(exec, signal)).resolves.toBeUndefined();
       for (const isWhole of [true, false])
         expect(await endStaleFlows(exec, { listeners: byKey, places, changed: byKey, isWhole }, signal)).toBe(0);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { directRules, directTable } from '../../src/dataplane/direct/table/ruleset.ts';
-import { natRules, natTable } from '../../src/dataplane/nat/ruleset.ts';
+import { natRulesWithHost, natTable } from '../../src/dataplane/nat/ruleset.ts';
 import { type Element, elementKey } from '../../src/dataplane/nftables/element.ts';
 import { listSets } from '../../src/dataplane/nftables/list-sets.ts';
 import { decodeListing } from '../../src/dataplane/nftables/listing.ts';
@@ -17,7 +17,7 @@ export type NftScene = AsyncDisposable & { readonly exec: Exec };
 const { signal } = new AbortController();
 const rules = {
   [steeringTable.name]: steeringRules({ hasOwnAddresses: false, isBridgeFiltered: false, hasFormerNat: false }),
-  [natTable.name]: natRules,
+  [natTable.name]: natRulesWithHost,
   [directTable.name]: directRules(['lo'], 10_800),
 };
 

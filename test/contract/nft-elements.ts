@@ -16,12 +16,14 @@ const samples: Readonly<Record<string, readonly string[]>> = {
   'ip daddr': ['192.0.2.1', '10.0.0.1'],
   'ip6 daddr': ['2001:db8::1', '::c000:201'],
   'meta priority': ['0:1', '0:1f', '1:0', 'ffff:a'],
+  'meta l4proto': ['tcp', 'udp', 'sctp'],
   'meta length': ['0', '1', '1023'],
+  'th dport': ['53', '65535'],
   '@th,136,8': ['6', '17', '132'],
   '@th,112,8': ['6', '17', '132'],
   '@th,224,16': ['53', '65535'],
   '@th,384,16': ['53', '65535'],
-  verdict: ['jump keep4for600', 'jump keep6for86400'],
+  verdict: ['jump keep4for600', 'jump keep6for86400', 'jump pods4of32', 'jump pods6of1'],
 };
 const ranges: Readonly<Record<string, readonly string[]>> = {
   ipv4_addr: [
@@ -51,10 +53,10 @@ function elementsOf(set: string, declaration: string): readonly Element[] {
     .trim()
     .split(' . ')
     .map((type) => (/interval/.test(declaration) && ranges[type]) || samples[type] || []);
+  // Of its family; the kernel accepts a chain that translates only where a chain of type nat leads to it.
+  const jump = `jump ${set.startsWith('hosted') ? 'pods' : 'keep'}${set.at(-1)}`;
   const values =
-    of === ''
-      ? ['']
-      : (samples[of] ?? []).filter((value) => !/keep/.test(value) || value.includes(`keep${set.at(-1)}`));
+    of === '' ? [''] : (samples[of] ?? []).filter((value) => !value.startsWith('jump') || value.startsWith(jump));
   const count = Math.max(...columns.map(({ length }) => length));
   return Array.from({ length: count }, (_, row) => {
     const key = columns.map((column) => column[row % column.length]).join(' . ');

@@ -47,22 +47,27 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
   test.each([
     ['with the annotation', annotations],
     ['by itself', {}],
-  ])('over TCP and UDP, without nodePorts and in both families, %s', async (_, each) => {
-    const { services, client } = stage();
-    const families = { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv4', 'IPv6'] };
-    await services.create('both', {
-      annotations: each,
-      spec: { ...families, ports: [dns, http], allocateLoadBalancerNodePorts: false },
-    });
-    for (const address of await services.published('both', 2)) {
-      await untilAnswer(client, urlOf(address), fromWeb);
-      await eventually(async () => {
-        expect(await askByUdp(client, { address, port: 53, text: 'hostname' })).toEqual([
-          expect.stringMatching(fromWeb),
-        ]);
+  ])(
+    'over TCP and UDP, without nodePorts and in both families, %s; the host itself reaches its Pods',
+    async (_, each) => {
+      const { services, client, lb1 } = stage();
+      const families = { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv4', 'IPv6'] };
+      await services.create('both', {
+        annotations: each,
+        spec: { ...families, ports: [dns, http], allocateLoadBalancerNodePorts: false },
       });
-    }
-  });
+      for (const address of await services.published('both', 2)) {
+        for (const host of [client, lb1]) {
+          await untilAnswer(host, urlOf(address), fromWeb);
+          await eventually(async () => {
+            expect(await askByUdp(host, { address, port: 53, text: 'hostname' })).toEqual([
+              expect.stringMatching(fromWeb),
+            ]);
+          });
+        }
+      }
+    },
+  );
 
   test('a client that sends from before the Service exists is answered as soon as kube-proxy serves it', async () => {
     const { services, client } = stage();

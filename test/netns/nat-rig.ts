@@ -1,7 +1,9 @@
 import { vi } from 'vitest';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
+import type { BackendId } from '../../src/core/model/names.ts';
+import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { NodeHealth } from '../../src/core/traffic/report.ts';
-import type { Listener, TrafficNode } from '../../src/core/traffic/table.ts';
+import type { Listener, PodBackend, TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeNat } from '../../src/dataplane/nat/nat.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { makeHost } from '../../src/host/host.ts';
@@ -45,6 +47,8 @@ export type NatRig = AsyncDisposable & {
   apply(...listeners: readonly Listener[]): ReturnType<Nat['apply']>;
   /** From now on the kernel refuses questions about conntrack, or answers them again. */
   breakConntrack(isBroken: boolean): void;
+  /** Of the tables, from the next `apply` on. */
+  readonly pods: Map<BackendId, PodBackend>;
   /** Nodes that drain, and excluded ones, from the next `apply` on. */
   readonly drained: Set<string>;
   readonly excluded: Set<string>;
@@ -75,6 +79,7 @@ export async function startNatRig(): Promise<NatRig> {
   const changes = makeSubscribers();
   const verdicts = new Map<string, NodeHealth>();
   const silentSince = new Map<string, number>();
+  const pods: NatRig['pods'] = new Map();
   const [drained, excluded] = [new Set<string>(), new Set<string>()];
   let metrics = recordMetrics();
   let running: { nat: Nat; steering: Steering; stop: AbortController; ended: Promise<unknown> } | undefined;
@@ -146,7 +151,7 @@ export async function startNatRig(): Promise<NatRig> {
           ...node(name, ip4, ip6),
           state: drained.has(name) ? 'drain' : 'active',
         }));
-      const table = tableOf(listeners, nodes);
+      const table = { ...tableOf(listeners, nodes), pods: PersistentMap.from(pods) };
       await running?.steering.apply(
         { listeners: table.listeners, serverless: new Set(), vips: added, own: new Map(), portOf: () => 292 },
         signal,
@@ -156,6 +161,7 @@ export async function startNatRig(): Promise<NatRig> {
     breakConntrack: (isBroken) => {
       isConntrackBroken = isBroken;
     },
+    pods,
     drained,
     excluded,
     changeLinks: () => {

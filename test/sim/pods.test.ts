@@ -80,3 +80,31 @@ test('the Pods of a Service follow its EndpointSlices and the routes of the host
   await until(() => expect(serving()).toBe('Serving'));
   expect(pods()).toBe('10.244.1.9:9090 on n1');
 });
+
+test('the Pods for connections of the host itself follow the EndpointSlices of a port without a nodePort', async () => {
+  server.put('Service', {
+    metadata: { name: 'web', namespace: 'default', annotations: { 'furiwake.dev/dataplane': 'direct' } },
+    spec: {
+      type: 'LoadBalancer',
+      allocateLoadBalancerNodePorts: false,
+      ipFamilies: ['IPv4'],
+      ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
+    },
+  });
+  const own = (): string | undefined =>
+    host.tables
+      .at(-1)
+      ?.pods.get('own4:default/web:80/TCP' as BackendId)
+      ?.pods.map(({ address, port }) => `${address.text}:${port}`)
+      .join();
+  putEndpoints(8080, '10.244.1.7', '10.9.9.9');
+  route(ranges('10.244.0.0/16'));
+  stack.push(await startController(server, host));
+  await until(() => expect(own()).toBe('10.244.1.7:8080'));
+  await until(() => expect(serving()).toBe('Serving'));
+  putEndpoints(9090, '10.244.1.8');
+  // By the change itself: ten seconds after the publication, the condition changes, which makes a plan as well.
+  await vi.waitFor(() => expect(own()).toBe('10.244.1.8:9090'), { timeout: 5_000, interval: 5 });
+  route([]);
+  await until(() => expect(own()).toBe(''));
+});

@@ -1,9 +1,13 @@
+import { projectEndpointSlice } from '../../api/endpoint-slice.ts';
 import { projectNode } from '../../api/node.ts';
 import { projectService } from '../../api/service.ts';
 import { eligibilityOf } from '../../core/addresses/eligibility.ts';
 import { kubeProxyHealthPort } from '../../core/model/contract.ts';
+import { serviceKey, type ServiceKey } from '../../core/model/names.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
+import { lacksNodePorts } from '../../core/traffic/dataplane.ts';
+import type { ServiceEndpoints } from '../../core/traffic/local.ts';
 import { isTooOld, oldestMinor, type ServerVersion } from '../../daemon/cluster.ts';
 import { type CommandDeps, earlierStatePaths, statePaths } from '../../daemon/platform.ts';
 import { newIdentity } from '../../daemon/identity.ts';
@@ -25,6 +29,8 @@ const versionTimeoutMs = 5_000;
 export type CheckedCluster = {
   readonly nodes: readonly Node[] | string;
   readonly services: readonly Service[] | string;
+  /** The endpoints of Services; read only if one has a port without a NodePort. */
+  readonly endpoints: ReadonlyMap<ServiceKey, ServiceEndpoints>;
 };
 
 /** Everything that must be asked of the API server and the nodes. */
@@ -50,7 +56,7 @@ export async function checkCluster(
     const lack = connection === undefined ? lacksKubeconfig : 'needs an answer of the API server';
     for (const what of ['permissions', 'Lease']) await inspect('Permissions', what, lack);
     for (const what of ['nodes', 'Services', 'load balancers']) await inspect(group, what, lack);
-    return { nodes: lack, services: lack };
+    return { nodes: lack, services: lack, endpoints: new Map() };
   }
   return await checkAnswering(options, client, { machine, probe, log }, inspect, signal);
 }
@@ -87,15 +93,15 @@ async function checkAnswering(
   await inspect('Permissions', 'Lease', mayLease ? checkOwnLease : 'needs the permissions for Leases');
 
   const lacksList = mayList ? undefined : 'needs the permissions to list';
-  const list = async <T>(plural: string, read: (object: KubeObject) => T): Promise<readonly T[]> => {
+  const list = async <T>(plural: string, read: (object: KubeObject) => T, apiVersion = 'v1'): Promise<readonly T[]> => {
     const all: T[] = [];
-    for await (const object of listAll<KubeObject>(client, { apiVersion: 'v1', plural }, signal))
-      all.push(read(object));
+    for await (const object of listAll<KubeObject>(client, { apiVersion, plural }, signal)) all.push(read(object));
     return all;
   };
   let nodeObjects: readonly KubeObject[] = [];
   let nodes: CheckedCluster['nodes'] = lacksList ?? 'needs the nodes';
   let services: CheckedCluster['services'] = lacksList ?? 'needs the Services';
+  let endpoints: CheckedCluster['endpoints'] = new Map();
   const readNodes = async (): Promise<Finding> => {
     nodeObjects = await list('nodes', (node) => node);
     const projected = nodeObjects.map(projectNode);
@@ -105,12 +111,16 @@ async function checkAnswering(
   const readServices = async (): Promise<readonly Finding[]> => {
     const projected = await list('services', (object) => projectService(object, options.defaults));
     services = projected;
+    if (projected.some(({ spec }) => spec.type === 'LoadBalancer' && lacksNodePorts(spec))) {
+      const slices = await list('endpointslices', (object) => projectEndpointSlice(object), 'discovery.k8s.io/v1');
+      endpoints = Map.groupBy(slices, ({ service = serviceKey('', '') }) => service);
+    }
     return checkServices(projected, options);
   };
   await inspect(group, 'nodes', lacksList ?? readNodes);
   await inspect(group, 'Services', lacksList ?? readServices);
   await inspect(group, 'load balancers', lacksList ?? (() => findOthers(client, nodeObjects, signal)));
-  return { nodes, services };
+  return { nodes, services, endpoints };
 }
 
 /**

@@ -22,7 +22,7 @@ afterAll(() => rig[Symbol.asyncDispose]());
 async function find(exec: Exec, nodes: readonly Node[] = []): Promise<string> {
   const mute = { ask: () => Promise.resolve(undefined), close: () => undefined };
   const findings = await checkDirect(
-    { nodes, services: [], network: rig.network },
+    { nodes, services: [], endpoints: new Map(), network: rig.network },
     { exec, files: filesOf(new Map()), clock: systemClock },
     () => mute,
     signal,

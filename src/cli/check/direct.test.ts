@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type CheckScene, findIn, kubeProxyAnswer, servedService } from '../../../test/make/check-scene.ts';
 import { ExecError } from '../../ports/exec.ts';
 
@@ -140,16 +140,33 @@ test('an excluded node is not counted', async () => {
   ]);
 });
 
-test('Services whose ports this host itself cannot reach are named', async () => {
+describe('the ports without a NodePort that this host itself', () => {
   const bare = (port: object): object => ({
     ...servedService('bare', '203.0.113.2'),
-    spec: { type: 'LoadBalancer', ports: [port] },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [port] },
   });
-  const unreachable = 'this host itself cannot connect to the ports without a NodePort of default/bare';
-  const [found] = await direct({ objects: { services: [dns(), bare({ port: 53, protocol: 'UDP' })] } });
-  expect(found).toMatchObject({ mark: 'ok', found: expect.stringContaining(unreachable) });
-  const [none] = await direct({
-    objects: { services: [dns(), bare({ port: 53, nodePort: 30_053, protocol: 'UDP' })] },
+  const slice = (...addresses: readonly string[]): object => ({
+    metadata: { namespace: 'default', name: 'bare-1', labels: { 'kubernetes.io/service-name': 'bare' } },
+    addressType: 'IPv4',
+    ports: [{ name: '', protocol: 'UDP', port: 5353 }],
+    endpoints: addresses.map((address) => ({ addresses: [address] })),
   });
-  expect(none).toMatchObject({ found: expect.not.stringContaining('this host itself') });
+  const udp = { port: 53, protocol: 'UDP' };
+  const unreachable = /this host itself cannot connect to the ports without a NodePort of (\S+): it has no route/g;
+  const routes = [
+    { dst: 'default', gateway: '192.0.2.1', dev: 'eth0' },
+    { dst: '10.244.0.0/24', gateway: '192.0.2.11', dev: 'eth0' },
+  ];
+
+  test.each<[what: string, named: readonly string[], port: object, pods: readonly string[]]>([
+    ['cannot reach are named: no route to the Pods', ['default/bare'], udp, ['10.244.1.7', '10.244.2.7']],
+    ['reaches are not: a route to one of the Pods', [], udp, ['10.244.0.7', '10.244.1.7']],
+    ['reaches are not: there is a NodePort', [], { ...udp, nodePort: 30_053 }, ['10.244.1.7']],
+  ])('%s', async (_, named, port, pods) => {
+    const programs = { 'ip -4 -json route show table main': JSON.stringify(routes) };
+    const objects = { services: [dns(), bare(port)], endpointslices: [slice(...pods)] };
+    const [finding] = await direct({ objects, programs });
+    const words = JSON.stringify(finding);
+    expect(Array.from(words.matchAll(unreachable), ([, name]) => name)).toEqual(named);
+  });
 });

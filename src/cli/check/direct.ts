@@ -2,12 +2,14 @@ import { families } from '../../core/ip/ip.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
 import { lacksNodePorts, mayMoveToDirect, needsDirect, requestedDataplane } from '../../core/traffic/dataplane.ts';
+import { choosePods, makePodPlace } from '../../core/traffic/pods.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { countSpoofed } from '../../dataplane/direct/table/direct-counters.ts';
 import { tryDirectTable } from '../../dataplane/direct/table/try-table.ts';
 import type { KubeProxy } from '../../health/kube-proxy-sync.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
+import type { CheckedCluster } from './cluster.ts';
 import { type Concern, counted, type Finding, named, ok, warning } from './finding.ts';
 import type { CheckedNetwork } from './host.ts';
 import { compareMtus, measureMtus } from './mtus.ts';
@@ -21,10 +23,12 @@ export async function checkDirect(
   {
     nodes,
     services,
+    endpoints,
     network,
   }: {
     readonly nodes: readonly Node[];
     readonly services: readonly Service[];
+    readonly endpoints: CheckedCluster['endpoints'];
     readonly network: CheckedNetwork;
   },
   machine: Pick<Platform, 'exec' | 'files' | 'clock'>,
@@ -65,19 +69,37 @@ export async function checkDirect(
         `${counted(users.length, 'Service asks', 'Services ask')} for it`,
         found,
         'the firewall of this host does not see its packets; those with an impossible source address are dropped',
-        ...unreachableHere(users),
+        ...unreachableHere(users, endpoints, network),
       ].join('; '),
     ),
     ...troubles.map((trouble) => warning(trouble.found, trouble.advice)),
   ];
 }
 
-/** What this host sends itself passes no device of a LAN: it needs a stand-in, which needs a nodePort. */
-function unreachableHere(users: readonly Service[]): readonly string[] {
-  const names = users.filter(({ spec }) => lacksNodePorts(spec)).map(({ key }) => key);
-  return names.length === 0
-    ? []
-    : [`this host itself cannot connect to the ports without a NodePort of ${named(names)}`];
+/** What this host sends itself passes no device of a LAN: it needs a stand-in, which needs a nodePort, or routes to the Pods. */
+function unreachableHere(
+  users: readonly Service[],
+  endpoints: CheckedCluster['endpoints'],
+  network: CheckedNetwork,
+): readonly string[] {
+  const { own, needs, routed } = network.addresses();
+  const place = makePodPlace(undefined)(
+    { routed, pool: [], drained: new Set() },
+    { needs, ownAddresses: [...own.values()] },
+  );
+  const lacksPods = ({ key, spec }: Service): boolean =>
+    spec.ports.some(
+      (port) =>
+        port.nodePort === 0 &&
+        spec.ipFamilies.some((family) => {
+          const { pods, unrouted } = choosePods(family, port, endpoints.get(key) ?? [], place);
+          return pods.length === 0 && unrouted.length > 0;
+        }),
+    );
+  const names = users.filter(lacksPods).map(({ key }) => key);
+  if (names.length === 0) return [];
+  const what = `this host itself cannot connect to the ports without a NodePort of ${named(names)}`;
+  return [`${what}: it has no route to their Pods but its default route`];
 }
 
 /** Whether nft and the kernel have what the table needs. */

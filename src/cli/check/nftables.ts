@@ -1,6 +1,6 @@
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { tryConntrack } from '../../dataplane/nat/flows.ts';
-import { natRules, natTable } from '../../dataplane/nat/ruleset.ts';
+import { natRulesWithHost, natTable } from '../../dataplane/nat/ruleset.ts';
 import { renderTable } from '../../dataplane/nftables/table-text.ts';
 import { listenPort } from '../../dataplane/haproxy/config/config.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
@@ -38,7 +38,7 @@ export function checkTproxy(exec: Exec, signal: AbortSignal): Promise<Finding> {
 export function checkNat(exec: Exec, signal: AbortSignal): Promise<Finding> {
   return tryRules(
     exec,
-    renderTable(natTable, [], 1, natRules),
+    renderTable(natTable, [], 1, natRulesWithHost),
     'nft and the kernel can translate UDP and SCTP',
     (line) =>
       warning(

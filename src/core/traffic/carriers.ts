@@ -6,6 +6,7 @@ import type { Service, ServicePort } from '../model/service.ts';
 import type { PersistentMap } from '../persistent-map.ts';
 import { localBackendOf } from './apart-ports.ts';
 import { decideDataplane, hasPodServers, isLocal, requestedDataplane } from './dataplane.ts';
+import { hostBackend, planHostPods } from './host-pods.ts';
 import type { ServiceEndpoints } from './local.ts';
 import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
 import { optionsOfPort } from './port-options.ts';
@@ -15,7 +16,10 @@ import { servedFamilies, planSourceRanges } from './source-ranges.ts';
 import { type Listener, nodesBackend, podBackend, type PodBackend, usesNat } from './table.ts';
 import { makeListener } from './make-listener.ts';
 
-/** The listeners of a Service, and the Pods that serve them; without those while the endpoints are not known. */
+/**
+ * The listeners of a Service, and the Pods that serve them, or the connections of the host itself to them; without those while the
+ * endpoints are not known.
+ */
 export type Carriers = {
   readonly listeners: readonly Listener[];
   readonly pods: readonly (readonly [BackendId, PodBackend])[];
@@ -76,7 +80,7 @@ export function planCarriers(
       });
       if ('reason' in carriage) return []; // no assignment has such a port
       const isDirect = carriage.dataplane === 'direct';
-      return makeListener({
+      const listener = makeListener({
         address: ip,
         protocol: port.protocol,
         port: port.port,
@@ -93,6 +97,9 @@ export function planCarriers(
         isDraining: isDrained,
         isHostAddress,
       });
+      const id = hostBackend(listener);
+      if (id !== undefined && endpoints !== undefined) pods.push([id, planHostPods(ip.family, port, groups, podPlace)]);
+      return listener;
     }),
   );
   return { listeners, pods };

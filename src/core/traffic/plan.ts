@@ -6,7 +6,8 @@ import { isSameSet, PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
 import { changedApart } from './apart-ports.ts';
 import { type CarrierFacts, type Carriers, hasHadFinalizer, planCarriers, publishedVips } from './carriers.ts';
-import { needsDirect } from './dataplane.ts';
+import { lacksNodePorts, needsDirect } from './dataplane.ts';
+import { hostBackend } from './host-pods.ts';
 import { makeLocalPlanner } from './local.ts';
 import { makeNodesPlanner } from './nodes.ts';
 import {
@@ -34,7 +35,7 @@ export type TrafficInput = CarrierFacts & {
 /**
  * Plans the table of one host. Pure, except for a cache: what a planner remembers of its last table saves work and never changes the
  * result. The listeners of a Service stay the same objects while its spec, assignment and published addresses do; with
- * Pods as servers, while they have the same revision.
+ * Pods in the table, while they have the same revision.
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
@@ -54,7 +55,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   let listeners: Listeners = emptyTable.listeners;
   let pods: TrafficTable['pods'] = emptyTable.pods;
   let table = emptyTable;
-  /** The Services that ask for Pods as servers. */
+  /** The Services that {@link usePods}. */
   const podUsers = new Set<ServiceKey>();
 
   /** Those that the service has in the last table. */
@@ -87,9 +88,9 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
       last.overProfiles.has(key) === input.overProfiles.has(key) &&
       last.drainedServices.has(key) === input.drainedServices.has(key) &&
       publishedVips(before).join() === publishedVips(service).join();
-    if (!asksForPods(service) && isSame && known.length > 0) return { listeners: known, pods: [] };
+    if (!usePods(service.spec) && isSame && known.length > 0) return { listeners: known, pods: [] };
     const next = planCarriers(service, assignment, input);
-    return asksForPods(service) ? { ...next, listeners: withKnown(next.listeners, known) } : next;
+    return usePods(service.spec) ? { ...next, listeners: withKnown(next.listeners, known) } : next;
   };
 
   /** Those whose Pods may differ. */
@@ -120,14 +121,17 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     const podChanges = new Map<BackendId, PodBackend | undefined>();
     for (const service of changed) {
       const before = listenersBefore(service);
-      for (const { key, backend } of before) {
-        removed.push([key, undefined]);
-        if (isPodBackend(backend)) podChanges.set(backend, undefined);
+      for (const listener of before) {
+        removed.push([listener.key, undefined]);
+        const { backend } = listener;
+        const own = isPodBackend(backend) ? backend : hostBackend(listener);
+        if (own !== undefined) podChanges.set(own, undefined);
       }
       const { listeners: now, pods: found } = carriersNow(service, input, before, apart.has(service));
       for (const listener of now) present.push([listener.key, listener]);
       for (const [id, backend] of found) podChanges.set(id, share(pods.get(id), backend));
-      if (now.length > 0 && services.get(service)?.spec.backends !== undefined) podUsers.add(service);
+      const spec = services.get(service)?.spec;
+      if (now.length > 0 && spec !== undefined && usePods(spec)) podUsers.add(service);
       else podUsers.delete(service);
       backendsOf.set(service, new Set(now.map(({ backend }) => backend)));
     }
@@ -162,8 +166,9 @@ function servicesOnLink(services: TrafficInput['services']): readonly ServiceKey
   return Array.from(services.values()).flatMap(({ key, spec }) => (needsDirect(spec) ? key : []));
 }
 
-function asksForPods({ spec }: Service): boolean {
-  return spec.backends !== undefined;
+/** Whether the table may have Pods of the Service: it asks for them as servers, or has ports for which only `direct` may be left. */
+export function usePods(spec: Pick<Service['spec'], 'backends' | 'ports'>): boolean {
+  return spec.backends !== undefined || lacksNodePorts(spec);
 }
 
 /** `next`; a listener with the same revision as before stays the same object. */

@@ -15,6 +15,7 @@ import type { ListenerOptions } from './options.ts';
  *               192.0.2.52|53|UDP → Service dns/coredns, direct, nodes4, published, 10.0.0.0/8
  *   backends    nodes4 → n1, n2      nodes6 → n1      local4:shop/web → n1 weight 2, n3 weight 1    change with endpoints
  *   pods        pods4:shop/web:80 → 10.244.1.7:8080 on n1, 10.244.2.9:8080 on n2                    change with endpoints
+ *               own4:dns/coredns:53/UDP → 10.244.1.8:53 on n1                 for the host itself, see `hostBackend`
  *   nodes       n1 192.0.2.11 2001:db8::11 active      n2 192.0.2.12 drain                          change with nodes
  *   withoutEndpoints  192.0.2.53|80|TCP                                                             change with endpoints
  *

@@ -5,11 +5,11 @@ import { hex } from '../nftables/table-text.ts';
 export const natSlotCount = 1021;
 
 /** Part of the hash, the same on all hosts. */
-const seed = '0x66757269';
+export const natSeed = '0x66757269';
 
 /** A client and its listener in a key: nft 1.0.6 writes wrong ones of more than 16 bytes in `update`. */
 export function clientKey(family: 4 | 6, port: string, address: string): string {
-  const hashed = (part: string): string => `jhash ${part} mod ${2 ** 31 - 1} seed ${seed}`;
+  const hashed = (part: string): string => `jhash ${part} mod ${2 ** 31 - 1} seed ${natSeed}`;
   const ends = family === 4 ? `ip saddr . ${address}` : `${hashed('ip6 saddr')} . ${hashed(address)}`;
   return `meta l4proto . ${port} . ${ends}`;
 }
@@ -19,7 +19,7 @@ export function choiceChains(family: 4 | 6): string {
   const ip = family === 4 ? 'ip' : 'ip6';
   const listener = `${ip} daddr . meta l4proto . th dport`;
   const toSlot = (hashed: string): string =>
-    translate(`meta priority . jhash ${hashed} mod ${natSlotCount} seed ${seed} map @slots${family}`);
+    translate(`meta priority . jhash ${hashed} mod ${natSlotCount} seed ${natSeed} map @slots${family}`);
   const translate = (node: string): string =>
     `meta l4proto { tcp, udp, sctp } dnat ${ip} to ${node} : ${listener} map @ports${family}`;
   const ofFlow = toSlot(`${ip} saddr . ${ip} daddr . th sport . th dport`);

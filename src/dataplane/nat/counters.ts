@@ -1,5 +1,6 @@
 import { families } from '../../core/ip/ip.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
+import { isHostBackend } from '../../core/traffic/host-pods.ts';
 import type { Listener, Listeners } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { NatCounters } from '../../ports/nat.ts';
@@ -9,14 +10,16 @@ import { natTable } from './ruleset.ts';
 
 const none: ElementCounter = { packets: 0, bytes: 0 };
 
-/** What the kernel has counted of these listeners, or of all. Throws `ExecError`. */
+/** What the kernel has counted of these listeners, or of all, without those that `direct` serves. Throws `ExecError`. */
 export async function readNatCounters(
   exec: Exec,
   listeners: Listeners,
   keys: Iterable<ListenerKey> | undefined,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<ListenerKey, NatCounters>> {
-  const those = Array.from(keys ?? listeners.keys()).flatMap((key) => listeners.get(key) ?? []);
+  const those = Array.from(keys ?? listeners.keys())
+    .flatMap((key) => listeners.get(key) ?? [])
+    .filter(({ backend }) => !isHostBackend(backend));
   if (those.length === 0) return new Map();
   const wanted = Object.fromEntries(
     families.flatMap((family): readonly [string, readonly string[] | 'all'][] => {

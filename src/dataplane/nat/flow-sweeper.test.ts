@@ -25,6 +25,7 @@ type Name = keyof typeof nodes;
 
 function placesOf(members: readonly (readonly [Listener, readonly Name[]])[], lost: readonly Name[] = []): FlowPlaces {
   return {
+    hosted: PersistentMap.empty(),
     members: new Map(
       members.map(([{ backend }, names]): [BackendId, never[]] => [
         backend,

@@ -32,7 +32,7 @@ export function makeFlowSweeper(deps: {
   );
   let inForce: { readonly listeners: Listeners; readonly places: FlowPlaces } = {
     listeners: emptyTable.listeners,
-    places: { members: new Map(), lost: [] },
+    places: { members: new Map(), hosted: PersistentMap.empty(), lost: [] },
   };
   /** The same when the last sweep succeeded; `undefined`: the flows of an earlier process are there. */
   let seen: typeof inForce | undefined;
@@ -84,7 +84,10 @@ function movedBackends(before: FlowPlaces, after: FlowPlaces): ReadonlySet<Backe
   const textOf = (ips: readonly Ip[] = []): string => ips.map(({ text }) => text).join(' ');
   if (textOf(before.lost) !== textOf(after.lost)) return undefined;
   const ids = new Set([...before.members.keys(), ...after.members.keys()]);
-  return new Set([...ids].filter((id) => textOf(before.members.get(id)) !== textOf(after.members.get(id))));
+  return new Set([
+    ...[...ids].filter((id) => textOf(before.members.get(id)) !== textOf(after.members.get(id))),
+    ...PersistentMap.changedKeys(before.hosted, after.hosted),
+  ]);
 }
 
 /** Beyond so many listeners the kernel is asked for all flows, not for those of each. */

@@ -144,8 +144,13 @@ export async function endStaleFlows(exec: Exec, sweep: FlowSweep, signal: AbortS
   const lines: string[] = [];
   if (isWhole) lines.push('whole');
   lines.push(['lost', ...places.lost.map(hexOf)].join(' '));
-  for (const [backend, members] of places.members)
-    lines.push(['members', nameOf(backend), ...members.map(hexOf)].join(' '));
+  const asked = isWhole ? listeners.keys() : changed.keys();
+  const used = new Set(Array.from(asked, (key) => listeners.get(key)?.backend));
+  for (const backend of used) {
+    const members = backend && (places.members.get(backend) ?? places.hosted.get(backend));
+    if (backend !== undefined && members !== undefined)
+      lines.push(['members', nameOf(backend), ...members.map(hexOf)].join(' '));
+  }
   const lineOf = (what: 'known' | 'changed', address: ListenerAddress, listener: Listener | undefined): string =>
     [what, textOf(address), ...(listener === undefined ? [] : [listener.targetPort, nameOf(listener.backend)])].join(
       ' ',

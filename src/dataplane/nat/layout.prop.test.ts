@@ -1,9 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { changesThrough } from '../../../test/make/layout-changes.ts';
-import { addressesOf, natListener, node, tableOf } from '../../../test/make/table.ts';
+import { addressesOf, addressOf, natListener, node, nodeName, tableOf } from '../../../test/make/table.ts';
 import { parseRange } from '../../core/ip/range.ts';
+import type { BackendId } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { NodeHealth } from '../../core/traffic/report.ts';
+import type { PodBackend } from '../../core/traffic/table.ts';
 import { changeOf, differenceTo, emptyMirror } from '../nftables/mirror.ts';
 import { noLists } from '../nftables/range-lists.ts';
 import { natLayout } from './layout.ts';
@@ -25,6 +28,8 @@ const input = fc.record({
       isRestricted: fc.boolean(),
       isAffine: fc.boolean(),
       hasEndpoints: fc.boolean(),
+      /** The numbers of its Pods, for the host itself; `undefined`: nodes serve it. */
+      pods: fc.option(fc.uniqueArray(fc.integer({ min: 1, max: 5 })), { nil: undefined }),
     }),
     { selector: ({ address, port, protocol }) => `${address} ${port} ${protocol}`, maxLength: 6 },
   ),
@@ -39,6 +44,9 @@ const input = fc.record({
   formerPort: fc.nat(4),
 });
 
+const ownOf = (each: { readonly address: string; readonly port: number; readonly protocol: string }): BackendId =>
+  `own:${each.address}:${each.port}/${each.protocol}` as BackendId;
+
 /** Programs that follow each other in one process. */
 const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): readonly NatProgram[] => {
   const plan = makeNatPlanner();
@@ -50,12 +58,13 @@ const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): read
       ...node(name, ...['192.0.2.', '2001:db8::'].map((net) => `${net}${isTwice && index === 2 ? 12 : 11 + index}`)),
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
     }));
-    const table = tableOf(
-      listeners.map(({ address, port, protocol, targetPort, service, isRestricted, isAffine }) =>
+    const planned = tableOf(
+      listeners.map(({ address, port, protocol, targetPort, service, isRestricted, isAffine, pods }) =>
         natListener(address, port, targetPort, {
           protocol,
           service: service as never,
           isAffine,
+          ...(pods === undefined ? {} : { backend: ownOf({ address, port, protocol }) }),
           sourceRanges: isRestricted
             ? ranges.filter(({ family }) => (family === 6) === address.includes(':'))
             : undefined,
@@ -63,7 +72,14 @@ const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): read
       ),
       nodes,
     );
-    const { groups, keepers } = plan({
+    const podsOf = ({ pods = [], targetPort, ...where }: (typeof listeners)[number]): [BackendId, PodBackend] => {
+      const net = where.address.includes(':') ? 'fd00::' : '10.244.0.';
+      const server = { port: targetPort, node: nodeName('n1'), isDraining: false };
+      const servers = pods.map((number) => ({ ...server, address: addressOf(`${net}${number}`) }));
+      return [ownOf(where), { family: where.address.includes(':') ? 6 : 4, pods: servers }];
+    };
+    const table = { ...planned, pods: PersistentMap.from(listeners.map(podsOf)) };
+    const { groups, keepers, hosted } = plan({
       table,
       verdicts: new Map(Object.entries(verdicts).map(([name, state]) => [name as never, { 4: state, 6: state }])),
       isLost: () => false,
@@ -75,6 +91,8 @@ const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): read
       numberOf: (backend) => (backend === 'nodes4' ? 1 : 2),
       groups,
       keepers,
+      hosted,
+      hasHosted: hosted.size > 0,
       own: new Map(addressesOf(...own)),
       guard: { links, hasIpv6 },
     };
@@ -95,7 +113,9 @@ test('no program, whatever the names of its Services, renders anything but numbe
     fc.property(programs, (all) => {
       for (const target of all)
         for (const { text } of changeOf(noLists, differenceTo(natLayout, target, emptyMirror(natLayout)).parts).add)
-          expect(text).toMatch(/^(?:"eth[01]"|ipv6|[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*(?: : jump keep[46]for\d+)?)$/);
+          expect(text).toMatch(
+            /^(?:"eth[01]"|ipv6|[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*(?: : jump (?:keep[46]for|pods[46]of)\d+)?)$/,
+          );
     }),
     { numRuns: 50 },
   );

@@ -1,3 +1,4 @@
+import type { Ip } from '../../core/ip/ip.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { addressText, classText, type Element, elementKey, portText } from '../nftables/element.ts';
@@ -5,6 +6,7 @@ import { ownedRangeListOf } from '../nftables/elements.ts';
 import { type Listener, usesNat } from '../../core/traffic/table.ts';
 import type { Layout } from '../nftables/mirror.ts';
 import { noGuard } from './forwarding.ts';
+import { podsChain } from './host-chains.ts';
 import { keepChain } from './ruleset.ts';
 import type { NatGroup, NatProgram } from './program.ts';
 
@@ -24,6 +26,9 @@ import type { NatGroup, NatProgram } from './program.ts';
  *   192.0.2.0/24                          refused4     192.0.2.51 . udp . 53            (counts)
  *                                         ranges4      192.0.2.51 . udp . 53 : 0:1      the number of its ranges
  *                                         sources4     0:1 . 192.0.2.0-192.0.2.255
+ *   … of direct, for the host itself       hosted4      192.0.2.51 . udp . 53 : jump pods4of2
+ *                                         pods4        192.0.2.51 . udp . 53 . 0 : 10.244.1.8, 192.0.2.51 . udp . 53 . 1 : …
+ *                                         ports4, requests4, answers4, ranges4 …   without nodes
  *   … that another dataplane has now       requests4, answers4, ranges4 …                      its connections continue
  *   nodes4 → n1, n2                       groups       0:1 : 0:7                          the number of its group of nodes
  *   group n1, n2                          slots4       0:7 . 0 : 192.0.2.11, 0:7 . 1 : 192.0.2.12 …
@@ -38,10 +43,12 @@ export const natLayout: Layout<NatProgram> = {
     numberOf: () => 0,
     groups: new Map(),
     keepers: PersistentMap.empty(),
+    hosted: PersistentMap.empty(),
+    hasHosted: false,
     own: new Map(),
     guard: noGuard,
   },
-  elementsOf: ({ former, serverless, numberOf, keepers, own }, listener) => {
+  elementsOf: ({ former, serverless, numberOf, keepers, hosted, own }, listener) => {
     const { address, backend, key, sourceRanges, targetPort } = listener;
     if (!usesNat(listener)) return [];
     const { family } = address;
@@ -54,13 +61,15 @@ export const natLayout: Layout<NatProgram> = {
       { set: `requests${family}`, text: through },
       { set: `answers${family}`, text: through },
     ];
-    if (!isFormer)
+    const pods = hosted.get(key);
+    if (pods !== undefined) elements.push(...hostElements(listener, pods));
+    else if (!isFormer)
       elements.push(
         { set: `listeners${family}`, text: `${where} : ${classText(backendNumber)}` },
         { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
         { set: `opened${family}`, text: where },
       );
-    if (listener.isAffine && !isRefused && !isFormer) {
+    if (listener.isAffine && !isRefused && !isFormer && pods === undefined) {
       elements.push(
         { set: `affine${family}`, text: where },
         { set: `timeouts${family}`, text: `${where} : jump ${keepChain(family, listener.affinitySeconds)}` },
@@ -80,12 +89,13 @@ export const natLayout: Layout<NatProgram> = {
   },
   // A change of the own addresses may concern every restricted listener.
   mayDiffer: (before, after) => {
-    const { own, keepers } = after;
+    const { own, keepers, hosted } = after;
     const restricted = before.own === own ? [] : [...after.listeners.values()].filter((each) => each.sourceRanges);
     const differing = (a: ReadonlySet<ListenerKey>, b: ReadonlySet<ListenerKey>): readonly ListenerKey[] =>
       a === b ? [] : [...a, ...b].filter((key) => a.has(key) !== b.has(key));
     return [
       ...PersistentMap.changedKeys(before.keepers, keepers),
+      ...PersistentMap.changedKeys(before.hosted, hosted),
       ...restricted.map(({ key }) => key),
       ...differing(before.former, after.former),
       ...differing(before.serverless, after.serverless),
@@ -109,6 +119,18 @@ export const natLayout: Layout<NatProgram> = {
   },
   withRestOf: (target, { groups, guard }) => ({ ...target, groups, guard }),
 };
+
+/** Without Pods the host refuses its connections in front of this table. */
+function hostElements(listener: Listener, pods: readonly Ip[]): readonly Element[] {
+  if (pods.length === 0) return [];
+  const { family } = listener.address;
+  const where = whereText(listener);
+  return [
+    { set: `hosted${family}`, text: `${where} : jump ${podsChain(family, pods.length)}` },
+    { set: `ports${family}`, text: `${where} : ${portText(listener.targetPort)}` },
+    ...pods.map((pod, index) => ({ set: `pods${family}`, text: `${where} . ${index} : ${addressText(pod)}` })),
+  ];
+}
 
 /** No backend has this number. */
 const noBackend = 0;

@@ -9,7 +9,7 @@ import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { makeServerlessIndex } from '../../core/traffic/serverless.ts';
-import { emptyTable, type Listeners, type TrafficTable, usesNat } from '../../core/traffic/table.ts';
+import { emptyTable, type Listeners, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Health } from '../../ports/health.ts';
@@ -27,8 +27,9 @@ import { makeFlowRoomWatch } from './flow-room.ts';
 import { makeFormerListeners } from './former-listeners.ts';
 import { ForwardingError, type Guard, makeForwarding } from './forwarding.ts';
 import { natLayout } from './layout.ts';
+import { makeNatListeners, refusalsOfNat } from './nat-listeners.ts';
 import { makeNatPlanner, type NatProgram } from './program.ts';
-import { natRules, natTable } from './ruleset.ts';
+import { natRules, natRulesWithHost, natTable } from './ruleset.ts';
 import { makeUses } from './uses.ts';
 
 /**
@@ -68,7 +69,7 @@ export function makeNat(deps: {
     ...deps,
     table: natTable,
     layout: natLayout,
-    rulesOf: () => natRules,
+    rulesOf: ({ hasHosted }) => (hasHosted ? natRulesWithHost : natRules),
     repairs: metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored'),
   });
   const forwarding = makeForwarding({
@@ -81,13 +82,16 @@ export function makeNat(deps: {
   });
   const flows = makeFlowSweeper(deps);
   const former = makeFormerListeners(deps);
+  const listenersOf = makeNatListeners(former);
   const usesOf = makeUses();
   const serverlessOf = makeServerlessIndex();
   const watchRoom = makeFlowRoomWatch({ exec, clock, log, metrics, isInPlace: () => kernel.isInPlace() });
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
   let published: TrafficTable | undefined;
-  /** The same with the listeners of this dataplane only, and those that it had. */
+  /** The same with the listeners that this dataplane has of it. */
   let table: TrafficTable = emptyTable;
+  /** The rules for the host itself stay: without their chains, the kernel would forget what it has learnt. */
+  let hasHosted = false;
   /** The contents of the kernel. */
   let inForce: NatProgram = natLayout.empty;
   /** The refusals of the last program; `undefined`: it failed, or there was none. */
@@ -105,9 +109,19 @@ export function makeNat(deps: {
   const isLost = makeLostNodes({ ...deps, alarm });
 
   const transact = async (listeners: Listeners, guard: Guard, signal: AbortSignal): ReturnType<Nat['apply']> => {
-    const { groups, keepers, places } = plan({ table: { ...table, listeners }, verdicts: health.verdicts(), isLost });
+    const { places, ...parts } = plan({ table: { ...table, listeners }, verdicts: health.verdicts(), isLost });
     const serverless = serverlessOf(table);
-    const target = { listeners, former: former.keys(), serverless, numberOf, groups, keepers, own: deps.own(), guard };
+    hasHosted ||= parts.hosted.size > 0;
+    const target = {
+      ...parts,
+      listeners,
+      former: former.keys(),
+      serverless,
+      numberOf,
+      own: deps.own(),
+      guard,
+      hasHosted,
+    };
     const refusals = await kernel.apply(target, signal);
     const held = listeners.with(Array.from(refusals.keys(), (key) => [key, inForce.listeners.get(key)]));
     inForce = { ...target, listeners: held };
@@ -207,23 +221,14 @@ export function makeNat(deps: {
 
   /** Returns whether it differs from the table before. */
   const adopt = (next: TrafficTable): boolean => {
-    const before = published?.listeners ?? emptyTable.listeners;
-    former.follow(before, next.listeners);
-    const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
-      const [had, listener] = [table.listeners.get(key), next.listeners.get(key)];
-      if (listener === undefined || usesNat(listener)) return [key, listener] as const;
-      return [key, had !== undefined && former.keys().has(key) ? former.rest(had, listener) : undefined] as const;
-    });
+    const adopted = listenersOf(published ?? emptyTable, next, table.listeners);
     published = next;
     const old = table;
-    table = { ...next, listeners: table.listeners.with(changes) };
+    table = { ...next, listeners: adopted.listeners };
     const { listeners, nodes, backends, withoutEndpoints } = table;
     const isSame = old.listeners === listeners && old.nodes === nodes && old.backends === backends;
-    return !isSame || old.withoutEndpoints !== withoutEndpoints;
+    return !isSame || adopted.isMoved || old.withoutEndpoints !== withoutEndpoints;
   };
-  /** A refusal of a former listener does not concern the one that another dataplane has. */
-  const withoutFormer = (refusals: Refusals<ListenerKey>): Refusals<ListenerKey> =>
-    new Map([...refusals].filter(([key]) => !former.keys().has(key)));
 
   return {
     outage: kernel.outage,
@@ -233,12 +238,12 @@ export function makeNat(deps: {
         accepted = undefined; // `apply` ends the flows
         const waiting = flows.handedOver(table.listeners).map((key) => [key, waitingWords] as const);
         const refusals = await put(without(waiting.map(([key]) => key)), signal);
-        return withoutFormer(new Map([...refusals, ...waiting]));
+        return refusalsOfNat(new Map([...refusals, ...waiting]), next);
       }),
     apply: (next, signal) =>
       inTurn(async () => {
         if (adopt(next) || accepted === undefined) await program(signal);
-        return withoutFormer(accepted ?? new Map());
+        return refusalsOfNat(accepted ?? new Map(), next);
       }),
     counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
     audit: (signal) => look('audit', signal),

@@ -13,6 +13,7 @@ import {
 } from '../../core/traffic/table.ts';
 import { makeIds } from '../nftables/ids.ts';
 import type { Guard } from './forwarding.ts';
+import { type HostedMembers, type HostedPods, makeHosted } from './hosted.ts';
 import { type Keepers, makeKeepers, type Members } from './keepers.ts';
 import { makeUses } from './uses.ts';
 import { natSlotCount } from './choice-chains.ts';
@@ -33,6 +34,10 @@ export type NatProgram = {
   readonly groups: ReadonlyMap<BackendId, NatGroup>;
   /** Of each listener with affinity. */
   readonly keepers: Keepers;
+  /** Of each listener that only the host itself uses. */
+  readonly hosted: HostedPods;
+  /** Whether the table has the rules for those. */
+  readonly hasHosted: boolean;
   /** The host's own addresses. */
   readonly own: ReadonlyMap<string, Ip>;
   /** Where only flows of furiwake are forwarded. */
@@ -43,6 +48,8 @@ export type NatProgram = {
 export type FlowPlaces = {
   /** Addresses of the nodes of each backend, also of those that get no new flows. */
   readonly members: ReadonlyMap<BackendId, readonly Ip[]>;
+  /** Those of the Pods for the host itself. */
+  readonly hosted: HostedMembers;
   /** Addresses of nodes that have been silent for so long that their flows are ended. */
   readonly lost: readonly Ip[];
 };
@@ -54,14 +61,22 @@ export type NatInput = {
   readonly isLost: (node: NodeName, family: Family) => boolean;
 };
 
-export type NatPlan = Pick<NatProgram, 'groups' | 'keepers'> & { readonly places: FlowPlaces };
+export type NatPlan = Pick<NatProgram, 'groups' | 'keepers' | 'hosted'> & { readonly places: FlowPlaces };
+
+const noPlaces: FlowPlaces = { members: new Map(), hosted: PersistentMap.empty(), lost: [] };
 
 /** Pure, except for a cache: what it remembers keeps numbers and saves work. */
 export function makeNatPlanner(): (input: NatInput) => NatPlan {
   const ids = makeIds();
   let known = new Map<string, NatGroup>();
-  let plan: NatPlan = { groups: new Map(), keepers: PersistentMap.empty(), places: { members: new Map(), lost: [] } };
+  let plan: NatPlan = {
+    groups: new Map(),
+    keepers: PersistentMap.empty(),
+    hosted: PersistentMap.empty(),
+    places: noPlaces,
+  };
   const keepersOf = makeKeepers();
+  const hostedOf = makeHosted();
   const usesOf = makeUses();
 
   return ({ table, verdicts, isLost }) => {
@@ -104,15 +119,14 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
       used.set(content, group);
       groups.set(backend, group);
     }
+    const hosted = hostedOf({ table, verdicts, keeps, loses: (node, family) => hasUp[family] && isLost(node, family) });
     for (const content of known.keys()) if (!used.has(content)) ids.release(content);
     known = used;
     plan = {
       keepers: keepersOf(table.listeners, uses.affine, servers),
+      hosted: hosted.pods,
       groups: isSameMap(plan.groups, groups) ? plan.groups : groups,
-      places:
-        textOf(plan.places) === textOf({ members, lost: [...lost.values()] })
-          ? plan.places
-          : { members, lost: [...lost.values()] },
+      places: samePlaces(plan.places, { members, hosted: hosted.members, lost: [...lost.values()] }),
     };
     return plan;
   };
@@ -127,6 +141,10 @@ function makeGroup(id: number, family: Family, takers: readonly Taker[]): NatGro
     natSlotCount,
   );
   return { id, family, slots: slots.flatMap((name) => addresses.get(name) ?? []) };
+}
+
+function samePlaces(before: FlowPlaces, now: FlowPlaces): FlowPlaces {
+  return before.hosted === now.hosted && textOf(before) === textOf(now) ? before : now;
 }
 
 function textOf({ members, lost }: FlowPlaces): string {

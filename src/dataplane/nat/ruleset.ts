@@ -4,6 +4,7 @@ import { classText } from '../nftables/element.ts';
 import { concatText, scalarText } from '../nftables/listing.ts';
 import { hex, type TableSpec } from '../nftables/table-text.ts';
 import { choiceChains, clientKey } from './choice-chains.ts';
+import { hostChains } from './host-chains.ts';
 
 /** The most clients of each family that are kept at their nodes. */
 export const mostClients = 262_144;
@@ -62,6 +63,10 @@ export const natTable: TableSpec = {
     groups: 'map groups { type classid : classid;',
     slots4: 'map slots4 { typeof meta priority . meta length : ip daddr;',
     slots6: 'map slots6 { typeof meta priority . meta length : ip6 daddr;',
+    hosted4: 'map hosted4 { type ipv4_addr . inet_proto . inet_service : verdict;',
+    hosted6: 'map hosted6 { type ipv6_addr . inet_proto . inet_service : verdict;',
+    pods4: 'map pods4 { typeof ip daddr . meta l4proto . th dport . meta length : ip daddr;',
+    pods6: 'map pods6 { typeof ip6 daddr . meta l4proto . th dport . meta length : ip6 daddr;',
     guarded4: 'set guarded4 { type ifname;',
     guarded6: 'set guarded6 { type nf_proto;',
   },
@@ -69,7 +74,7 @@ export const natTable: TableSpec = {
     if (set === 'guarded4') return JSON.stringify(element);
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
-    if (set.startsWith('timeouts')) return `${concatText(key)} : ${jumpText(value)}`;
+    if (set.startsWith('timeouts') || set.startsWith('hosted')) return `${concatText(key)} : ${jumpText(value)}`;
     // nft lists 0:0, which a listener that drains has in place of a backend, as a word.
     return `${concatText(key)} : ${value === 'none' ? classText(0) : scalarText(value)}`;
   },
@@ -127,6 +132,7 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *                      ─► opens a flow to a listener? ─► (affinity) the node that keeps the client ─► DNAT to node:nodePort
  *                                                      ─► its backend ─► group of nodes, slot of the flow ─► DNAT to node:nodePort
  *                                                                      └─ no node, asked twice ─► refuse
+ *   output             ─► to a listener that only direct serves? ─► DNAT to one of its Pods (`host-chains.ts`)
  *   forward, output    ─► of a flow of ours? ─► to or from the nodePort of a listener? ─► count, accept, else drop
  *   forward            ─► of another flow? ─► drop where furiwake switched forwarding on
  *   postrouting        ─► of a flow of ours? ─► count the flow, keep the client (affinity), masquerade: the node answers this host
@@ -154,7 +160,7 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  * - Every packet is checked against the source ranges, not only the first one. Answers of a node to this host's own address are
  *   not: they may arrive at the port of a listener.
  */
-export const natRules: string = `
+const rulesOf = (hasHosted: boolean): string => `
 ${clients(4)}${clients(6)}
 	chain exclude {
 		ip daddr . meta l4proto . th dport @refused4 drop
@@ -191,7 +197,7 @@ ${clients(4)}${clients(6)}
 	}
 
 	chain depart {
-		type nat hook output priority -110; policy accept;
+		type nat hook output priority -110; policy accept;${hasHosted ? '\n\t\tmeta l4proto { tcp, udp, sctp } jump own' : ''}
 		meta l4proto { tcp, udp, sctp } goto choose
 	}
 
@@ -199,7 +205,7 @@ ${clients(4)}${clients(6)}
 		meta priority set ip daddr . meta l4proto . th dport map @listeners4 goto serve4
 		meta priority set ip6 daddr . meta l4proto . th dport map @listeners6 goto serve6
 	}
-${choiceChains(4)}${choiceChains(6)}
+${choiceChains(4)}${choiceChains(6)}${hasHosted ? hostChains : ''}
 	chain refuse {
 		meta l4proto tcp reject with tcp reset
 		reject with icmpx port-unreachable
@@ -245,3 +251,8 @@ ${keep}
 		meta priority set 0 masquerade
 	}
 `;
+
+export const natRules: string = rulesOf(false);
+
+/** The same, and for connections of the host itself to listeners that only `direct` serves. */
+export const natRulesWithHost: string = rulesOf(true);

@@ -1,11 +1,13 @@
 import type { Family } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
+import { isHostBackend } from '../../core/traffic/host-pods.ts';
 import { emptyTable, type Listener, type Listeners } from '../../core/traffic/table.ts';
 
-/** What the listeners use. */
+/** What the listeners use; those for the host itself, which have Pods, use none of it. */
 export type Uses = {
   readonly backends: ReadonlyMap<BackendId, Family>;
+  /** Those in which the host forwards packets. */
   readonly families: ReadonlySet<Family>;
   /** The listeners with affinity. */
   readonly affine: ReadonlySet<ListenerKey>;
@@ -32,9 +34,9 @@ export function makeUses(): (listeners: Listeners) => Uses {
   return (listeners) => {
     for (const key of PersistentMap.changedKeys(before, listeners)) {
       const [old, now] = [before.get(key), listeners.get(key)];
-      if (old !== undefined) count(old, -1);
-      if (now !== undefined) count(now, 1);
-      if (now?.isAffine === true) affine.add(key);
+      for (const each of [old, now])
+        if (each !== undefined && !isHostBackend(each.backend)) count(each, each === old ? -1 : 1);
+      if (now?.isAffine === true && !isHostBackend(now.backend)) affine.add(key);
       else affine.delete(key);
     }
     before = listeners;
