@@ -20,25 +20,6 @@ const kinds: readonly (readonly [string, Partial<HaproxyMachine['faults']>])[] =
   ['is frozen', { isFrozen: true }],
 ];
 
-test.each<[string, Partial<HaproxyMachine['faults']>, string]>([
-  ['cannot be started', { start: 'no memory' }, 'ProxyAbsentError'],
-  ['exits at each first command', { diesAtCommand: true }, 'ProxyAbsentError'],
-  ['does not answer after its start', { isFrozen: true }, 'ProxyDownError'],
-  ['hangs from its first command on', { freezesAtCommand: true }, 'ProxyDownError'],
-  [
-    'answers only requests from its first command on',
-    { freezesAtCommand: true, frozenAnswer: 'HTTP/1.0 200 OK\r\n\r\n' },
-    'RuntimeError',
-  ],
-  ['closes each command', { breaksAtCommand: true }, 'RuntimeError'],
-])('the error of a change says whether HAProxy takes connections: it %s', async (_, faults, name) => {
-  const { machine, proxy, clock } = makeMachineRig();
-  Object.assign(machine.faults, faults, { dying: () => clock.sleep(50, new AbortController().signal) });
-  const change = proxy.upsert(table, new AbortController().signal).catch((error: unknown) => error);
-  await clock.advance(12_000);
-  expect(await change).toMatchObject({ name });
-});
-
 test.each([
   ...kinds,
   ...kinds.map(([name, faults]) => [`${name} while the disk is full`, { ...faults, isDiskFull: true }] as const),
