@@ -163,13 +163,13 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
   const request: Sockets['request'] = async (path, text, signal) => {
     signal.throwIfAborted();
     if (running === undefined || faults.hasLostSockets || !path.startsWith(`${folder}/`))
-      throw new RuntimeError('absent', `${path}: connect ENOENT`);
+      throw new RuntimeError('absent', `${path}: no such file or directory`);
     if (faults.hang !== undefined) await unlessAborted(faults.hang, signal);
     if (faults.isFrozen && faults.frozenAnswer !== undefined && path.endsWith('/alive.sock'))
       return faults.frozenAnswer;
     if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
     if (path.endsWith('/master.sock')) {
-      if (isReloading || faults.isMasterStarting) throw new RuntimeError('absent', `${path}: connect ECONNREFUSED`);
+      if (isReloading || faults.isMasterStarting) throw new RuntimeError('absent', `${path}: connection refused`);
       if (text.startsWith('@!')) {
         const said = await faults.oldWorker(text.replace(/\nquit\n$/, ''));
         return said ?? (text.includes(' show info') ? 'CurrConns: 1\n' : '');
