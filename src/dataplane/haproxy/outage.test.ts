@@ -172,6 +172,11 @@ test.each<[string, Partial<HaproxyMachine['faults']>, string]>([
   ['cannot be started', { start: 'no memory' }, 'ProxyAbsentError'],
   ['exits at each first command', { diesAtCommand: true }, 'ProxyAbsentError'],
   ['does not answer after its start', { isFrozen: true }, 'ProxyDownError'],
+  [
+    'answers only requests after its start',
+    { isFrozen: true, frozenAnswer: 'HTTP/1.0 200 OK\r\n\r\n' },
+    'ProxyDownError',
+  ],
   ['hangs from its first command on', { freezesAtCommand: true }, 'ProxyDownError'],
   [
     'answers only requests from its first command on',
