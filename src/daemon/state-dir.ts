@@ -218,7 +218,7 @@ function ownPaths(stateDir: string): readonly string[] {
 /** For `catch`: the system's errors for files below the state directory become one line; others stay. */
 export function refuseStateDir(stateDir: string, error: unknown): never {
   if (!isSystemError(error)) throw error;
-  throw new StartError(`--state-dir: ${stateDir} cannot be used: ${troubleOf(error as NodeJS.ErrnoException)}`, {
+  throw new StartError(`--state-dir: ${stateDir} cannot be used: ${troubleOf(error)}`, {
     cause: error,
   });
 }

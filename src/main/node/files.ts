@@ -16,7 +16,7 @@ import { setTimeout } from 'node:timers/promises';
 import { systemWords } from '../../core/error-words.ts';
 import { FileError, type Files } from '../../ports/files.ts';
 
-const nodeFiles: Files = {
+const nodeFiles = {
   read: async (file) => {
     await using handle = await openToRead(file);
     if (handle === undefined) return undefined;
@@ -63,7 +63,7 @@ const nodeFiles: Files = {
   list: async (folder) => (await unlessMissing<string[], string[]>(readdir(folder), [])).sort(),
   remove: (file) => rm(file, { force: true, recursive: true }),
   makeFolder: (folder, mode = 0o700) => makeFolder(folder, mode),
-};
+} satisfies Files;
 
 /** Node names the call and, for some errors, the file. */
 const told =
