@@ -5,7 +5,7 @@ import { fastClock, virtualClock } from '../../../test/sim/virtual-clock.ts';
 import { systemClock } from './clock.ts';
 
 // The first test: Node warns once.
-test('a time that has passed is no time, without a warning of Node', async () => {
+test('a wait that is already over ends at once, and Node prints no warning', async () => {
   const warnings: Error[] = [];
   const note = (warning: Error): void => void warnings.push(warning);
   process.on('warning', note);
