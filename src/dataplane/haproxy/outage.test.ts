@@ -208,3 +208,22 @@ test('a HAProxy that hangs and survives SIGKILL takes no connections', async () 
   expect(String(errors.at(-1))).toMatch('survives SIGKILL');
   for (const error of errors) expect(error).toMatchObject({ name: 'ProxyDownError' });
 });
+
+test('a HAProxy that hangs again after it has answered has its whole time to answer', async () => {
+  await using scene = await fail({ isFrozen: true });
+  const { machine, proxy, clock } = scene;
+  const { starts } = machine;
+  await clock.advance(20_000);
+  machine.faults.isFrozen = false;
+  await clock.advance(20_000);
+  expect(proxy.trouble()).toBeUndefined();
+  machine.faults.isFrozen = true;
+  await clock.advance(20_000);
+  expect([proxy.trouble(), machine.starts]).toEqual([expect.stringContaining('answers neither'), starts]);
+  machine.faults.isFrozen = false;
+  await clock.advance(20_000);
+  machine.faults.breaksAtCommand = true;
+  const { signal } = new AbortController();
+  const other = tableOf([listener('192.0.2.52', 80, 30_080)], nodes);
+  await expect(proxy.upsert(other, signal)).rejects.toMatchObject({ name: 'RuntimeError' });
+});
