@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { ProxyDownError } from '../ports/proxy.ts';
 import { makeStages, type PassStages, type Stage, type StageFailure } from './stages.ts';
 
 const { signal } = new AbortController();
@@ -194,6 +195,26 @@ describe('a stage that is slow', () => {
     }
     expect([failures(), lateEnds()]).toEqual([['proxy', 'proxy'], 2]);
     expect(log.lines.map(({ message }) => message)).toEqual(['programming HAProxy failed; retrying']);
+  });
+
+  test('keeps its last failure until an attempt ends in time, also when one has ended late', async () => {
+    const { clock, stages, pass } = make();
+    const failure = failed('HAProxy hangs', true);
+    const down = (): Promise<never> => Promise.reject(new ProxyDownError('HAProxy hangs'));
+    expect(await pass({ proxy: down })).toEqual({ proxy: { failure, wasTried: true } });
+    for (let turn = 0; turn < 2; turn++) {
+      await clock.advance(200);
+      const slow = Promise.withResolvers<void>();
+      const attempt = pass({ proxy: () => slow.promise });
+      await clock.advance(1_000);
+      expect(await attempt).toEqual({ proxy: { failure, wasTried: true } });
+      expect(await pass({ proxy: done })).toEqual({ proxy: { failure, wasTried: false } });
+      expect(stages.troubles()).toEqual(['HAProxy hangs']);
+      slow.resolve();
+      await clock.advance(0);
+      expect(stages.troubles()).toEqual(['HAProxy hangs']);
+    }
+    expect(await pass({ proxy: done })).toEqual({ proxy: undefined });
   });
 
   test('is not slow when furiwake ends: the pass rejects', async () => {

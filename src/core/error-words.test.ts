@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { systemWords } from './error-words.ts';
+import { isSystemError, systemWords } from './error-words.ts';
 
 test.each([
   ["EROFS: read-only file system, mkdir '/run/furiwake'", 'read-only file system'],
@@ -9,4 +9,12 @@ test.each([
   ['no code at all', 'no code at all'],
 ])('of %j the words of the system are %j', (message, words) => {
   expect(systemWords(new Error(message))).toBe(words);
+});
+
+test('an error of a file has them beside its message; both count as refused by the system', () => {
+  const words = 'read-only file system';
+  const refused = Object.assign(new Error(`cannot write /x: ${words}`), { words });
+  expect(systemWords(refused)).toBe(words);
+  const ofNode = Object.assign(new Error('EROFS'), { errno: -30 });
+  expect([refused, ofNode, new Error(words), { words }].map(isSystemError)).toEqual([true, true, false, false]);
 });

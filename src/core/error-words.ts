@@ -18,8 +18,14 @@ export function wordsOf(error: unknown): string {
   return oneLine(messageOf(error));
 }
 
-/** What the system says in an error of Node.js, `read-only file system`, without code, call and path: those say nothing to a user. */
+/** Whether the system refused something: an error of a file, or of Node.js. */
+export function isSystemError(error: unknown): error is Error {
+  return error instanceof Error && ('words' in error || 'errno' in error);
+}
+
+/** What the system says in an error of a file or of Node.js, `read-only file system`, without code, call and path. */
 export function systemWords(error: unknown): string {
+  if (error instanceof Error && 'words' in error && typeof error.words === 'string') return error.words;
   const message = messageOf(error);
   return /\bE[A-Z0-9]+: ([A-Za-z]+(?:[ /-][A-Za-z]+)*)/.exec(message)?.[1] ?? message;
 }

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import * as z from 'zod';
-import { systemWords } from '../core/error-words.ts';
+import { isSystemError, systemWords } from '../core/error-words.ts';
 import { jsonReply, serveHttp } from '../http/server.ts';
 import { ExecError } from '../ports/exec.ts';
 import { askSocket } from './ask.ts';
@@ -49,7 +49,7 @@ export async function lockHost(holder: LockHolder, deps: LockDeps, signal: Abort
     return await listen();
   };
   let server = await open().catch((error: unknown) => {
-    if (!(error instanceof Error) || !('errno' in error)) throw error;
+    if (!isSystemError(error)) throw error;
     const words = `${runFolder} cannot be used: it must be a folder in which root can create files and sockets`;
     throw new StartError(`${words} (${systemWords(error)})`, { cause: error });
   });

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import * as z from 'zod';
-import { systemWords } from '../core/error-words.ts';
+import { isSystemError, systemWords } from '../core/error-words.ts';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import { parseJson } from '../core/parse-json.ts';
@@ -217,8 +217,8 @@ function ownPaths(stateDir: string): readonly string[] {
 
 /** For `catch`: the system's errors for files below the state directory become one line; others stay. */
 export function refuseStateDir(stateDir: string, error: unknown): never {
-  if (!(error instanceof Error) || !('errno' in error)) throw error;
-  throw new StartError(`--state-dir: ${stateDir} cannot be used: ${troubleOf(error as NodeJS.ErrnoException)}`, {
+  if (!isSystemError(error)) throw error;
+  throw new StartError(`--state-dir: ${stateDir} cannot be used: ${troubleOf(error)}`, {
     cause: error,
   });
 }

@@ -79,8 +79,8 @@ test.concurrent('a state directory whose disk is full: served Services answer on
     rig.log.lines.flatMap(({ level, message, fields }) =>
       level === 'warn' ? `${message}: ${String(fields['err'])}` : [],
     );
-  const full = `ENOSPC: no space left on device, write '${rig.stateDir}/listeners.jsonl'`;
-  const words = `saving the table of listeners failed; retrying: Error: ${full}`;
+  const full = `cannot write ${rig.stateDir}/listeners.jsonl: no space left on device`;
+  const words = `saving the table of listeners failed; retrying: FileError: ${full}`;
   await expect.poll(failures, patience).toEqual([words]);
   expect([...rig.log.failures.keys()]).toEqual(['saving the table of listeners']);
 

@@ -1,6 +1,23 @@
 export type FileStat = { readonly isFolder: boolean; readonly uid: number; readonly mode: number };
 
-/** The few files that must outlive the process. Paths are absolute. */
+/** What the system refused, and why: `cannot write /var/lib/furiwake/ledger.jsonl: no space left on device`. */
+export class FileError extends Error {
+  override readonly name = 'FileError';
+  /** Of the system: `ENOSPC`. */
+  readonly code: string;
+  /** Its words: `no space left on device`. */
+  readonly words: string;
+  constructor(
+    what: string,
+    { code, words, cause }: { readonly code: string; readonly words: string; readonly cause: unknown },
+  ) {
+    super(`${what}: ${words}`, { cause });
+    this.code = code;
+    this.words = words;
+  }
+}
+
+/** The few files that must outlive the process. Paths are absolute. What the system refuses is a {@link FileError}. */
 export type Files = {
   /** The whole text, or `undefined` if there is no such file. */
   read(path: string): Promise<string | undefined>;

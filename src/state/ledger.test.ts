@@ -133,6 +133,64 @@ test('a commit does not wait for the disk; flushes run one at a time and at leas
   expect(flushes).toHaveLength(3);
 });
 
+test('the end of a term leaves no commit unflushed: not those of the pause, nor those of the next term', async () => {
+  const flushes: PromiseWithResolvers<void>[] = [];
+  let [count, isHanging] = [0, false];
+  const files: Files = {
+    ...filesOf(new Map()),
+    sync: async () => {
+      count++;
+      if (!isHanging) return;
+      const flush = Promise.withResolvers<void>();
+      flushes.push(flush);
+      await flush.promise;
+    },
+  };
+  const clock = virtualClock();
+  const ledger = openLedger(files, recordLog(), clock);
+  const terms = [new AbortController(), new AbortController()] as const;
+  const commit = (name: string, { signal: until }: AbortController): Promise<unknown> =>
+    ledger.commit(new Map([recordOf(name, '192.0.2.1')]), until);
+  await commit('a', terms[0]);
+  await clock.advance(100);
+  await commit('b', terms[0]);
+  expect(count).toBe(1);
+  terms[0].abort();
+  await clock.advance(0);
+  expect(count).toBe(2);
+  isHanging = true;
+  await commit('c', terms[1]);
+  await clock.advance(0);
+  terms[1].abort();
+  await commit('d', new AbortController());
+  isHanging = false;
+  flushes[0]?.resolve();
+  await clock.advance(0);
+  expect(count).toBe(4);
+});
+
+test('after the end of a term a failed flush is not repeated', async () => {
+  const term = new AbortController();
+  let attempts = 0;
+  const files: Files = {
+    ...filesOf(new Map()),
+    sync: async () => {
+      attempts++;
+      throw new Error('EIO: i/o error, fdatasync');
+    },
+  };
+  const clock = virtualClock();
+  const ledger = openLedger(files, recordLog(), clock);
+  await ledger.commit(new Map([recordOf('a', '192.0.2.1')]), term.signal);
+  await clock.advance(10);
+  term.abort();
+  await clock.advance(60_000);
+  expect(attempts).toBe(1);
+  await ledger.commit(new Map([recordOf('b', '192.0.2.1')]), signal);
+  await clock.advance(0);
+  expect(attempts).toBe(2);
+});
+
 test('a failed flush is retried after growing waits without a new commit, and logged once, and again when it works', async () => {
   let attempts = 0;
   let isBroken = true;

@@ -64,17 +64,18 @@ export function makeFileLedger(deps: {
     isDirty = true;
     if (isSyncing) return;
     isSyncing = true;
-    while (isDirty && !signal.aborted) {
+    while (isDirty) {
       isDirty = false;
       try {
         await files.sync(path);
         backoff.reset();
         trouble.over();
-        await clock.sleep(flushPauseMs, signal).catch(() => undefined); // aborted
+        await clock.sleep(flushPauseMs, signal).catch(() => undefined); // aborted: the commits of the pause are flushed now
       } catch (error) {
         isDirty = true;
         trouble.failed(error);
         await clock.sleep(backoff.next(), signal).catch(() => undefined); // aborted
+        if (signal.aborted) break;
       }
     }
     isSyncing = false;

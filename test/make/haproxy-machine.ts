@@ -29,7 +29,11 @@ export type HaproxyMachine = {
     diesAtCommand: boolean;
     /** Like `diesAtCommand`, but the process continues. */
     breaksAtCommand: boolean;
+    /** The same, but it hangs from then on. */
+    freezesAtCommand: boolean;
     diesAfterStart: boolean;
+    /** The master exits when this is over, after its worker. */
+    dying: (() => Promise<void>) | undefined;
     isFrozen: boolean;
     /** What the socket of requests answers nevertheless; `undefined`: nothing, as that of commands. */
     frozenAnswer: string | undefined;
@@ -70,6 +74,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     command: () => undefined,
     diesAtCommand: false,
     breaksAtCommand: false,
+    freezesAtCommand: false,
+    dying: undefined,
     diesAfterStart: false,
     isFrozen: false,
     frozenAnswer: undefined,
@@ -92,7 +98,9 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
 
   const die = (): void => {
     if (running === undefined) return;
-    texts.delete(`/proc/${running.pid}/cmdline`);
+    const master = `/proc/${running.pid}/cmdline`;
+    if (faults.dying === undefined) texts.delete(master);
+    else void faults.dying().then(() => texts.delete(master));
     running.gone.resolve();
     running = undefined;
     faults.hasLostSockets = false;
@@ -155,13 +163,13 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
   const request: Sockets['request'] = async (path, text, signal) => {
     signal.throwIfAborted();
     if (running === undefined || faults.hasLostSockets || !path.startsWith(`${folder}/`))
-      throw new RuntimeError('absent', `${path}: connect ENOENT`);
+      throw new RuntimeError('absent', `${path}: no such file or directory`);
     if (faults.hang !== undefined) await unlessAborted(faults.hang, signal);
     if (faults.isFrozen && faults.frozenAnswer !== undefined && path.endsWith('/alive.sock'))
       return faults.frozenAnswer;
     if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
     if (path.endsWith('/master.sock')) {
-      if (isReloading || faults.isMasterStarting) throw new RuntimeError('absent', `${path}: connect ECONNREFUSED`);
+      if (isReloading || faults.isMasterStarting) throw new RuntimeError('absent', `${path}: connection refused`);
       if (text.startsWith('@!')) {
         const said = await faults.oldWorker(text.replace(/\nquit\n$/, ''));
         return said ?? (text.includes(' show info') ? 'CurrConns: 1\n' : '');
@@ -176,6 +184,10 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       .trim()
       .split(/[;\n]/);
     const isMore = commands.some((command) => command !== 'show info');
+    if (isMore && faults.freezesAtCommand) {
+      faults.isFrozen = true;
+      throw new RuntimeError('silent', `${path}: no answer within 3 s`);
+    }
     if (isMore && (faults.diesAtCommand || faults.breaksAtCommand)) {
       if (faults.diesAtCommand) die();
       throw new RuntimeError('broken', `${path}: closed within an answer`);

@@ -11,6 +11,7 @@ test.each<readonly [what: string, faults: Partial<HaproxyMachine['faults']>]>([
   ['cannot be started', { start: 'no memory' }],
   ['does not answer after its start', { isFrozen: true }],
   ['exits at the first command', { diesAtCommand: true }],
+  ['hangs from the first command on', { freezesAtCommand: true }],
   ['finds its port taken', { portHolder: 'nginx' }],
 ])(
   'a host takes over and its HAProxy %s: the address stays in the status, which says that it is not served',

@@ -125,7 +125,7 @@ test('a silent node is taken out of use though HAProxy refuses a listener at tha
   await clock.advance(1000);
   machine.faults.isFrozen = true;
   await expect(proxy.upsert(tableOf([...changed.listeners.values()], two), stop.signal)).rejects.toMatchObject({
-    code: 'HAPROXY_UNREACHABLE',
+    code: 'PROXY_DOWN',
   });
   machine.faults.isFrozen = false;
   const asked: string[] = [];

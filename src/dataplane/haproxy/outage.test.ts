@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { HaproxyMachine } from '../../../test/make/haproxy-machine.ts';
+import { type HaproxyMachine, makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, nodeName, tableOf } from '../../../test/make/table.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
@@ -166,4 +166,64 @@ test('a HAProxy that answers a request in between is not replaced: its silence b
   expect(machine.starts).toBe(1);
   stop.abort();
   await running;
+});
+
+test.each<[string, Partial<HaproxyMachine['faults']>, string]>([
+  ['cannot be started', { start: 'no memory' }, 'ProxyAbsentError'],
+  ['exits at each first command', { diesAtCommand: true }, 'ProxyAbsentError'],
+  ['does not answer after its start', { isFrozen: true }, 'ProxyDownError'],
+  [
+    'answers only requests after its start',
+    { isFrozen: true, frozenAnswer: 'HTTP/1.0 200 OK\r\n\r\n' },
+    'ProxyDownError',
+  ],
+  ['hangs from its first command on', { freezesAtCommand: true }, 'ProxyDownError'],
+  [
+    'answers only requests from its first command on',
+    { freezesAtCommand: true, frozenAnswer: 'HTTP/1.0 200 OK\r\n\r\n' },
+    'RuntimeError',
+  ],
+  ['closes each command', { breaksAtCommand: true }, 'RuntimeError'],
+])('the error of a change says whether HAProxy takes connections: it %s', async (_, faults, name) => {
+  const { machine, proxy, clock } = makeMachineRig();
+  Object.assign(machine.faults, faults, { dying: () => clock.sleep(50, new AbortController().signal) });
+  const change = proxy.upsert(table, new AbortController().signal).catch((error: unknown) => error);
+  await clock.advance(12_000);
+  expect(await change).toMatchObject({ name });
+});
+
+test('a HAProxy that hangs and survives SIGKILL takes no connections', async () => {
+  const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
+  const { proxy, clock } = makeMachineRig({ machine: { ...machine, kill: () => true } });
+  const { signal } = new AbortController();
+  await proxy.upsert(table, signal);
+  const other = tableOf([listener('192.0.2.52', 80, 30_080)], nodes);
+  machine.faults.isFrozen = true;
+  const errors: unknown[] = [];
+  for (let time = 0; time < 10; time++) {
+    const change = proxy.upsert(other, signal).catch((error: unknown) => errors.push(error));
+    await clock.advance(20_000);
+    await change;
+  }
+  expect(String(errors.at(-1))).toMatch('survives SIGKILL');
+  for (const error of errors) expect(error).toMatchObject({ name: 'ProxyDownError' });
+});
+
+test('a HAProxy that hangs again after it has answered has its whole time to answer', async () => {
+  await using scene = await fail({ isFrozen: true });
+  const { machine, proxy, clock } = scene;
+  const { starts } = machine;
+  await clock.advance(20_000);
+  machine.faults.isFrozen = false;
+  await clock.advance(20_000);
+  expect(proxy.trouble()).toBeUndefined();
+  machine.faults.isFrozen = true;
+  await clock.advance(20_000);
+  expect([proxy.trouble(), machine.starts]).toEqual([expect.stringContaining('answers neither'), starts]);
+  machine.faults.isFrozen = false;
+  await clock.advance(20_000);
+  machine.faults.breaksAtCommand = true;
+  const { signal } = new AbortController();
+  const other = tableOf([listener('192.0.2.52', 80, 30_080)], nodes);
+  await expect(proxy.upsert(other, signal)).rejects.toMatchObject({ name: 'RuntimeError' });
 });

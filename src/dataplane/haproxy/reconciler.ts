@@ -9,7 +9,7 @@ import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { ProxyAbsentError, ProxyDownError, type Unprepared } from '../../ports/proxy.ts';
-import { type RuntimeApi, unlessGone, unlessUnreachable } from './runtime/client.ts';
+import { type RuntimeApi, RuntimeError, unlessGone, unlessUnreachable } from './runtime/client.ts';
 import { type Settings } from './config/config.ts';
 import { serverId } from './config/node-servers.ts';
 import { type Desired, nodesAmong, planDesired } from './config/desired.ts';
@@ -138,8 +138,11 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       return await work;
     } catch (error) {
       signal.throwIfAborted();
-      if (await process.isAbsent(signal)) throw new ProxyAbsentError(messageOf(error), { cause: error });
-      if (life.isSilent()) throw new ProxyDownError(messageOf(error), { cause: error });
+      const isLate = error instanceof RuntimeError && error.how === 'silent';
+      if (!isLate && (await process.isAbsent(signal))) throw new ProxyAbsentError(messageOf(error), { cause: error });
+      // It may have stopped to answer within `work`.
+      if (life.isSilent() || (isLate && !(await process.answersRequests(signal))))
+        throw new ProxyDownError(messageOf(error), { cause: error });
       throw error;
     }
   };

@@ -23,9 +23,11 @@ test('creating a folder below /proc fails without trying forever', async () => {
 });
 
 test('a full disk is an error that names the file', async () => {
-  await expect(systemFiles.append('/dev/full', 'text')).rejects.toThrow(
-    "ENOSPC: no space left on device, write '/dev/full'",
-  );
+  await expect(systemFiles.append('/dev/full', 'text')).rejects.toMatchObject({
+    message: 'cannot write /dev/full: no space left on device',
+    code: 'ENOSPC',
+    words: 'no space left on device',
+  });
 });
 
 test('a named pipe without a writer is empty, and the output of a command is read as a file', async () => {

@@ -13,10 +13,10 @@ import {
 } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import type { Files } from '../../ports/files.ts';
+import { systemWords } from '../../core/error-words.ts';
+import { FileError, type Files } from '../../ports/files.ts';
 
-/** Files on this machine's disk. */
-export const systemFiles: Files = {
+const nodeFiles = {
   read: async (file) => {
     await using handle = await openToRead(file);
     if (handle === undefined) return undefined;
@@ -35,12 +35,12 @@ export const systemFiles: Files = {
   // Without fsync, which would delay each address by milliseconds or more; `sync` does that.
   write: async (file, text, mode = 0o600) => {
     const temporary = `${file}.new`;
-    await writeFile(temporary, text, { mode }).catch(naming(file));
+    await writeFile(temporary, text, { mode });
     await rename(temporary, file);
   },
   append: async (file, text) => {
     const flag = constants.O_WRONLY | constants.O_APPEND; // not `a`, which would create a file
-    await appendFile(file, text, { flag }).catch(naming(file));
+    await appendFile(file, text, { flag });
   },
   sync: async (file) => {
     await using handle = await open(file, constants.O_RDWR);
@@ -63,15 +63,30 @@ export const systemFiles: Files = {
   list: async (folder) => (await unlessMissing<string[], string[]>(readdir(folder), [])).sort(),
   remove: (file) => rm(file, { force: true, recursive: true }),
   makeFolder: (folder, mode = 0o700) => makeFolder(folder, mode),
-};
+} satisfies Files;
 
-/** Node names the file when it cannot be opened, and not when the disk is full. */
-function naming(file: string): (error: NodeJS.ErrnoException) => never {
-  return (error) => {
-    if (error.path === undefined) error.message += ` '${file}'`;
-    throw error;
-  };
-}
+/** Node names the call and, for some errors, the file. */
+const told =
+  <A extends readonly unknown[], T>(verb: string, work: (file: string, ...rest: A) => Promise<T>) =>
+  (file: string, ...rest: A): Promise<T> =>
+    work(file, ...rest).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code === undefined) throw cause;
+      throw new FileError(`cannot ${verb} ${file}`, { code: cause.code, words: systemWords(cause), cause });
+    });
+
+/** Files on this machine's disk. */
+export const systemFiles: Files = {
+  read: told('read', nodeFiles.read),
+  readStart: told('read', nodeFiles.readStart),
+  write: told('write', nodeFiles.write),
+  append: told('write', nodeFiles.append),
+  sync: told('flush', nodeFiles.sync),
+  exists: told('find', nodeFiles.exists),
+  stat: told('find', nodeFiles.stat),
+  list: told('read', nodeFiles.list),
+  remove: told('remove', nodeFiles.remove),
+  makeFolder: told('create', nodeFiles.makeFolder),
+};
 
 /** Without waiting for the writer of a named pipe: the thread that waits would never end. */
 function openToRead(file: string): Promise<FileHandle | undefined> {

@@ -45,6 +45,8 @@ export type HaproxyProcess = {
   kill(signal: AbortSignal): Promise<void>;
   /** Resolves when the worker exits; at once if there is none. */
   untilExit(signal: AbortSignal): Promise<void>;
+  /** Whether its worker, which may be too slow for commands, answers a request. */
+  answersRequests(signal: AbortSignal): Promise<boolean>;
   /** Whether neither its master nor a worker is there. False if that cannot be found out. */
   isAbsent(signal: AbortSignal): Promise<boolean>;
   /** Throws `PortHeldError` if another program listens on HAProxy's port; ends another HAProxy of furiwake there. */
@@ -220,8 +222,9 @@ export function makeHaproxyProcess(deps: {
       }
       const owners = await portOwners.find(signal).catch(() => undefined);
       if (owners === undefined || owners.some(({ haproxy }) => isOurs(haproxy))) return false;
-      return (await find(signal)) === undefined;
+      return (await until(dyingMs, signal, async () => (await find(signal)) === undefined || undefined)) === true;
     },
+    answersRequests,
     clearPort: (signal) => portOwners.keepClear(folders, signal),
     stop: async (signal) => {
       const isRunning = await signalMaster('SIGTERM', signal);

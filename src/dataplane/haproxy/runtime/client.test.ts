@@ -100,7 +100,10 @@ test('a map is replaced only if all of it is accepted', async () => {
 
 test('an absent, a silent and a broken socket are distinguished; an abort gives the reason of the signal', async () => {
   const absent = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: '/nowhere/sock' });
-  await expect(absent.ask(['show info'], signal)).rejects.toMatchObject({ how: 'absent' });
+  await expect(absent.ask(['show info'], signal)).rejects.toMatchObject({
+    how: 'absent',
+    message: '/nowhere/sock: no such file or directory',
+  });
   const expired: Clock = {
     ...systemClock,
     deadline: () => systemClock.deadline(1, AbortSignal.abort(new Error('late'))),

@@ -1,4 +1,5 @@
 import { createConnection, type Socket } from 'node:net';
+import { getSystemErrorMessage } from 'node:util';
 import { destroyOnAbort } from '../../../async/destroy-on-abort.ts';
 import { oneLine } from '../../../core/error-words.ts';
 import type { Clock } from '../../../ports/clock.ts';
@@ -86,7 +87,8 @@ function failureOf(path: string, error: NodeJS.ErrnoException, isLate: boolean):
   // EAGAIN: the queue of connections that are not accepted is full.
   const isSilent = isLate || error.code === 'EAGAIN';
   const how = isSilent ? 'silent' : absent.has(error.code ?? '') ? 'absent' : 'broken';
-  const words = isSilent ? `no answer within ${answerMs / 1000} s` : error.message;
+  const cause = error.errno === undefined ? error.message : getSystemErrorMessage(error.errno);
+  const words = isSilent ? `no answer within ${answerMs / 1000} s` : cause;
   return new RuntimeError(how, `${path}: ${words}`, { cause: error });
 }
 
