@@ -4,7 +4,6 @@ import { localTable, node, podListener, type PodText, podTable, tableOf } from '
 import { virtualClock, type VirtualClock } from '../../../../test/sim/virtual-clock.ts';
 import { type Listener, localBackend, type TrafficTable } from '../../../core/traffic/table.ts';
 import { type Desired, planDesired } from '../config/desired.ts';
-import { drainMsOf } from '../config/spare-servers.ts';
 import { type DrainLimits, makeDrainLimits } from './drain-limits.ts';
 
 const settings = { folder: '/run/f', maxConnections: 100, idleTimeoutSeconds: 1, hasIpv6: true, account: undefined };
@@ -30,6 +29,13 @@ type LimitScene = {
   readonly round: (held?: readonly string[], mayBeLeft?: boolean) => readonly string[];
 };
 
+function heldAs(admin: 'ready' | 'drain', ids: readonly string[]): Parameters<DrainLimits['overdue']>[0] {
+  return {
+    drainsWithLimit: () => (admin === 'drain' ? ids : []),
+    adminOf: (id) => (ids.includes(id) ? admin : undefined),
+  };
+}
+
 function makeScene(table: TrafficTable, clock = virtualClock()): LimitScene {
   let desired: Desired | undefined;
   const limits = makeDrainLimits({ clock, desired: () => desired });
@@ -38,7 +44,7 @@ function makeScene(table: TrafficTable, clock = virtualClock()): LimitScene {
     if (isFollowed) limits.follow();
   };
   const round: LimitScene['round'] = (held = [], mayBeLeft = false) => [
-    ...limits.overdue({ drainsWithLimit: () => held, has: (id) => held.includes(id) }, mayBeLeft),
+    ...limits.overdue(heldAs('drain', held), mayBeLeft),
   ];
   plan(table);
   return { clock, limits, plan, round, restart: () => makeScene(desired?.table ?? table, clock) };
@@ -95,6 +101,15 @@ test('it is known at any moment whether a node is in use again', async () => {
   round([], true);
   await clock.advance(1000);
   expect(round([], true)).toEqual([onN1]);
+});
+
+test('the time of a server begins when HAProxy gives it no new connections any more', async () => {
+  const { clock, limits, round } = makeScene(tableOf([mail], [drained, n2]));
+  for (let time = 0; time < 2; time++, await clock.advance(1000))
+    expect([...limits.overdue(heldAs('ready', [onN1]), false)]).toEqual([]);
+  expect(round([onN1])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([onN1])).toEqual([onN1]);
 });
 
 test('while the servers are not known, the time of those that drain continues', async () => {
@@ -213,9 +228,8 @@ test('a server that drains since before the first round has its limit', async ()
 test('a node that drains while the nodes of its port are not known has its limit when they are known', async () => {
   const local = { ...mail, backend: localBackend(4, mail.service) };
   const known = (first: typeof n1): TrafficTable => localTable([[local, { n1: 1, n2: 1 }]], [first, n2]);
-  const { clock, plan, round } = makeScene(known(n1));
-  round();
-  for (const next of [tableOf([local], [drained, n2]), known(drained)]) plan(next);
+  const { clock, plan, round } = makeScene(tableOf([], [n1, n2]));
+  for (const next of [known(n1), tableOf([local], [drained, n2]), known(drained)]) plan(next);
   expect(round([onN1])).toEqual([]);
   await clock.advance(1000);
   expect(round([onN1])).toEqual([onN1]);
@@ -272,16 +286,4 @@ test('a node counts for both policies of a port', async () => {
   expect(round([onN1, onN2])).toEqual([]);
   await clock.advance(1000);
   expect(round([onN1, onN2])).toEqual([onN1]);
-});
-
-test.each([
-  ['n1:30080:drain1000', 1000],
-  ['n1:30080:proxy2.drain5000.check1-2-3', 5000],
-  ['pod_fd44::1:7_8080:drain1000', 1000],
-  ['n1', undefined],
-  ['n1.drain1000', undefined],
-  ['drain1000:30080:proxy1', undefined],
-  ['pod_fd44::1:7_8080', undefined],
-])('the time of the server %s is %j', (name, ms) => {
-  expect(drainMsOf(name)).toBe(ms);
 });

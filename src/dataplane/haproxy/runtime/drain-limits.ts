@@ -24,7 +24,7 @@ export type DrainLimits = {
    * Each round: the servers (`backend/server`) whose time is over, until `ended`; also those that were removed. `held`: `undefined` if
    * that is not known at the moment. `mayBeLeft`: workers that a reload has replaced may have connections.
    */
-  overdue(held: Pick<HeldSpares, 'drainsWithLimit' | 'has'> | undefined, mayBeLeft: boolean): readonly string[];
+  overdue(held: Pick<HeldSpares, 'drainsWithLimit' | 'adminOf'> | undefined, mayBeLeft: boolean): readonly string[];
   /** Whether a server is among those of the last round, and what it serves has been out of use since. */
   isOverdue(id: string): boolean;
   /** Connections of those were ended. `isAll` false: perhaps not all, so that they are overdue again in a few seconds. */
@@ -112,8 +112,9 @@ export function makeDrainLimits({
       const nowMs = clock.monotonic();
       for (const [id, each] of leaving) {
         const { sinceMs, fromMs } = each.out ?? { sinceMs: nowMs, fromMs: nowMs };
-        if (!held.has(id) && !(mayBeLeft && fromMs < Infinity)) leaving.delete(id);
-        else if (isOut(now, each)) {
+        const admin = held.adminOf(id);
+        if (admin === undefined && !(mayBeLeft && fromMs < Infinity)) leaving.delete(id);
+        else if (admin !== 'ready' && isOut(now, each)) {
           leaving.set(id, { ...each, out: { sinceMs, fromMs } });
           const endMs = sinceMs + (now.groups.get(each.group)?.limitMs ?? Infinity);
           if (Math.max(endMs, fromMs) <= nowMs) ids.add(id);
