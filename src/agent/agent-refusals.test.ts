@@ -217,9 +217,9 @@ test('a change that fails while HAProxy serves nothing is an outage, and not a r
   await publish(rig, a);
   await rig.clock.advance(1_000);
   const verdict = (): unknown => rig.agent.report().listeners.get(a.key)?.refusal?.verdict;
-  expect(verdict()).toEqual({ reason: 'DataplaneError', message: 'no answer' });
+  expect(verdict()).toEqual({ reason: 'HaproxyUnchanged', message: 'no answer' });
   rig.ports.setOutage('HAProxy hangs');
   expect(verdict()).toEqual({ reason: 'HaproxyDown', message: 'HAProxy does not serve: HAProxy hangs' });
   rig.ports.setOutage(undefined);
-  expect(verdict()).toEqual({ reason: 'DataplaneError', message: 'no answer' });
+  expect(verdict()).toEqual({ reason: 'HaproxyUnchanged', message: 'no answer' });
 });

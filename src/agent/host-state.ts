@@ -52,9 +52,9 @@ export type OtherDataplane = 'direct' | 'nat';
 export type Gap = {
   /**
    * `refused`: a tool does not accept it. `deferred`: HAProxy serves it with another profile until a reload. `blocked`: it depends on a
-   * stage that is not done. `down`: the same, because HAProxy takes no connections.
+   * stage that is not done. `unchanged`, `down`: the same, because HAProxy took no change, but may take connections; or not even those.
    */
-  readonly is: 'refused' | 'deferred' | 'blocked' | 'down';
+  readonly is: 'refused' | 'deferred' | 'blocked' | 'unchanged' | 'down';
   /** Of the tool; `undefined`: it has not answered yet. */
   readonly words: string | undefined;
 };

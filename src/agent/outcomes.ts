@@ -45,8 +45,13 @@ type OpenOutcome = {
   readonly instead?: Pick<ListenerState, 'lacksProxy'> & { readonly held: Listener };
 };
 
-/** By a stage that is not done. */
-const isBlocked = (gap: Gap | undefined): boolean => gap?.is === 'blocked' || gap?.is === 'down';
+function blockOf(stage: Stage, failure: StageFailure | undefined): Gap['is'] {
+  if (failure?.isDown === true) return 'down';
+  return stage === 'proxy' && failure !== undefined ? 'unchanged' : 'blocked';
+}
+
+/** Not by a stage that is not done. */
+const isAnswer = (gap: Gap | undefined): boolean => gap?.is === 'refused' || gap?.is === 'deferred';
 
 export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes {
   const outcomes = new Map<ListenerKey, OpenOutcome>();
@@ -63,7 +68,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
   const lasting = (gap: Gap, state: ListenerState | undefined, wanted: Listener | undefined): Gap =>
     gap.words === undefined && state?.wanted?.revision === wanted?.revision ? (state?.gap ?? gap) : gap;
   return {
-    refused: () => new Map([...answered].filter(([key]) => !isBlocked(outcomes.get(key)?.gap))),
+    refused: () => new Map([...answered].filter(([key]) => isAnswer(outcomes.get(key)?.gap))),
     refuse: (refusals) => {
       for (const [key, words] of refusals) {
         if (isStuck({ key }) && outcomes.get(key)?.gap.is === 'refused') continue;
@@ -76,7 +81,7 @@ export function makeOutcomes(target: TrafficTable, before: HostState): Outcomes 
         if (isStuck(listener)) continue;
         const standIn = stage === 'nat' && listener.standIn === 'nat' ? 'nat cannot stand in for direct: ' : '';
         const words = failure && `${standIn}${failure.words}`;
-        outcomes.set(listener.key, { gap: { is: failure?.isDown === true ? 'down' : 'blocked', words } });
+        outcomes.set(listener.key, { gap: { is: blockOf(stage, failure), words } });
       }
     },
     defer: (held, words) => {

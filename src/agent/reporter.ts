@@ -174,10 +174,17 @@ export function makeReporter(deps: {
   };
 }
 
+const reasonsOf = {
+  refused: 'DataplaneError',
+  deferred: 'SettingsWaiting',
+  blocked: 'DataplaneError',
+  unchanged: 'HaproxyUnchanged',
+} as const;
+
 /** `outage`: HAProxy has taken no connections for a while, so that it has not refused this listener in particular. */
 function verdictOf(gap: Gap | undefined, outage: string | undefined): Verdict | undefined {
   if (gap?.words === undefined) return undefined;
   if (outage !== undefined || gap.is === 'down')
     return { reason: 'HaproxyDown', message: `HAProxy does not serve: ${outage ?? gap.words}` };
-  return { reason: gap.is === 'deferred' ? 'SettingsWaiting' : 'DataplaneError', message: gap.words };
+  return { reason: reasonsOf[gap.is], message: gap.words };
 }

@@ -167,8 +167,14 @@ export const reasons = {
   HaproxyDown: {
     where: 'Serving',
     means:
-      'HAProxy has taken no connections for some seconds: it does not run and cannot be started, or it hangs. Or another program shares its port, and takes some of its connections. The message quotes its error. A published address stays. Ports that need no HAProxy are served: those of nat, and those of direct that a node serves.',
+      'HAProxy takes no connections: it does not run and cannot be started, or it hangs. Or another program shares its port, and takes some of its connections. The message quotes its error. A published address stays. Ports that need no HAProxy are served: those of nat, and those of direct that a node serves.',
     do: 'Run `furiwake check` on the load-balancer host and read its log.',
+  },
+  HaproxyUnchanged: {
+    where: 'Serving',
+    means:
+      'HAProxy did not take a change, for example because it answers requests and no commands; the message quotes the error. It may serve the Service nevertheless, as before. A published address stays.',
+    do: 'Wait: furiwake tries again. If that lasts, check the load of the host, run `furiwake check` there, and read its log.',
   },
   NftablesDown: {
     where: 'Serving',

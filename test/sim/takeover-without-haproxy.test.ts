@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { type HaproxyMachine, makeHaproxyMachine } from '../make/haproxy-machine.ts';
+import type { Reason } from '../../src/core/reasons.ts';
 import { makeMachineRig } from '../make/haproxy-rig.ts';
 import { makeHostPorts } from '../make/host-ports.ts';
 import { makeSimApiServer } from './apiserver.ts';
@@ -7,15 +8,20 @@ import { startController, startHost } from './controller-rig.ts';
 import { shownCondition, shownIps } from './shown-status.ts';
 import { virtualClock } from './virtual-clock.ts';
 
-test.each<readonly [what: string, faults: Partial<HaproxyMachine['faults']>]>([
-  ['cannot be started', { start: 'no memory' }],
-  ['does not answer after its start', { isFrozen: true }],
-  ['exits at the first command', { diesAtCommand: true }],
-  ['hangs from the first command on', { freezesAtCommand: true }],
-  ['finds its port taken', { portHolder: 'nginx' }],
+const frozenAnswer = 'HTTP/1.0 200 OK\r\n\r\n';
+
+test.each<readonly [what: string, faults: Partial<HaproxyMachine['faults']>, reason: Reason]>([
+  ['cannot be started', { start: 'no memory' }, 'HaproxyDown'],
+  ['does not answer after its start', { isFrozen: true }, 'HaproxyDown'],
+  ['exits at the first command', { diesAtCommand: true }, 'HaproxyDown'],
+  ['hangs from the first command on', { freezesAtCommand: true }, 'HaproxyDown'],
+  ['finds its port taken', { portHolder: 'nginx' }, 'HaproxyDown'],
+  ['answers requests and no commands', { isFrozen: true, frozenAnswer }, 'HaproxyUnchanged'],
+  ['answers only requests after its first command', { freezesAtCommand: true, frozenAnswer }, 'HaproxyUnchanged'],
+  ['closes each command', { breaksAtCommand: true }, 'HaproxyDown'],
 ])(
   'a host takes over and its HAProxy %s: the address stays in the status, which says that it is not served',
-  async (_, faults) => {
+  async (_, faults, reason) => {
     const clock = virtualClock();
     await using server = makeSimApiServer({ seed: 1, clock });
     server.put('Node', {
@@ -61,7 +67,7 @@ test.each<readonly [what: string, faults: Partial<HaproxyMachine['faults']>]>([
     await serve({});
     expect(shownCondition(server, 'default/web', 'Serving')).toMatchObject({ status: 'True' });
     expect(await serve(faults, () => put('next', 81))).toEqual(new Set(['192.0.2.8']));
-    expect(shownCondition(server, 'default/web', 'Serving')).toMatchObject({ reason: 'HaproxyDown', status: 'False' });
+    expect(shownCondition(server, 'default/web', 'Serving')).toMatchObject({ reason, status: 'False' });
     expect(shownIps(server, 'default/next')).toEqual([]); // it was never served
     await serve({});
     expect(shownCondition(server, 'default/web', 'Serving')).toMatchObject({ status: 'True' });

@@ -37,10 +37,10 @@ export function failuresOf(
 }
 
 /**
- * Another machine serves the address, or HAProxy takes no connections. The latter is the same for a host that has just taken over as for
- * one that served before: names in DNS need not follow each failure of HAProxy.
+ * Another machine serves the address, or HAProxy takes no connections, or no changes: what it serves is not known then. It is the same
+ * for a host that has just taken over as for one that served before: names in DNS need not follow each failure of HAProxy.
  */
-const staysPublished: ReadonlySet<Reason> = new Set(['AnsweredElsewhere', 'HaproxyDown']);
+const staysPublished: ReadonlySet<Reason> = new Set(['AnsweredElsewhere', 'HaproxyDown', 'HaproxyUnchanged']);
 
 /**
  * The status that the Service should have; `failures`: as `failuresOf` finds them. An address is published when all of its

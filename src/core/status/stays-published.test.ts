@@ -29,7 +29,7 @@ test('a status keeps an address that another machine answers for, and publishes 
 
 /** Of a host that has just taken over: it carries nothing yet. */
 const refused =
-  (reasonOf: (ip: Ip, port: number) => 'HaproxyDown' | 'DataplaneError' | undefined): Answer =>
+  (reasonOf: (ip: Ip, port: number) => 'HaproxyDown' | 'HaproxyUnchanged' | 'DataplaneError' | undefined): Answer =>
   (revision, address, { port }) => {
     const reason = reasonOf(address, port);
     if (reason === undefined) return { revision, isForwarding: true };
@@ -44,7 +44,7 @@ test('a published address stays while HAProxy takes no connections for one of it
   const shown = (reasonOf: Parameters<typeof refused>[0]): readonly unknown[] =>
     statusOf([published], { answer: refused(reasonOf) })?.ingress.map(({ ip }) => ip) ?? [];
   const [four, six] = ['192.0.2.8', '2001:db8::8'];
-  expect(shown(() => 'HaproxyDown')).toEqual([four, six]);
+  for (const reason of ['HaproxyDown', 'HaproxyUnchanged'] as const) expect(shown(() => reason)).toEqual([four, six]);
   expect(shown((_, port) => (port === 80 ? 'HaproxyDown' : undefined))).toEqual([four, six]);
   expect(shown((_, port) => (port === 80 ? 'HaproxyDown' : 'DataplaneError'))).toEqual([four, six]);
   expect(shown((_, port) => (port === 80 ? 'DataplaneError' : 'HaproxyDown'))).toEqual([four, six]);

@@ -34,8 +34,8 @@ export type HeldSpares = {
   follow(down: ReadonlySet<string>): readonly string[];
   /** `backend/server` of the servers that get no new connections, and whose connections may not continue without end. */
   drainsWithLimit(): readonly string[];
-  /** Whether there is this server, `backend/server`. */
-  has(id: string): boolean;
+  /** The state of the server `backend/server`; `undefined`: there is none. */
+  adminOf(id: string): SpareLine['admin'] | undefined;
   /** `backend/server` of all servers of this name and family: `spare4-0/n1`. */
   serversOf(family: 4 | 6, node: string): readonly string[];
 };
@@ -132,9 +132,9 @@ export function makeHeldSpares(lines: Iterable<ServerNow>): HeldSpares {
           admin !== 'ready' && drainMsOf(server) !== undefined ? `${name}/${server}` : [],
         ),
       ),
-    has: (id) => {
+    adminOf: (id) => {
       const slash = id.indexOf('/');
-      return held.get(id.slice(0, slash) as SpareName)?.has(id.slice(slash + 1)) === true;
+      return held.get(id.slice(0, slash) as SpareName)?.get(id.slice(slash + 1))?.admin;
     },
     serversOf: (family, node) =>
       Array.from(held)

@@ -1,5 +1,5 @@
 import { families, type Family } from '../../../core/ip/ip.ts';
-import type { BackendId, ListenerKey } from '../../../core/model/names.ts';
+import type { BackendId, ListenerKey, ServiceKey } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
 import { share } from '../../../core/share.ts';
 import {
@@ -60,6 +60,7 @@ export type Spares = {
 type Special = {
   /** Of the table. */
   readonly backend: BackendId;
+  readonly service: ServiceKey;
   readonly port: number;
   readonly server: ServerOptions;
   readonly isAffine: boolean;
@@ -123,10 +124,11 @@ export function planSpares(input: SparesInput): Spares {
       const name = takeSpare(pools, user, adopted.get(id) ?? own, taken);
       names.set(id, name);
       lastOwners.set(name, undefined);
-      const { backend, options, targetPort } = user;
+      const { backend, service, options, targetPort } = user;
       if (options !== undefined && hasOwnBackend(options))
         special.set(id, {
           backend,
+          service,
           port: targetPort,
           server: options.server,
           isAffine: options.profile.affinitySeconds > 0,
@@ -256,7 +258,7 @@ function spareServers(
   { table, silent }: Pick<SparesInput, 'table' | 'silent'>,
   id: BackendId,
   nodes: readonly NodeServer[],
-  { port, server: options, isAffine }: Omit<Special, 'backend'>,
+  { port, server: options, isAffine }: Omit<Special, 'backend' | 'service'>,
   family: Family,
 ): readonly SpareServer[] {
   const pods = table.pods.get(id)?.pods;

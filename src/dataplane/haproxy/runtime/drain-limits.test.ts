@@ -4,7 +4,6 @@ import { localTable, node, podListener, type PodText, podTable, tableOf } from '
 import { virtualClock, type VirtualClock } from '../../../../test/sim/virtual-clock.ts';
 import { type Listener, localBackend, type TrafficTable } from '../../../core/traffic/table.ts';
 import { type Desired, planDesired } from '../config/desired.ts';
-import { drainMsOf } from '../config/spare-servers.ts';
 import { type DrainLimits, makeDrainLimits } from './drain-limits.ts';
 
 const settings = { folder: '/run/f', maxConnections: 100, idleTimeoutSeconds: 1, hasIpv6: true, account: undefined };
@@ -24,20 +23,28 @@ type LimitScene = {
   readonly limits: DrainLimits;
   /** Another furiwake on the same host. */
   readonly restart: () => LimitScene;
-  readonly plan: (table: TrafficTable) => void;
+  /** `isFollowed` false: the change is not complete. */
+  readonly plan: (table: TrafficTable, isFollowed?: boolean) => void;
   /** One round: the servers that are overdue. `held`: those of the worker that get no new connections. */
   readonly round: (held?: readonly string[], mayBeLeft?: boolean) => readonly string[];
 };
 
+function heldAs(admin: 'ready' | 'drain', ids: readonly string[]): Parameters<DrainLimits['overdue']>[0] {
+  return {
+    drainsWithLimit: () => (admin === 'drain' ? ids : []),
+    adminOf: (id) => (ids.includes(id) ? admin : undefined),
+  };
+}
+
 function makeScene(table: TrafficTable, clock = virtualClock()): LimitScene {
   let desired: Desired | undefined;
   const limits = makeDrainLimits({ clock, desired: () => desired });
-  const plan = (next: TrafficTable): void => {
+  const plan: LimitScene['plan'] = (next, isFollowed = true) => {
     desired = planDesired(settings, next, desired);
-    limits.follow();
+    if (isFollowed) limits.follow();
   };
   const round: LimitScene['round'] = (held = [], mayBeLeft = false) => [
-    ...limits.overdue({ drainsWithLimit: () => held, has: (id) => held.includes(id) }, mayBeLeft),
+    ...limits.overdue(heldAs('drain', held), mayBeLeft),
   ];
   plan(table);
   return { clock, limits, plan, round, restart: () => makeScene(desired?.table ?? table, clock) };
@@ -84,13 +91,25 @@ test('it is known at any moment whether a node is in use again', async () => {
   round([], true);
   await clock.advance(1000);
   expect([round([], true), limits.isOverdue(onN1)]).toEqual([[onN1], true]);
-  plan(tableOf([mail], [n1, n2]));
+  plan(tableOf([mail], [n1, n2]), false);
   expect([limits.isOverdue(onN1), limits.isOverdue(onN2)]).toEqual([false, false]);
+  plan(tableOf([mail], [n2]));
+  expect(limits.isOverdue(onN1)).toBe(false); // its time begins
+  plan(tableOf([mail], [n1, n2]));
   limits.ended(true); // so this was not for the next time
   plan(tableOf([mail], [n2]));
   round([], true);
   await clock.advance(1000);
   expect(round([], true)).toEqual([onN1]);
+});
+
+test('the time of a server begins when HAProxy gives it no new connections any more', async () => {
+  const { clock, limits, round } = makeScene(tableOf([mail], [drained, n2]));
+  for (let time = 0; time < 2; time++, await clock.advance(1000))
+    expect([...limits.overdue(heldAs('ready', [onN1]), false)]).toEqual([]);
+  expect(round([onN1])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([onN1])).toEqual([onN1]);
 });
 
 test('while the servers are not known, the time of those that drain continues', async () => {
@@ -145,26 +164,119 @@ test('a Pod that leaves one of two Services is out of use for that one', async (
   expect(round([], true)).toEqual([expect.stringMatching(/pod_10\.244\.1\.7_8080:drain1000$/)]);
 });
 
-test('a server that another Service has taken over counts for that one', async () => {
-  const web = (...texts: readonly PodText[]): readonly [Listener, readonly PodText[]] => [
+/** The Service web, which changes its options, and so many others that one of them gets its former spare. */
+const takenOver = (of: 'web' | 'first', ...texts: readonly PodText[]): readonly TrafficTable[] => {
+  const some: readonly PodText[] = ['10.244.1.7 8080'];
+  const web = (now: readonly PodText[]): [Listener, readonly PodText[]] => [
     ofPods('192.0.2.53', 'test/web', 2000),
-    texts,
+    now,
   ];
-  const more = Array.from({ length: 15 }, (_, index): [Listener, readonly PodText[]] => [
-    ofPods(`192.0.2.${100 + index}`, `test/s${index}`),
-    ['10.244.1.7 8080'],
-  ]);
-  const { clock, plan, round } = makeScene(pods('10.244.1.7 8080'));
-  for (const after of [
-    [web('10.244.1.7 8080'), ...more.slice(1)],
-    [web('10.244.1.7 8080'), ...more],
-    [web(), ...more],
-  ]) {
-    plan(podTable(after));
-  }
+  const others = (now: readonly PodText[]): [Listener, readonly PodText[]][] =>
+    Array.from({ length: 15 }, (_, index) => [
+      ofPods(`192.0.2.${100 + index}`, `test/s${index}`),
+      index === 0 ? now : some,
+    ]);
+  return [
+    podTable([web(some), ...others(some).slice(1)]),
+    podTable([web(some), ...others(some)]),
+    podTable(of === 'web' ? [web(texts), ...others(some)] : [web(some), ...others(texts)]),
+  ];
+};
+
+test.each([
+  ['it leaves the Service of before', takenOver('web'), [expect.stringMatching(/drain2000$/)]],
+  ['it leaves that Service', takenOver('first', '10.244.1.8 8080'), []],
+] as const)(
+  'a Pod of whose servers one was taken over by another Service; %s: what ends',
+  async (_, tables, ending) => {
+    const { clock, plan, round } = makeScene(pods('10.244.1.7 8080'));
+    for (const after of tables) plan(after);
+    expect(round([], true)).toEqual([]);
+    await clock.advance(2000);
+    expect(round([], true)).toEqual(ending);
+  },
+);
+
+test('the time of a node continues while other nodes of its port change', async () => {
+  const { clock, plan, round } = makeScene(tableOf([mail], [drained, n2]));
+  round([onN1]);
+  await clock.advance(1000);
+  plan(tableOf([mail], [drained]));
+  expect(round([onN1])).toEqual([onN1]);
+});
+
+test('the time of a server of before ends when its node is used again, also within a second', async () => {
+  const { clock, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  const now = withOptions('192.0.2.52', 25, 30_025, { server: { drainMs: 1000, proxyProtocol: 1 } });
+  plan(tableOf([now], [drained, n2]));
+  round([onN1]);
+  await clock.advance(1000);
+  for (const first of [n1, drained]) plan(tableOf([now], [first, n2]));
+  expect(round([onN1])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([onN1])).toEqual([onN1]);
+});
+
+test('a server that drains since before the first round has its limit', async () => {
+  const { clock, plan, round } = makeScene(tableOf([], [drained, n2]));
+  plan(tableOf([mail], [drained, n2]));
+  expect(round([onN1])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([onN1])).toEqual([onN1]);
+});
+
+test('a node that drains while the nodes of its port are not known has its limit when they are known', async () => {
+  const local = { ...mail, backend: localBackend(4, mail.service) };
+  const known = (first: typeof n1): TrafficTable => localTable([[local, { n1: 1, n2: 1 }]], [first, n2]);
+  const { clock, plan, round } = makeScene(tableOf([], [n1, n2]));
+  for (const next of [known(n1), tableOf([local], [drained, n2]), known(drained)]) plan(next);
+  expect(round([onN1])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([onN1])).toEqual([onN1]);
+});
+
+test('nodes that stood in for Pods have no limit when these are known', async () => {
+  const known = pods('10.244.1.7 8080');
+  const { clock, plan, round } = makeScene({
+    ...tableOf([...known.listeners.values()], [n1]),
+    pods: podTable([]).pods,
+  });
+  plan(known);
   expect(round([], true)).toEqual([]);
-  await clock.advance(2000);
-  expect(round([], true)).toEqual([expect.stringMatching(/drain2000$/)]);
+  await clock.advance(1000);
+  expect(round([], true)).toEqual([]);
+});
+
+test('a former NodePort that another Service has now has no limit', async () => {
+  const { clock, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  const moved = withOptions('192.0.2.52', 25, 30_026, mail.options ?? {});
+  const next = withOptions('192.0.2.54', 25, 30_025, mail.options ?? {});
+  plan(tableOf([moved, next], [n1, n2]));
+  plan(
+    localTable(
+      [
+        [{ ...next, backend: localBackend(4, next.service) }, { n2: 1 }],
+        [moved, {}],
+      ],
+      [n1, n2],
+    ),
+  );
+  expect(round([onN1], true)).toEqual([]);
+  await clock.advance(1000);
+  expect(round([onN1], true)).not.toContain(onN1);
+});
+
+test.each([
+  ['before the first round', 0],
+  ['later', 1],
+])('a server that a furiwake before has left is of no Service that takes its spare %s', async (_, rounds) => {
+  const { clock, plan, round } = makeScene(tableOf([], [n1, n2]));
+  for (let time = 0; time < rounds; time++) expect(round([pod])).toEqual([]);
+  for (const texts of [['10.244.1.7 8080', '10.244.1.8 8080'], ['10.244.1.8 8080']])
+    plan(pods(...texts.slice(1 - rounds)));
+  expect(round([pod])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([pod])).toEqual([]);
 });
 
 test('a node counts for both policies of a port', async () => {
@@ -174,16 +286,4 @@ test('a node counts for both policies of a port', async () => {
   expect(round([onN1, onN2])).toEqual([]);
   await clock.advance(1000);
   expect(round([onN1, onN2])).toEqual([onN1]);
-});
-
-test.each([
-  ['n1:30080:drain1000', 1000],
-  ['n1:30080:proxy2.drain5000.check1-2-3', 5000],
-  ['pod_fd44::1:7_8080:drain1000', 1000],
-  ['n1', undefined],
-  ['n1.drain1000', undefined],
-  ['drain1000:30080:proxy1', undefined],
-  ['pod_fd44::1:7_8080', undefined],
-])('the time of the server %s is %j', (name, ms) => {
-  expect(drainMsOf(name)).toBe(ms);
 });
