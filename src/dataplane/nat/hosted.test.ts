@@ -5,6 +5,7 @@ import { serviceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { hostBackend } from '../../core/traffic/host-pods.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
+import { natLayout } from './layout.ts';
 
 const { signal } = new AbortController();
 const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
@@ -111,4 +112,35 @@ test('a listener that nat cannot serve for the host is not refused: direct serve
   const owned = PersistentMap.from([[hostBackend(next)!, table.pods.get(hostBackend(bare)!)!]]);
   expect(await nat.apply({ ...table, listeners: tableOf([next]).listeners, pods: owned }, signal)).toEqual(new Map());
   expect(pods(machine)).toEqual([]);
+  const said = (): readonly string[] => machine.log.lines.map(({ message }) => message);
+  expect(said()).toContain('sending connections of this host itself to Pods of direct failed; retrying');
+  broken.delete('conntrack');
+  await machine.clock.advance(60_000);
+  await nat.audit(signal);
+  expect(pods(machine)).toEqual(['jump pods4of1', '10.244.1.7']);
+  expect(said()).toContain('sending connections of this host itself to Pods of direct works again');
+});
+
+test('a listener for the host itself whose Pods are those of no program is none for clients', () => {
+  const own = natListener('203.0.113.1', 53, 5353, { backend: hostBackend(bare)!, isAffine: true });
+  const sets = natLayout.elementsOf({ ...natLayout.empty, numberOf: () => 1 }, own).map(({ set }) => set);
+  expect(sets).toEqual(['requests4', 'answers4']);
+});
+
+test('a port of TCP that loses its nodePort is for the host when nat has no connection of it left', async () => {
+  const machine = makeNatMachine();
+  const { nat } = machine;
+  const tcp = directListener('203.0.113.1', 80, { protocol: 'TCP' });
+  const backend = {
+    family: 4 as const,
+    pods: [...tableWith(['10.244.1.7']).pods.values()].flatMap((each) => each.pods),
+  };
+  const table = { ...tableOf([tcp], nodes), pods: PersistentMap.from([[hostBackend(tcp)!, backend]]) };
+  await nat.apply(tableOf([natListener('203.0.113.1', 80, 30_080, { protocol: 'TCP' })], nodes), signal);
+  await nat.apply(table, signal);
+  expect(pods(machine)).toEqual([]);
+  expect(elements(machine)).toContain('requests4 203.0.113.1 . tcp . 80 . 30080');
+  await nat.audit(signal);
+  expect(pods(machine)).toEqual(['jump pods4of1', '10.244.1.7']);
+  expect(elements(machine)).not.toContain('requests4 203.0.113.1 . tcp . 80 . 30080');
 });

@@ -3,6 +3,7 @@ import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { addressText, classText, type Element, elementKey, portText } from '../nftables/element.ts';
 import { ownedRangeListOf } from '../nftables/elements.ts';
+import { isHostBackend } from '../../core/traffic/host-pods.ts';
 import { type Listener, usesNat } from '../../core/traffic/table.ts';
 import type { Layout } from '../nftables/mirror.ts';
 import { noGuard } from './forwarding.ts';
@@ -61,15 +62,15 @@ export const natLayout: Layout<NatProgram> = {
       { set: `requests${family}`, text: through },
       { set: `answers${family}`, text: through },
     ];
-    const pods = hosted.get(key);
-    if (pods !== undefined) elements.push(...hostElements(listener, pods));
+    const isForHost = isHostBackend(backend);
+    if (isForHost) elements.push(...hostElements(listener, hosted.get(key) ?? []));
     else if (!isFormer)
       elements.push(
         { set: `listeners${family}`, text: `${where} : ${classText(backendNumber)}` },
         { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
         { set: `opened${family}`, text: where },
       );
-    if (listener.isAffine && !isRefused && !isFormer && pods === undefined) {
+    if (listener.isAffine && !isRefused && !isFormer && !isForHost) {
       elements.push(
         { set: `affine${family}`, text: where },
         { set: `timeouts${family}`, text: `${where} : jump ${keepChain(family, listener.affinitySeconds)}` },

@@ -27,7 +27,7 @@ import { makeFlowRoomWatch } from './flow-room.ts';
 import { makeFormerListeners } from './former-listeners.ts';
 import { ForwardingError, type Guard, makeForwarding } from './forwarding.ts';
 import { natLayout } from './layout.ts';
-import { makeNatListeners, refusalsOfNat } from './nat-listeners.ts';
+import { makeNatListeners } from './nat-listeners.ts';
 import { makeNatPlanner, type NatProgram } from './program.ts';
 import { natRules, natRulesWithHost, natTable } from './ruleset.ts';
 import { makeUses } from './uses.ts';
@@ -82,7 +82,7 @@ export function makeNat(deps: {
   });
   const flows = makeFlowSweeper(deps);
   const former = makeFormerListeners(deps);
-  const listenersOf = makeNatListeners(former);
+  const ours = makeNatListeners({ ...deps, former });
   const usesOf = makeUses();
   const serverlessOf = makeServerlessIndex();
   const watchRoom = makeFlowRoomWatch({ exec, clock, log, metrics, isInPlace: () => kernel.isInPlace() });
@@ -194,13 +194,14 @@ export function makeNat(deps: {
     accepted = undefined;
     const isNeeded = table.listeners.size > 0 || kernel.isInPlace() || (isFirst && (await kernel.exists(signal)));
     accepted = isNeeded ? await putInTurn(signal, isAudit) : new Map();
+    ours.note(accepted, published);
     isFirst = false;
   };
 
   const look = (how: 'audit' | 'check', signal: AbortSignal): Promise<number> =>
     inTurn(async () => {
       const found = await kernel[how](signal); // first: the rest asks conntrack and the links, which may fail
-      table = { ...table, listeners: await former.withoutIdle(table.listeners, signal) };
+      table = { ...table, listeners: await ours.withoutIdle(published ?? emptyTable, table.listeners, signal) };
       await program(signal, true); // links and own addresses may have changed
       return found === undefined ? 0 : 1;
     });
@@ -221,7 +222,7 @@ export function makeNat(deps: {
 
   /** Returns whether it differs from the table before. */
   const adopt = (next: TrafficTable): boolean => {
-    const adopted = listenersOf(published ?? emptyTable, next, table.listeners);
+    const adopted = ours.adopt(published ?? emptyTable, next, table.listeners);
     published = next;
     const old = table;
     table = { ...next, listeners: adopted.listeners };
@@ -238,12 +239,12 @@ export function makeNat(deps: {
         accepted = undefined; // `apply` ends the flows
         const waiting = flows.handedOver(table.listeners).map((key) => [key, waitingWords] as const);
         const refusals = await put(without(waiting.map(([key]) => key)), signal);
-        return refusalsOfNat(new Map([...refusals, ...waiting]), next);
+        return ours.refusalsOf(new Map([...refusals, ...waiting]), next);
       }),
     apply: (next, signal) =>
       inTurn(async () => {
         if (adopt(next) || accepted === undefined) await program(signal);
-        return refusalsOfNat(accepted ?? new Map(), next);
+        return ours.refusalsOf(accepted ?? new Map(), next);
       }),
     counters: (signal, keys) => readNatCounters(exec, inForce.listeners, keys, signal),
     audit: (signal) => look('audit', signal),
