@@ -184,6 +184,8 @@ test.each([
   ],
   ['UND_ERR_HEADERS_TIMEOUT', 'furiwake does not answer on /x/admin.sock (no answer within five seconds)'],
   ['EPIPE', 'furiwake does not answer on /x/admin.sock (no luck)'],
+  ['UND_ERR_SOCKET', 'furiwake does not answer on /x/admin.sock (the connection was closed before the answer)'],
+  ['HPE_INVALID_CONSTANT', 'furiwake does not answer on /x/admin.sock (the answer is not HTTP)'],
 ])('%s on the admin socket is one plain line', (code, words) => {
   expect(noAdminAnswer('/x/admin.sock', Object.assign(new Error('no luck'), { code }))).toContain(words);
 });

@@ -8,6 +8,7 @@ import { homedir, hostname } from 'node:os';
 import packageFile from '../../package.json' with { type: 'json' };
 import { unlessAborted } from '../async/abort.ts';
 import { assertNever } from '../core/assert-never.ts';
+import { systemWords } from '../core/error-words.ts';
 import type { CommandDeps, Platform } from '../daemon/platform.ts';
 import type { Log } from '../ports/log.ts';
 import { check } from '../cli/check.ts';
@@ -178,7 +179,7 @@ const stoppedWords = 'stopped; this host stays as last configured. To stop its t
 
 tolerateErrors(process.stderr);
 tolerateErrors(process.stdout, (error) => {
-  process.stderr.write(`error: cannot write to standard output: ${error.message}\n`);
+  process.stderr.write(`error: cannot write to standard output: ${systemWords(error)}\n`);
   process.exitCode = 1;
 });
 

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,4 +29,15 @@ test('in text the last line is one of the log, too', () => {
   const { status, lines } = runWithout('--log-format', 'text');
   expect(status).toBe(1);
   expect(lines.at(-1)).toContain('ERROR');
+});
+
+test('output that a full disk refuses is reported in the words of the system', () => {
+  const full = openSync('/dev/full', 'w');
+  const { status, stderr } = spawnSync(process.execPath, [program, '--help'], {
+    encoding: 'utf8',
+    stdio: ['ignore', full, 'pipe'],
+    timeout: 30_000,
+  });
+  closeSync(full);
+  expect([status, stderr]).toEqual([1, 'error: cannot write to standard output: no space left on device\n']);
 });

@@ -160,6 +160,7 @@ describe('the ports without a NodePort that this host itself', () => {
 
   test.each<[what: string, named: readonly string[], port: object, pods: readonly string[]]>([
     ['cannot reach are named: no route to the Pods', ['default/bare'], udp, ['10.244.1.7', '10.244.2.7']],
+    ['cannot reach are named: its gateway is their only Pod', ['default/bare'], udp, ['192.0.2.11']],
     ['reaches are not: a route to one of the Pods', [], udp, ['10.244.0.7', '10.244.1.7']],
     ['reaches are not: there is a NodePort', [], { ...udp, nodePort: 30_053 }, ['10.244.1.7']],
   ])('%s', async (_, named, port, pods) => {

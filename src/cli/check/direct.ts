@@ -92,14 +92,14 @@ function unreachableHere(
       (port) =>
         port.nodePort === 0 &&
         spec.ipFamilies.some((family) => {
-          const { pods, unrouted } = choosePods(family, port, endpoints.get(key) ?? [], place);
-          return pods.length === 0 && unrouted.length > 0;
+          const { pods, unrouted, refused } = choosePods(family, port, endpoints.get(key) ?? [], place);
+          return pods.length === 0 && unrouted.length + refused.size > 0;
         }),
     );
   const names = users.filter(lacksPods).map(({ key }) => key);
   if (names.length === 0) return [];
   const what = `this host itself cannot connect to the ports without a NodePort of ${named(names)}`;
-  return [`${what}: it has no route to their Pods but its default route`];
+  return [`${what}: it has no route to their Pods but its default route, or needs their addresses itself`];
 }
 
 /** Whether nft and the kernel have what the table needs. */

@@ -78,7 +78,7 @@ export type Round = {
   /** It accepts no connections any more, and must be reloaded. */
   readonly isShut: boolean;
   /** Asked when the worker is as desired. */
-  readonly commands: () => readonly string[];
+  readonly commands: () => Promise<readonly string[]>;
   readonly silent: SilentNodes;
   /** The nodes that are not up in HAProxy after `commands`, by `serverId`. */
   readonly down: ReadonlySet<string>;
@@ -263,7 +263,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const next = desired;
       if (!worker.isUsable(worker.held() ?? (await worker.read(signal))) && !worker.isReloadDue()) return;
       await apply(next, applyUpserts, signal);
-      await api.ask(commands(), signal); // a server that was deleted meanwhile is not an error
+      await api.ask(await commands(), signal); // a server that was deleted meanwhile is not an error
       const known = worker.held();
       if (known === undefined) return; // a change was refused: what the worker holds must be read first
       worker.hold(undefined); // until all of it is acknowledged

@@ -112,8 +112,8 @@ export function makeHealthTick(deps: {
     let overdue: readonly string[] = [];
     try {
       await inTurn(async () => {
-        ended = await stillDead(dead, signal);
-        const commands = (): readonly string[] => {
+        const commands = async (): Promise<readonly string[]> => {
+          ended = await stillDead(dead, signal);
           overdue = drainLimits.overdue(reconciler.heldSpares(process.pid), oldWorkers.mayRun(process.pid));
           const ending = [...ended.flatMap(({ family, node }) => reconciler.serversOf(family, node)), ...overdue];
           return [...repairs, ...orderedCommands, ...ending.map((id) => `shutdown sessions server ${id}`)];
