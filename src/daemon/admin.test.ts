@@ -164,8 +164,17 @@ test.each([
 test('the admin socket of a killed process is replaced', async () => {
   const socket = path.join(folder, 'left.sock');
   writeFileSync(socket, '');
-  await using _admin = await serveAdmin(socket, { 'GET /': async () => textReply(200, 'new') }, systemFiles, signal);
-  expect(await askAdmin(socket, 'GET', '/', '', signal)).toBe('new');
+  await using _admin = await serveAdmin(socket, { 'GET /': async () => textReply(200, '"new"') }, systemFiles, signal);
+  expect(await askAdmin(socket, 'GET', '/', '', signal)).toBe('"new"');
+});
+
+test('an answer that is not JSON is an error: another program has the socket', async () => {
+  const ask = async (): Promise<{ status: number; text: string }> => ({ status: 200, text: '<html>' });
+  await expect(askAdmin('/s', 'GET', '/status', '', signal, ask)).rejects.toMatchObject({
+    code: 'START',
+    message: 'the answer on /s is not JSON: another program listens there',
+  });
+  expect(await askAdmin('/s', 'POST', '/drain', 'n1', signal, ask)).toBe('<html>');
 });
 
 test('without a running furiwake the answer names the socket and a remedy', async () => {

@@ -1,5 +1,6 @@
 import { getSystemErrorMessage } from 'node:util';
 import { systemWords } from '../core/error-words.ts';
+import { parseJson } from '../core/parse-json.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import { type HttpHandler, type Routes, jsonReply, serveHttp } from '../http/server.ts';
 import type { Files } from '../ports/files.ts';
@@ -72,8 +73,8 @@ function isUnserved(error: unknown): boolean {
 }
 
 /**
- * One request to the furiwake of this host. Throws {@link StartError} if none answers, or with the message of its
- * refusal.
+ * One request to the furiwake of this host: with GET, the answer is JSON. Throws {@link StartError} if none answers, or with the message
+ * of its refusal.
  */
 export async function askAdmin(
   socketPath: string,
@@ -88,6 +89,8 @@ export async function askAdmin(
     throw new StartError(noAdminAnswer(socketPath, error, method === 'POST'), { cause: error });
   });
   if (status !== 200) throw new StartError(text.trim());
+  if (method === 'GET' && parseJson(text) === undefined)
+    throw new StartError(`the answer on ${socketPath} is not JSON: another program listens there`);
   return text;
 }
 
