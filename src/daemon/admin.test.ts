@@ -172,7 +172,8 @@ test('an answer that is not JSON is an error: another program has the socket', a
   const ask = async (): Promise<{ status: number; text: string }> => ({ status: 200, text: '<html>' });
   await expect(askAdmin('/s', 'GET', '/status', '', signal, ask)).rejects.toMatchObject({
     code: 'START',
-    message: 'the answer on /s is not JSON: another program listens there',
+    message:
+      'the answer on /s is not JSON: another program listens there. Stop it, or name the state directory of furiwake with --state-dir.',
   });
   expect(await askAdmin('/s', 'POST', '/drain', 'n1', signal, ask)).toBe('<html>');
 });

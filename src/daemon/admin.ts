@@ -90,7 +90,9 @@ export async function askAdmin(
   });
   if (status !== 200) throw new StartError(text.trim());
   if (method === 'GET' && parseJson(text) === undefined)
-    throw new StartError(`the answer on ${socketPath} is not JSON: another program listens there`);
+    throw new StartError(
+      `the answer on ${socketPath} is not JSON: another program listens there. Stop it, or name the state directory of furiwake with --state-dir.`,
+    );
   return text;
 }
 
