@@ -100,7 +100,7 @@ export function noAdminAnswer(socketPath: string, error: unknown, isChange = fal
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
   if (isUnserved(error))
-    return `furiwake is not running, or could not create its socket (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}; its log says why). Start it with systemctl start furiwake, or name its state directory with --state-dir.`;
+    return `furiwake is not running (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}). Start it with systemctl start furiwake, or name its state directory with --state-dir. If it runs, its log says why it does not listen there.`;
   const isLate = code?.startsWith('UND_ERR_') === true && code.endsWith('TIMEOUT');
   const later = isLate && isChange ? '; it may still do this when it answers again' : '';
   return `furiwake does not answer on ${socketPath} (${isLate ? 'no answer within five seconds' : socketWords(error)})${later}`;
