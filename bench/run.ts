@@ -13,7 +13,7 @@ const help = `node bench/run.ts [--json] [--bundle FILE] [NAME…]
 
 Runs all benchmarks, or those named, as root. A missed target is shown, but is not an error.
 
-${benches.map(({ name, title }) => `  ${name.padEnd(12)}${title}`).join('\n')}
+${benches.map(({ name, title }) => `  ${name.padEnd(15)}${title}`).join('\n')}
 
   --json          a line of JSON for each benchmark
   --bundle FILE   an existing bundle; by default dist/furiwake.js, after a new build

@@ -142,3 +142,14 @@ test.each([
 ])('sessionAffinityConfig %j is a timeout of %i s', (sessionAffinityConfig, seconds) => {
   expect(projectService({ metadata: {}, spec: { sessionAffinityConfig } }).spec.affinitySeconds).toBe(seconds);
 });
+
+test('fields for kube-proxy and the EndpointSlices alone change nothing', () => {
+  const spec = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', ports: [{ port: 80, nodePort: 30_080 }] };
+  const others = {
+    internalTrafficPolicy: 'Local',
+    publishNotReadyAddresses: true,
+    trafficDistribution: 'PreferSameNode',
+  };
+  const metadata = { namespace: 'shop', name: 'web', uid: 'a' };
+  expect(projectService({ metadata, spec: { ...spec, ...others } })).toEqual(projectService({ metadata, spec }));
+});

@@ -9,6 +9,7 @@ import {
   lab,
   limits,
   newFlows,
+  nodeOf,
   silentSince,
   verdicts,
   vips,
@@ -105,6 +106,17 @@ for (@ARGV) {
 }`;
   const greetings = await lab.client.exec('perl', '-e', connectFrom, vip, ...ports.map(String));
   expect(new Set(greetings.trim().split('\n'))).toEqual(new Set(['n2', 'n3']));
+});
+
+test('a datagram ignores the pin of a connection between the same ports', async () => {
+  const ports = Array.from({ length: 20 }, (_, index) => 1_201 + index);
+  await forgeAcks(ports);
+  await vi.waitUntil(async () => (await endsOf('pins')).length === 20, patience);
+  drained.add('n1');
+  await apply();
+  const found = new Set<string>();
+  for (const port of ports) found.add(await nodeOf(vip, port));
+  expect(found).toEqual(new Set(['n2', 'n3']));
 });
 
 test('pins stay while the table is restored, and what another program added to it goes', async () => {
