@@ -190,7 +190,7 @@ test.each([
   ['EROFS', 'the file system is read-only: remount it, or choose another folder'],
   ['EACCES', 'it must be a folder in which root can create files and sockets (permission denied)'],
 ])('a disk that fails with %s gives one line with a remedy', async (code, advice) => {
-  const refusal = Object.assign(new Error(`${code}: permission denied, open '/x'`), { code, errno: -1 });
+  const refusal = Object.assign(new Error(`${code}: permission denied, open '/x'`), { code, errno: -13 });
   for (const rest of [{ makeFolder: () => Promise.reject(refusal) }, { write: () => Promise.reject(refusal) }])
     await expect(openStateDir({ exec, files: { ...files, ...rest } }, stateDir)).rejects.toMatchObject({
       code: 'START',

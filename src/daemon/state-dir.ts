@@ -1,6 +1,6 @@
 import path from 'node:path';
 import * as z from 'zod';
-import { isSystemError, systemWords } from '../core/error-words.ts';
+import { isSystemError, systemWords } from '../async/error-words.ts';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import { parseJson } from '../core/parse-json.ts';
