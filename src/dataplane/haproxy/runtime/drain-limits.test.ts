@@ -235,6 +235,19 @@ test('a node that drains while the nodes of its port are not known has its limit
   expect(round([onN1])).toEqual([onN1]);
 });
 
+test('the time of a node does not pass while the nodes of its port are not known', async () => {
+  const local = { ...mail, backend: localBackend(4, mail.service) };
+  const known = (first: typeof n1): TrafficTable => localTable([[local, { n1: 1, n2: 1 }]], [first, n2]);
+  const { clock, plan, round } = makeScene(known(drained));
+  expect(round([onN1])).toEqual([]);
+  plan(tableOf([local], [drained, n2]));
+  for (let time = 0; time < 2; time++, await clock.advance(1000)) expect(round([onN1])).toEqual([]);
+  plan(known(drained));
+  expect(round([onN1])).toEqual([]);
+  await clock.advance(1000);
+  expect(round([onN1])).toEqual([onN1]);
+});
+
 test('nodes that stood in for Pods have no limit when these are known', async () => {
   const known = pods('10.244.1.7 8080');
   const { clock, plan, round } = makeScene({
