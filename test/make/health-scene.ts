@@ -42,7 +42,7 @@ export function makeHealthScene(): HealthScene {
   let probed: readonly CheckAnswer[] = ['ok', 'ok'];
   let meanwhile: readonly CheckAnswer[] | undefined;
   let probes = 0;
-  const answer = probeBy((address) => {
+  const ownProbe = probeBy((address) => {
     probes++;
     return probed[address === '192.0.2.11' ? 0 : 1] ?? 'alive';
   });
@@ -52,7 +52,7 @@ export function makeHealthScene(): HealthScene {
       meanwhile = undefined; // a report may probe, too
       if (answers !== undefined && targets.size > 0) await report(answers);
       meanwhile = answers;
-      return await answer(targets, until);
+      return await ownProbe(targets, until);
     },
     silenceMs: 5000,
     clock,
