@@ -15,3 +15,18 @@ test('docs/metrics.md has every metric of the code with its kind, and no other',
     .map(([name, kind]) => `${name} ${kind}`);
   expect(inDocs.sort()).toEqual([...new Set(inCode)].sort());
 });
+
+test('each alert in docs/metrics.md is about a metric that exists, as its kind permits, by labels that it has', () => {
+  const rows = tableRows(readPage('docs/metrics.md'));
+  const kindOf = new Map(rows.map(([name = '', kind = '', labels = '']) => [name, { kind, labels }]));
+  const alerts = rows.map(([when = '']) => when).filter((when) => /[=<>] ?\d/.test(when) && when.includes('furiwake_'));
+  expect(alerts.length).toBeGreaterThan(10);
+  const found = alerts.flatMap((alert) =>
+    [...alert.matchAll(/(increase\()?(furiwake_\w+)(?:\{(\w+)=)?/g)].map(([, increase, name = '', label]) => {
+      const { kind, labels = '' } = kindOf.get(name) ?? {};
+      const isKnown = label === undefined || labels.split(', ').includes(label);
+      return [alert, kind === (increase === undefined ? 'gauge' : 'counter'), isKnown];
+    }),
+  );
+  expect(found.filter(([, hasKind, hasLabel]) => hasKind === false || hasLabel === false)).toEqual([]);
+});

@@ -182,16 +182,13 @@ test('without a running furiwake the answer names the socket and a remedy', asyn
   const socket = path.join(folder, 'none');
   await expect(askAdmin(socket, 'GET', '/status', '', signal)).rejects.toMatchObject({
     code: 'START',
-    message: `furiwake is not running, or could not create its socket (no socket at ${socket}; its log says why). Start it with systemctl start furiwake, or name its state directory with --state-dir.`,
+    message: `furiwake is not running (no socket at ${socket}). Start it with systemctl start furiwake, or name its state directory with --state-dir. If it runs, its log says why it does not listen there.`,
   });
 });
 
 test.each([
   ['EACCES', '/x/admin.sock is only for root: run the command as root'],
-  [
-    'ECONNREFUSED',
-    'furiwake is not running, or could not create its socket (no process at /x/admin.sock; its log says why). Start it',
-  ],
+  ['ECONNREFUSED', 'furiwake is not running (no process at /x/admin.sock). Start it'],
   ['UND_ERR_HEADERS_TIMEOUT', 'furiwake does not answer on /x/admin.sock (no answer within five seconds)'],
   ['EPIPE', 'furiwake does not answer on /x/admin.sock (no luck)'],
   ['UND_ERR_SOCKET', 'furiwake does not answer on /x/admin.sock (the connection was closed before the answer)'],

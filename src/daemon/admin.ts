@@ -1,5 +1,4 @@
-import { getSystemErrorMessage } from 'node:util';
-import { systemWords } from '../core/error-words.ts';
+import { systemWords } from '../async/error-words.ts';
 import { parseJson } from '../core/parse-json.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import { type HttpHandler, type Routes, jsonReply, serveHttp } from '../http/server.ts';
@@ -101,15 +100,14 @@ export function noAdminAnswer(socketPath: string, error: unknown, isChange = fal
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
   if (isUnserved(error))
-    return `furiwake is not running, or could not create its socket (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}; its log says why). Start it with systemctl start furiwake, or name its state directory with --state-dir.`;
+    return `furiwake is not running (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}). Start it with systemctl start furiwake, or name its state directory with --state-dir. If it runs, its log says why it does not listen there.`;
   const isLate = code?.startsWith('UND_ERR_') === true && code.endsWith('TIMEOUT');
   const later = isLate && isChange ? '; it may still do this when it answers again' : '';
   return `furiwake does not answer on ${socketPath} (${isLate ? 'no answer within five seconds' : socketWords(error)})${later}`;
 }
 
 function socketWords(error: unknown): string {
-  const { code, errno } = error as NodeJS.ErrnoException;
-  if (errno !== undefined) return getSystemErrorMessage(errno);
+  const { code } = error as NodeJS.ErrnoException;
   if (code?.startsWith('HPE_') === true) return 'the answer is not HTTP';
   return code === 'UND_ERR_SOCKET' ? 'the connection was closed before the answer' : systemWords(error);
 }

@@ -111,7 +111,7 @@ test('a Service is drained if something other than direct can serve each port; e
   }));
   expect(await tell(detailOf([...served, ...alone], 3), 'drain')).toEqual({
     said: [
-      '409 service/shop/web not drained: direct cannot refuse new connections and keep the others, and TCP port 54, UDP port 54 without a nodePort has no other dataplane',
+      '409 service/shop/web not drained: direct cannot refuse new connections and keep the others, and no other dataplane serves TCP port 54, UDP port 54 without a nodePort',
     ],
     drained: [],
   });

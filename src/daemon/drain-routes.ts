@@ -1,7 +1,7 @@
 import { quote } from '../core/addresses/request.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import { type NodeState, nodeStateWords, takesConnections } from '../core/status/node-states.ts';
-import { portList, someOf } from '../core/status/sentences.ts';
+import { portWords, someOf } from '../core/status/sentences.ts';
 import { type HttpHandler, type HttpReply, type Routes, textReply } from '../http/server.ts';
 import type { Log } from '../ports/log.ts';
 import type { Drains } from './drains.ts';
@@ -99,11 +99,11 @@ function serviceHandlers({ view, serviceDrains, otherHolder, log }: DrainSource)
   };
 }
 
-/** `TCP port 80, 443, UDP port 53 without a nodePort: direct serves …`. */
+/** `TCP ports 80, 443, UDP port 53 without a nodePort: direct serves …`. */
 function othersWords(listeners: readonly ListenerLine[]): string {
   const groups = Map.groupBy(listeners, ({ protocol }) => protocol);
-  const each = Array.from(groups, ([protocol, lines]) => `${protocol} port ${portList(lines.map(({ port }) => port))}`);
-  return `direct cannot refuse new connections and keep the others, and ${each.join(', ')} without a nodePort has no other dataplane`;
+  const each = Array.from(groups, ([protocol, lines]) => `${protocol} ${portWords(lines.map(({ port }) => port))}`);
+  return `direct cannot refuse new connections and keep the others, and no other dataplane serves ${each.join(', ')} without a nodePort`;
 }
 
 function connectionsLeft({ service }: ServiceDetail): string {

@@ -45,6 +45,13 @@ test.each([
   });
 });
 
+test('run does not start without root', async () => {
+  await expect(assertHost(makeMachine({ exec: exec(), isRoot: false }), signal)).rejects.toMatchObject({
+    code: 'START',
+    message: 'furiwake run needs root: it configures nftables, routes and addresses of this host',
+  });
+});
+
 test('run starts where all programs are installed', async () => {
   await expect(assertHost(makeMachine({ exec: exec() }), signal)).resolves.toBeUndefined();
 });

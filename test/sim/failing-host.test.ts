@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { type Fault, pairs, singleFaults, unconcerned } from './failing-faults.ts';
 import {
   change,
@@ -54,6 +54,20 @@ test.for(singleFaults)(
     await expectRecovery(scene, end);
   },
 );
+
+test('in ten minutes without a change nothing is programmed or written, and furiwake wakes for its audits only', async () => {
+  await using scene = await start();
+  const { clock, server, host } = scene;
+  await clock.advance(120_000);
+  const before = { steps: host.ports.steps.length, requests: server.requests.length };
+  const timers = [vi.spyOn(clock, 'sleep'), vi.spyOn(clock, 'deadline')];
+  await clock.advance(600_000);
+  const steps = host.ports.steps.slice(before.steps);
+  expect(steps.filter((step) => !/\.(?:audit|check)$/.test(step))).toEqual([]);
+  expect(server.requests.slice(before.requests).filter(({ verb }) => verb !== 'watch')).toEqual([]);
+  const wakes = timers.reduce((sum, { mock }) => sum + mock.calls.length, 0);
+  expect(wakes).toBeLessThan(400); // most are of the audits: five parts, twice a minute
+});
 
 test('the same failures take the same course, to the millisecond', async () => {
   const course = async ([, fault]: (typeof pairs)[number]): Promise<unknown> => {

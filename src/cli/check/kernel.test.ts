@@ -113,6 +113,15 @@ describe('kernel settings', () => {
   });
 
   test.each([
+    [{}, undefined],
+    [{ ip_unprivileged_port_start: '293' }, undefined],
+    [{ ip_unprivileged_port_start: '292' }, 'warning: 292'],
+    [{ ip_unprivileged_port_start: '0' }, 'warning: 0'],
+  ])('whether any user can take the port of HAProxy: %j', async (values, found) => {
+    expect((await settings(values))['ip_unprivileged_port_start']).toBe(found);
+  });
+
+  test.each([
     ['0', 'rw', /^ok: off \(switched on/],
     ['1', 'ro', /^ok: on$/],
     ['0', 'ro', /^warning: off, and \/proc\/sys is read-only$/],

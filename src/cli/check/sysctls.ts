@@ -1,3 +1,4 @@
+import { listenPort } from '../../dataplane/haproxy/config/config.ts';
 import { filtersBridge, hasBridgeFilter } from '../../dataplane/nftables/bridge-filter.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
@@ -21,6 +22,7 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
   };
   const strict = await highest('rp_filter');
   const silent = await highest('arp_ignore');
+  const freePorts = Number((await files.read('/proc/sys/net/ipv4/ip_unprivileged_port_start')) ?? '1024');
   const hasCookies = (await read('ipv4/tcp_syncookies')) > 0;
   const filtered = await filteredBridges(files, exec, signal);
   const forwards = (await read('ipv4/ip_forward')) === 1;
@@ -53,6 +55,17 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
             'while SYNs with forged sources arrive for one Service, new connections to all Services of HAProxy are lost: set net.ipv4.tcp_syncookies to 1',
           ),
     ),
+    ...(freePorts > listenPort
+      ? []
+      : [
+          about(
+            'ip_unprivileged_port_start',
+            warning(
+              `${freePorts}`,
+              `while HAProxy does not run, any user of this host can take its port ${listenPort}, and it cannot be started: set net.ipv4.ip_unprivileged_port_start to ${listenPort + 1} or more`,
+            ),
+          ),
+        ]),
     ...(filtered.length === 0
       ? []
       : [

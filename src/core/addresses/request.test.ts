@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { addressesOf, planInput, planOnce } from '../../../test/make/address-plan.ts';
-import { makeNode, makeService } from '../../../test/make/service.ts';
+import { ip, makeHostFacts, makeNode, makeService, makeSite } from '../../../test/make/service.ts';
 import { addressesAnnotations } from '../model/contract.ts';
 import type { ServiceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
+
+type PlanFacts = Parameters<typeof planInput>[2];
 
 const dual = { ipFamilies: [4, 6] as const };
 
@@ -48,6 +50,24 @@ describe('a request', () => {
     expect(addressesOf(planOnce(planInput([makeService('a', spec)], ['192.0.2.0/29'], { nodes })))).toEqual({
       a: reason,
     });
+  });
+
+  const own = { ownAddresses: [ip('192.0.2.51')], primaryAddresses: [ip('192.0.2.51')] };
+  const ofHost = { site: makeSite([], { handsOutOwn: true }), host: makeHostFacts(own) };
+  test.each<[request: string, rest: PlanFacts, message: string]>([
+    ['198.51.100.1', {}, 'requested address 198.51.100.1 is outside the address pool (192.0.2.0-192.0.2.7)'],
+    [
+      '198.51.100.1',
+      ofHost,
+      "requested address 198.51.100.1 is not the load-balancer host's own address, the only one that is assigned",
+    ],
+    ['192.0.2.3', { nodes: [makeNode('n1', '192.0.2.3')] }, '192.0.2.3 is in use: address of node n1'],
+    ['192.0.2', {}, 'spec.loadBalancerIP: "192.0.2" is not an IP address'],
+    ['2001:db8::1', {}, 'spec.loadBalancerIP: 2001:db8::1 is IPv6, and the Service has only IPv4 (spec.ipFamilies)'],
+  ])('for %s that is refused says why', (loadBalancerIp, rest, message) => {
+    const service = makeService('a', { loadBalancerIp });
+    const { assignments } = planOnce(planInput([service], ['192.0.2.0/29'], rest));
+    expect(assignments.get(service.key)?.verdict.message).toBe(message);
   });
 
   test('moves a Service that has another address', () => {

@@ -122,6 +122,13 @@ test('listeners never change the configuration', () => {
   expect(plan(tableOf(listeners, nodes)).config).toBe(first.config);
 });
 
+test('HAProxy listens on ports below 1024, which no local user can take from it', () => {
+  const config = fullConfigOf(settings, plan(tableOf([], nodes)));
+  const ports = [...config.matchAll(/^ +bind \S+:(\d+) /gm)].map(([, port]) => Number(port));
+  expect(ports).toHaveLength(2); // one for each family
+  for (const port of ports) expect(port).toBeLessThan(1024);
+});
+
 test('the program depends on the settings, never on the nodes', () => {
   const base = plan(tableOf([])).program;
   const inConfig = (desired: Desired): unknown =>
