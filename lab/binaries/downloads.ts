@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 // Node's own fetch, of 24.21, fails with an assertion if a server closes the connection while data is unread.
 import { fetch } from 'undici';
 import * as z from 'zod';
-import { messageOf } from '../../src/core/error-words.ts';
+import { messageOf } from '../../src/async/error-words.ts';
 import { ExecError } from '../../src/ports/exec.ts';
 import { LabError } from '../errors.ts';
 import { run } from '../machine/run.ts';

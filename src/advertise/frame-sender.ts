@@ -1,6 +1,6 @@
 import { unlessAborted } from '../async/abort.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import { messageOf } from '../core/error-words.ts';
+import { messageOf } from '../async/error-words.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type RunningProgram, type Exec, ExecError } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';

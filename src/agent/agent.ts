@@ -4,7 +4,7 @@ import { runWhenSet } from '../async/run-when-set.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import { superviseAll } from '../async/supervise-all.ts';
-import { wordsOf } from '../core/error-words.ts';
+import { wordsOf } from '../async/error-words.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import { messageOf } from '../core/error-words.ts';
+import { messageOf } from '../async/error-words.ts';
 import { rangeContains } from '../core/ip/range.ts';
 import type { HostFacts } from '../core/model/host.ts';
 import type { Site } from '../core/model/site.ts';

@@ -3,7 +3,7 @@ import { makeBackoff } from '../async/backoff.ts';
 import { makeLatch, waitAtMost } from '../async/latch.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import { messageOf } from '../core/error-words.ts';
+import { messageOf } from '../async/error-words.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import { isSameMap } from '../core/persistent-map.ts';
 import type { Verdict } from '../core/reasons.ts';

@@ -1,4 +1,4 @@
-import { wordsOf } from '../core/error-words.ts';
+import { wordsOf } from '../async/error-words.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { isSameTable } from '../core/traffic/same-table.ts';

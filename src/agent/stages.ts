@@ -1,7 +1,7 @@
 import { type Backoff, makeBackoff, waitLimits } from '../async/backoff.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
-import { wordsOf } from '../core/error-words.ts';
+import { wordsOf } from '../async/error-words.ts';
 import { callMsFor, longestCallMs, steeringCallMs, usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';

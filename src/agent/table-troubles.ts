@@ -1,4 +1,4 @@
-import { wordsOf } from '../core/error-words.ts';
+import { wordsOf } from '../async/error-words.ts';
 import type { HostTable } from '../ports/host-table.ts';
 
 /** What the host says of tables of nftables that may not be in force; the conditions of Services say it of their listeners. */

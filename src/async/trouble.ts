@@ -1,4 +1,4 @@
-import { messageOf } from '../core/error-words.ts';
+import { messageOf } from './error-words.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 

@@ -1,3 +1,4 @@
+import { messageOf } from '../async/error-words.ts';
 import { makeBackoff } from '../async/backoff.ts';
 import { StartError } from '../daemon/errors.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -40,7 +41,7 @@ export async function watchStatus({ ask, format, rows, write, clock }: WatchDeps
     } catch (error) {
       if (!(error instanceof StartError) || shown === undefined) throw error;
       waitMs = backoff.next();
-      await show(`error: ${error.message}\n`, error.message);
+      await show(`error: ${messageOf(error)}\n`, messageOf(error));
     }
     await clock.sleep(waitMs, signal);
   }

@@ -1,3 +1,4 @@
+import { messageOf } from '../async/error-words.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { DesiredStatus } from '../core/status/desired.ts';
 import type { Write } from '../core/status/next-write.ts';
@@ -26,11 +27,11 @@ export const noLeaseWords = 'this host does not hold the Lease';
 
 /** What an error of the write means; `undefined`: it is a fault of furiwake. */
 export function unwrittenAfter(write: Write, error: unknown): Unwritten | undefined {
-  if (isServerFailure(error) && !isWebhookFailure(error)) return notWritten(write, error.message);
+  if (isServerFailure(error) && !isWebhookFailure(error)) return notWritten(write, messageOf(error));
   if (!isKubeError(error) && !(error instanceof WriteAlteredError)) return undefined;
   return {
     reason: 'WriteRefused',
-    words: `the ${write.kind} cannot be written, retrying: ${error.message}`,
+    words: `the ${write.kind} cannot be written, retrying: ${messageOf(error)}`,
     wanted: wantedBy(write),
   };
 }

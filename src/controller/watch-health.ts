@@ -1,3 +1,4 @@
+import { messageOf } from '../async/error-words.ts';
 import type { WatchEvent } from '../kube/watch-event.ts';
 
 /** Whether one watch works, by its events. */
@@ -23,7 +24,7 @@ export function makeWatchHealth(monotonic: () => number): WatchHealth {
     note: (event) => {
       if (event.type === 'error') {
         const sinceMs = failing === undefined || works() ? monotonic() : failing.sinceMs;
-        failing = { sinceMs, words: event.error.message };
+        failing = { sinceMs, words: messageOf(event.error) };
         acceptedAtMs = undefined;
       } else if (['apply', 'delete', 'bookmark', 'initDone'].includes(event.type)) failing = undefined;
     },

@@ -1,5 +1,4 @@
-import { getSystemErrorMessage } from 'node:util';
-import { systemWords } from '../core/error-words.ts';
+import { systemWords } from '../async/error-words.ts';
 import { parseJson } from '../core/parse-json.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import { type HttpHandler, type Routes, jsonReply, serveHttp } from '../http/server.ts';
@@ -108,8 +107,7 @@ export function noAdminAnswer(socketPath: string, error: unknown, isChange = fal
 }
 
 function socketWords(error: unknown): string {
-  const { code, errno } = error as NodeJS.ErrnoException;
-  if (errno !== undefined) return getSystemErrorMessage(errno);
+  const { code } = error as NodeJS.ErrnoException;
   if (code?.startsWith('HPE_') === true) return 'the answer is not HTTP';
   return code === 'UND_ERR_SOCKET' ? 'the connection was closed before the answer' : systemWords(error);
 }

@@ -1,3 +1,4 @@
+import { messageOf } from '../async/error-words.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { IpRange } from '../core/ip/range.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -70,7 +71,7 @@ export async function assertAccess(deps: ClusterDeps, signal: AbortSignal): Prom
   } catch (error) {
     signal.throwIfAborted();
     if (!isKubeError(error)) throw error;
-    const away = `the API server ${deps.server} does not answer (${error.message}): try again when it does, or without --cluster, which cleans this host alone`;
+    const away = `the API server ${deps.server} does not answer (${messageOf(error)}): try again when it does, or without --cluster, which cleans this host alone`;
     throw new StartError(lastingTrouble(error, deps.server) ?? away, { cause: error });
   }
 }
@@ -100,7 +101,7 @@ export async function untilAnswered<T>(
       refusals = lasting === undefined ? 0 : refusals + 1;
       if (lasting !== undefined && refusals >= startTries) throw new StartError(lasting, { cause: error });
       if (lasting === undefined) trouble.failed(error, { server }); // a lasting one is said once, as the error
-      onTrouble?.(lasting ?? `the API server ${server} does not answer: ${error.message}`);
+      onTrouble?.(lasting ?? `the API server ${server} does not answer: ${messageOf(error)}`);
       const waitMs = lasting === undefined ? Math.max(backoff.next(), error.retryAfterMs ?? 0) : youthRetryMs;
       await clock.sleep(waitMs, signal);
     }

@@ -1,7 +1,7 @@
 import { quote } from '../core/addresses/request.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import { type NodeState, nodeStateWords, takesConnections } from '../core/status/node-states.ts';
-import { portList, someOf } from '../core/status/sentences.ts';
+import { portWords, someOf } from '../core/status/sentences.ts';
 import { type HttpHandler, type HttpReply, type Routes, textReply } from '../http/server.ts';
 import type { Log } from '../ports/log.ts';
 import type { Drains } from './drains.ts';
@@ -99,10 +99,10 @@ function serviceHandlers({ view, serviceDrains, otherHolder, log }: DrainSource)
   };
 }
 
-/** `TCP port 80, 443, UDP port 53 have no nodePort, so …`. */
+/** `TCP ports 80, 443, UDP port 53 have no nodePort, so …`. */
 function othersWords(listeners: readonly ListenerLine[]): string {
   const groups = Map.groupBy(listeners, ({ protocol }) => protocol);
-  const each = Array.from(groups, ([protocol, lines]) => `${protocol} port ${portList(lines.map(({ port }) => port))}`);
+  const each = Array.from(groups, ([protocol, lines]) => `${protocol} ${portWords(lines.map(({ port }) => port))}`);
   const [have, them] = listeners.length === 1 ? ['has', 'it'] : ['have', 'them'];
   return `${each.join(', ')} ${have} no nodePort, so only direct can serve ${them}, and it cannot refuse new connections and keep the existing ones`;
 }

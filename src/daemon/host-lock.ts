@@ -1,6 +1,6 @@
 import path from 'node:path';
 import * as z from 'zod';
-import { isSystemError, systemWords } from '../core/error-words.ts';
+import { isSystemError, systemWords } from '../async/error-words.ts';
 import { jsonReply, serveHttp } from '../http/server.ts';
 import { ExecError } from '../ports/exec.ts';
 import { askSocket } from './ask.ts';

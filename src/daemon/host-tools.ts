@@ -1,6 +1,6 @@
 import { StartError } from './errors.ts';
 import type { Platform } from './platform.ts';
-import { oneLine } from '../core/error-words.ts';
+import { oneLine } from '../core/text.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 

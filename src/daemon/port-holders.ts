@@ -1,4 +1,4 @@
-import { systemWords } from '../core/error-words.ts';
+import { systemWords } from '../async/error-words.ts';
 import type { ListeningSocket } from '../core/model/host.ts';
 import { decodeListening } from '../host/sockets.ts';
 import type { Exec } from '../ports/exec.ts';

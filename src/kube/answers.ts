@@ -1,4 +1,5 @@
-import { cutAt } from '../core/error-words.ts';
+import { messageOf } from '../async/error-words.ts';
+import { cutAt } from '../core/text.ts';
 import { parseJson } from '../core/parse-json.ts';
 import { KubeConfigError, KubeError, type KubeErrorCode, type StatusCause } from './errors.ts';
 import { noAnswer } from './reachability.ts';
@@ -56,7 +57,7 @@ export function statusError(
 export function failure(cause: unknown, request: RequestLine): KubeError {
   if (cause instanceof KubeError) return cause;
   if (cause instanceof KubeConfigError)
-    return new KubeError({ code: 'CREDENTIALS', message: cause.message, cause, ...request });
+    return new KubeError({ code: 'CREDENTIALS', message: messageOf(cause), cause, ...request });
   if (cause instanceof SyntaxError)
     return new KubeError({ code: 'PROTOCOL', message: 'the answer is not JSON', cause, ...request });
   return new KubeError({ ...noAnswer(cause), cause, ...request });

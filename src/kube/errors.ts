@@ -1,3 +1,5 @@
+import { messageOf } from '../async/error-words.ts';
+
 /**
  * The cause of a failed request:
  *
@@ -117,7 +119,7 @@ export function isServerFailure(error: unknown): error is KubeError {
  * says it only in its message: `failed calling webhook "…"`, `admission webhook "…" denied the request`.
  */
 export function isWebhookFailure(error: unknown): boolean {
-  return isKubeError(error, 'SERVER') && error.message.includes('webhook "');
+  return isKubeError(error, 'SERVER') && messageOf(error).includes('webhook "');
 }
 
 /** An unusable kubeconfig, token file or exec plugin: one line that says what is wrong, where, and what to do. */

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { cutAt } from '../core/error-words.ts';
+import { cutAt } from '../core/text.ts';
 import { parseJson } from '../core/parse-json.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, expect, test, vi } from 'vitest';
+import { FileError } from '../ports/files.ts';
 import { type Given, kubeconfigOf, load } from '../../test/make/kubeconfig.ts';
 import { makePki } from '../../test/make/pki.ts';
 import { filesOf, noPrograms } from '../../test/sim/harness.ts';
@@ -144,7 +145,8 @@ test.each<[string, Given, string]>([
 test('an unreadable file is reported without the message of Node', async () => {
   const files = {
     ...filesOf(new Map()),
-    read: () => Promise.reject(Object.assign(new Error("EACCES: permission denied, open '/c'"), { code: 'EACCES' })),
+    read: () =>
+      Promise.reject(new FileError('cannot read /c', { code: 'EACCES', words: 'permission denied', cause: undefined })),
   };
   const options = { kubeconfig: '/c', env: {}, homeFolder: '/', files, exec: noPrograms };
   const loading = loadKubeConfig({ ...options, clock: virtualClock(), log: recordLog() });

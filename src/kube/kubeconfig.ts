@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { parseDocument } from 'yaml';
 import * as z from 'zod';
+import { systemWords } from '../async/error-words.ts';
 import type { Files } from '../ports/files.ts';
 import { KubeConfigError } from './errors.ts';
 import { type ExecConfig, execSchema } from './exec-plugin.ts';
@@ -170,16 +171,9 @@ export async function readText(files: Files, file: string): Promise<string | und
   try {
     return await files.read(file);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-    throw new KubeConfigError(`${file} cannot be read: ${readErrors[code] ?? code}`, { cause: error });
+    throw new KubeConfigError(`${file} cannot be read: ${systemWords(error)}`, { cause: error });
   }
 }
-
-const readErrors: Readonly<Record<string, string>> = {
-  EACCES: 'permission denied',
-  EISDIR: 'it is a directory',
-  ENOTDIR: 'a part of its path is not a directory',
-};
 
 /** A path in a kubeconfig is relative to the folder of that file. */
 export function resolveIn(file: string, target: string): string {

@@ -1,6 +1,6 @@
 import { makeBackoff } from '../async/backoff.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import { messageOf } from '../core/error-words.ts';
+import { messageOf } from '../async/error-words.ts';
 import { assertNever } from '../core/assert-never.ts';
 import { isKubeError } from './errors.ts';
 import {

@@ -53,6 +53,13 @@ test.each<[string, unknown, string, string]>([
     'UNREACHABLE',
     'the API server rejected the TLS connection (client certificate?)',
   ],
+  ['a port without HTTP', error('HPE_INVALID_CONSTANT'), 'UNREACHABLE', 'the server does not answer with HTTP'],
+  [
+    'a refusal of this host',
+    Object.assign(error('EPERM'), { errno: -1, address: '192.0.2.2', port: 6443 }),
+    'UNREACHABLE',
+    'cannot reach the API server: operation not permitted (192.0.2.2:6443)',
+  ],
   ['an unknown error', error('ESOMETHING'), 'UNREACHABLE', 'cannot reach the API server (ESOMETHING)'],
   ['an error without a code', new Error('words'), 'UNREACHABLE', 'cannot reach the API server'],
   ['no error at all', 'words', 'UNREACHABLE', 'cannot reach the API server'],

@@ -1,3 +1,4 @@
+import { isSystemError, messageOf } from '../async/error-words.ts';
 import { CredentialsTimeout } from './credentials.ts';
 
 /**
@@ -73,14 +74,23 @@ function unreachableWords(code: string, error: unknown): Explanation {
         advice: 'check the port in the server of the kubeconfig: another program listens there',
       };
     default:
-      return code.startsWith('ERR_SSL_') && code.includes('ALERT')
-        ? {
-            message: 'the API server rejected the TLS connection (client certificate?)',
-            advice:
-              'check client-certificate and client-key in the kubeconfig: are they of this cluster, and not expired?',
-          }
-        : { message: `cannot reach the API server${code === '' ? '' : ` (${code})`}` };
+      return rareWords(code, error);
   }
+}
+
+function rareWords(code: string, error: unknown): Explanation {
+  if (code.startsWith('ERR_SSL_') && code.includes('ALERT'))
+    return {
+      message: 'the API server rejected the TLS connection (client certificate?)',
+      advice: 'check client-certificate and client-key in the kubeconfig: are they of this cluster, and not expired?',
+    };
+  if (code.startsWith('HPE_'))
+    return {
+      message: 'the server does not answer with HTTP',
+      advice: 'check the port in the server of the kubeconfig: another program listens there',
+    };
+  if (isSystemError(error)) return { message: `cannot reach the API server: ${messageOf(error)}` };
+  return { message: `cannot reach the API server${code === '' ? '' : ` (${code})`}` };
 }
 
 function timeoutWords(code: string, error: unknown): Explanation {
@@ -94,7 +104,7 @@ function timeoutWords(code: string, error: unknown): Explanation {
     default:
       return error instanceof CredentialsTimeout
         ? {
-            message: error.message,
+            message: messageOf(error),
             advice: 'run the exec plugin of the kubeconfig by hand; check the disk that has the files',
           }
         : { message: 'the API server did not answer in time' };

@@ -1,3 +1,4 @@
+import { messageOf } from '../async/error-words.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -27,7 +28,10 @@ export function makeSharedTrouble<Key>({
     failed: (key, error, fields) => {
       failing.add(key);
       // Without the path: a message for each object would not be one failure.
-      trouble.failed(isKubeError(error) ? error.message.replace(`${error.verb} ${error.path}: `, '') : error, fields);
+      trouble.failed(
+        isKubeError(error) ? messageOf(error).replace(`${error.verb} ${error.path}: `, '') : error,
+        fields,
+      );
     },
     over: (key) => {
       if (failing.delete(key) && failing.size === 0) trouble.over();

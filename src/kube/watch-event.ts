@@ -1,3 +1,4 @@
+import { messageOf } from '../async/error-words.ts';
 import { LineError } from './lines.ts';
 import { KubeError, type KubeErrorCode } from './errors.ts';
 import { noAnswer } from './reachability.ts';
@@ -52,10 +53,10 @@ export class WatchError extends Error {
 export function toWatchError(cause: unknown): WatchError {
   if (cause instanceof WatchError) return cause;
   if (cause instanceof SyntaxError) return new WatchError('protocol', 'a watch event that is not JSON', { cause });
-  if (cause instanceof LineError) return new WatchError('protocol', cause.message, { cause });
+  if (cause instanceof LineError) return new WatchError('protocol', messageOf(cause), { cause });
   if (!(cause instanceof KubeError)) return new WatchError('network', noAnswer(cause).message, { cause });
   const options = { cause, ...(cause.retryAfterMs === undefined ? {} : { retryAfterMs: cause.retryAfterMs }) };
-  return new WatchError(codes[cause.code], cause.message, options);
+  return new WatchError(codes[cause.code], messageOf(cause), options);
 }
 
 const codes: Readonly<Record<KubeErrorCode, WatchErrorCode>> = {

@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream';
+import { messageOf } from '../async/error-words.ts';
 import { UsageError } from '../daemon/errors.ts';
 
 /** True for the error of a part that was aborted: the signal's reason, or Node's wrapper of it. */
@@ -19,7 +20,7 @@ export function endFor(error: unknown, signal: AbortSignal): { readonly exitCode
 
 function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return isExternal(error) ? error.message : (error.stack ?? error.message);
+  return isExternal(error) ? messageOf(error) : (error.stack ?? messageOf(error));
 }
 
 /**

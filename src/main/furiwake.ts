@@ -8,7 +8,7 @@ import { homedir, hostname } from 'node:os';
 import packageFile from '../../package.json' with { type: 'json' };
 import { unlessAborted } from '../async/abort.ts';
 import { assertNever } from '../core/assert-never.ts';
-import { systemWords } from '../core/error-words.ts';
+import { systemWords } from '../async/error-words.ts';
 import type { CommandDeps, Platform } from '../daemon/platform.ts';
 import type { Log } from '../ports/log.ts';
 import { check } from '../cli/check.ts';

@@ -1,7 +1,7 @@
 import { unlessAborted } from '../async/abort.ts';
 import { settlesWithin } from '../async/settles-within.ts';
 import { StartError } from '../daemon/errors.ts';
-import { messageOf } from '../core/error-words.ts';
+import { messageOf } from '../async/error-words.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { longestCallMs, usualCallMs } from '../ports/call-times.ts';
 import type { Clock } from '../ports/clock.ts';

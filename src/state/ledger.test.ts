@@ -4,7 +4,7 @@ import { makeFakeLedger } from '../../test/make/fake-ledger.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import type { Files } from '../ports/files.ts';
+import { FileError, type Files } from '../ports/files.ts';
 import { type FileLedger, makeFileLedger } from './ledger.ts';
 
 const { signal } = new AbortController();
@@ -92,12 +92,13 @@ test('the records of release 0.1.0 are read where there is no ledger, and remove
 });
 
 test.each([
-  ["EROFS: read-only file system, open '/state/ledger.jsonl.new'", 'read-only file system'],
-  ["ENOSPC: no space left on device, write '/state/ledger.jsonl'", 'no space left on device'],
+  ['EROFS', 'read-only file system'],
+  ['ENOSPC', 'no space left on device'],
 ])(
-  'a disk that refuses a commit with %j is reported as %j: the condition of a Service has these words',
-  async (message, words) => {
-    const fail = (): Promise<never> => Promise.reject(new Error(message));
+  'a disk that refuses a commit with %s is reported as %j: the condition of a Service has these words',
+  async (code, words) => {
+    const refused = new FileError('cannot write /state/ledger.jsonl', { code, words, cause: undefined });
+    const fail = (): Promise<never> => Promise.reject(refused);
     const ledger = openLedger({ ...filesOf(new Map()), write: fail, append: fail });
     const [key, changed] = recordOf('a', '192.0.2.1');
     expect(await ledger.commit(new Map([[key, changed]]), signal)).toEqual(new Map([[key, words]]));

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { makeBackoff, waitLimits } from '../async/backoff.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import { systemWords } from '../core/error-words.ts';
+import { systemWords } from '../async/error-words.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { makeSerial } from '../async/serial.ts';
-import { systemWords } from '../core/error-words.ts';
+import { systemWords } from '../async/error-words.ts';
 import { parseJson } from '../core/parse-json.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Log } from '../ports/log.ts';

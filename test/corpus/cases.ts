@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Document, parseAllDocuments } from 'yaml';
 import * as z from 'zod';
-import { messageOf } from '../../src/core/error-words.ts';
+import { messageOf } from '../../src/async/error-words.ts';
 
 /** Namespace of the Services of all cases, and of the Pods behind them. */
 export const namespace = 'corpus';

@@ -1,4 +1,4 @@
-import { messageOf } from '../../src/core/error-words.ts';
+import { messageOf } from '../../src/async/error-words.ts';
 import { ApiError, type Cluster } from '../e2e/harness/cluster.ts';
 import { type Case, type Manifest, namespace } from './cases.ts';
 import { findLacks, type Lack, unjudged } from './lacks.ts';

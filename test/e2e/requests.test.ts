@@ -5,8 +5,8 @@ import { eventually } from './harness/eventually.ts';
 import { fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 
-/** n1 and n2 are in it, 192.0.2.13 and 203.0.113.1 to 203.0.113.3 are free. */
-const addresses = '192.0.2.11-192.0.2.13,203.0.113.1-203.0.113.3';
+/** The API server, n1 and n2 are in it, 192.0.2.13 and 203.0.113.1 to 203.0.113.3 are free. */
+const addresses = '192.0.2.2,192.0.2.11-192.0.2.13,203.0.113.1-203.0.113.3';
 
 describe.skipIf(!isRoot)('a Service that requests an address', () => {
   const stage = useStage({ flags: ['--addresses', addresses] });
@@ -50,6 +50,7 @@ describe.skipIf(!isRoot)('a Service that requests an address', () => {
   test.each([
     ['outside of --addresses', '198.18.0.1', 'AddressNotInPool'],
     ['of a node', '192.0.2.11', 'AddressInUse'],
+    ['of the API server', '192.0.2.2', 'AddressInUse'],
     ['that is none', 'no address', 'InvalidRequest'],
     ['of a family that it does not have', '2001:db8::1', 'InvalidRequest'],
     ['and another one of the same family', '203.0.113.1,203.0.113.2', 'InvalidRequest'],

@@ -7,7 +7,7 @@ import { virtualClock } from './virtual-clock.ts';
 
 /*
  * For a minute of virtual time the API server refuses a write, or an admission plugin changes it:
- * furiwake retries after growing waits and says so by an event. When the minute is over, the Service is served, or removed.
+ * furiwake retries after growing waits and says so by an event. When the minute is over, the Service is served, removed, or released.
  */
 const windowMs = 60_000;
 const settledMs = 1_000;
@@ -78,8 +78,15 @@ const deletedService: readonly Case[] = [
   ],
 ];
 
+/** The status is emptied before the finalizers go, so each of them may be refused. */
+const changedService: readonly Case[] = codes.flatMap((answer): Case[] => [
+  [`${answer} on the status`, refusal(answer, 'services/status'), /^the status cannot be written, retrying: /],
+  [`${answer} on the finalizers`, refusal(answer, 'services'), /^the finalizers cannot be written, retrying: /],
+]);
+
 test.each([
   ...newService.map((row) => ['a new', ...row] as const),
+  ...changedService.map((row) => ['a ClusterIP', ...row] as const),
   ...deletedService.map((row) => ['a deleted', ...row] as const),
 ])('%s Service and %s: attempts are paced, an event says why, and it heals', async (state, _what, trouble, note) => {
   const clock = virtualClock();
@@ -98,28 +105,43 @@ test.each([
     const spec = { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports };
     server.put('Service', { metadata: { name: 'a', namespace: 'default' }, spec });
   };
+  const isReleased = (): boolean => {
+    const { metadata, status } = server.get('Service', 'default/a') ?? {};
+    const own = (status?.['conditions'] ?? []) as readonly { readonly type: string }[];
+    return (metadata?.finalizers ?? []).length === 0 && own.length === 0;
+  };
+  const isGone = (): boolean => server.get('Service', 'default/a') === undefined;
+  const isOver = state === 'a new' ? isServed : state === 'a deleted' ? isGone : isReleased;
 
   try {
-    if (state === 'a deleted') {
+    if (state !== 'a new') {
       put();
       await clock.advance(settledMs);
     }
     const end = trouble(server);
     const before = server.requests.length;
-    if (state === 'a deleted') server.remove('Service', 'default/a');
-    else put();
+    const present = server.get('Service', 'default/a');
+    if (state === 'a new') put();
+    else if (state === 'a deleted') server.remove('Service', 'default/a');
+    else if (present !== undefined) {
+      const { metadata, spec, status } = present; // the API server takes the addresses from the status itself
+      server.put('Service', {
+        metadata,
+        spec: { ...spec, type: 'ClusterIP' },
+        status: { ...status, loadBalancer: {} },
+      });
+    }
     await clock.advance(windowMs);
     const attempts = server.requests.slice(before).filter(({ verb }) => ['patch', 'apply'].includes(verb));
     expect(attempts.length).toBeLessThanOrEqual(20);
     const events = rig.events.filter(({ reason }) => reason === 'WriteRefused');
     expect(events).not.toEqual([]);
     for (const event of events) expect(event).toMatchObject({ type: 'Warning', note: expect.stringMatching(note) });
+    expect(isOver()).toBe(false);
 
     end();
     await clock.advance(healedMs);
-    expect(state === 'a deleted' ? server.get('Service', 'default/a') : isServed()).toBe(
-      state === 'a deleted' ? undefined : true,
-    );
+    expect(isOver()).toBe(true);
   } finally {
     for (const each of [rig, host, server]) await clock.drive(Promise.resolve(each[Symbol.asyncDispose]()));
   }

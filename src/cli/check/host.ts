@@ -1,3 +1,4 @@
+import { messageOf } from '../../async/error-words.ts';
 import { connectionLimit } from '../../dataplane/haproxy/config/config.ts';
 import {
   capabilityAdvice,
@@ -124,7 +125,7 @@ async function checkStateDir(files: Files, stateDir: string): Promise<Finding> {
     return ok(found === 'present' ? stateDir : `${stateDir}, which run creates`);
   } catch (error) {
     if (error instanceof StartError || error instanceof NewerFileError)
-      return problem(error.message, 'name another --state-dir, or do what the message says with this folder');
+      return problem(messageOf(error), 'name another --state-dir, or do what the message says with this folder');
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { wordsOf } from '../../core/error-words.ts';
+import { messageOf, wordsOf } from '../../async/error-words.ts';
 import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
 import { type Finding, type Group, type GroupedFinding, omitted, problem } from './finding.ts';
 
@@ -36,10 +36,11 @@ async function findingsOf(progress: Disposable, look: Look | string, signal: Abo
   }
 }
 
-const kubeconfigAdvice = 'name the right file with --kubeconfig; docs/getting-started.md shows how to create it';
+const kubeconfigAdvice =
+  'correct the kubeconfig, or name another with --kubeconfig; docs/getting-started.md shows how to create one';
 
 function problemOf(error: unknown): Finding {
-  if (isKubeError(error)) return problem(error.message, error.advice);
-  if (error instanceof KubeConfigError) return problem(error.message, kubeconfigAdvice);
+  if (isKubeError(error)) return problem(messageOf(error), error.advice);
+  if (error instanceof KubeConfigError) return problem(messageOf(error), kubeconfigAdvice);
   return problem(`could not be checked: ${wordsOf(error)}`, 'correct this, then check again');
 }

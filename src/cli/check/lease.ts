@@ -1,3 +1,4 @@
+import { messageOf } from '../../async/error-words.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { isKubeError } from '../../kube/errors.ts';
 import { keptAddressesOf, type LeaseObject, leaseBody } from '../../kube/lease-object.ts';
@@ -28,7 +29,7 @@ export async function checkLease(
   } catch (error) {
     if (isKubeError(error, 'NOT_FOUND')) return problem(`namespace ${namespace} does not exist`, noNamespaceAdvice);
     if (isKubeError(error, 'FORBIDDEN', 'INVALID'))
-      return problem(`${shown} cannot be created: ${error.message}`, 'the message of the API server says why');
+      return problem(`${shown} cannot be created: ${messageOf(error)}`, 'the message of the API server says why');
     if (!isKubeError(error, 'ALREADY_EXISTS')) throw error;
   }
   const lease = await client.get<LeaseObject>(resourcePath(resource, { namespace, name }), { signal });

@@ -1,3 +1,4 @@
+import { messageOf } from '../../async/error-words.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { tryConntrack } from '../../dataplane/nat/flows.ts';
 import { natRulesWithHost, natTable } from '../../dataplane/nat/ruleset.ts';
@@ -58,7 +59,7 @@ export async function checkConntrack(exec: Exec, signal: AbortSignal): Promise<F
     if (!(error instanceof ExecError)) throw error;
     const [line = ''] = error.stderr.trim().split('\n');
     return warning(
-      line || error.message,
+      line || messageOf(error),
       'flows of UDP and SCTP to a silent node or a deleted Service cannot be ended: the kernel needs NF_CT_NETLINK (modprobe nf_conntrack_netlink), furiwake CAP_NET_ADMIN',
     );
   }

@@ -1,3 +1,4 @@
+import { messageOf } from '../../async/error-words.ts';
 import { makeDuplicateProbe } from '../../advertise/duplicates.ts';
 import { makePools, type Pool } from '../../core/addresses/pool.ts';
 import { ipOf, parseIp } from '../../core/ip/ip.ts';
@@ -152,7 +153,7 @@ async function checkOverlap(
   try {
     assertNoOverlap(options.addresses ?? [], used);
   } catch (error) {
-    if (error instanceof StartError) return problem(error.message, 'choose other --addresses');
+    if (error instanceof StartError) return problem(messageOf(error), 'choose other --addresses');
     throw error;
   }
   if (serviceCidrs.length === 0) return warning(noServiceCidrWords, 'make sure that --addresses lie outside of it');

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import { messageOf } from '../../core/error-words.ts';
+import { messageOf } from '../../async/error-words.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
@@ -43,7 +43,7 @@ export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortS
     return ok('can end the connections of a Service that is deleted');
   } catch (error) {
     signal.throwIfAborted();
-    return warning(error instanceof ExecError ? error.message : 'cannot end a connection', advice);
+    return warning(error instanceof ExecError ? messageOf(error) : 'cannot end a connection', advice);
   } finally {
     server.close();
     for (const socket of sockets) socket.destroy(); // one that stays open keeps this process alive

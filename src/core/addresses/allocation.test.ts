@@ -143,6 +143,17 @@ describe('a port of the host itself', () => {
   });
 });
 
+test.each([
+  [true, "requested address 192.0.2.9 is not the load-balancer host's own address, the only one that is assigned"],
+  [false, 'requested address 192.0.2.9 is outside the address pool (192.0.2.8)'],
+])('a request outside the pool names the pool, or the own address of the host (%s)', (handsOutOwn, message) => {
+  const host = makeHostFacts({ ownAddresses: [ip('192.0.2.8')], primaryAddresses: [ip('192.0.2.8')] });
+  const input = planInput([makeService('a', { loadBalancerIp: '192.0.2.9' })], ['192.0.2.8'], { host });
+  const site = { ...input.site, handsOutOwn };
+  const [assignment] = planOnce({ ...input, site }).assignments.values();
+  expect(assignment?.verdict).toEqual({ reason: 'AddressNotInPool', message });
+});
+
 describe('an address of a Service of another namespace', () => {
   const of = (namespace: string, port: number, spec: Partial<Service['spec']> = {}): Service =>
     makeService(namespace, { ports: [tcp(port)], ...spec }, { namespace, key: serviceKey(namespace, namespace) });

@@ -6,6 +6,7 @@ import type { Site } from '../model/site.ts';
 import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
 import { share } from '../share.ts';
+import { sentences, shortened } from '../status/sentences.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation } from './allocation.ts';
 import type { AddressRecord, AssignedAddress, Assignment } from './assignment.ts';
@@ -104,7 +105,9 @@ function settle(draft: AssignmentDraft, allocation: Allocation): boolean {
   draft.lacking = [];
   draft.waitsForHost = false;
   if (draft.ports.length === 0) {
-    draft.verdict = draft.refused[0] ?? { reason: 'NodePortMissing', message: 'the Service has no ports' };
+    const [{ reason } = { reason: 'NodePortMissing' as const }] = draft.refused;
+    const message = draft.refused.length > 0 ? shortened(sentences(draft.refused)) : 'the Service has no ports';
+    draft.verdict = { reason, message };
     return false;
   }
   if (!request.ok) {

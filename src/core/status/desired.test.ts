@@ -146,7 +146,7 @@ describe('the status of a Service', () => {
     const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });
     expect(conditions(status)).toMatchObject({ Serving: 'True HeaderRefused' });
     expect(status?.conditions.at(-1)?.message).toBe(
-      'servers of port 80, 443 close connections because of the PROXY protocol header: they do not seem to expect it',
+      'servers of ports 80, 443 close connections because of the PROXY protocol header: they do not seem to expect it',
     );
   });
 

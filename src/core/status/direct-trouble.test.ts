@@ -114,7 +114,7 @@ test('for TCP ports without a nodePort Pods as backends are named, too', () => {
   const service = published(tcp(80, 0), tcp(443, 0));
   const status = statusOf([service], { answer: (revision) => ({ revision }), dropping });
   expect(messageOf(status)).toContain(
-    'port 80, 443 without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true), or the annotation furiwake.dev/backends: pods on a host with routes to Pods',
+    'ports 80, 443 without direct need nodePorts (spec.allocateLoadBalancerNodePorts: true), or the annotation furiwake.dev/backends: pods on a host with routes to Pods',
   );
 });
 

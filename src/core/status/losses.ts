@@ -6,7 +6,7 @@ import type { ListenerReport } from '../traffic/report.ts';
 import { isPodBackend, type Listener, listenerKey } from '../traffic/table.ts';
 import { closedPorts } from './direct-trouble.ts';
 import type { NodeLack } from './node-trouble.ts';
-import { portList } from './sentences.ts';
+import { portWords } from './sentences.ts';
 import type { Failure, StatusInput } from './status-input.ts';
 
 /** Connections to an address, or to some of its ports, that get to no server. */
@@ -45,7 +45,7 @@ export function lossesOf(
   const reportOf = ({ port, protocol }: ServicePort): ListenerReport | undefined =>
     reports.get(listenerKey(ip, port, protocol));
   const whereOf = (ports: AssignedAddress['served']): string =>
-    `${ports.length === served.length ? '' : `port ${portList(ports.map(({ port }) => port))} of `}${ip.text}`;
+    `${ports.length === served.length ? '' : `${portWords(ports.map(({ port }) => port))} of `}${ip.text}`;
   const troubles: LossCause[] = [];
   const note = (reason: Verdict['reason'], ports: AssignedAddress['served'], words: LossCause['words']): void =>
     void troubles.push({ reason, where: whereOf(ports), words });
@@ -110,5 +110,6 @@ function isNodeless(listener: Listener | undefined, lack: NodeLack | undefined):
 function remedyFor(ports: AssignedAddress['served']): string {
   const isTcp = ports.every(({ protocol }) => protocol === 'TCP');
   const pods = isTcp ? `, or the annotation ${backendsAnnotation}: pods on a host with routes to Pods` : '';
-  return `port ${portList(ports.map(({ port }) => port))} without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true)${pods}`;
+  const numbers = new Set(ports.map(({ port }) => port));
+  return `${portWords(numbers)} without direct ${numbers.size === 1 ? 'needs a nodePort' : 'need nodePorts'} (spec.allocateLoadBalancerNodePorts: true)${pods}`;
 }

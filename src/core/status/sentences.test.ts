@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { portList, sentences, shortened } from './sentences.ts';
+import { portList, portWords, sentences, shortened } from './sentences.ts';
 
 test('the same fact is said once', () => {
   const verdict = { reason: 'PortConflict', message: 'port 80 is in use' } as const;
@@ -21,4 +21,8 @@ test.each([
   [[], ''],
 ])('ports %j are shown as %s', (ports, shown) => {
   expect(portList(ports)).toBe(shown);
+});
+
+test('one port is a port, several are ports', () => {
+  expect([portWords([80, 80]), portWords([80, 443])]).toEqual(['port 80', 'ports 80, 443']);
 });

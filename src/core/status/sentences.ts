@@ -31,6 +31,12 @@ export function portList(ports: Iterable<number>): string {
   return parts.join(', ');
 }
 
+/** `port 80`, or `ports 80, 443`. */
+export function portWords(ports: Iterable<number>): string {
+  const all = new Set(ports);
+  return `${all.size === 1 ? 'port' : 'ports'} ${portList(all)}`;
+}
+
 /** `n1, n2 and 3 more`: so many of the texts at most. */
 export function someOf(texts: readonly string[], most: number): string {
   const shown = texts.slice(0, most).join(', ');

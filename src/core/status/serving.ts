@@ -14,8 +14,11 @@ import { closedPorts } from './direct-trouble.ts';
 import { lossesOf, verdictsOf } from './losses.ts';
 import { nodeNames } from './node-states.ts';
 import { endpointTroubles, ignoredBackends } from './pod-trouble.ts';
-import { portList, sentences } from './sentences.ts';
+import { portWords, sentences, someOf } from './sentences.ts';
 import type { ConditionContent, Failure, StatusInput } from './status-input.ts';
+
+/** How many invalid source ranges a message names. */
+const mostNamed = 5;
 
 /** Why ports are not served, or not on every address. */
 export function unservedPorts({ addresses, refused }: Assignment): readonly Verdict[] {
@@ -33,9 +36,10 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   const missing = unservedPorts(assignment);
   const served = assignment.addresses.filter((address) => address.served.length > 0);
   if (served.length === 0) {
-    const verdict = missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' };
+    const [{ reason } = { reason: 'NoAddress' as const }] = missing;
+    const message = missing.length > 0 ? sentences(missing) : assignment.verdict.message;
     const ignored = annotationTrouble(service.spec).map((words) => `ignored: ${words}`);
-    return no(verdict.reason, [verdict.message, ...ignored].join('; '));
+    return no(reason, [message, ...ignored].join('; '));
   }
   const endpoints = endpointTroubles(assignment, service.spec, input.podFacts);
   const losses = served.flatMap((address) => lossesOf(address, input, failures));
@@ -100,13 +104,18 @@ function gapTroubles({ assignment, gaps = [], hasEndpoints }: StatusInput): read
   for (const { ip, served } of assignment.addresses) {
     const ports = served.filter(({ port, protocol }) => closed.has(listenerKey(ip, port, protocol)));
     if (ports.length === 0) continue;
-    const words = ports.length === served.length ? '' : `port ${portList(ports.map(({ port }) => port))} of `;
+    const words = ports.length === served.length ? '' : `${portWords(ports.map(({ port }) => port))} of `;
     addressesByPorts.set(words, [...(addressesByPorts.get(words) ?? []), ip.text]);
   }
   return Array.from(addressesByPorts, ([ports, addresses]) => ({
     reason: 'NoEndpoints',
-    message: `${ports}${addresses.join(' and ')} has no ready endpoints`,
+    message: `${ports}${addresses.join(' and ')} ${isSingular(ports, addresses) ? 'has' : 'have'} no ready endpoints`,
   }));
+}
+
+/** Whether `port 80 of `, `ports 80, 443 of ` or nothing, before these addresses, is followed by `has`. */
+function isSingular(ports: string, addresses: readonly string[]): boolean {
+  return ports === '' ? addresses.length === 1 : ports.startsWith('port ');
 }
 
 function hasSome(endpoints: ServiceEndpoints | undefined): boolean {
@@ -117,12 +126,11 @@ function hasSome(endpoints: ServiceEndpoints | undefined): boolean {
 function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Family[]): readonly Verdict[] {
   const found: Verdict[] = [];
   if (excess !== undefined) found.push({ reason: 'TooManySourceRanges', message: `closed to all clients: ${excess}` });
-  const [first] = malformed;
-  if (first !== undefined)
-    found.push({
-      reason: 'InvalidSourceRanges',
-      message: `invalid CIDR ${quote(first)} in loadBalancerSourceRanges: it matches no client`,
-    });
+  if (malformed.length > 0) {
+    const [what, effect] = malformed.length === 1 ? ['CIDR', 'it matches'] : ['CIDRs', 'they match'];
+    const message = `invalid ${what} ${someOf(malformed.map(quote), mostNamed)} in loadBalancerSourceRanges: ${effect} no client`;
+    found.push({ reason: 'InvalidSourceRanges', message });
+  }
   for (const family of closed)
     found.push({
       reason: 'InvalidSourceRanges',
@@ -140,7 +148,9 @@ function undrainedPorts({ assignment, listeners }: StatusInput): readonly Verdic
     }),
   );
   if (ports.length === 0) return [];
-  const message = `port ${portList(ports.map(({ port }) => port))} is not drained: it has no nodePort, and direct, which serves it, takes new connections`;
+  const numbers = new Set(ports.map(({ port }) => port));
+  const [are, have, them] = numbers.size === 1 ? ['is', 'it has', 'it'] : ['are', 'they have', 'them'];
+  const message = `${portWords(numbers)} ${are} not drained: ${have} no nodePort, and direct, which serves ${them}, takes new connections`;
   return [{ reason: 'Drained', message }];
 }
 
@@ -150,7 +160,7 @@ function refusedHeaders({ assignment, reports }: StatusInput): readonly Verdict[
     served.filter(({ port, protocol }) => reports.get(listenerKey(ip, port, protocol))?.isHeaderRefused === true),
   );
   if (ports.length === 0) return [];
-  const where = `port ${portList(ports.map(({ port }) => port))}`;
+  const where = portWords(ports.map(({ port }) => port));
   const message = `servers of ${where} close connections because of the PROXY protocol header: they do not seem to expect it`;
   return [{ reason: 'HeaderRefused', message }];
 }
@@ -168,7 +178,7 @@ function waitingSettings({ assignment, listeners, reports }: StatusInput): reado
     }
   return Array.from(portsBy, ([why, ports]) => ({
     reason: 'SettingsWaiting',
-    message: `${ports.size === 1 ? 'port' : 'ports'} ${portList(ports)} ${ports.size === 1 ? 'is' : 'are'} served without new settings: ${why}`,
+    message: `${portWords(ports)} ${ports.size === 1 ? 'is' : 'are'} served without new settings: ${why}`,
   }));
 }
 

@@ -8,7 +8,7 @@ import {
   sharingKeyAnnotations,
 } from '../model/contract.ts';
 import type { ServicePort, ServiceSpec } from '../model/service.ts';
-import { cutAt } from '../error-words.ts';
+import { cutAt } from '../text.ts';
 import { mostSimilar } from '../similar.ts';
 import { balance, checks, connections, duration, healthCheck, type OptionFormat, yes } from './option-formats.ts';
 import { type Limits, noLimits, plainProfile, plainServer, type Profile, type ServerOptions } from './options.ts';

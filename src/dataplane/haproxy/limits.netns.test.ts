@@ -28,7 +28,7 @@ test('a Service at its limit gets no more connections, and other Services do', a
   await expect.poll(await dial('10.50.0.1'), patience).toMatch(/ended|reset/);
   await expect.poll(await dial('10.50.0.2'), patience).toBe('220 n1\n');
   const counters = await proxy.counters(rig.signal);
-  expect(counters.get(capped.key)).toMatchObject({ connections: 2, total: 3 });
+  expect(counters.get(capped.key)).toMatchObject({ connections: 2, total: 3, refused: 1 });
   expect(counters.get(another.key)).toMatchObject({ connections: 1, total: 1 });
 });
 

@@ -1,5 +1,5 @@
 import { makeTrouble } from '../../async/trouble.ts';
-import { messageOf } from '../../core/error-words.ts';
+import { messageOf } from '../../async/error-words.ts';
 import { families, type Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { isSameSet } from '../../core/persistent-map.ts';
@@ -185,7 +185,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     try {
       await process.clearPort(signal);
     } catch (error) {
-      life.notePort(error instanceof PortHeldError ? error.message : undefined);
+      life.notePort(error instanceof PortHeldError ? messageOf(error) : undefined);
       throw error;
     }
     life.notePort(undefined);

@@ -1,3 +1,4 @@
+import { messageOf } from '../../async/error-words.ts';
 import type { Family } from '../../core/ip/ip.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 
@@ -111,7 +112,7 @@ export function makeForwarding({
       return (await exec.run('perl', args, { signal })).stdout;
     } catch (error) {
       if (!(error instanceof ExecError)) throw error;
-      throw new ForwardingError(`forwarding ${what}: ${error.stderr.trim() || error.message}`, { cause: error });
+      throw new ForwardingError(`forwarding ${what}: ${error.stderr.trim() || messageOf(error)}`, { cause: error });
     }
   };
 

@@ -1,3 +1,4 @@
+import { messageOf } from '../../async/error-words.ts';
 import { waitLimits } from '../../async/backoff.ts';
 import { makeAlarm } from '../../async/alarm.ts';
 import { makeLatch } from '../../async/latch.ts';
@@ -147,7 +148,7 @@ export function makeNat(deps: {
       const refused = PersistentMap.changedKeys(before, listeners).filter((key) => listeners.has(key));
       const kept = listeners.with(refused.map((key) => [key, before.get(key)]));
       const refusals = await transact(kept, await forwarding.present(signal), signal);
-      return new Map([...refusals, ...refused.map((key) => [key, error.message] as const)]);
+      return new Map([...refusals, ...refused.map((key) => [key, messageOf(error)] as const)]);
     }
   };
 

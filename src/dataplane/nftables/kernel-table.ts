@@ -1,4 +1,4 @@
-import { messageOf } from '../../core/error-words.ts';
+import { messageOf } from '../../async/error-words.ts';
 import { longestCallMs } from '../../ports/call-times.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError, refusalOf } from '../../ports/exec.ts';

@@ -1,3 +1,4 @@
+import { messageOf } from '../../async/error-words.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
@@ -70,7 +71,7 @@ export function differenceTo<T extends TableTarget>(layout: Layout<T>, target: T
       parts.push({ listener: key, remove, add });
     } catch (error) {
       if (!(error instanceof ListenerError)) throw error;
-      refused.set(key, error.message);
+      refused.set(key, messageOf(error));
     }
     kept.set(key, old);
   }

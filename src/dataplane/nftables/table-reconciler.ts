@@ -1,6 +1,6 @@
 import { makeLatch, waitAtMost } from '../../async/latch.ts';
 import { makeSubscribers } from '../../async/subscribers.ts';
-import { messageOf } from '../../core/error-words.ts';
+import { messageOf } from '../../async/error-words.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';

@@ -41,6 +41,14 @@ test.each(['true', '/nowhere/program'])(
   },
 );
 
+test('too much output, and a program that reads no more input, have words of their own', async () => {
+  const endless = systemExec.run('sh', ['-c', 'exec yes'], { signal });
+  await expect(endless).rejects.toThrow(/^sh: more than 64 MiB of output$/);
+  await using deaf = systemExec.spawn('sh', ['-c', 'exec <&-; echo closed; exec sleep 60'], signal);
+  for await (const line of deaf.lines) if (line === 'closed') break;
+  await expect(deaf.write('x\n')).rejects.toThrow('sh: it reads no more input');
+});
+
 test('a program that does not exist is said to be not found', async () => {
   await expect(systemExec.run('no-such-program', ['--token=secret'], { signal: signal })).rejects.toMatchObject({
     message: 'no-such-program: not found',

@@ -1,11 +1,13 @@
 import { type ChildProcess, execFile, type ExecFileException, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setImmediate } from 'node:timers/promises';
+import { messageOf } from '../../async/error-words.ts';
 import { linkTo } from '../../async/abort.ts';
 import { type RunningProgram, type Exec, ExecError } from '../../ports/exec.ts';
 
 const maxOutputBytes = 64 * 1024 * 1024;
 const noDescriptor = 'too many open files';
+const closedInput = 'it reads no more input';
 
 /** Programs of this machine, found through `PATH` and in the `sbin` folders, which the PATH of a service may lack. */
 export const systemExec: Exec = {
@@ -68,7 +70,7 @@ function startProgram(file: string, args: readonly string[], signal: AbortSignal
     write: (text) =>
       new Promise((resolve, reject) => {
         stdin.write(text, (error) =>
-          error ? reject(new ExecError(file, undefined, errors || error.message, { cause: error })) : resolve(),
+          error ? reject(new ExecError(file, undefined, errors || closedInput, { cause: error })) : resolve(),
         );
       }),
     lines: createInterface({ input: stdout, crlfDelay: Number.POSITIVE_INFINITY }),
@@ -104,15 +106,17 @@ export function searchPath(path: string | undefined): string {
 /**
  * The cause for a program that failed without a message. Node's own message of a failed program contains its arguments.
  */
-export function reasonOf({ killed, signal, code, message }: ExecFileException, timeoutMs: number): string {
+export function reasonOf(error: ExecFileException, timeoutMs: number): string {
+  const { killed, signal, code } = error;
   if (killed === true) return `no end within ${timeoutMs} ms`;
   if (code === 'ENOENT') return 'not found';
   if (code === 'EACCES') return 'permission denied';
   if (code === 'EMFILE' || code === 'ENFILE') return noDescriptor;
   if (code === 'EAGAIN') return 'not started: this host, its cgroup or its user may have no more processes';
   if (code === 'ENOMEM') return 'not started: out of memory';
+  if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return `more than ${maxOutputBytes / 1024 / 1024} MiB of output`;
   if (signal) return endedBy(signal);
-  return typeof code === 'number' ? '' : message;
+  return typeof code === 'number' ? '' : messageOf(error);
 }
 
 function endedBy(signal: NodeJS.Signals): string {

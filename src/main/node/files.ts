@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { systemWords } from '../../core/error-words.ts';
+import { systemWords } from '../../async/error-words.ts';
 import { FileError, type Files } from '../../ports/files.ts';
 
 const nodeFiles = {

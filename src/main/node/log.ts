@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs';
 import pino from 'pino';
+import { messageOf } from '../../async/error-words.ts';
 import type { Log } from '../../ports/log.ts';
 import { printable } from '../../cli/terminal-text.ts';
 import { isExternal } from '../end.ts';
@@ -61,7 +62,7 @@ export function isJournal(stream: string | undefined, descriptor = 2): boolean {
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   return isExternal(error)
-    ? { type: error.name, code: error.code, message: error.message }
+    ? { type: error.name, code: error.code, message: messageOf(error) }
     : pino.stdSerializers.err(error);
 }
 
@@ -92,13 +93,13 @@ type LogLine = { readonly level: string; readonly time: string; readonly text: s
 /** `message  service=shop/web reason=PortConflict error="…"`, on one line. */
 function read(line: string): LogLine {
   const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  const error = typeof err === 'string' ? { message: err } : (err as { message?: string; stack?: string } | undefined);
+  const thrown = typeof err === 'string' ? { message: err } : (err as { message?: string; stack?: string } | undefined);
   const shown = Object.entries(fields).map(
     ([name, value]) =>
       `${name}=${typeof value === 'string' && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)}`,
   );
-  if (error !== undefined)
-    shown.push(`error=${JSON.stringify(('stack' in error ? error.stack : undefined) ?? error.message)}`);
+  if (thrown !== undefined)
+    shown.push(`error=${JSON.stringify(('stack' in thrown ? thrown.stack : undefined) ?? thrown.message)}`);
   const text = [String(msg), ...(shown.length > 0 ? [shown.join(' ')] : [])].join('  ');
   return { level: String(level), time: String(time), text: printable(text) };
 }

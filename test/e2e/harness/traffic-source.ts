@@ -6,7 +6,7 @@
  */
 import { get } from 'node:http';
 import { connect } from 'node:net';
-import { messageOf } from '../../../src/core/error-words.ts';
+import { messageOf } from '../../../src/async/error-words.ts';
 
 export type Totals = {
   /** Finished requests over new connections, and those without an answer 200. */

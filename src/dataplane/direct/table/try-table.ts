@@ -1,3 +1,4 @@
+import { messageOf } from '../../../async/error-words.ts';
 import { makeTrouble } from '../../../async/trouble.ts';
 import type { ListenerKey } from '../../../core/model/names.ts';
 import type { Clock } from '../../../ports/clock.ts';
@@ -19,7 +20,7 @@ export async function tryDirectTable(exec: Exec, signal: AbortSignal): Promise<s
   } catch (error) {
     if (!(error instanceof ExecError)) throw error;
     const [line = ''] = error.stderr.trim().split('\n');
-    return line || error.message;
+    return line || messageOf(error);
   }
 }
 

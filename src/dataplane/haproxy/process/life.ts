@@ -2,7 +2,7 @@ import { makeBackoff, waitAfter } from '../../../async/backoff.ts';
 import { makeLatch } from '../../../async/latch.ts';
 import { makeSubscribers } from '../../../async/subscribers.ts';
 import { makeTrouble } from '../../../async/trouble.ts';
-import { messageOf } from '../../../core/error-words.ts';
+import { messageOf } from '../../../async/error-words.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { Metrics } from '../../../ports/metrics.ts';

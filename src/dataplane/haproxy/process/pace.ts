@@ -1,5 +1,5 @@
 import { makeBackoff } from '../../../async/backoff.ts';
-import { messageOf } from '../../../core/error-words.ts';
+import { messageOf } from '../../../async/error-words.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import { RuntimeError } from '../runtime/client.ts';
 

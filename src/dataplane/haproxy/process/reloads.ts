@@ -1,6 +1,6 @@
 import { makeBackoff, waitLimits } from '../../../async/backoff.ts';
 import { makeTrouble } from '../../../async/trouble.ts';
-import { messageOf } from '../../../core/error-words.ts';
+import { messageOf } from '../../../async/error-words.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { Metrics } from '../../../ports/metrics.ts';

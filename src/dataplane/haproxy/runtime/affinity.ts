@@ -1,4 +1,4 @@
-import { messageOf } from '../../../core/error-words.ts';
+import { messageOf } from '../../../async/error-words.ts';
 import type { Log } from '../../../ports/log.ts';
 import { isAffinityTable } from '../config/spare-sections.ts';
 import { parseAffinity, parseServerIds } from './answers.ts';

@@ -1,7 +1,7 @@
 import { createConnection, type Socket } from 'node:net';
-import { getSystemErrorMessage } from 'node:util';
+import { systemWords } from '../../../async/error-words.ts';
 import { destroyOnAbort } from '../../../async/destroy-on-abort.ts';
-import { oneLine } from '../../../core/error-words.ts';
+import { oneLine } from '../../../core/text.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import { entryLine } from '../config/entries.ts';
 
@@ -87,8 +87,7 @@ function failureOf(path: string, error: NodeJS.ErrnoException, isLate: boolean):
   // EAGAIN: the queue of connections that are not accepted is full.
   const isSilent = isLate || error.code === 'EAGAIN';
   const how = isSilent ? 'silent' : absent.has(error.code ?? '') ? 'absent' : 'broken';
-  const cause = error.errno === undefined ? error.message : getSystemErrorMessage(error.errno);
-  const words = isSilent ? `no answer within ${answerMs / 1000} s` : cause;
+  const words = isSilent ? `no answer within ${answerMs / 1000} s` : systemWords(error);
   return new RuntimeError(how, `${path}: ${words}`, { cause: error });
 }
 
