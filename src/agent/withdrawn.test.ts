@@ -52,6 +52,7 @@ describe('a withdrawn host', () => {
     await rig.clock.advance(0);
     expect(rig.ports.held.placed.size).toBe(0);
     expect(rig.ports.held.advertised.size).toBe(0);
+    expect(rig.ports.held.steering.vips.size).toBe(0);
     expect([...rig.ports.held.steering.listeners.values()].map(({ sourceRanges }) => sourceRanges)).toEqual([[], []]);
     expect(rig.ports.steps.filter((step) => step.startsWith('end'))).toEqual([]);
     expect(rig.agent.report().listeners.get(a.key)).toMatchObject({ revision: a.revision, isForwarding: false });

@@ -114,7 +114,7 @@ describe('the flags', () => {
     ['--addresses', '1::2-1::3-1::4', '"1::2-1::3-1::4" is not an address, CIDR or range; write for example '],
     ['--addresses', '192.0.2.200/28', '192.0.2.200/28 has host bits set; write 192.0.2.192/28'],
     ['--addresses', '0.0.0.0/0', '0.0.0.0/0: no Service can have "this network" addresses (0.0.0.0/8)'],
-    ['--addresses', '192.0.2.1,'.repeat(10_000), 'the list has 10000 entries, of at most 1000'],
+    ['--addresses', '192.0.2.1,'.repeat(10_000), 'the list has 10000 entries, and at most 1000 are possible'],
     ['--addresses', ' , ', 'the list is empty: name at least one entry'],
     ['--addresses', '', 'the list is empty: name at least one entry; leave the flag out for the default'],
     ['--load-balancer-class', 'a b', 'expected a label-style name, e.g. furiwake.dev/haproxy'],

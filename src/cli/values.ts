@@ -86,7 +86,7 @@ export const addressRanges: z.ZodType<readonly SiteRange[]> = list.transform((en
   };
   if (entries.length > mostRanges)
     return refuse(
-      `the list has ${entries.length} entries, of at most ${mostRanges}; write neighbouring addresses as a range`,
+      `the list has ${entries.length} entries, and at most ${mostRanges} are possible; write neighbouring addresses as a range`,
     );
   const pools = new Map<string | undefined, NamedRanges>();
   const named: { readonly name: string; readonly range: IpRange }[] = [];

@@ -74,6 +74,7 @@ test.each([
   ['with only a folder haproxy', ['haproxy/']],
   ['with an identity of another program', ['identity']],
   ['with a file of another program that has the name of one of furiwake', ['nodes.jsonl']],
+  ['with records of another program', ['exports/', 'records.jsonl']],
 ])('a folder %s is refused by run and by cleanup, and nothing in it changes', async (_, names) => {
   fill(...names);
   const before = readdirSync(stateDir);
@@ -94,15 +95,15 @@ test.each([
 
 test('the state directory of release 0.1.0 is recognised and marked', async () => {
   cpSync(new URL('../../test/fixtures/state-0.1.0', import.meta.url), stateDir, { recursive: true });
-  await assertDeletable(disk, stateDir);
   const before = readdirSync(stateDir);
   await openStateDir(disk, stateDir);
   expect(readdirSync(stateDir)).toEqual([...before, 'furiwake-state'].sort());
+  for (const name of readdirSync(stateDir)) if (name !== 'records.jsonl') rmSync(path.join(stateDir, name));
+  await assertDeletable(disk, stateDir); // by a record
 });
 
 test('the state directory of a release 0.1.0 that only waited for the Lease is recognised; a foreign file of that name is not', async () => {
   fill('identity');
-  writeFileSync(path.join(stateDir, 'identity'), 'me');
   await expect(openStateDir(disk, stateDir)).rejects.toThrow('is not a furiwake state directory');
   cpSync(new URL('../../test/fixtures/state-0.1.0/identity', import.meta.url), path.join(stateDir, 'identity'));
   await openStateDir(disk, stateDir);

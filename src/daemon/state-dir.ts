@@ -31,6 +31,8 @@ const advice = {
 
 /** Of release 0.1.0: host name and random UUID. */
 const earlierIdentity = /^\S+_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\s*$/;
+/** Of release 0.1.0: a line with a Service. */
+const earlierRecord = /^{"uid":"[^"]+","service":"[^"]+\/[^"]+","addresses":\[/m;
 /** How often a running furiwake looks for its marker. */
 const lookMs = 5_000;
 /** How often it looks for its other files. */
@@ -185,7 +187,11 @@ async function ownershipOf(
   const names = new Set(await files.list(stateDir));
   names.delete('lost+found'); // of a file system that is mounted here
   if (names.size === 0) return 'empty';
-  if (names.has('records.jsonl') || (names.has('identity') && names.has('haproxy'))) return 'earlier';
+  if (names.has('identity') && (names.has('haproxy') || names.has('records.jsonl'))) return 'earlier';
+  if (names.has('records.jsonl')) {
+    const records = await files.read(`${stateDir}/records.jsonl`).catch(() => ''); // refused with the folder
+    if (earlierRecord.test(records ?? '')) return 'earlier';
+  }
   if (names.size === 1 && names.has('identity')) {
     const identity = await files.read(`${stateDir}/identity`).catch(() => ''); // refused with the folder
     if (earlierIdentity.test(identity ?? '')) return 'earlier'; // of a 0.1.0 that only waited for the Lease

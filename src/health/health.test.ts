@@ -147,6 +147,17 @@ test('when all nodes are silent they stay in use, and are reported silent', asyn
   expect(scene.messages().filter((line) => line === kept)).toHaveLength(2);
 });
 
+test('a report of HAProxy that arrives while the own probe waits counts, and what the probe has seen does not', async () => {
+  const scene = makeHealthScene();
+  scene.probed('alive', 'silent');
+  scene.reportedMeanwhile('ok', 'ok');
+  scene.run();
+  await scene.away(60);
+  expect(scene.probes()).toBeGreaterThan(10);
+  expect(scene.messages()).toEqual([]);
+  expect(scene.health.families[4].stateOf(nodeName('n2')).state).toBe('up');
+});
+
 test('orders are given once, and again to a new process', async () => {
   const scene = makeHealthScene();
   scene.probed('alive', 'alive');

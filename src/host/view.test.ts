@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { noPrograms } from '../../test/sim/harness.ts';
+import { filesOf, noPrograms } from '../../test/sim/harness.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { decodeInterfaces } from './interfaces.ts';
 import { readResolvConfs, viewOf } from './view.ts';
@@ -46,4 +46,15 @@ test('of the addresses of furiwake a view keeps those with a lifetime, without t
     ['192.0.2.52', '192.0.2.53'],
     ['192.0.2.2', '2001:db8::52'],
   ]);
+});
+
+test('the host needs the DNS servers of systemd-resolved, whose stub alone is in /etc/resolv.conf', async () => {
+  const texts = new Map([
+    ['/etc/resolv.conf', 'nameserver 127.0.0.53\noptions edns0'],
+    ['/run/systemd/resolve/resolv.conf', '# of the LAN\nnameserver 192.0.2.53\n'],
+  ]);
+  const exec = { ...noPrograms, run: async () => ({ stdout: '[]', stderr: '' }) };
+  const resolvConfs = await readResolvConfs(filesOf(texts));
+  const view = await viewOf([], PersistentMap.empty(), [], { exec, resolvConfs }, new AbortController().signal);
+  expect(view.needs.get('192.0.2.53')).toBe('DNS server of this host');
 });

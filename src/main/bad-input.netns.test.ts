@@ -142,15 +142,19 @@ test.concurrent('an interface that is renamed: the addresses that are served on 
   expect,
 }) => {
   await using rig = await startHostRig();
-  const onLink = '10.10.0.50';
-  rig.publish(served, listener(onLink, 80, webPort));
+  const [onLink, onLink6] = ['10.10.0.50', 'fd10::50'];
+  rig.publish(served, listener(onLink, 80, webPort), listener(onLink6, 80, webPort));
   await rig.untilAnswers(first);
   await rig.untilAnswers(onLink);
-  const { balancer } = rig.lab;
+  const { balancer, client } = rig.lab;
+  const answers6 = (): Promise<unknown> => client.exec('ping', '-q', '-c', '1', '-W', '1', onLink6);
+  await vi.waitFor(answers6, patience);
   await balancer.exec('ip', 'link', 'set', 'wan', 'down');
   await balancer.exec('ip', 'link', 'set', 'wan', 'name', 'wan9');
   await balancer.exec('ip', 'link', 'set', 'wan9', 'up');
+  await balancer.exec('ip', 'address', 'replace', 'fd10::1/64', 'dev', 'wan9', 'nodad'); // the kernel has removed it
   for (const address of [onLink, first]) await rig.untilAnswers(address);
+  await vi.waitFor(answers6, patience);
   await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
 });
 

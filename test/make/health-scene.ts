@@ -19,6 +19,8 @@ export type HealthScene = {
   readonly log: RecordedLog;
   readonly metrics: RecordedMetrics;
   probed(...answers: readonly CheckAnswer[]): void;
+  /** While the own probe waits for its answers, HAProxy reports these. */
+  reportedMeanwhile(...answers: readonly CheckAnswer[]): void;
   drain(...names: readonly string[]): void;
   setWallClock(byMs: number): void;
   changes(): number;
@@ -38,21 +40,48 @@ export function makeHealthScene(): HealthScene {
   const log = recordLog();
   const metrics = recordMetrics();
   let probed: readonly CheckAnswer[] = ['ok', 'ok'];
+  let meanwhile: readonly CheckAnswer[] | undefined;
   let probes = 0;
-  const probe = probeBy((address) => {
+  const ownProbe = probeBy((address) => {
     probes++;
     return probed[address === '192.0.2.11' ? 0 : 1] ?? 'alive';
   });
-  const health = makeHealth({ probe, silenceMs: 5000, clock, log, metrics });
+  const health = makeHealth({
+    probe: async (targets, until) => {
+      const answers = meanwhile;
+      meanwhile = undefined; // a report may probe, too
+      if (answers !== undefined && targets.size > 0) await report(answers);
+      meanwhile = answers;
+      return await ownProbe(targets, until);
+    },
+    silenceMs: 5000,
+    clock,
+    log,
+    metrics,
+  });
   let draining: ReadonlySet<NodeName> = new Set();
   let changes = 0;
   health.subscribe(() => changes++);
+  const report = async (
+    answers: readonly (CheckAnswer | undefined)[],
+  ): Promise<Awaited<ReturnType<FamilyHealth['round']>>> => {
+    const checks = new Map(
+      [...nodes.keys()].map((name, index) => {
+        const answer = answers[index];
+        return [name, { isUp: answer === undefined || answer === 'ok', answer }];
+      }),
+    );
+    return await health.families[4].round({ nodes, draining, gone: new Map(), checks }, signal);
+  };
   return {
     health,
     log,
     metrics,
     probed: (...answers: readonly CheckAnswer[]) => {
       probed = answers;
+    },
+    reportedMeanwhile: (...answers: readonly CheckAnswer[]) => {
+      meanwhile = answers;
     },
     drain: (...names: readonly string[]) => {
       draining = new Set(names.map(nodeName));
@@ -61,14 +90,7 @@ export function makeHealthScene(): HealthScene {
     changes: () => changes,
     round: async (...answers: readonly (CheckAnswer | undefined)[]) => {
       await clock.advance(1000);
-      const names = [...nodes.keys()];
-      const checks = new Map(
-        names.map((name, index) => {
-          const answer = answers[index];
-          return [name, { isUp: answer === undefined || answer === 'ok', answer }];
-        }),
-      );
-      return await health.families[4].round({ nodes, draining, gone: new Map(), checks }, signal);
+      return await report(answers);
     },
     away: async (seconds: number) => {
       await clock.advance(seconds * 1000);

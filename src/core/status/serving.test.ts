@@ -293,6 +293,6 @@ test('a Service for whose source ranges older Services leave no room is closed, 
   const status = statusOf([one], { overBudget: new Set([one.key]) });
   expect(conditions(status)).toMatchObject({ Serving: 'False TooManySourceRanges' });
   expect(status?.conditions.find(({ type }) => type.endsWith('Serving'))?.message).toBe(
-    'closed to all clients: loadBalancerSourceRanges make 1 range, and older Services leave fewer of the 30000 of this load balancer',
+    'closed to all clients: loadBalancerSourceRanges amount to 1 range, more than older Services leave of the 30000 of this load balancer: use fewer, wider ranges',
   );
 });

@@ -36,7 +36,8 @@ describe('loadBalancerSourceRanges', () => {
     expect(planSourceRanges(more, [4]).excess).toBeUndefined();
     expect(planSourceRanges(more, [4, 6])).toMatchObject({
       ranges: [],
-      excess: 'loadBalancerSourceRanges make 10001 ranges, of at most 10000',
+      excess:
+        'loadBalancerSourceRanges amount to 10001 ranges, and a Service may have at most 10000: use fewer, wider ranges',
     });
   });
 });

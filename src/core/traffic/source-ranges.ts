@@ -37,13 +37,15 @@ export function planSourceRanges(
 ): SourceRanges {
   const { ranges, malformed } = decode(texts);
   const count = countOf(ranges, families);
-  const made = `loadBalancerSourceRanges make ${count} range${count === 1 ? '' : 's'}`;
-  if (count > mostRanges) return { ranges: [], malformed, excess: `${made}, of at most ${mostRanges}` };
+  const excess = (limit: string): string =>
+    `loadBalancerSourceRanges amount to ${count} range${count === 1 ? '' : 's'}, ${limit}: use fewer, wider ranges`;
+  if (count > mostRanges)
+    return { ranges: [], malformed, excess: excess(`and a Service may have at most ${mostRanges}`) };
   if (isOverBudget)
     return {
       ranges: [],
       malformed,
-      excess: `${made}, and older Services leave fewer of the ${mostRangesOfHost} of this load balancer`,
+      excess: excess(`more than older Services leave of the ${mostRangesOfHost} of this load balancer`),
     };
   return { ranges, malformed, excess: undefined };
 }

@@ -24,6 +24,8 @@ export type SpareServer = {
   readonly node: NodeName | undefined;
   readonly weight: number;
   readonly admin: SpareLine['admin'];
+  /** It gets new connections, or would if its node were not silent. */
+  readonly isInUse: boolean;
   readonly options: ServerOptions;
 };
 
@@ -48,8 +50,9 @@ export function nodeServer(
   const { address, node } = nodeOf;
   const name = port === 0 ? node : withText(`${node}:${port}`, options);
   const isSilent = options.check !== undefined && silent.has(serverId(nodeOf));
-  const admin = adminOfSpare(nodeOf.isDraining || server.isDraining || isSilent, isAffine);
-  return { name, isPod: false, address, port, node, weight: server.weight, admin, options };
+  const isInUse = !nodeOf.isDraining && !server.isDraining;
+  const admin = adminOfSpare(!isInUse || isSilent, isAffine);
+  return { name, isPod: false, address, port, node, weight: server.weight, admin, isInUse, options };
 }
 
 /** A Pod drains with its node, and while that is silent. */
@@ -59,12 +62,11 @@ export function podServer(
   { options, silent, isAffine }: Setting,
 ): SpareServer {
   const { address, port, node } = pod;
-  const isNodeOut =
-    node !== undefined &&
-    (nodes.get(node)?.state === 'drain' || silent.has(serverId({ family: address.family, node })));
-  const admin = adminOfSpare(pod.isDraining || isNodeOut, isAffine);
+  const isInUse = !pod.isDraining && (node === undefined || nodes.get(node)?.state !== 'drain');
+  const isSilent = node !== undefined && silent.has(serverId({ family: address.family, node }));
+  const admin = adminOfSpare(!isInUse || isSilent, isAffine);
   const name = withText(`pod_${address.text}_${port}`, options);
-  return { name, isPod: true, address, port, node, weight: 1, admin, options };
+  return { name, isPod: true, address, port, node, weight: 1, admin, isInUse, options };
 }
 
 function adminOfSpare(isDraining: boolean, isAffine: boolean): SpareServer['admin'] {

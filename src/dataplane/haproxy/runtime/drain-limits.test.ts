@@ -1,12 +1,9 @@
 import { expect, test } from 'vitest';
+import { heldAs, makeLimitScene } from '../../../../test/make/limit-scene.ts';
 import { withOptions } from '../../../../test/make/options.ts';
 import { localTable, node, podListener, type PodText, podTable, tableOf } from '../../../../test/make/table.ts';
-import { virtualClock, type VirtualClock } from '../../../../test/sim/virtual-clock.ts';
 import { type Listener, localBackend, type TrafficTable } from '../../../core/traffic/table.ts';
-import { type Desired, planDesired } from '../config/desired.ts';
-import { type DrainLimits, makeDrainLimits } from './drain-limits.ts';
 
-const settings = { folder: '/run/f', maxConnections: 100, idleTimeoutSeconds: 1, hasIpv6: true, account: undefined };
 const [n1, n2] = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
 const drained = { ...n1, state: 'drain' as const };
 const mail = withOptions('192.0.2.52', 25, 30_025, { server: { drainMs: 1000 } });
@@ -18,40 +15,8 @@ const ofPods = (vip: string, service: string, drainMs = 1000): Listener => {
 };
 const [pod, other] = ['spare4-0/pod_10.244.1.7_8080:drain1000', 'spare4-0/pod_10.244.1.8_8080:drain1000'] as const;
 
-type LimitScene = {
-  readonly clock: VirtualClock;
-  readonly limits: DrainLimits;
-  /** Another furiwake on the same host. */
-  readonly restart: () => LimitScene;
-  /** `isFollowed` false: the change is not complete. */
-  readonly plan: (table: TrafficTable, isFollowed?: boolean) => void;
-  /** One round: the servers that are overdue. `held`: those of the worker that get no new connections. */
-  readonly round: (held?: readonly string[], mayBeLeft?: boolean) => readonly string[];
-};
-
-function heldAs(admin: 'ready' | 'drain', ids: readonly string[]): Parameters<DrainLimits['overdue']>[0] {
-  return {
-    drainsWithLimit: () => (admin === 'drain' ? ids : []),
-    adminOf: (id) => (ids.includes(id) ? admin : undefined),
-  };
-}
-
-function makeScene(table: TrafficTable, clock = virtualClock()): LimitScene {
-  let desired: Desired | undefined;
-  const limits = makeDrainLimits({ clock, desired: () => desired });
-  const plan: LimitScene['plan'] = (next, isFollowed = true) => {
-    desired = planDesired(settings, next, desired);
-    if (isFollowed) limits.follow();
-  };
-  const round: LimitScene['round'] = (held = [], mayBeLeft = false) => [
-    ...limits.overdue(heldAs('drain', held), mayBeLeft),
-  ];
-  plan(table);
-  return { clock, limits, plan, round, restart: () => makeScene(desired?.table ?? table, clock) };
-}
-
 test('a node that drains is overdue when its time is over, until its connections are ended; and again when it drains again', async () => {
-  const { clock, limits, plan, round } = makeScene(tableOf([mail], [drained, n2]));
+  const { clock, limits, plan, round } = makeLimitScene(tableOf([mail], [drained, n2]));
   expect(round([onN1])).toEqual([]);
   await clock.advance(999);
   expect(round([onN1])).toEqual([]);
@@ -67,7 +32,7 @@ test('a node that drains is overdue when its time is over, until its connections
 });
 
 test('a node that was removed is overdue as long as a worker may have its connections, and they are tried again until all were asked', async () => {
-  const { clock, limits, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  const { clock, limits, plan, round } = makeLimitScene(tableOf([mail], [n1, n2]));
   plan(tableOf([mail], [n2]));
   expect(round([], true)).toEqual([]);
   await clock.advance(1000);
@@ -86,7 +51,7 @@ test('a node that was removed is overdue as long as a worker may have its connec
 });
 
 test('it is known at any moment whether a node is in use again', async () => {
-  const { clock, limits, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  const { clock, limits, plan, round } = makeLimitScene(tableOf([mail], [n1, n2]));
   plan(tableOf([mail], [n2]));
   round([], true);
   await clock.advance(1000);
@@ -104,7 +69,7 @@ test('it is known at any moment whether a node is in use again', async () => {
 });
 
 test('the time of a server begins when HAProxy gives it no new connections any more', async () => {
-  const { clock, limits, round } = makeScene(tableOf([mail], [drained, n2]));
+  const { clock, limits, round } = makeLimitScene(tableOf([mail], [drained, n2]));
   for (let time = 0; time < 2; time++, await clock.advance(1000))
     expect([...limits.overdue(heldAs('ready', [onN1]), false)]).toEqual([]);
   expect(round([onN1])).toEqual([]);
@@ -113,7 +78,7 @@ test('the time of a server begins when HAProxy gives it no new connections any m
 });
 
 test('while the servers are not known, the time of those that drain continues', async () => {
-  const { clock, limits, round } = makeScene(tableOf([mail], [drained, n2]));
+  const { clock, limits, round } = makeLimitScene(tableOf([mail], [drained, n2]));
   round([onN1]);
   await clock.advance(1000);
   expect([...limits.overdue(undefined, false)]).toEqual([]);
@@ -122,7 +87,7 @@ test('while the servers are not known, the time of those that drain continues', 
 
 test('servers that a furiwake before has left belong to the port or backend in their names', async () => {
   const [web, left] = [tableOf([mail], [n1, n2]), 'spare4-9/n1:30025:proxy1.drain9000'];
-  const { clock, plan, round } = makeScene(web).restart();
+  const { clock, plan, round } = makeLimitScene(web).restart();
   expect(round([left])).toEqual([]);
   await clock.advance(9000);
   expect(round([left])).toEqual([]);
@@ -130,7 +95,7 @@ test('servers that a furiwake before has left belong to the port or backend in t
   expect(round([left, onN1])).toEqual([]);
   await clock.advance(1000);
   expect(round([left, onN1])).toEqual([left, onN1]);
-  const next = makeScene(pods('10.244.1.8 8080')).restart();
+  const next = makeLimitScene(pods('10.244.1.8 8080')).restart();
   expect(next.round([pod])).toEqual([]);
   await next.clock.advance(1000);
   expect(next.round([pod, 'spare4-5/pod_10.244.1.9_80:drain1000'])).toEqual([pod]);
@@ -144,7 +109,7 @@ test.each<[string, TrafficTable, readonly string[]]>([
   ['nodes serve it', tableOf([{ ...mail, service: ofPods('192.0.2.53', 'test/web').service }], [n1]), []],
   ['HAProxy serves it no more', tableOf([], [n1]), []],
 ])('a Service with Pods of which %s: the connections that end', async (_, after, ending) => {
-  const { clock, plan, round } = makeScene(pods('10.244.1.7 8080', '10.244.1.8 8080'));
+  const { clock, plan, round } = makeLimitScene(pods('10.244.1.7 8080', '10.244.1.8 8080'));
   plan(after);
   expect(round([pod, other])).toEqual([]);
   await clock.advance(1000);
@@ -157,7 +122,7 @@ test('a Pod that leaves one of two Services is out of use for that one', async (
       [ofPods('192.0.2.53', 'test/web'), texts],
       [ofPods('192.0.2.54', 'test/also'), ['10.244.1.7 8080']],
     ]);
-  const { clock, plan, round } = makeScene(of('10.244.1.7 8080', '10.244.1.8 8080'));
+  const { clock, plan, round } = makeLimitScene(of('10.244.1.7 8080', '10.244.1.8 8080'));
   plan(of('10.244.1.8 8080'));
   expect(round([], true)).toEqual([]);
   await clock.advance(1000);
@@ -189,7 +154,7 @@ test.each([
 ] as const)(
   'a Pod of whose servers one was taken over by another Service; %s: what ends',
   async (_, tables, ending) => {
-    const { clock, plan, round } = makeScene(pods('10.244.1.7 8080'));
+    const { clock, plan, round } = makeLimitScene(pods('10.244.1.7 8080'));
     for (const after of tables) plan(after);
     expect(round([], true)).toEqual([]);
     await clock.advance(2000);
@@ -198,7 +163,7 @@ test.each([
 );
 
 test('the time of a node continues while other nodes of its port change', async () => {
-  const { clock, plan, round } = makeScene(tableOf([mail], [drained, n2]));
+  const { clock, plan, round } = makeLimitScene(tableOf([mail], [drained, n2]));
   round([onN1]);
   await clock.advance(1000);
   plan(tableOf([mail], [drained]));
@@ -206,7 +171,7 @@ test('the time of a node continues while other nodes of its port change', async 
 });
 
 test('the time of a server of before ends when its node is used again, also within a second', async () => {
-  const { clock, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  const { clock, plan, round } = makeLimitScene(tableOf([mail], [n1, n2]));
   const now = withOptions('192.0.2.52', 25, 30_025, { server: { drainMs: 1000, proxyProtocol: 1 } });
   plan(tableOf([now], [drained, n2]));
   round([onN1]);
@@ -218,18 +183,20 @@ test('the time of a server of before ends when its node is used again, also with
 });
 
 test('a server that drains since before the first round has its limit', async () => {
-  const { clock, plan, round } = makeScene(tableOf([], [drained, n2]));
+  const { clock, plan, round } = makeLimitScene(tableOf([], [drained, n2]));
   plan(tableOf([mail], [drained, n2]));
   expect(round([onN1])).toEqual([]);
   await clock.advance(1000);
   expect(round([onN1])).toEqual([onN1]);
 });
 
-test('a node that drains while the nodes of its port are not known has its limit when they are known', async () => {
+test('the time of a node that drains begins when the nodes of its port are known', async () => {
   const local = { ...mail, backend: localBackend(4, mail.service) };
   const known = (first: typeof n1): TrafficTable => localTable([[local, { n1: 1, n2: 1 }]], [first, n2]);
-  const { clock, plan, round } = makeScene(tableOf([], [n1, n2]));
-  for (const next of [known(n1), tableOf([local], [drained, n2]), known(drained)]) plan(next);
+  const { clock, plan, round } = makeLimitScene(tableOf([], [n1, n2]));
+  for (const next of [known(n1), tableOf([local], [drained, n2])]) plan(next);
+  for (let time = 0; time < 2; time++, await clock.advance(1000)) expect(round([onN1])).toEqual([]);
+  plan(known(drained));
   expect(round([onN1])).toEqual([]);
   await clock.advance(1000);
   expect(round([onN1])).toEqual([onN1]);
@@ -237,7 +204,7 @@ test('a node that drains while the nodes of its port are not known has its limit
 
 test('nodes that stood in for Pods have no limit when these are known', async () => {
   const known = pods('10.244.1.7 8080');
-  const { clock, plan, round } = makeScene({
+  const { clock, plan, round } = makeLimitScene({
     ...tableOf([...known.listeners.values()], [n1]),
     pods: podTable([]).pods,
   });
@@ -248,7 +215,7 @@ test('nodes that stood in for Pods have no limit when these are known', async ()
 });
 
 test('a former NodePort that another Service has now has no limit', async () => {
-  const { clock, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  const { clock, plan, round } = makeLimitScene(tableOf([mail], [n1, n2]));
   const moved = withOptions('192.0.2.52', 25, 30_026, mail.options ?? {});
   const next = withOptions('192.0.2.54', 25, 30_025, mail.options ?? {});
   plan(tableOf([moved, next], [n1, n2]));
@@ -270,7 +237,7 @@ test.each([
   ['before the first round', 0],
   ['later', 1],
 ])('a server that a furiwake before has left is of no Service that takes its spare %s', async (_, rounds) => {
-  const { clock, plan, round } = makeScene(tableOf([], [n1, n2]));
+  const { clock, plan, round } = makeLimitScene(tableOf([], [n1, n2]));
   for (let time = 0; time < rounds; time++) expect(round([pod])).toEqual([]);
   for (const texts of [['10.244.1.7 8080', '10.244.1.8 8080'], ['10.244.1.8 8080']])
     plan(pods(...texts.slice(1 - rounds)));
@@ -280,10 +247,37 @@ test.each([
 });
 
 test('a node counts for both policies of a port', async () => {
-  const { clock, plan, round } = makeScene(tableOf([mail], [n1, n2]));
+  const { clock, plan, round } = makeLimitScene(tableOf([mail], [n1, n2]));
   const local = { ...mail, backend: localBackend(4, mail.service) };
   plan(localTable([[local, { n2: 1 }]], [n1, n2]));
   expect(round([onN1, onN2])).toEqual([]);
   await clock.advance(1000);
   expect(round([onN1, onN2])).toEqual([onN1]);
 });
+
+const check = { intervalMs: 1000, fall: 3, rise: 2 };
+const checked = withOptions('192.0.2.52', 25, 30_025, { server: { drainMs: 1000, check } });
+const onPod = (state: 'active' | 'drain'): TrafficTable => {
+  return podTable([[ofPods('192.0.2.53', 'test/web'), ['10.244.1.7 8080 n1']]], [{ ...n1, state }, n2]);
+};
+
+test.each([
+  [
+    'with a check of its own',
+    `${onN1}.check1000-3-2`,
+    (state: 'active' | 'drain') => tableOf([checked], [{ ...n1, state }, n2]),
+  ],
+  ['with a Pod', pod, onPod],
+])(
+  'the time of a node %s does not pass while it is silent and in use, and does when it drains',
+  async (_, id, table) => {
+    const { clock, plan, round } = makeLimitScene(table('active'));
+    const silent = new Set(['nodes4/n1']);
+    plan(table('active'), true, silent);
+    for (let time = 0; time < 3; time++, await clock.advance(1000)) expect(round([id])).toEqual([]);
+    plan(table('drain'), true, silent);
+    expect(round([id])).toEqual([]);
+    await clock.advance(1000);
+    expect(round([id])).toEqual([id]);
+  },
+);

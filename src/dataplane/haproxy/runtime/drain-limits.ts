@@ -69,7 +69,7 @@ export function makeDrainLimits({
 
   const isOut = ({ groups }: LimitedState, { group, name }: Served): boolean => {
     const known = groups.get(group);
-    return known !== undefined && !readyAmong(known.servers).has(name);
+    return known !== undefined && !usedAmong(known.servers).has(name);
   };
   const note = (group: string, spare: string, name: string, isUsed: boolean): void => {
     const id = `${spare}/${name}`;
@@ -90,7 +90,7 @@ export function makeDrainLimits({
     for (const spare of PersistentMap.changedKeys(was, is)) {
       const [old, group] = [before?.groupOfSpare.get(spare), wanted.groupOfSpare.get(spare)];
       const servers = is.get(spare) ?? [];
-      if (group !== undefined) for (const { name, admin } of servers) note(group, spare, name, admin === 'ready');
+      if (group !== undefined) for (const { name, isInUse } of servers) note(group, spare, name, isInUse);
       if (old === undefined) continue;
       const kept = new Set(servers.map(({ name }) => name));
       for (const { name } of was.get(spare) ?? []) if (!kept.has(name)) note(old, spare, name, false);
@@ -166,13 +166,13 @@ function plainName(name: string): string {
   return name.slice(0, name.lastIndexOf(':'));
 }
 
-const readySets = new WeakMap<readonly SpareServer[], ReadonlySet<string>>();
+const usedSets = new WeakMap<readonly SpareServer[], ReadonlySet<string>>();
 
-/** The plain names of those that get new connections. */
-function readyAmong(servers: readonly SpareServer[]): ReadonlySet<string> {
-  const known = readySets.get(servers);
+/** The plain names of those that are in use: a silent node is, until its connections are reset as the flag says. */
+function usedAmong(servers: readonly SpareServer[]): ReadonlySet<string> {
+  const known = usedSets.get(servers);
   if (known !== undefined) return known;
-  const ready = new Set(servers.flatMap(({ name, admin }) => (admin === 'ready' ? plainName(name) : [])));
-  readySets.set(servers, ready);
-  return ready;
+  const used = new Set(servers.flatMap(({ name, isInUse }) => (isInUse ? plainName(name) : [])));
+  usedSets.set(servers, used);
+  return used;
 }
