@@ -83,7 +83,7 @@ describe('the condition Serving', () => {
   });
 
   const hidden =
-    'externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation furiwake.dev/dataplane: direct keeps';
+    'externalTrafficPolicy=Local: Pods do not see the address of the client (with the annotation furiwake.dev/dataplane: direct they do)';
 
   test.each([
     [{ sessionAffinity: 'ClientIP' }, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
