@@ -71,7 +71,7 @@ export async function assertAccess(deps: ClusterDeps, signal: AbortSignal): Prom
   } catch (error) {
     signal.throwIfAborted();
     if (!isKubeError(error)) throw error;
-    const away = `the API server ${deps.server} does not answer (${messageOf(error)}); try again when it does`;
+    const away = `the API server ${deps.server} does not answer (${messageOf(error)}): try again when it does, or without --cluster, which cleans this host alone`;
     throw new StartError(lastingTrouble(error, deps.server) ?? away, { cause: error });
   }
 }
