@@ -86,7 +86,7 @@ describe('the condition Serving', () => {
   const byDirect = 'furiwake.dev/dataplane: direct keeps a client at its Pod';
   const ignored = (remedy: string) => `ignored: sessionAffinity=ClientIP (one Pod per node; ${remedy})`;
   const hidden =
-    'externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation furiwake.dev/dataplane: direct keeps';
+    'externalTrafficPolicy=Local: Pods do not see the address of the client (with the annotation furiwake.dev/dataplane: direct they do)';
 
   test.each([
     [{ sessionAffinity: 'ClientIP' }, ignored(byDirect)],

@@ -216,7 +216,7 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
   if (standIn !== undefined) messages.push(standIn);
   else if (isLocal(spec) && !isDirect && !spec.ports.every((port) => haproxyNeed(spec, port) !== undefined))
     messages.push(
-      `externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation ${dataplaneAnnotation}: direct keeps`,
+      `externalTrafficPolicy=Local: Pods do not see the address of the client (with the annotation ${dataplaneAnnotation}: direct they do)`,
     );
   return messages.map((message) => ({ reason: 'FieldsNotHonoured', message }));
 }
