@@ -118,11 +118,20 @@ test.each([
     'missing rights',
     'selfsubjectaccessreviews',
     { status: { allowed: false } },
-    /^missing permissions: list services, .*leases.* in furiwake-system\. Run: kubectl apply -f deploy\/furiwake\.yaml, /,
+    /^missing permissions: list services, .*leases.* in furiwake-system; run: kubectl apply --filename deploy\/furiwake\.yaml, /,
   ],
 ])('%s is one clear line', async (_, step, answer, words) => {
   const { ended } = await prepare(({ path }) => (path.endsWith(step) ? answer : undefined));
   expect(ended).toMatchObject({ code: 'START', message: expect.stringMatching(words) });
+});
+
+test('a Lease namespace without permissions is not blamed on deploy/', async () => {
+  const { ended } = await prepare(({ path, body }) =>
+    path.endsWith('reviews') ? { status: { allowed: !JSON.stringify(body).includes('leases') } } : undefined,
+  );
+  expect((ended as Error).message).toMatch(
+    /^missing permissions: get leases\S+ in furiwake-system, [^;]*; check --lease-namespace: /,
+  );
 });
 
 const withoutCidrs = (asked: Asked): void => {
