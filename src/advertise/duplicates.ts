@@ -5,7 +5,7 @@ import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import { isSameMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
-import { type Exec, ExecError } from '../ports/exec.ts';
+import { type Exec, ExecError, jsonAnswer } from '../ports/exec.ts';
 import type { Advertiser, DuplicateProbe } from '../ports/advertiser.ts';
 import type { Addresses } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
@@ -40,7 +40,9 @@ export function makeDuplicateProbe(deps: {
   /** The MACs of this host: with two interfaces on one LAN, one answers the other. */
   const ownMacs = async (signal: AbortSignal): Promise<ReadonlySet<string | undefined>> => {
     const { stdout } = await exec.run('ip', ['-json', 'link', 'show'], { signal });
-    return new Set((JSON.parse(stdout) as readonly { readonly address?: string }[]).map(({ address }) => address));
+    return new Set(
+      (jsonAnswer('ip', stdout) as readonly { readonly address?: string }[]).map(({ address }) => address),
+    );
   };
 
   return async (addresses, signal) => {

@@ -252,6 +252,20 @@ test('each announcement also starts a search for other machines with the address
   expect(looked).toEqual(['192.0.2.8 192.0.2.9', '192.0.2.8 192.0.2.9', '192.0.2.9']);
 });
 
+test('a hundred addresses are searched for again each five minutes, in turn', async () => {
+  const { advertiser, clock, looked } = makeRig();
+  const texts = Array.from({ length: 150 }, (_, index) => `192.0.2.${100 + index}`);
+  advertiser.advertise(addressesOf(...texts));
+  await clock.advance(299_000);
+  const before = looked.length;
+  await clock.advance(901_000);
+  const [first, rest] = [texts.slice(0, 100).join(' '), texts.slice(100).join(' ')];
+  expect(looked.slice(before)).toEqual([first, rest, first, rest]);
+  advertiser.advertise(addressesOf());
+  await clock.advance(300_000);
+  expect(looked.slice(before + 4).filter((found) => found !== '')).toEqual([]);
+});
+
 test('an address on no link of this host is left to the routers', async () => {
   const { advertiser, clock, sent } = makeRig();
   advertiser.advertise(addressesOf('203.0.113.1'));

@@ -21,11 +21,14 @@ const repeatsMs = [5_000, 30_000];
 const batchMs = 500;
 /** A repeat that is later than this shows that the process was stopped or suspended: another host may have the addresses. */
 const lateMs = 1_000;
+/** So often the next addresses, at most so many, are searched for again: a machine may have got one, and not have announced it. */
+const [searchMs, mostSearched] = [300_000, 100];
 
 /**
  * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, and again after 5 and
  * 30 seconds; likewise when they were restored or moved, their link came up, or another machine announced them. Another
- * machine that answers for one of them is logged and reported. The address is announced nevertheless (ADR 0013).
+ * machine that answers for one of them, then or at a later search, is logged and reported. The address is announced
+ * nevertheless (ADR 0013).
  */
 export function makeL2Advertiser(deps: {
   readonly sender: FrameSender;
@@ -98,6 +101,18 @@ export function makeL2Advertiser(deps: {
     }
   };
 
+  const searchAgain = async (signal: AbortSignal): Promise<never> => {
+    let last: string | undefined;
+    for (;;) {
+      await clock.sleep(searchMs, signal);
+      const texts = [...advertised.keys()].toSorted();
+      const begin = texts.findIndex((text) => last === undefined || text > last);
+      const next = texts.slice(Math.max(begin, 0)).slice(0, mostSearched);
+      last = next.at(-1);
+      duplicates.look(next.flatMap((text) => advertised.get(text) ?? []));
+    }
+  };
+
   return {
     advertise: (addresses) => {
       const changed = PersistentMap.changedKeys(advertised, addresses);
@@ -120,7 +135,7 @@ export function makeL2Advertiser(deps: {
         defence.onAttack(announceMine),
       ];
       return superviseAll(
-        [repeat, (until) => duplicates.run(until), (until) => defence.run(attackable, until)],
+        [repeat, searchAgain, (until) => duplicates.run(until), (until) => defence.run(attackable, until)],
         signal,
       ).finally(() => ends.forEach((end) => end()));
     },

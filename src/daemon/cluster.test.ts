@@ -114,10 +114,24 @@ test('an untrusted server certificate is not reported as an unreachable server',
 
 test.each([
   ['an old server', 'version', { major: '1', minor: '31+', gitVersion: 'v1.31.9' }, /is Kubernetes v1\.31\.9/],
-  ['missing rights', 'selfsubjectaccessreviews', { status: { allowed: false } }, /^missing permissions: list services/],
+  [
+    'missing rights',
+    'selfsubjectaccessreviews',
+    { status: { allowed: false } },
+    /^missing permissions: list services, .*leases.* in furiwake-system; run: kubectl apply --filename deploy\/furiwake\.yaml, /,
+  ],
 ])('%s is one clear line', async (_, step, answer, words) => {
   const { ended } = await prepare(({ path }) => (path.endsWith(step) ? answer : undefined));
   expect(ended).toMatchObject({ code: 'START', message: expect.stringMatching(words) });
+});
+
+test('a Lease namespace without permissions is not blamed on deploy/', async () => {
+  const { ended } = await prepare(({ path, body }) =>
+    path.endsWith('reviews') ? { status: { allowed: !JSON.stringify(body).includes('leases') } } : undefined,
+  );
+  expect((ended as Error).message).toMatch(
+    /^missing permissions: get leases\S+ in furiwake-system, [^;]*; check --lease-namespace: /,
+  );
 });
 
 const withoutCidrs = (asked: Asked): void => {
@@ -151,7 +165,10 @@ test('a signal meanwhile ends the wait', async () => {
 });
 
 test.each([
-  ['SERVER', /^the API server https:\/\/api does not answer \(.*SERVER\); try again/],
+  [
+    'SERVER',
+    /^the API server https:\/\/api does not answer \(.*SERVER\): try again when it does, or without --cluster/,
+  ],
   ['UNAUTHORIZED', /^https:\/\/api: refused with UNAUTHORIZED/],
 ] as const)('without waiting the outcome is immediate: %s', async (code, words) => {
   const clock = virtualClock();

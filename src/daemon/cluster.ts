@@ -9,7 +9,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { assertNoOverlap, clusterRanges, noServiceCidrWords } from './cluster-ranges.ts';
 import { StartError } from './errors.ts';
-import { missingRights, showRight } from './rights.ts';
+import { missingRights, rightsAdvice, showRight } from './rights.ts';
 
 /** Oldest supported Kubernetes: `ipMode` is stable since then (KEP-1860). */
 export const oldestMinor = 32;
@@ -71,7 +71,7 @@ export async function assertAccess(deps: ClusterDeps, signal: AbortSignal): Prom
   } catch (error) {
     signal.throwIfAborted();
     if (!isKubeError(error)) throw error;
-    const away = `the API server ${deps.server} does not answer (${messageOf(error)}); try again when it does`;
+    const away = `the API server ${deps.server} does not answer (${messageOf(error)}): try again when it does, or without --cluster, which cleans this host alone`;
     throw new StartError(lastingTrouble(error, deps.server) ?? away, { cause: error });
   }
 }
@@ -152,7 +152,7 @@ async function assertUsable(
   }
   if (missing.length > 0)
     throw new StartError(
-      `missing permissions: ${missing.map((right) => showRight(right, leaseNamespace)).join(', ')}. Run: kubectl apply -f deploy/furiwake.yaml, and use the kubeconfig of its ServiceAccount`,
+      `missing permissions: ${missing.map((right) => showRight(right, leaseNamespace)).join(', ')}; ${rightsAdvice(missing)}`,
     );
 }
 

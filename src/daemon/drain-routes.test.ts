@@ -111,10 +111,11 @@ test('a Service is drained if something other than direct can serve each port; e
   }));
   expect(await tell(detailOf([...served, ...alone], 3), 'drain')).toEqual({
     said: [
-      '409 service/shop/web not drained: direct cannot refuse new connections and keep the others, and no other dataplane serves TCP port 54, UDP port 54 without a nodePort',
+      '409 service/shop/web not drained: TCP port 54, UDP port 54 have no nodePort, so only direct can serve them, and it cannot refuse new connections and keep the existing ones',
     ],
     drained: [],
   });
+  expect((await tell(detailOf(alone.slice(0, 1), 3), 'drain')).said[0]).toContain('TCP port 54 has no nodePort, ');
 });
 
 test.each([

@@ -99,11 +99,12 @@ function serviceHandlers({ view, serviceDrains, otherHolder, log }: DrainSource)
   };
 }
 
-/** `TCP ports 80, 443, UDP port 53 without a nodePort: direct serves …`. */
+/** `TCP ports 80, 443, UDP port 53 have no nodePort, so …`. */
 function othersWords(listeners: readonly ListenerLine[]): string {
   const groups = Map.groupBy(listeners, ({ protocol }) => protocol);
   const each = Array.from(groups, ([protocol, lines]) => `${protocol} ${portWords(lines.map(({ port }) => port))}`);
-  return `direct cannot refuse new connections and keep the others, and no other dataplane serves ${each.join(', ')} without a nodePort`;
+  const [have, them] = listeners.length === 1 ? ['has', 'it'] : ['have', 'them'];
+  return `${each.join(', ')} ${have} no nodePort, so only direct can serve ${them}, and it cannot refuse new connections and keep the existing ones`;
 }
 
 function connectionsLeft({ service }: ServiceDetail): string {

@@ -128,15 +128,18 @@ describe('a Service', () => {
     expect(lineOf(conditions)).toMatchObject({ service: 'default/a', ageSeconds: 60, ...expected });
   });
 
-  test('whose change the host refuses is served in part as long as its address is published', () => {
-    const refused = [assigned, condition('Serving', 'False', 'DataplaneError', 'nft: no')];
-    const published = { ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports: [] };
-    expect(lineOf(refused, 'ours', [published])).toMatchObject({ status: 'Partly served', message: 'nft: no' });
-  });
+  const published = { ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports: [] };
+  test.each(['DataplaneError', 'HaproxyUnchanged'])(
+    'whose change the host does not take (%s) is served in part as long as its address is published',
+    (reason) => {
+      const refused = [assigned, condition('Serving', 'False', reason, 'nft: no')];
+      expect(lineOf(refused, 'ours', [published])).toMatchObject({ status: 'Partly served', message: 'nft: no' });
+      expect(lineOf(refused)).toMatchObject({ status: 'Not served' });
+    },
+  );
 
   test('whose published address is not on the host is not served', () => {
     const absent = [assigned, condition('Serving', 'False', 'AddressNotOnHost', 'lost')];
-    const published = { ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports: [] };
     expect(lineOf(absent, 'ours', [published])).toMatchObject({ status: 'Not served', message: 'lost' });
   });
 

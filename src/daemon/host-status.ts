@@ -274,7 +274,7 @@ function statusOf({ status, reason }: Condition, isPublished: boolean): ServiceL
   if (reason === 'Drained') return 'Drained';
   if (reason === 'NoEndpoints') return 'No endpoints';
   if (reason === 'NoNodes') return 'No nodes';
-  // The host refused a change: what is still published was accepted before.
-  const isRefusal = reason === 'DataplaneError';
+  // The host did not take a change: what is still published was accepted before.
+  const isRefusal = reason === 'DataplaneError' || reason === 'HaproxyUnchanged';
   return isRefusal && isPublished ? 'Partly served' : 'Not served';
 }

@@ -174,3 +174,11 @@ test.each([
     'the Lease was deleted or emptied while another host may have held it; taking it in 15 s unless that host writes it again',
   ]);
 });
+
+test('a host that loses the Lease to another one withdraws at once, however long its work takes to end', async () => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { workEndsAfterMs: 60_000 });
+  await scene.clock.advance(7_000);
+  await renewElsewhere(scene, 'lb2_c-d', 10);
+  expect([host.changes, host.isWorking]).toEqual([[false], true]);
+});

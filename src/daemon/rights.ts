@@ -33,6 +33,13 @@ export function showRight({ group, resource, subresource, verb, isLocal }: Right
   return `${verb} ${name}${isLocal === true ? ` in ${leaseNamespace}` : ''}`;
 }
 
+/** What to do about these, which are missing. */
+export function rightsAdvice(missing: readonly Right[]): string {
+  return missing.every(({ isLocal }) => isLocal === true)
+    ? 'check --lease-namespace: it must be the namespace in which deploy/furiwake.yaml grants access to Leases'
+    : 'run: kubectl apply --filename deploy/furiwake.yaml, and use the kubeconfig of its ServiceAccount';
+}
+
 const reviews = resourcePath({ apiVersion: 'authorization.k8s.io/v1', plural: 'selfsubjectaccessreviews' });
 
 /** Asks the API server for each permission (SelfSubjectAccessReview); returns the missing ones. */

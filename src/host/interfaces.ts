@@ -1,7 +1,7 @@
 import { bitsOf, type Family, type Ip, parseIp } from '../core/ip/ip.ts';
 import { type IpRange, parseCidr, rangeContains } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import type { Exec } from '../ports/exec.ts';
+import { type Exec, jsonAnswer } from '../ports/exec.ts';
 import type { Link } from '../ports/network.ts';
 import type { PlacementRecord } from '../ports/placement.ts';
 
@@ -81,7 +81,7 @@ export async function readInterfaces(exec: Exec, signal: AbortSignal): Promise<r
 
 /** Reads the answer of `ip -json address`. */
 export function decodeInterfaces(json: string): readonly NetworkInterface[] {
-  return (JSON.parse(json) as readonly ListedInterface[]).map((listed) => ({
+  return (jsonAnswer('ip', json) as readonly ListedInterface[]).map((listed) => ({
     name: listed.ifname ?? '',
     index: listed.ifindex ?? 0,
     mac: listed.link_type === 'ether' ? listed.address : undefined,

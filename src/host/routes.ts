@@ -1,6 +1,6 @@
 import { bitsOf, families, type Family, type Ip, ipOf, parseIp } from '../core/ip/ip.ts';
 import { type IpRange, mergeRanges, parseCidr, parseRange, subtractRanges } from '../core/ip/range.ts';
-import type { Exec } from '../ports/exec.ts';
+import { type Exec, jsonAnswer } from '../ports/exec.ts';
 import type { NetworkInterface } from './interfaces.ts';
 
 /** A route of the main table, as `ip -json route` lists it: with one interface, or with several next hops. */
@@ -21,7 +21,7 @@ export type RoutingTables = { readonly [F in Family]: readonly Route[] };
 export async function readRoutes(exec: Exec, signal: AbortSignal): Promise<RoutingTables> {
   const read = async (family: Family): Promise<readonly Route[]> => {
     const { stdout } = await exec.run('ip', [`-${family}`, '-json', 'route', 'show', 'table', 'main'], { signal });
-    return JSON.parse(stdout.trim() || '[]') as readonly Route[]; // no output if there is no route
+    return jsonAnswer('ip', stdout.trim() || '[]') as readonly Route[]; // no output if there is no route
   };
   return { 4: await read(4), 6: await read(6) };
 }

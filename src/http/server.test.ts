@@ -40,6 +40,12 @@ test.each([
   expect(await answersTo(request, 'GET /healthz')).toEqual([`HTTP/1.1 ${status}`, 'HTTP/1.1 200 OK']);
 });
 
+test('the answer to an unknown page names those that exist', async () => {
+  await using server = await serveHttp({ host: '127.0.0.1', port: 0 }, routes, new AbortController().signal);
+  const answer = await fetch(`http://127.0.0.1:${server.port}/nowhere`);
+  expect(await answer.text()).toBe('Not found. Available: GET /healthz, GET /broken\n');
+});
+
 test('connections beyond a limit are closed at once, and one that ends gives its place to the next', async () => {
   await using server = await serveHttp({ host: '127.0.0.1', port: 0 }, routes, new AbortController().signal);
   const open = (): Socket =>

@@ -135,7 +135,8 @@ async function release(
   const { released, failed } = await releaseServices({ client, writes: makeServiceWrites(client), site, log }, signal);
   if (failed.length > 0)
     throw new StartError(
-      `could not release ${failed.length} Services: ${failed.join(', ')}. The log above says why. Run furiwake cleanup --cluster again.`,
+      `could not release ${failed.length === 1 ? 'a Service' : `${failed.length} Services`}: ${failed.join(', ')}. The log above says why. Run furiwake cleanup --cluster again.`,
     );
-  log.info({}, `released ${released} Services: removed their finalizers, addresses and conditions`);
+  const [what, their] = released === 1 ? ['Service', 'its'] : ['Services', 'their'];
+  log.info({}, `released ${released} ${what}: removed ${their} finalizers, addresses and conditions`);
 }

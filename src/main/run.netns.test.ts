@@ -61,6 +61,19 @@ test.each([
   await expect.poll(hasAddress, patience).toBe(true);
 });
 
+test('an address of the last table that is that of the API server by now is not served', async () => {
+  {
+    await using _first = await startFuriwake();
+    await expect.poll(hasAddress, patience).toBe(true);
+  }
+  const path = `${lab.folder}/state/listeners.jsonl`;
+  await writeFile(path, (await readFile(path, 'utf8')).replaceAll(address, '127.0.0.1'));
+  await using second = await startFuriwake();
+  await expect.poll(async () => (await second.status())?.notReady, patience).toEqual([]);
+  const words = 'not served: 127.0.0.1 is in use as the API server';
+  expect(second.log.lines.filter(({ message }) => message === words)).toHaveLength(1);
+});
+
 test('a state directory that is lost is written again: status answers, drains are kept, and the next start accepts it', async () => {
   const stateDir = `${lab.folder}/state`;
   const drained = 'no node takes connections: every node is drained: n1';
@@ -79,6 +92,20 @@ test('a state directory that is lost is written again: status answers, drains ar
   await using second = await startFuriwake();
   await expect.poll(async () => (await second.status())?.notReady, patience).toEqual([drained]);
   expect(await hasAddress()).toBe(true);
+});
+
+test('a start with another state directory takes over the HAProxy that runs, and adds none beside it', async () => {
+  const addresses = `${address}-10.50.0.9`;
+  const onPort = (): Promise<string> => lab.balancer.exec('ss', '-Hltnp', 'sport = :292');
+  {
+    await using first = await startFuriwake(addresses);
+    await expect.poll(async () => (await first.status())?.notReady, patience).toEqual([]);
+  }
+  const before = await onPort();
+  expect(before.trim().split('\n')).toHaveLength(2); // one socket for each family
+  await using second = await startRun({ lab, server }, { addresses, stateDir: `${lab.folder}/other` });
+  await expect.poll(async () => (await second.status())?.notReady, patience).toEqual([]);
+  expect([await onPort(), shownIps(server, 'default/web')]).toEqual([before, [address]]);
 });
 
 test('a host that sees a candidate in its Lease records that it is not alone, and gives its addresses a lifetime', async () => {

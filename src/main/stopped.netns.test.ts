@@ -44,3 +44,13 @@ test.each([
     expect(said.trimEnd().endsWith(last)).toBe(true);
   },
 );
+
+test('check that is interrupted while it waits for the API server ends with one line', async () => {
+  const args = ['check', '--kubeconfig', `${lab.folder}/kubeconfig`, '--addresses', '10.50.0.8'];
+  const end = new AbortController();
+  await using child = lab.balancer.execPort.spawn(process.execPath, [program, ...args], end.signal);
+  for await (const line of child.lines) if (line.includes('kubeconfig  ')) break;
+  process.kill(child.pid, 'SIGTERM');
+  expect(await child.exited).toBe(1);
+  expect(await child.takeErrors()).toBe('error: interrupted by SIGTERM\n');
+});

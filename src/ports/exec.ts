@@ -1,3 +1,5 @@
+import { parseJson } from '../core/parse-json.ts';
+
 /** A program that ended with a non-zero code, could not be started, or exceeded its deadline. */
 export class ExecError extends Error {
   override readonly name = 'ExecError';
@@ -24,6 +26,24 @@ export class ExecError extends Error {
     this.stderr = stderr;
     this.isMissing = isMissing;
   }
+}
+
+/** The JSON that a program has answered. Throws {@link ExecError} for any other text. */
+export function jsonAnswer(program: string, text: string): unknown {
+  const value = parseJson(text);
+  if (value === undefined) throw new ExecError(program, undefined, 'the answer is not JSON');
+  return value;
+}
+
+/** A part of the answer of a program, as `schema` reads it. Throws {@link ExecError} if it has another form. */
+export function decodedAnswer<T>(
+  program: string,
+  schema: { safeParse(value: unknown): { readonly success: true; readonly data: T } | { readonly success: false } },
+  value: unknown,
+): T {
+  const found = schema.safeParse(value);
+  if (!found.success) throw new ExecError(program, undefined, 'the answer has another form than expected');
+  return found.data;
 }
 
 /** For `catch`: returns the error of a program that exited with an error code, which is an answer; throws any other error. */

@@ -60,6 +60,7 @@ export function startLeading(
     hostname = 'lb1',
     leftUntilMs = -Infinity,
     isFormerClassTaken = false,
+    workEndsAfterMs = 0,
     stop: { signal } = stop,
   }: Partial<{
     knowsOthers: boolean;
@@ -72,6 +73,8 @@ export function startLeading(
     hostname: string;
     leftUntilMs: number;
     isFormerClassTaken: boolean;
+    /** As with a write that the API server does not answer. */
+    workEndsAfterMs: number;
     stop: AbortController;
   }> = {},
 ): Host {
@@ -120,6 +123,7 @@ export function startLeading(
         term.published();
       }
       await untilAborted(inner);
+      if (workEndsAfterMs > 0) await clock.sleep(workEndsAfterMs, signal);
       isWorking = false;
     };
     const deps: LeadershipDeps = {

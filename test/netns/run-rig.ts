@@ -30,6 +30,7 @@ type RunPlace = Partial<{
   readonly hostname: string;
   /** For its state directory and its lock. */
   readonly folder: string;
+  readonly stateDir: string;
   readonly addresses: string;
   /** The API server does not answer it. */
   readonly isCutOff: boolean;
@@ -48,7 +49,14 @@ export function putWeb(server: SimApiServer): void {
 /** The parameters of a command on a machine of the lab, by default its load-balancer host. */
 async function commandOn(
   { lab, server }: RunScene,
-  { on = lab.balancer, hostname = 'lb1', folder = lab.folder, isCutOff = false, ...options }: RunPlace,
+  {
+    on = lab.balancer,
+    hostname = 'lb1',
+    folder = lab.folder,
+    stateDir = `${folder}/state`,
+    isCutOff = false,
+    ...options
+  }: RunPlace,
 ): Promise<{ readonly options: RunOptions; readonly deps: CommandDeps; readonly log: RecordedLog }> {
   const log = recordLog();
   const kubeconfig = `${folder}/kubeconfig`;
@@ -64,7 +72,7 @@ async function commandOn(
     runFolder: `${folder}/run`,
   });
   return {
-    options: makeOptions({ ...options, kubeconfig, stateDir: `${folder}/state`, metricsAddress: 'none' }),
+    options: makeOptions({ ...options, kubeconfig, stateDir, metricsAddress: 'none' }),
     deps: { version: '0.2.0', machine, log, metrics: makeMetrics(), onReload: () => undefined },
     log,
   };

@@ -137,6 +137,8 @@ test.each([
     const events = rig.events.filter(({ reason }) => reason === 'WriteRefused');
     expect(events).not.toEqual([]);
     for (const event of events) expect(event).toMatchObject({ type: 'Warning', note: expect.stringMatching(note) });
+    const warnings = rig.log.filter(({ level }) => level === 'warn' || level === 'error');
+    expect(warnings.map(({ message }) => message)).toEqual(['writing to Services failed; retrying']);
     expect(isOver()).toBe(false);
 
     end();

@@ -12,7 +12,7 @@ import { isTooOld, oldestMinor, type ServerVersion } from '../../daemon/cluster.
 import { type CommandDeps, earlierStatePaths, statePaths } from '../../daemon/platform.ts';
 import { newIdentity } from '../../daemon/identity.ts';
 import { listAll } from '../../daemon/list-all.ts';
-import { missingRights, rights, showRight } from '../../daemon/rights.ts';
+import { missingRights, rights, rightsAdvice, showRight } from '../../daemon/rights.ts';
 import type { Probe } from '../../health/probe.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { makeIdentityFile } from '../../state/identity.ts';
@@ -78,9 +78,7 @@ async function checkAnswering(
     if (missing.length === 0) return ok(`all ${rights.length} granted`);
     return problem(
       `${missing.length} of ${rights.length} are missing: ${missing.map((right) => showRight(right, options.leaseNamespace)).join(', ')}`,
-      missing.every(({ isLocal }) => isLocal === true)
-        ? 'check --lease-namespace: it must be the namespace in which deploy/furiwake.yaml grants access to Leases'
-        : 'run: kubectl apply --filename deploy/furiwake.yaml, and use the kubeconfig of its ServiceAccount',
+      rightsAdvice(missing),
     );
   });
   const checkOwnLease = async (): Promise<Finding> => {

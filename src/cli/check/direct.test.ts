@@ -106,7 +106,7 @@ test.each<[what: string, scene: CheckScene, usable: string, found: string]>([
       objects: { nodes: [nodeOf('n1', '198.51.100.11'), nodeOf('n2', '192.0.2.12')] },
     },
     '2 of 2',
-    'this host forwards IPv4 and may be the gateway of n1: they are not on the LAN of its default route',
+    'this host forwards IPv4 and may be the gateway of n1, on another LAN than that of its default route',
   ],
 ])('where a Service asks for direct, it warns of %s', async (_, scene, usable, found) => {
   const [summary, ...warnings] = await direct({ ...scene, objects: { ...scene.objects, services: [dns()] } });

@@ -147,9 +147,9 @@ async function findGateway(
     const names = named(hops.filter(isAside).map(({ node }) => node));
     if (names !== '')
       found.push({
-        found: `this host forwards IPv${family} and may be the gateway of ${names}: they are not on the LAN of its default route`,
+        found: `this host forwards IPv${family} and may be the gateway of ${names}, on another LAN than that of its default route`,
         advice:
-          'the answers of such a node cross this host, which drops them, because their source is an address of its own: give the nodes another gateway; run probes them, and without the annotation furiwake.dev/dataplane it uses no such node',
+          'the answers of such a node cross this host, which drops them, because their source is an address of its own: give the nodes another gateway; furiwake probes them, and uses no such node for a Service without the annotation furiwake.dev/dataplane',
       });
   }
   return found;

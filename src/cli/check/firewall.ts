@@ -1,6 +1,6 @@
 import { flowMark } from '../../dataplane/nftables/flow-mark.ts';
 import { hex } from '../../dataplane/nftables/table-text.ts';
-import type { Exec } from '../../ports/exec.ts';
+import { type Exec, jsonAnswer } from '../../ports/exec.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
 /** `nft -j list …`, as far as it is read. */
@@ -71,7 +71,7 @@ export async function checkFirewall(exec: Exec, signal: AbortSignal): Promise<re
 
 async function list(exec: Exec, what: readonly string[], signal: AbortSignal): Promise<readonly NftObject[]> {
   const { stdout } = await exec.run('nft', ['-j', 'list', ...what], { signal });
-  return (JSON.parse(stdout) as { readonly nftables?: readonly NftObject[] }).nftables ?? [];
+  return (jsonAnswer('nft', stdout) as { readonly nftables?: readonly NftObject[] }).nftables ?? [];
 }
 
 /** The policy is accept, and the last rules drop or reject all packets that reach them. */

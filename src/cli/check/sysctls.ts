@@ -1,14 +1,13 @@
 import { listenPort } from '../../dataplane/haproxy/config/config.ts';
 import { filtersBridge, hasBridgeFilter } from '../../dataplane/nftables/bridge-filter.ts';
-import type { Exec } from '../../ports/exec.ts';
+import { type Exec, jsonAnswer } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { about, type Finding, ok, warning } from './finding.ts';
 
 /** Kernel settings with which packets are dropped silently on a load-balancer host, or one Service's clients harm another's. */
 export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal): Promise<readonly Finding[]> {
-  const interfaces = (
-    JSON.parse((await exec.run('ip', ['-json', 'link'], { signal })).stdout) as readonly { readonly ifname: string }[]
-  )
+  const { stdout } = await exec.run('ip', ['-json', 'link'], { signal });
+  const interfaces = (jsonAnswer('ip', stdout) as readonly { readonly ifname: string }[])
     .map((each) => each.ifname)
     .filter((name) => name !== 'lo');
   const read = async (name: string): Promise<number> => Number((await files.read(`/proc/sys/net/${name}`)) ?? '0');
@@ -97,7 +96,9 @@ async function filteredBridges(files: Files, exec: Exec, signal: AbortSignal): P
   const routes = await Promise.all(
     ['-4', '-6'].map(async (family) => exec.run('ip', ['-json', family, 'route', 'show', 'default'], { signal })),
   );
-  const devices = routes.flatMap(({ stdout }) => JSON.parse(stdout || '[]') as readonly { readonly dev?: string }[]);
+  const devices = routes.flatMap(
+    ({ stdout }) => jsonAnswer('ip', stdout || '[]') as readonly { readonly dev?: string }[],
+  );
   const bridges = await Promise.all(
     [...new Set(devices.flatMap(({ dev }) => dev ?? []))].map(async (dev) =>
       (await filtersBridge(files, dev, 4)) || (await filtersBridge(files, dev, 6)) ? [dev] : [],

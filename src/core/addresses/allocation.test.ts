@@ -154,6 +154,16 @@ test.each([
   expect(assignment?.verdict).toEqual({ reason: 'AddressNotInPool', message });
 });
 
+test('a request outside a pool of many ranges names five of them', () => {
+  const pool = Array.from({ length: 900 }, (_, index) => `10.0.${index >> 6}.${(index & 63) * 4}`);
+  const [assignment] = planOnce(
+    planInput([makeService('a', { loadBalancerIp: '192.0.2.9' })], pool),
+  ).assignments.values();
+  expect(assignment?.verdict.message).toBe(
+    'requested address 192.0.2.9 is outside the address pool (10.0.0.0, 10.0.0.4, 10.0.0.8, 10.0.0.12, 10.0.0.16 and 895 more)',
+  );
+});
+
 describe('an address of a Service of another namespace', () => {
   const of = (namespace: string, port: number, spec: Partial<Service['spec']> = {}): Service =>
     makeService(namespace, { ports: [tcp(port)], ...spec }, { namespace, key: serviceKey(namespace, namespace) });

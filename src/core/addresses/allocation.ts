@@ -5,12 +5,16 @@ import type { ListenerKey, ServiceKey } from '../model/names.ts';
 import type { ServicePort } from '../model/service.ts';
 import type { Site, SiteRange } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
+import { someOf } from '../status/sentences.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressRecord } from './assignment.ts';
 import { hostNeed } from './host-ports.ts';
 import type { Pool } from './pool.ts';
 import { SharingGroups } from './sharing-groups.ts';
 import { type Tenant, UsedAddresses } from './used-addresses.ts';
+
+/** How many ranges of the pool a message names: each Service with a wrong request has it, in the log, too. */
+const mostRanges = 5;
 
 /** A Service as its neighbours on an address see it. */
 export type Holder = Tenant & { readonly service: ServiceKey };
@@ -216,7 +220,7 @@ export class Allocation {
   #outsidePool({ text }: Ip): Verdict {
     const message = this.#site.handsOutOwn
       ? `requested address ${text} is not the load-balancer host's own address, the only one that is assigned`
-      : `requested address ${text} is outside the address pool (${this.#site.ranges.map(formatRange).join(', ')})`;
+      : `requested address ${text} is outside the address pool (${someOf(this.#site.ranges.map(formatRange), mostRanges)})`;
     return { reason: 'AddressNotInPool', message };
   }
 

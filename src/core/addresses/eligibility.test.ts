@@ -116,6 +116,11 @@ test.each([
   ['kubectl', [entry('203.0.113.9')], 'kubectl wrote 203.0.113.9'],
   ['speaker', [entry('203.0.113.9'), entry('2001:db8::9')], 'speaker wrote 203.0.113.9, 2001:db8::9'],
   [undefined, [entry(undefined, 'lb.example.com')], 'an unknown client wrote lb.example.com'],
+  [
+    'hostile',
+    Array.from({ length: 900 }, (_, index) => entry(`203.0.113.${index}`)),
+    'hostile wrote 203.0.113.0, 203.0.113.1, 203.0.113.2, 203.0.113.3, 203.0.113.4 and 895 more',
+  ],
 ])(
   'a Service whose status %s wrote is left alone, and that is said with what it wrote',
   (ingressManager, ingress, words) => {

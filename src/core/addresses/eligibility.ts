@@ -1,6 +1,7 @@
 import { fieldManager, ownFinalizer, standardFinalizer } from '../model/contract.ts';
 import type { Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
+import { someOf } from '../status/sentences.ts';
 
 /**
  * What furiwake does with a Service.
@@ -42,8 +43,14 @@ function isOccupied(service: Service): boolean {
   return service.status.ingress.length > 0 && service.status.ingressManager !== fieldManager;
 }
 
+/** Any client with the right to write a status chooses how many there are. */
+const mostAddresses = 5;
+
 /** Why furiwake leaves a Service alone whose address another manager wrote. */
 export function occupiedWords({ status: { ingress, ingressManager = 'an unknown client' } }: Service): string {
-  const addresses = ingress.map(({ ip, hostname }) => ip ?? hostname).join(', ');
+  const addresses = someOf(
+    ingress.map(({ ip, hostname }) => ip ?? hostname ?? ''),
+    mostAddresses,
+  );
   return `${ingressManager} wrote ${addresses}, and the Service has no class: furiwake leaves it alone`;
 }

@@ -133,6 +133,14 @@ test.each([
   expect(status?.ingress).toMatchObject([{ ipMode: 'VIP' }]);
 });
 
+test('while HAProxy stands in for a Service with affinity, no other dataplane is recommended', () => {
+  const { spec, ...rest } = published(tcp(80));
+  const service = { ...rest, spec: { ...spec, sessionAffinity: 'ClientIP', ipFamilies: [4] as const } };
+  expect(messageOf(statusOf([service], { answer: (revision) => ({ revision }), dropping }))).toMatch(
+    /^serving, but ignored: sessionAffinity=ClientIP \(one Pod per node\); HAProxy stands in for direct/,
+  );
+});
+
 test('packets that are dropped briefly leave the condition as it is', () => {
   const answer: Parameters<typeof statusOf>[1] = { answer: (revision) => ({ revision }), dropping: 'briefly' };
   expect(conditions(statusOf([published(udp(53))], answer))).toMatchObject({ Serving: 'True Serving' });

@@ -73,7 +73,8 @@ export function exclusionWords(excluded: Node['excluded']): string | undefined {
   }
 }
 
-const mostNames = 5;
+/** How many nodes a sentence names. */
+export const mostNames = 5;
 
 /** `n1, n2`; of many names the first five. */
 export function nodeNames(names: readonly NodeName[]): string {

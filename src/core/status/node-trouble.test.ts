@@ -54,6 +54,13 @@ describe('no node takes connections', () => {
       [],
       'every node with an IPv4 address is excluded: n1 (label node.kubernetes.io/exclude-from-external-load-balancers), n2 (taint of the cluster autoscaler), n3 (being deleted)',
     ],
+    [
+      'of many that are excluded five are named',
+      ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => ({ ...makeNode(name, '192.0.2.20'), excluded: 'deleted' as const })),
+      {},
+      [],
+      'every node with an IPv4 address is excluded: a (being deleted), b (being deleted), c (being deleted), d (being deleted), e (being deleted) and 1 more',
+    ],
     ['all are drained', [n1, n2], {}, ['n1', 'n2'], 'every node is drained: n1, n2'],
     [
       'all are unhealthy',

@@ -2,7 +2,8 @@ import type { Family } from '../ip/ip.ts';
 import type { NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import { addressOfNode, localBackend, type TrafficNode, type TrafficTable } from '../traffic/table.ts';
-import { exclusionWords, nodeNames, type NodeStatesInput } from './node-states.ts';
+import { exclusionWords, mostNames, nodeNames, type NodeStatesInput } from './node-states.ts';
+import { someOf } from './sentences.ts';
 
 /** By family, why no node takes new connections; `undefined` if a node does. */
 export type NodeTrouble = { readonly [F in Family]: NodeLack | undefined };
@@ -38,7 +39,7 @@ function troubleOf(family: Family, { nodes, table, health }: NodeStatesInput): N
     const words =
       withAddress.length === 0
         ? `no node has an IPv${family} address`
-        : `every node with an IPv${family} address is excluded: ${withAddress.map(exclusion).join(', ')}`;
+        : `every node with an IPv${family} address is excluded: ${someOf(withAddress.map(exclusion), mostNames)}`;
     return { words, hasNodes: false };
   }
   const groups = unused(family, usable, health);

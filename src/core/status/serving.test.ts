@@ -82,17 +82,21 @@ describe('the condition Serving', () => {
     expect(conditions(four)).toMatchObject({ Serving: 'False InvalidSourceRanges' });
   });
 
+  const proxied = (text: string) => [['furiwake.dev/proxy-protocol', text]] as const;
+  const byDirect = 'furiwake.dev/dataplane: direct keeps a client at its Pod';
+  const ignored = (remedy: string) => `ignored: sessionAffinity=ClientIP (one Pod per node; ${remedy})`;
   const hidden =
-    'externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation furiwake.dev/dataplane: direct keeps';
+    'externalTrafficPolicy=Local: Pods do not see the address of the client (with the annotation furiwake.dev/dataplane: direct they do)';
 
   test.each([
-    [{ sessionAffinity: 'ClientIP' }, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
+    [{ sessionAffinity: 'ClientIP' }, ignored(byDirect)],
+    [
+      { sessionAffinity: 'ClientIP', options: proxied('v2') },
+      ignored('furiwake.dev/backends: pods keeps a client at its Pod'),
+    ],
     [{ externalTrafficPolicy: 'Local' as const }, hidden],
     [{ ignoredAnnotations: ['example.com/ips'] }, 'ignored: annotation example.com/ips (one address per family)'],
-    [
-      { sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' as const },
-      `ignored: sessionAffinity=ClientIP (one Pod per node); ${hidden}`,
-    ],
+    [{ sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' as const }, `${ignored(byDirect)}; ${hidden}`],
   ])('says that %j is not followed yet', (spec, words) => {
     const status = statusOf([makeService('a', spec)]);
     expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
@@ -108,10 +112,10 @@ describe('the condition Serving', () => {
     const both = makeService('a', { ...spec, ports: [tcp(53), udp(53)] });
     const nat = makeService('a', { ...spec, ports: [udp(53)] });
     expect(conditions(statusOf([direct]))).toMatchObject({ Serving: 'True Serving' });
-    const byNode = 'sessionAffinity=ClientIP: a client keeps its node, where all clients of this host get one Pod';
+    const byNode = `sessionAffinity=ClientIP: a client keeps its node, where all clients of this host get one Pod; ${byDirect}`;
     for (const [service, words] of [
-      [haproxy, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
-      [both, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
+      [haproxy, ignored(byDirect)],
+      [both, ignored(byDirect)],
       [nat, byNode],
     ] as const) {
       const status = statusOf([service]);
@@ -150,13 +154,11 @@ describe('the condition Serving', () => {
     ['True FieldsNotHonoured', [tcp(53)], `serving, but ${invalid}`],
     ['True PartlyServing', [tcp(53), udp(53, 0)], `${unserved}; ${invalid}`],
   ])('names the dataplane that is not valid, and those that are: %s', (serving, ports, message) => {
-    const options = [['furiwake.dev/proxy-protocol', 'v2']] as const; // which keeps the Service from direct
-    const status = statusOf([makeService('a', { ports, options, dataplane: 'Direct' })]);
+    const status = statusOf([makeService('a', { ports, options: proxied('v2'), dataplane: 'Direct' })]);
     expect(conditions(status)).toMatchObject({ Serving: serving });
     expect(status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message).toBe(message);
   });
 
-  const proxied = (text: string) => [['furiwake.dev/proxy-protocol', text]] as const;
   const limited = [['furiwake.dev/connection-rate', '5']] as const;
 
   test.each<[what: string, spec: Partial<ServiceSpec>, serving: string, message: string]>([

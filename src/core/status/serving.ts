@@ -1,7 +1,8 @@
 import type { Assignment } from '../addresses/assignment.ts';
 import { quote } from '../addresses/request.ts';
 import type { Family } from '../ip/ip.ts';
-import { dataplaneAnnotation } from '../model/contract.ts';
+import { backendsAnnotation, dataplaneAnnotation } from '../model/contract.ts';
+import type { ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/port-options.ts';
 import { isLocal } from '../traffic/dataplane.ts';
@@ -203,18 +204,29 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
   const [isDirect, standIn] = carriersOf(input);
   const isAffine = spec.sessionAffinity !== 'None' && !isDirect && !everyListener(input, isKeptByHaproxy);
   const isNat = isAffine && everyListener(input, ({ dataplane }) => dataplane === 'nat');
-  if (isAffine && !isNat) ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
+  const remedy = standIn === undefined ? affinityRemedy(spec) : [];
+  if (isAffine && !isNat)
+    ignored.push(`sessionAffinity=${spec.sessionAffinity} (${['one Pod per node', ...remedy].join('; ')})`);
   const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
   if (isNat)
     messages.push(
       `sessionAffinity=${spec.sessionAffinity}: a client keeps its node, where all clients of this host get one Pod`,
+      ...remedy,
     );
   if (standIn !== undefined) messages.push(standIn);
   else if (isLocal(spec) && !isDirect && !spec.ports.every((port) => haproxyNeed(spec, port) !== undefined))
     messages.push(
-      `externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation ${dataplaneAnnotation}: direct keeps`,
+      `externalTrafficPolicy=Local: Pods do not see the address of the client (with the annotation ${dataplaneAnnotation}: direct they do)`,
     );
   return messages.map((message) => ({ reason: 'FieldsNotHonoured', message }));
+}
+
+/** What would keep each client with one Pod; empty: the Service has asked for Pods as servers, and its condition says what they lack. */
+function affinityRemedy(spec: ServiceSpec): readonly string[] {
+  if (spec.backends === 'pods') return [];
+  const needsHaproxy = spec.ports.some((port) => haproxyNeed(spec, port) !== undefined);
+  const annotation = needsHaproxy ? `${backendsAnnotation}: pods` : `${dataplaneAnnotation}: direct`;
+  return [`${annotation} keeps a client at its Pod`];
 }
 
 function everyListener(

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { planInput, planOnce } from '../../../test/make/address-plan.ts';
 import { makeService, tcp, udp } from '../../../test/make/service.ts';
 import { statusOf } from '../../../test/make/status.ts';
 import { addressesOf } from '../../../test/make/table.ts';
@@ -19,9 +20,12 @@ test.each<[string, readonly ServicePort[], readonly string[]]>([
     for (const port of [53, 54]) expect(shown[type]?.split(`UDP port ${port} has no nodePort`)).toHaveLength(2);
 });
 
-test('of many ports that are not served the conditions are as long as any', () => {
+test('of many ports that are not served the message is cut, also for the log and the event', () => {
   const ports = Array.from({ length: 200 }, (_, index) => udp(5000 + index, 0));
-  for (const message of Object.values(messages({ ports }))) expect(message.length).toBeLessThanOrEqual(1024);
+  const service = makeService('a', { dataplane: 'haproxy', ports });
+  const [assignment] = planOnce(planInput([service], ['192.0.2.8'])).assignments.values();
+  const texts = [assignment?.verdict.message ?? '', ...Object.values(messages({ ports }))];
+  for (const text of texts) expect([text.length <= 1024, text.length > 900]).toEqual([true, true]);
 });
 
 test('several invalid source ranges are named together, five at most', () => {

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { repeatEvery } from '../../async/repeat-every.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { Exec } from '../../ports/exec.ts';
+import { decodedAnswer, type Exec } from '../../ports/exec.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { countElements } from '../nftables/count-elements.ts';
@@ -21,7 +21,8 @@ export function parseFlowRoom(text: string): FlowRoom {
   const [flows, most, header = '', ...processors] = text.trimEnd().split('\n');
   const column = header.trim().split(/\s+/).indexOf('drop');
   const drops = processors.map((line) => Number.parseInt(line.trim().split(/\s+/)[column] ?? '0', 16));
-  return { flows: number.parse(flows), most: number.parse(most), dropped: drops.reduce((sum, each) => sum + each, 0) };
+  const numberOf = (value: unknown): number => decodedAnswer('perl', number, value);
+  return { flows: numberOf(flows), most: numberOf(most), dropped: drops.reduce((sum, each) => sum + each, 0) };
 }
 
 /**

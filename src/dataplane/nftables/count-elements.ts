@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Exec } from '../../ports/exec.ts';
+import { decodedAnswer, type Exec } from '../../ports/exec.ts';
 import type { TableSpec } from './table-text.ts';
 
 /*
@@ -51,6 +51,6 @@ export async function countElements<Name extends string>(
 ): Promise<Readonly<Record<Name, number>>> {
   const args = ['-e', script, String(family), name.split(' ')[1] ?? '', ...sets];
   const { stdout } = await exec.run('perl', args, { signal });
-  const found = counts.parse(stdout.trimEnd().split('\n'));
+  const found = decodedAnswer('perl', counts, stdout.trimEnd().split('\n'));
   return Object.fromEntries(sets.map((set, index) => [set, found[index] ?? 0])) as Record<Name, number>;
 }

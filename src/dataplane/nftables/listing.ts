@@ -1,3 +1,4 @@
+import { jsonAnswer } from '../../ports/exec.ts';
 import { parseIp } from '../../core/ip/ip.ts';
 import { formatRange, parseCidr, parseRange } from '../../core/ip/range.ts';
 import { elementKey } from './element.ts';
@@ -17,7 +18,7 @@ type NftAnswer = { readonly nftables: readonly Readonly<Record<string, unknown>>
 export function decodeListing(json: string, { name, sets, textOf }: TableSpec): Listing {
   const skeleton: unknown[] = [];
   const elements = new Set<string>();
-  for (const object of (JSON.parse(json) as NftAnswer).nftables) {
+  for (const object of (jsonAnswer('nft', json) as NftAnswer).nftables) {
     if (!isOfTable(object, name.split(' ')[1])) continue;
     const set = (object['set'] ?? object['map']) as { readonly name: string; readonly elem?: readonly unknown[] };
     if (set?.elem === undefined) {

@@ -1,7 +1,7 @@
 import { type LineDialogue, makeLineDialogue } from '../../async/line-dialogue.ts';
 import { families, type Family } from '../../core/ip/ip.ts';
 import type { Clock } from '../../ports/clock.ts';
-import { type Exec, ExecError, refusalOf } from '../../ports/exec.ts';
+import { type Exec, ExecError, jsonAnswer, refusalOf } from '../../ports/exec.ts';
 import { markBit } from './ruleset.ts';
 
 /*
@@ -49,7 +49,7 @@ export function makeRouting({
     const answer = await exec.run('ip', [...argsOf(family), '-'], { stdin, signal }).catch(refusalOf);
     if (answer instanceof ExecError) return undefined;
     const answers = answer.stdout.split('\n').filter((line) => line.trim() !== ''); // a line for each command
-    return answers.flatMap((line) => JSON.parse(line) as readonly RuleOrRoute[]);
+    return answers.flatMap((line) => jsonAnswer('ip', line) as readonly RuleOrRoute[]);
   };
 
   /**
@@ -143,7 +143,7 @@ async function readTwo(lines: AsyncIterator<string>): Promise<readonly RuleOrRou
   for (let count = 0; count < 2; count++) {
     const line = await lines.next();
     if (line.done === true) return undefined;
-    all.push(...(JSON.parse(line.value) as readonly RuleOrRoute[]));
+    all.push(...(jsonAnswer('ip', line.value) as readonly RuleOrRoute[]));
   }
   return all;
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../ports/clock.ts';
 import { makeLineDialogue } from '../../async/line-dialogue.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
+import { type Exec, ExecError, jsonAnswer } from '../../ports/exec.ts';
 import type { TableSpec } from './table-text.ts';
 
 /** An nft process that stays open: a transaction costs half a millisecond instead of four. */
@@ -73,6 +73,6 @@ async function answer(lines: AsyncIterator<string>): Promise<string | undefined>
 
 /** Whether nft's JSON of set `generation` contains this one. */
 export function holdsGeneration(json: string, generation: number): boolean {
-  const { nftables } = JSON.parse(json) as { nftables: readonly { set?: { elem?: readonly unknown[] } }[] };
+  const { nftables } = jsonAnswer('nft', json) as { nftables: readonly { set?: { elem?: readonly unknown[] } }[] };
   return nftables.some(({ set }) => set?.elem?.length === 1 && set.elem[0] === generation);
 }

@@ -111,8 +111,7 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
     return () => rm(skewFileOf(machine), { force: true });
   }),
   'furiwake hung up': soft(1, async (world, random) => {
-    const { furiwake } = hostOf(world, random);
-    if ((await furiwake.status()) !== undefined) furiwake.signal('SIGHUP'); // ends a process that has just begun
+    await hangUp(hostOf(world, random).furiwake);
   }),
   'furiwake stopped': soft(1, async (world, random) => {
     const { furiwake } = hostOf(world, random);
@@ -197,10 +196,15 @@ export const furiwakeFaults: Readonly<Record<string, Fault>> = {
     return async () => {
       await mkdir(machine.folder, { recursive: true });
       await furiwake.writeKubeconfig(kubeconfigOf(world));
-      furiwake.signal('SIGHUP');
+      await hangUp(furiwake);
     };
   }),
 };
+
+/** Not a process that has just begun, which the signal ends. */
+async function hangUp(furiwake: FuriwakeProcess): Promise<void> {
+  if ((await furiwake.status()) !== undefined) furiwake.signal('SIGHUP');
+}
 
 export function kubeconfigOf({ server, lab }: Pick<World, 'server' | 'lab'>): string {
   return server.kubeconfig().replaceAll(server.url, lab.apiUrl);

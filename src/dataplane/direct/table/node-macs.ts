@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import type { Ip } from '../../../core/ip/ip.ts';
 import { parseIp } from '../../../core/ip/ip.ts';
-import type { Exec } from '../../../ports/exec.ts';
+import { decodedAnswer, type Exec, jsonAnswer } from '../../../ports/exec.ts';
 
 const neighbours = z.array(z.object({ dst: z.string().optional(), lladdr: z.string().optional() }));
 const macPattern = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/;
@@ -16,8 +16,7 @@ async function readMacs(
   if (wanted.size === 0) return new Map();
   const { stdout } = await exec.run('ip', ['-json', 'neighbour', 'show'], { signal });
   return new Map(
-    neighbours
-      .parse(JSON.parse(stdout || '[]'))
+    decodedAnswer('ip', neighbours, jsonAnswer('ip', stdout || '[]'))
       .map(({ dst = '', lladdr = '' }) => [parseIp(dst)?.text ?? '', lladdr] as const)
       .filter(([text, mac]) => wanted.has(text) && macPattern.test(mac)),
   );
