@@ -42,6 +42,7 @@ const status: HostStatus = {
     ranges: ['192.0.2.200-192.0.2.220'],
     size: '21',
     used: 1,
+    left: [{ family: 4, count: '20' }],
     leftOut: [{ address: '192.0.2.254', reason: 'default gateway of this host' }],
     isOwn: false,
   },
@@ -132,7 +133,14 @@ test.each<[file: string, status: HostStatus, columns?: number]>([
     'pool-exhausted',
     {
       ...status,
-      pool: { ranges: ['192.0.2.200-192.0.2.201'], size: '2', used: 2, leftOut: [], isOwn: false },
+      pool: {
+        ranges: ['192.0.2.200-192.0.2.201'],
+        size: '2',
+        used: 2,
+        left: [{ family: 4, count: '0' }],
+        leftOut: [],
+        isOwn: false,
+      },
       services: [exhausted, ...status.services],
     },
   ],
@@ -190,12 +198,27 @@ test('ports have their protocol', () => {
 
 test('names five of the addresses excluded from the pool', () => {
   const leftOut = Array.from({ length: 7 }, (_, index) => ({ address: `192.0.2.${index}`, reason: 'a node' }));
-  const text = formatStatus({ ...status, pool: { ranges: [], size: '0', used: 0, leftOut, isOwn: false } }, paper);
+  const text = formatStatus(
+    { ...status, pool: { ranges: [], size: '0', used: 0, left: [], leftOut, isOwn: false } },
+    paper,
+  );
   expect(text).toContain('192.0.2.4 (a node), and 2 more\n');
 });
 
+test('of a pool of both families it says how many of each are left', () => {
+  const left = [
+    { family: 4, count: '0' },
+    { family: 6, count: '18446744073709551615' },
+  ] as const;
+  const ranges = ['192.0.2.51', '2001:db8::/64'];
+  const pool = { ranges, size: '18446744073709551617', used: 2, left, leftOut: [], isOwn: false };
+  expect(formatStatus({ ...status, pool }, paper)).toContain(
+    '\npool      2 of 18446744073709551617 addresses used, none of IPv4 and 18446744073709551615 of IPv6 left (192.0.2.51, ',
+  );
+});
+
 test('of the own addresses of the host none is called left or used: Services share them by port', () => {
-  const pool = { ranges: ['192.0.2.51', '2001:db8::51'], size: '2', used: 2, leftOut: [], isOwn: true };
+  const pool = { ranges: ['192.0.2.51', '2001:db8::51'], size: '2', used: 2, left: [], leftOut: [], isOwn: true };
   const words = /^pool .*$/m.exec(formatStatus({ ...status, pool }, paper))?.[0];
   expect(words).toBe("pool      192.0.2.51, 2001:db8::51 (this host's own, which Services share by port)");
 });

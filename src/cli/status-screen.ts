@@ -1,3 +1,4 @@
+import { leftWords } from '../core/ip/range.ts';
 import { portList } from '../core/status/sentences.ts';
 import { nodeCountWords } from '../core/status/node-states.ts';
 import type { HaproxyStatus, HostStatus, ServiceLine } from '../daemon/host-status.ts';
@@ -122,11 +123,10 @@ function haproxyLine({ haproxy, haproxyTrouble }: HostStatus): HeadLine {
   return ['HAProxy', `${version}, PID ${pid}, ${connections} of at most ${maxConnections} connections${old}`, 'plain'];
 }
 
-function poolWords({ ranges, size, used, leftOut, isOwn }: PoolStatus): string {
-  const left = BigInt(size) - BigInt(used);
+function poolWords({ ranges, size, used, left, leftOut, isOwn }: PoolStatus): string {
   const words = isOwn
     ? `${ranges.join(', ')} (this host's own, which Services share by port)`
-    : `${used} of ${size} addresses used, ${left === 0n ? 'none' : left} left (${ranges.join(', ') || 'none'})`;
+    : `${used} of ${size} addresses used, ${leftWords(left)} (${ranges.join(', ') || 'none'})`;
   if (leftOut.length === 0) return words;
   return `${words}; excluded: ${named(leftOut.map(({ address, reason }) => `${address} (${reason})`))}`;
 }

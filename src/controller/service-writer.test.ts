@@ -33,6 +33,7 @@ function makeScene({
 }: { refusal?: KubeErrorCode; isOurs?: boolean; mayWrite?: boolean } = {}) {
   const heldBack: ServiceKey[] = [];
   const events: string[] = [];
+  const ends: string[] = [];
   let service = makeService('a');
   const { key } = service;
   const clock = virtualClock();
@@ -86,7 +87,7 @@ function makeScene({
     },
     mayWrite: () => mayWrite,
     holdBack: (each) => void heldBack.push(each),
-    trouble: { over: () => undefined },
+    trouble: { over: () => void ends.push('over'), drop: () => void ends.push('drop') },
     recordEvent: (_, type, reason) => void events.push(`${type} ${reason}`),
     clock,
     log,
@@ -99,6 +100,8 @@ function makeScene({
     unwritten: () => unwritten.get(key)?.words,
     written: () => written,
     events: () => events,
+    /** How failures to write ended. */
+    ends,
     /** The API server refuses writes, or takes them again. */
     refuse: (code: KubeErrorCode | undefined) => (refusal = code),
     /** The user changes the spec, and no plan knows it yet. */
@@ -267,4 +270,11 @@ test('conditions that change again and again are written every ten seconds, the 
     say(`change ${change}`);
     expect(await run()).toBeUndefined();
   }
+});
+
+test('only a write that succeeds ends a failure as over: one that is no longer needed does not', async () => {
+  const { run, ends } = makeScene();
+  await run();
+  await run();
+  expect(ends).toEqual(['over', 'drop']);
 });

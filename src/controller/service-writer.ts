@@ -39,7 +39,7 @@ export type ServiceWriterDeps = ServiceJudgeDeps & {
   readonly mayWrite: () => boolean;
   readonly holdBack: (service: ServiceKey) => void;
   /** Of the writes to all Services; the queue reports what fails. */
-  readonly trouble: Pick<SharedTrouble<ServiceKey>, 'over'>;
+  readonly trouble: Omit<SharedTrouble<ServiceKey>, 'failed'>;
   readonly recordEvent: RecordEvent;
   /** Gets the Services that cannot be written. */
   readonly unwritten: Map<ServiceKey, Unwritten>;
@@ -86,7 +86,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): QueueOptions<Service
   const forget = (key: ServiceKey): undefined => {
     memory.delete(key);
     unwritten.delete(key);
-    trouble.over(key);
+    trouble.drop(key);
   };
 
   /** A new Service with the name of an old one starts afresh. */
@@ -202,7 +202,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): QueueOptions<Service
     const { desired, later } = judge(service, plan, mine);
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
-      trouble.over(key);
+      trouble.drop(key);
       unwritten.delete(key);
       return later;
     }

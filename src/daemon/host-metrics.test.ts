@@ -21,7 +21,7 @@ test('readiness, version, pool and Services by status; pool and Services only wh
   set(unknown);
   expect((await lines()).toSorted()).toEqual(unknownLines);
 
-  const pool = { ranges: [], size: '11', used: 4, leftOut: [], isOwn: false };
+  const pool = { ranges: [], size: '11', used: 4, left: [], leftOut: [], isOwn: false };
   set({ isReady: true, pool, services: new Map([['Serving', 2]]), traffic: new Map(), measured: undefined });
   expect(await lines()).toEqual(
     expect.arrayContaining([

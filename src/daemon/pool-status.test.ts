@@ -30,9 +30,24 @@ test('the pool is counted, without excluded addresses, with those in use', () =>
     ranges: ['192.0.2.8-192.0.2.9'],
     size: '2',
     used: 1,
+    left: [{ family: 4, count: '1' }],
     leftOut: [{ address: '192.0.2.10', reason: 'address of node n1' }],
     isOwn: false,
   });
+});
+
+test('free addresses are counted for each family, since no Service can have an address of another one', () => {
+  const both = [...ranges, parseRange('2001:db8::8-2001:db8::a')!];
+  const assignments = PersistentMap.from([
+    [makeService('a').key, assignment('192.0.2.8')],
+    [makeService('b').key, assignment('192.0.2.9')],
+    [makeService('c').key, assignment('2001:db8::8')],
+  ]);
+  const { left } = poolStatus({ pool: { ranges: both, excluded: new Map<string, string>() }, assignments });
+  expect(left).toEqual([
+    { family: 4, count: '0' },
+    { family: 6, count: '2' },
+  ]);
 });
 
 test('a range for requests, and one with a name, say so', () => {

@@ -1,5 +1,6 @@
 import type { Plan } from '../controller/controller.ts';
-import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
+import type { Family, Ip } from '../core/ip/ip.ts';
+import { countAddresses, countLeft, formatRange, rangeContains } from '../core/ip/range.ts';
 
 export type PoolStatus = {
   /** `192.0.2.200-192.0.2.220`, or with ` on request` at its end; without the excluded addresses. */
@@ -8,6 +9,8 @@ export type PoolStatus = {
   readonly size: string;
   /** How many of them are in use. */
   readonly used: number;
+  /** How many of each family of the pool are not in use, IPv4 first. */
+  readonly left: readonly { readonly family: Family; readonly count: string }[];
   /** Excluded addresses, each with the cause. */
   readonly leftOut: readonly { readonly address: string; readonly reason: string }[];
   /** The pool is the host's own addresses, and one is in use: Services share it by port, so that none is ever left. */
@@ -16,12 +19,12 @@ export type PoolStatus = {
 
 /** The usage of the address pool, and its excluded addresses. */
 export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignments'>): PoolStatus {
-  const used = new Set<string>();
+  const used = new Map<string, Ip>();
   let isOwn = false;
   for (const { addresses } of assignments.values())
     for (const { ip, isHostAddress } of addresses)
       if (pool.ranges.some((range) => rangeContains(range, ip))) {
-        used.add(ip.text);
+        used.set(ip.text, ip);
         isOwn ||= isHostAddress;
       }
   return {
@@ -31,6 +34,7 @@ export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignmen
     ),
     size: String(countAddresses(pool.ranges)),
     used: used.size,
+    left: countLeft(pool.ranges, used.values()).map(({ family, count }) => ({ family, count: String(count) })),
     leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),
     isOwn,
   };

@@ -173,17 +173,14 @@ function makeFamilyHealth(deps: {
       const before = known.get(node);
       const last = before?.detail ?? (known.size === 0 ? 'up' : 'unchecked');
       const detail = detailedHealth(state, node, checks.get(node), last);
+      const isJoining = last === 'unchecked' && (detail === 'up' || detail === 'unchecked');
       const isDraining = draining.has(node);
       const isSameState = before !== undefined && healthOf[before.detail] === healthOf[detail];
       isChanged ||= !isSameState;
       next.set(node, {
         detail,
         seenMs: isSameState ? before.seenMs : nowMs,
-        sinceMs: isSameState
-          ? before.sinceMs
-          : before && (before.detail !== 'unchecked' || detail !== 'up')
-            ? nowMs
-            : undefined,
+        sinceMs: isSameState ? before.sinceMs : known.size === 0 || isJoining ? undefined : nowMs,
         isDraining,
         drainSinceMs: before?.isDraining === isDraining ? before.drainSinceMs : before && nowMs,
       });

@@ -45,6 +45,21 @@ test.each<[string, readonly CheckedNode[], object | undefined]>([
   expect(health.verdicts().get(n2)).toEqual(verdict);
 });
 
+test('of a node that joins and is not healthy at once it is known since when, and of one that is healthy it is not', async () => {
+  const { health } = makeHealthScene();
+  const round = async (answer: CheckAnswer): Promise<number | undefined> => {
+    const checks = new Map([
+      [n1, up],
+      [n2, { isUp: answer === 'ok', answer }],
+    ]);
+    await health.families[4].round({ nodes: one, draining: new Set(), gone: new Map(), checks }, signal);
+    await health.families[4].round({ nodes: both, draining: new Set(), gone: new Map(), checks }, signal);
+    return health.families[4].stateOf(n2).sinceMs;
+  };
+  expect(await round('ok')).toBeUndefined();
+  expect(await round('alive')).toBe(0);
+});
+
 test('a node that joins gets no new flows before it has answered, and no line in the log', async () => {
   const table = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
   const takers = ({ health }: ReturnType<typeof makeHealthScene>): readonly string[] => {

@@ -65,6 +65,11 @@ test.each<[string, Given, string]>([
     broken('{"users": [{"name": "u", "user": {"token": *abc}}]}'),
     '/c is not valid YAML: an alias (*name) cannot be resolved; put a value that begins with * in quotes',
   ],
+  [
+    'a manifest of several objects',
+    broken('apiVersion: v1\n---\napiVersion: v1\n'),
+    '/c is not a kubeconfig (expected one YAML document)',
+  ],
   ['a text', broken('garbage'), '/c is not a kubeconfig (expected a YAML mapping)'],
   ['a list', broken('[]'), '/c is not a kubeconfig (expected a YAML mapping)'],
   [
@@ -142,13 +147,15 @@ test.each<[string, Given, string]>([
   expect((error as Error).message).not.toContain('\n');
 });
 
-test('an unreadable file is reported without the message of Node', async () => {
+test.each([
+  ['EACCES', 'permission denied', 'permission denied'],
+  ['EISDIR', 'illegal operation on a directory', 'it is a directory'],
+])('a file that cannot be read because of %s is reported without the message of Node', async (code, words, said) => {
   const files = {
     ...filesOf(new Map()),
-    read: () =>
-      Promise.reject(new FileError('cannot read /c', { code: 'EACCES', words: 'permission denied', cause: undefined })),
+    read: () => Promise.reject(new FileError('cannot read /c', { code, words, cause: undefined })),
   };
   const options = { kubeconfig: '/c', env: {}, homeFolder: '/', files, exec: noPrograms };
   const loading = loadKubeConfig({ ...options, clock: virtualClock(), log: recordLog() });
-  await expect(loading).rejects.toThrow(/^\/c cannot be read: permission denied$/);
+  await expect(loading).rejects.toThrow(new RegExp(`^/c cannot be read: ${said}$`));
 });

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { parseDocument } from 'yaml';
 import * as z from 'zod';
 import { systemWords } from '../async/error-words.ts';
-import type { Files } from '../ports/files.ts';
+import { FileError, type Files } from '../ports/files.ts';
 import { KubeConfigError } from './errors.ts';
 import { type ExecConfig, execSchema } from './exec-plugin.ts';
 
@@ -98,6 +98,8 @@ type Parsed = { readonly file: string; readonly config: z.infer<typeof configSch
 function parse(file: string, source: string): Parsed {
   const document = parseDocument(source, { logLevel: 'error' }); // warnings would be printed
   const [broken] = document.errors;
+  if (broken?.code === 'MULTIPLE_DOCS')
+    throw new KubeConfigError(`${file} is not a kubeconfig (expected one YAML document)`, { cause: broken });
   if (broken !== undefined) {
     const line = broken.linePos?.[0].line;
     const where = line === undefined ? '' : ` (line ${line})`;
@@ -171,7 +173,9 @@ export async function readText(files: Files, file: string): Promise<string | und
   try {
     return await files.read(file);
   } catch (error) {
-    throw new KubeConfigError(`${file} cannot be read: ${systemWords(error)}`, { cause: error });
+    const isFolder = error instanceof FileError && error.code === 'EISDIR';
+    const words = isFolder ? 'it is a directory' : systemWords(error);
+    throw new KubeConfigError(`${file} cannot be read: ${words}`, { cause: error });
   }
 }
 

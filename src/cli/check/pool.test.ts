@@ -30,14 +30,26 @@ test.each<[name: string, addresses: string, scene: CheckScene, findings: readonl
     'of which nothing is left',
     '203.0.113.8',
     { objects: { services: [servedService('web', '203.0.113.8', 'metallb')] } },
-    [{ mark: 'warning', found: '203.0.113.8; 1 address in all; 1 assigned; 0 left' }],
+    [{ mark: 'warning', found: '203.0.113.8; 1 address in all; 1 assigned; none left' }],
+  ],
+  [
+    'of which nothing is left of one family',
+    '203.0.113.8,2001:db8::8-2001:db8::a',
+    { objects: { services: [servedService('web', '203.0.113.8'), servedService('six', '2001:db8::8')] } },
+    [
+      {
+        mark: 'warning',
+        found: '203.0.113.8, 2001:db8::8-2001:db8::a; 4 addresses in all; 2 assigned; none of IPv4 and 2 of IPv6 left',
+        advice: expect.stringContaining('add IPv4 addresses to --addresses'),
+      },
+    ],
   ],
   [
     'that no Service can use',
     '192.0.2.1',
     {},
     [
-      { mark: 'problem', found: '192.0.2.1; 1 address in all; 1 excluded; 0 assigned; 0 left' },
+      { mark: 'problem', found: '192.0.2.1; 1 address in all; 1 excluded; 0 assigned; none left' },
       { what: 'excluded', found: gateway },
     ],
   ],

@@ -2,7 +2,16 @@ import { messageOf } from '../../async/error-words.ts';
 import { makeDuplicateProbe } from '../../advertise/duplicates.ts';
 import { makePools, type Pool } from '../../core/addresses/pool.ts';
 import { ipOf, parseIp } from '../../core/ip/ip.ts';
-import { countAddresses, formatRange, type IpRange, rangeContains, rangeOf } from '../../core/ip/range.ts';
+import {
+  countAddresses,
+  countLeft,
+  type FamilyCount,
+  formatRange,
+  type IpRange,
+  leftWords,
+  rangeContains,
+  rangeOf,
+} from '../../core/ip/range.ts';
 import { fieldManager } from '../../core/model/contract.ts';
 import type { Service } from '../../core/model/service.ts';
 import { makeApiServerAddresses } from '../../daemon/api-server-addresses.ts';
@@ -85,8 +94,14 @@ export function poolFindings(
 ): readonly Finding[] {
   const size = countAddresses(ranges);
   const given = services && new Set(services.flatMap(addressesOf).filter((text) => isIn(ranges, text)));
-  const left = given && size - BigInt(given.size);
-  const counts = given === undefined ? ['assigned: not known'] : [`${given.size} assigned`, `${left} left`];
+  const left =
+    given &&
+    countLeft(
+      ranges,
+      Array.from(given).flatMap((text) => parseIp(text) ?? []),
+    );
+  const counts =
+    given === undefined || left === undefined ? ['assigned: not known'] : [`${given.size} assigned`, leftWords(left)];
   if (isOwn && size === 0n && excluded.size === 0)
     return [problem('none: this host has no address on the interface of its default route', 'set --addresses')];
   const found = [
@@ -118,13 +133,19 @@ export function poolFindings(
 
 function countFinding(
   found: string,
-  { size, left, isOwn }: { readonly size: bigint; readonly left: bigint | undefined; readonly isOwn: boolean },
+  {
+    size,
+    left,
+    isOwn,
+  }: { readonly size: bigint; readonly left: readonly FamilyCount[] | undefined; readonly isOwn: boolean },
 ): Finding {
   if (size === 0n) return problem(found, 'set --addresses to addresses that Services can have');
-  if (isOwn || left === undefined || left > 0n) return ok(found);
+  const families = left ?? [];
+  const exhausted = families.filter(({ count }) => count === 0n).map(({ family }) => `IPv${family} `);
+  if (isOwn || exhausted.length === 0) return ok(found);
   return warning(
     found,
-    'add addresses to --addresses: new Services can only share the present ones, where their ports and namespaces permit it',
+    `add ${exhausted.length < families.length ? exhausted.join('') : ''}addresses to --addresses: new Services can only share the present ones, where their ports and namespaces permit it`,
   );
 }
 
