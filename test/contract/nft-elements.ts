@@ -23,7 +23,14 @@ const samples: Readonly<Record<string, readonly string[]>> = {
   '@th,112,8': ['6', '17', '132'],
   '@th,224,16': ['53', '65535'],
   '@th,384,16': ['53', '65535'],
-  verdict: ['jump keep4for600', 'jump keep6for86400', 'jump pods4of32', 'jump pods6of1'],
+  verdict: [
+    'jump keep4for600',
+    'jump keep6for86400',
+    'jump pods4of32',
+    'jump pods6of1',
+    'jump client4for10',
+    'jump client6for86400',
+  ],
 };
 const ranges: Readonly<Record<string, readonly string[]>> = {
   ipv4_addr: [
@@ -54,7 +61,8 @@ function elementsOf(set: string, declaration: string): readonly Element[] {
     .split(' . ')
     .map((type) => (/interval/.test(declaration) && ranges[type]) || samples[type] || []);
   // Of its family; the kernel accepts a chain that translates only where a chain of type nat leads to it.
-  const jump = `jump ${set.startsWith('hosted') ? 'pods' : 'keep'}${set.at(-1)}`;
+  const chains = set === 'timeouts' ? 'client' : `${set.startsWith('hosted') ? 'pods' : 'keep'}${set.at(-1)}`;
+  const jump = `jump ${chains}`;
   const values =
     of === '' ? [''] : (samples[of] ?? []).filter((value) => !value.startsWith('jump') || value.startsWith(jump));
   const count = Math.max(...columns.map(({ length }) => length));

@@ -46,6 +46,7 @@ export let direct: Direct;
 let stop: AbortController;
 let running: Promise<void>;
 let isAffine = false;
+let affinitySeconds = 10_800;
 let weights: Weights | undefined;
 let uid = 'first' as ServiceUid;
 /** The verdicts on nodes, and since when those that are silent are; by name. After a change: `changes.tell()`. */
@@ -124,6 +125,7 @@ export async function restart(gate: Gate, first: Parameters<typeof apply>[0] = {
 beforeEach(async () => {
   for (const each of [verdicts, silentSince, closed, drained, excluded, offline, boots]) each.clear();
   isAffine = false;
+  affinitySeconds = 10_800;
   weights = undefined;
   uid = 'first' as ServiceUid;
   Object.assign(limits, { pins: mostPins, seen: mostPins });
@@ -159,12 +161,14 @@ function limited(exec: Exec): Exec {
 export async function apply(
   options: {
     readonly isAffine?: boolean;
+    readonly affinitySeconds?: number;
     readonly sourceRanges?: readonly string[];
     readonly weights?: Weights;
     readonly uid?: string;
   } = {},
 ): Promise<void> {
   isAffine = options.isAffine ?? isAffine;
+  affinitySeconds = options.affinitySeconds ?? affinitySeconds;
   weights = options.weights ?? weights;
   uid = (options.uid as ServiceUid | undefined) ?? uid;
   const all = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
@@ -183,6 +187,7 @@ export async function apply(
         isPublished: true,
         uid,
         isAffine,
+        affinitySeconds: isAffine ? affinitySeconds : 0,
         sourceRanges: options.sourceRanges?.flatMap((text) => {
           const range = parseRange(text);
           return range?.family === (vip.includes(':') ? 6 : 4) ? range : [];

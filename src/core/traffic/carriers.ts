@@ -13,7 +13,7 @@ import { optionsOfPort } from './port-options.ts';
 import type { ProfileExcess } from './profile-budget.ts';
 import { needsFewerServers, type ServerExcesses, withinExcess } from './server-budget.ts';
 import { servedFamilies, planSourceRanges } from './source-ranges.ts';
-import { type Listener, nodesBackend, podBackend, type PodBackend, usesNat } from './table.ts';
+import { type Listener, nodesBackend, podBackend, type PodBackend } from './table.ts';
 import { makeListener } from './make-listener.ts';
 
 /**
@@ -80,6 +80,7 @@ export function planCarriers(
       });
       if ('reason' in carriage) return []; // no assignment has such a port
       const isDirect = carriage.dataplane === 'direct';
+      const isAffine = carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP';
       const listener = makeListener({
         address: ip,
         protocol: port.protocol,
@@ -88,8 +89,8 @@ export function planCarriers(
         uid,
         ...carriage,
         isPublished: isDirect && isVip,
-        isAffine: carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP',
-        affinitySeconds: usesNat(carriage) && spec.sessionAffinity === 'ClientIP' ? spec.affinitySeconds : 0,
+        isAffine,
+        affinitySeconds: isAffine ? spec.affinitySeconds : 0,
         backend: backendOf(ip.family, port),
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,

@@ -286,7 +286,7 @@ test.each([
   'with %s and sessionAffinity %s, all flows of a client go to one node: %s',
   (dataplane, sessionAffinity, isAffine) => {
     const { listeners } = makeTrafficPlanner()(inputOf([makeService('a', { dataplane, sessionAffinity })]));
-    const affinitySeconds = isAffine && dataplane === 'nat' ? 10_800 : 0;
+    const affinitySeconds = isAffine ? 10_800 : 0;
     expect([...listeners.values()]).toMatchObject([{ dataplane, isAffine, affinitySeconds }]);
   },
 );

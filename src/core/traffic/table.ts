@@ -64,7 +64,7 @@ export type Listener = ListenerAddress & {
   readonly needsProof: boolean;
   /** For `direct` and `nat`: all flows of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
   readonly isAffine: boolean;
-  /** For `nat` with affinity: how long a client keeps its node after its last flow began. Otherwise 0. */
+  /** With affinity: how long a client keeps its node after its last flow began (`nat`) or its last packet (`direct`). Otherwise 0. */
   readonly affinitySeconds: number;
   readonly backend: BackendId;
   /**

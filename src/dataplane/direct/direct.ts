@@ -162,8 +162,11 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** A listener that leaves for another dataplane keeps its flows at nodes, where affinity may have chosen them. */
   const mine = (listener: Listener | undefined): Listener | undefined => {
     if (listener === undefined || listener.dataplane === 'direct') return listener;
-    const isAffine = listener.isAffine || table.listeners.get(listener.key)?.isAffine === true;
-    return standIns.has(listener) ? { ...listener, isAffine } : undefined;
+    if (!standIns.has(listener)) return undefined;
+    const { isAffine, affinitySeconds } = listener.isAffine
+      ? listener
+      : (table.listeners.get(listener.key) ?? listener);
+    return { ...listener, isAffine, affinitySeconds };
   };
 
   /** Continues with the table of an earlier process; resolves with whether there is one. */

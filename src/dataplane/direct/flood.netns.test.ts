@@ -43,7 +43,7 @@ test.each(['tcp', 'udp'] as const)(
   },
 );
 
-test('with affinity, the first packet of a client keeps it for minutes, the second one for hours', async () => {
+test('with affinity, the first packet of a client keeps it for minutes, the second one for the timeout of the Service', async () => {
   await apply({ isAffine: true });
   await flood(lab.client, { protocol: 'tcp', to: attacked, port: 53, count: 1_000 });
   expect(await count('pins', 'clients')).toEqual({ pins: 0, clients: 0 });
@@ -51,12 +51,25 @@ test('with affinity, the first packet of a client keeps it for minutes, the seco
   await vi.waitUntil(async () => (await count('clients')).clients === 1_000, patience);
   for (const map of ['pins', 'clients'] as const) expect(Math.max(...(await endsOf(map)))).toBeLessThanOrEqual(60);
   await apply({ isAffine: false });
-  await apply({ isAffine: true });
+  await apply({ isAffine: true, affinitySeconds: 30 });
+  for (let turn = 0; turn < 2; turn++) await nodeOf(other4, nextPort());
+  expect((await endsOf('clients')).filter((seconds) => seconds > 170 && seconds <= 180)).toHaveLength(1); // as a flow of UDP
+  await apply({ affinitySeconds: 10_800 });
   await flood(lab.client, { protocol: 'udp', to: other4, port: 53, count: 1_000 });
-  await vi.waitUntil(async () => (await count('clients')).clients === 2_000, patience);
+  await vi.waitUntil(async () => (await count('clients')).clients === 2_001, patience);
   expect(Math.max(...(await endsOf('clients')))).toBeLessThanOrEqual(180);
   for (let turn = 0; turn < 2; turn++) await nodeOf(other4, nextPort());
   expect((await endsOf('clients')).filter((seconds) => seconds > 2 * 3_600)).toHaveLength(1);
+  for (const [vip, affinitySeconds] of [
+    [other4, 500],
+    [other6, 600],
+  ] as const) {
+    await apply({ affinitySeconds });
+    for (let turn = 0; turn < 2; turn++) await nodeOf(vip, nextPort());
+  }
+  const ends = (await endsOf('clients')).filter((seconds) => seconds > 180);
+  expect(ends.filter((seconds) => seconds > 540 && seconds <= 600)).toHaveLength(2);
+  expect(ends).toHaveLength(2);
 });
 
 test('a flood of SYNs in the minute after a change of hands is remembered for that minute, and takes no room from pins', async () => {

@@ -1,7 +1,8 @@
 import { families } from '../../core/ip/ip.ts';
+import { affinityTimeout, affinityTimeouts } from '../nftables/affinity-timeouts.ts';
 import { flowMark } from '../nftables/flow-mark.ts';
 import { classText } from '../nftables/element.ts';
-import { concatText, scalarText } from '../nftables/listing.ts';
+import { concatText, jumpText, scalarText } from '../nftables/listing.ts';
 import { hex, type TableSpec } from '../nftables/table-text.ts';
 import { choiceChains, clientKey } from './choice-chains.ts';
 import { hostChains } from './host-chains.ts';
@@ -9,15 +10,9 @@ import { hostChains } from './host-chains.ts';
 /** The most clients of each family that are kept at their nodes. */
 export const mostClients = 262_144;
 
-/**
- * For how long clients are kept: a rule has a constant timeout, so each has a chain. Rounded up to the next one; 86,400 is the most
- * that Kubernetes accepts.
- */
-const timeouts = [10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400] as const;
-
 /** The chain that keeps the client of a packet for so long. */
 export function keepChain(family: 4 | 6, seconds: number): string {
-  return `keep${family}for${timeouts.find((each) => each >= seconds) ?? timeouts.at(-1)}`;
+  return `keep${family}for${affinityTimeout(seconds)}`;
 }
 
 /**
@@ -80,11 +75,6 @@ export const natTable: TableSpec = {
   },
 };
 
-function jumpText(verdict: unknown): string {
-  const { jump } = verdict as { readonly jump?: { readonly target?: string } };
-  return jump?.target === undefined ? JSON.stringify(verdict) : `jump ${jump.target}`;
-}
-
 function clients(family: 4 | 6): string {
   const ends = family === 4 ? 'ip saddr . ip daddr' : 'meta length . meta length';
   const limits = `flags dynamic,timeout; size ${mostClients};`;
@@ -115,7 +105,7 @@ const pin = forEach((family, _, listener) => {
 const keep = families
   .flatMap((family) => {
     const client = clientKey(family, 'ct original proto-dst', `ct original ${family === 4 ? 'ip' : 'ip6'} daddr`);
-    return timeouts.map((seconds) => {
+    return affinityTimeouts.map((seconds) => {
       const update = `update @clients${family} { ${client} timeout ${seconds}s : meta priority }`;
       const rules = ['tcp', 'udp', 'sctp'].map((protocol) => `\n\t\tmeta l4proto ${protocol} ${update}`);
       return `\n\tchain ${keepChain(family, seconds)} {${rules.join('')}\n\t}\n`;

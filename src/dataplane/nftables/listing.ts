@@ -72,3 +72,9 @@ export function scalarText(value: unknown): string {
         : undefined;
   return range === undefined ? JSON.stringify(scalar) : formatRange(range);
 }
+
+/** nft's JSON of the verdict of an element, `jump keep4for600`. */
+export function jumpText(verdict: unknown): string {
+  const { jump } = verdict as { readonly jump?: { readonly target?: string } };
+  return jump?.target === undefined ? JSON.stringify(verdict) : `jump ${jump.target}`;
+}

@@ -1,3 +1,4 @@
+import { clientChains } from './client-chains.ts';
 import { carriedAddress, carriedPorts, datagram, flowRange, isFirstFragment, seed } from './packet-fields.ts';
 
 /** The number of slots of a group: the range of the hash that chooses one. */
@@ -101,14 +102,15 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		goto later${name}
 	}
 
+${clientChains(name, client)}
 	chain stay${name} {
 		${hops} < 8 goto send${name}
 		${isSyn} meta priority @handed update @opening { meta priority . ${flow} : meta mark }
 		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout ${idleSeconds}s : meta mark }
 		tcp flags & (fin | rst) != 0 goto end${name}
 		meta l4proto != tcp update @seen { meta priority . ${flow} }
-		update @clients { meta priority . ${client} timeout 3h : meta mark } goto send${name}
-		goto overflow${name}
+		meta priority vmap @timeouts
+		goto send${name}
 	}
 
 	chain follow${name} {

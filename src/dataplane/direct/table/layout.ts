@@ -5,6 +5,7 @@ import { absentFrom, addressText, classText, type Element, portText, protocolNum
 import type { Layout } from '../../nftables/mirror.ts';
 import { rangeListOf } from '../../nftables/range-lists.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
+import { clientChain } from './client-chains.ts';
 import { smallSlotCount } from './family-chains.ts';
 import { nothingShared } from '../stand-ins.ts';
 
@@ -15,6 +16,8 @@ import { nothingShared } from '../stand-ins.ts';
  *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
  *                                         open, flows  0:1                               the kernel counts here; `refused` as well
  *                                         groups       0:1 : 0:7                         the number of its nodes' group
+ *   … with affinity, for 10 minutes         affine       0:1
+ *                                         timeouts     0:1 : jump client4for600
  *   … that may keep no pins to other nodes  checked    0:1
  *                                         keepers      0:1 . 26, 0:1 . 27
  *   … that the stack has flows of, too    mixed        0:1
@@ -52,7 +55,7 @@ export const directLayout: Layout<DirectProgram> = {
     impossible: [],
   },
   elementsOf: ({ ids, groups, keepers, shared, waiting, handed, inherited, parting }, listener) => {
-    const { address, isAffine, key, port, protocol, sourceRanges } = listener;
+    const { address, isAffine, affinitySeconds, key, port, protocol, sourceRanges } = listener;
     const isWaiting = waiting.has(key);
     const isInherited = inherited.has(key);
     const isUnsorted = isWaiting || isInherited || shared.unsorted.has(key);
@@ -67,7 +70,11 @@ export const directLayout: Layout<DirectProgram> = {
       listenerElement(listener, ids.get(key) ?? 0),
       { set: `carried${family}`, text: `${carried} : ${id}` },
     ];
-    if (isAffine) elements.push({ set: 'affine', text: id });
+    if (isAffine)
+      elements.push(
+        { set: 'affine', text: id },
+        { set: 'timeouts', text: `${id} : jump ${clientChain(family, affinitySeconds)}` },
+      );
     if (isWaiting) elements.push({ set: 'waiting', text: id });
     if (isInherited) elements.push({ set: 'inherited', text: id });
     const marks = keepers.get(key);

@@ -1,4 +1,4 @@
-import { concatText, scalarText } from '../../nftables/listing.ts';
+import { concatText, jumpText, scalarText } from '../../nftables/listing.ts';
 import type { TableSpec } from '../../nftables/table-text.ts';
 import { familyChains } from './family-chains.ts';
 import { isLaterFragment } from './packet-fields.ts';
@@ -29,6 +29,7 @@ export const directTable: TableSpec = {
     carried4: 'map carried4 { typeof ip daddr . @th,136,8 . @th,224,16 : meta priority;',
     carried6: 'map carried6 { typeof ip6 daddr . @th,112,8 . @th,384,16 : meta priority;',
     affine: 'set affine { type classid;',
+    timeouts: 'map timeouts { type classid : verdict;',
     checked: 'set checked { type classid;',
     keepers: 'set keepers { type classid . mark;',
     mixed: 'set mixed { type classid;',
@@ -62,6 +63,7 @@ export const directTable: TableSpec = {
   textOf: (set, element) => {
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
+    if (set === 'timeouts') return `${concatText(key)} : ${jumpText(value)}`;
     return `${concatText(key)} : ${set === 'links' ? JSON.stringify(value) : scalarText(value)}`;
   },
 };
@@ -110,9 +112,9 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   stays where it is: its Pod may have stopped to be ready, and still have it.
  * - A FIN or RST from the client moves the pin to `closing`, where it ends 20 s after the last packet.
  * - A flow for which `pins`, `clients` or `seen` has no room is sent all the same, and counted in `overflow`.
- * - With affinity a client is pinned, not a flow, for three hours since its last packet; by the first one for a minute (TCP) or three
- *   only, so that packets from forged sources do not fill the map for long. The hash leaves the ports out, so that
- *   a client has the same node on all ports of a Service.
+ * - With affinity a client is pinned, not a flow, for the timeout of its Service since its last packet (`timeouts`); by the first one
+ *   for a minute (TCP) or three only, so that packets from forged sources do not fill the map for long. The hash leaves the ports out,
+ *   so that a client has the same node on all ports of a Service.
  * - A new flow from an address that no client has is dropped, and counted in `spoofed`: this host does not route the packet, so
  *   neither its kernel nor its firewall checks the source.
  * - A map without the key ends the rule, not the chain. So a flow whose node is gone is sent to another one.
@@ -141,7 +143,7 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 	map pins { type classid . mark : mark; flags dynamic,timeout; timeout 3m; size ${mostPins}; }
 	map opening { type classid . mark : mark; flags dynamic,timeout; timeout 1m; size ${mostPins}; }
 	map closing { type classid . mark : mark; flags dynamic,timeout; timeout 20s; size ${mostPins}; }
-	map clients { type classid . mark : mark; flags dynamic,timeout; timeout 3h; size ${mostPins}; }
+	map clients { type classid . mark : mark; flags dynamic,timeout; timeout 3m; size ${mostPins}; }
 	set overflow { type classid; flags dynamic; size 65536; }
 	set spoofed { type classid; flags dynamic; size 65536; }
 	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size ${mostPins}; }
