@@ -54,9 +54,9 @@ export function makeHostMetrics(registry: Metrics, version: string): HostMetrics
       const { isReady, pool, services: counts, measured } = source;
       ready.set(isReady ? 1 : 0);
       for (const family of families) {
-        const counts = pool?.left.find((each) => each.family === family);
-        show(addresses, { family: String(family), state: 'used' }, counts?.used);
-        show(addresses, { family: String(family), state: 'free' }, counts && Number(counts.count));
+        const ofFamily = pool?.left.find((each) => each.family === family);
+        show(addresses, { family: String(family), state: 'used' }, ofFamily?.used);
+        show(addresses, { family: String(family), state: 'free' }, ofFamily && Number(ofFamily.count));
       }
       for (const state of serviceStatusWords) show(services, { state }, counts && (counts.get(state) ?? 0));
       if (measured === undefined) omitted.remove({});
