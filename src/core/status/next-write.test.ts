@@ -186,8 +186,22 @@ describe('another client that changes the status', () => {
     });
     expect(new Set(actions)).toEqual(new Set(['repair']));
     expect(conflict.foreignWritesMs).toEqual([0]);
+    const other = shown({ ...desired, ingress: ingress('203.0.113.2') });
+    expect(beforeWrite(conflict, { status: other, spec }, desired, 5).conflict.foreignWritesMs).toEqual([0, 5]);
     const next = beforeWrite(afterWrite(conflict, desired), { status, spec }, desired, 5);
     expect(next.conflict.foreignWritesMs).toEqual([0, 5]);
+  });
+
+  test('is repaired twice again after a change of the spec has ended the pause', () => {
+    const status = shown({ ...desired, ingress: ingress('203.0.113.1') });
+    const changed = makeService('a', { loadBalancerIp: '192.0.2.9' }).spec;
+    let { conflict } = writesAt([0, 1, 2]);
+    const actions = [3, 4, 5, 6, 7].map((nowMs) => {
+      const step = beforeWrite(conflict, { status, spec: changed }, desired, nowMs);
+      conflict = ['repair', 'write'].includes(step.action) ? afterWrite(step.conflict, desired) : step.conflict;
+      return step.action;
+    });
+    expect(actions).toEqual(['write', 'repair', 'repair', 'giveUp', 'wait']);
   });
 
   test('is none when the API server removes the addresses because the type of the Service changed', () => {
