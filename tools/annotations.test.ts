@@ -22,7 +22,7 @@ test.each(
 )('the values of %s are those that are valid', (name, values) => {
   const check = name.startsWith('health-check-') ? [[`${optionPrefix}health-check`, 'tcp'] as const] : [];
   const { problems } = decodeProxyOptions({ options: [...check, [`${optionPrefix}${name}`, '?']], ports: [] });
-  const [, valid] = /\(valid: (.*)\)$/.exec(problems[0] ?? '') ?? [];
+  const [, valid] = /\(valid: (.*?)(?:; units: .*)?\)$/.exec(problems[0] ?? '') ?? [];
   expect(values.replaceAll('`', '')).toBe(valid);
 });
 

@@ -44,6 +44,8 @@ const one = (metric: string, legend: string, as: Query['as'] = 'value', by: read
 const lines = { kind: 'timeseries', unit: 'short', width: 8 } as const;
 const figure = { kind: 'stat', unit: 'short', width: 4 } as const;
 
+const ofPool = (legend: string, by: readonly string[]): Query => one('furiwake_pool_addresses', legend, 'value', by);
+
 export const rows: readonly Row[] = [
   {
     title: 'State',
@@ -65,7 +67,7 @@ export const rows: readonly Row[] = [
       {
         ...figure,
         title: 'Free addresses',
-        queries: [{ ...one('furiwake_pool_addresses', ''), where: { state: 'free' } }],
+        queries: [{ ...ofPool('IPv{{family}}', ['family']), where: { state: 'free' } }],
         bad: { below: 1 },
       },
       {
@@ -84,11 +86,7 @@ export const rows: readonly Row[] = [
       },
       { ...lines, title: 'Services by status', queries: [one('furiwake_services', '{{state}}', 'value', ['state'])] },
       { ...lines, title: 'Nodes by state', queries: [one('furiwake_servers', '{{state}}', 'value', ['state'])] },
-      {
-        ...lines,
-        title: 'Addresses of the pool',
-        queries: [one('furiwake_pool_addresses', '{{state}}', 'value', ['state'])],
-      },
+      { ...lines, title: 'Addresses of the pool', queries: [ofPool('IPv{{family}} {{state}}', ['family', 'state'])] },
     ],
   },
   {

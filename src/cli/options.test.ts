@@ -137,7 +137,7 @@ describe('the flags', () => {
     [
       '--default-annotation',
       'furiwake.dev/idle-timeout=30',
-      'annotation furiwake.dev/idle-timeout="30" (valid: 1s to 24h)',
+      'annotation furiwake.dev/idle-timeout="30" (valid: 1s to 24h; units: ms, s, m, h)',
     ],
     ['--log-level', 'loud', 'expected debug, info, warn or error'],
   ])('%s %s is refused on one line that says what is expected', (flag, value, words) => {

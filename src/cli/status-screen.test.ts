@@ -42,7 +42,7 @@ const status: HostStatus = {
     ranges: ['192.0.2.200-192.0.2.220'],
     size: '21',
     used: 1,
-    left: [{ family: 4, count: '20' }],
+    left: [{ family: 4, used: 1, count: '20' }],
     leftOut: [{ address: '192.0.2.254', reason: 'default gateway of this host' }],
     isOwn: false,
   },
@@ -137,7 +137,7 @@ test.each<[file: string, status: HostStatus, columns?: number]>([
         ranges: ['192.0.2.200-192.0.2.201'],
         size: '2',
         used: 2,
-        left: [{ family: 4, count: '0' }],
+        left: [{ family: 4, used: 1, count: '0' }],
         leftOut: [],
         isOwn: false,
       },
@@ -207,8 +207,8 @@ test('names five of the addresses excluded from the pool', () => {
 
 test('of a pool of both families it says how many of each are left', () => {
   const left = [
-    { family: 4, count: '0' },
-    { family: 6, count: '18446744073709551615' },
+    { family: 4, used: 1, count: '0' },
+    { family: 6, used: 1, count: '18446744073709551615' },
   ] as const;
   const ranges = ['192.0.2.51', '2001:db8::/64'];
   const pool = { ranges, size: '18446744073709551617', used: 2, left, leftOut: [], isOwn: false };

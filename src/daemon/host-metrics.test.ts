@@ -21,15 +21,21 @@ test('readiness, version, pool and Services by status; pool and Services only wh
   set(unknown);
   expect((await lines()).toSorted()).toEqual(unknownLines);
 
-  const pool = { ranges: [], size: '11', used: 4, left: [], leftOut: [], isOwn: false };
+  const left = [
+    { family: 4, used: 4, count: '0' },
+    { family: 6, used: 1, count: '7' },
+  ] as const;
+  const pool = { ranges: [], size: '12', used: 5, left, leftOut: [], isOwn: false };
   set({ isReady: true, pool, services: new Map([['Serving', 2]]), traffic: new Map(), measured: undefined });
   expect(await lines()).toEqual(
     expect.arrayContaining([
       'furiwake_ready 1',
       'furiwake_services{state="Pending"} 0',
       'furiwake_services{state="Serving"} 2',
-      'furiwake_pool_addresses{state="used"} 4',
-      'furiwake_pool_addresses{state="free"} 7',
+      'furiwake_pool_addresses{family="4",state="used"} 4',
+      'furiwake_pool_addresses{family="4",state="free"} 0',
+      'furiwake_pool_addresses{family="6",state="used"} 1',
+      'furiwake_pool_addresses{family="6",state="free"} 7',
     ]),
   );
 

@@ -1,3 +1,4 @@
+import { families } from '../core/ip/ip.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Gauge, Metrics } from '../ports/metrics.ts';
 import type { MeasuredServers, ServerCounters } from '../ports/proxy.ts';
@@ -37,7 +38,7 @@ export function makeHostMetrics(registry: Metrics, version: string): HostMetrics
   };
   const metrics = { gauge };
   const ready = metrics.gauge('furiwake_ready', '1 while /readyz says ok');
-  const addresses = metrics.gauge('furiwake_pool_addresses', 'Addresses of the pool: used, free', ['state']);
+  const addresses = metrics.gauge('furiwake_pool_addresses', 'Addresses of the pool: used, free', ['family', 'state']);
   const services = metrics.gauge('furiwake_services', 'Services by their status in `furiwake status`', ['state']);
   const omitted = metrics.gauge(
     'furiwake_servers_omitted',
@@ -52,9 +53,12 @@ export function makeHostMetrics(registry: Metrics, version: string): HostMetrics
       last = source;
       const { isReady, pool, services: counts, measured } = source;
       ready.set(isReady ? 1 : 0);
-      show(addresses, 'used', pool?.used);
-      show(addresses, 'free', pool && Number(BigInt(pool.size) - BigInt(pool.used)));
-      for (const state of serviceStatusWords) show(services, state, counts && (counts.get(state) ?? 0));
+      for (const family of families) {
+        const ofFamily = pool?.left.find((each) => each.family === family);
+        show(addresses, { family: String(family), state: 'used' }, ofFamily?.used);
+        show(addresses, { family: String(family), state: 'free' }, ofFamily && Number(ofFamily.count));
+      }
+      for (const state of serviceStatusWords) show(services, { state }, counts && (counts.get(state) ?? 0));
       if (measured === undefined) omitted.remove({});
       else omitted.set(measured.omitted);
     },
@@ -72,9 +76,9 @@ export function makeHostMetrics(registry: Metrics, version: string): HostMetrics
   };
 }
 
-function show(gauge: Gauge, state: string, value: number | undefined): void {
-  if (value === undefined) gauge.remove({ state });
-  else gauge.set(value, { state });
+function show(gauge: Gauge, labels: Readonly<Record<string, string>>, value: number | undefined): void {
+  if (value === undefined) gauge.remove(labels);
+  else gauge.set(value, labels);
 }
 
 /** A counter starts again with HAProxy's worker, or the table. */

@@ -30,7 +30,7 @@ test('the pool is counted, without excluded addresses, with those in use', () =>
     ranges: ['192.0.2.8-192.0.2.9'],
     size: '2',
     used: 1,
-    left: [{ family: 4, count: '1' }],
+    left: [{ family: 4, used: 1, count: '1' }],
     leftOut: [{ address: '192.0.2.10', reason: 'address of node n1' }],
     isOwn: false,
   });
@@ -45,8 +45,8 @@ test('free addresses are counted for each family, since no Service can have an a
   ]);
   const { left } = poolStatus({ pool: { ranges: both, excluded: new Map<string, string>() }, assignments });
   expect(left).toEqual([
-    { family: 4, count: '0' },
-    { family: 6, count: '2' },
+    { family: 4, used: 2, count: '0' },
+    { family: 6, used: 1, count: '2' },
   ]);
 });
 

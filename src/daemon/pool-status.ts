@@ -1,5 +1,6 @@
 import type { Plan } from '../controller/controller.ts';
 import type { Family, Ip } from '../core/ip/ip.ts';
+import { type Exclusion, exclusionsOf } from '../core/addresses/pool.ts';
 import { countAddresses, countLeft, formatRange, rangeContains } from '../core/ip/range.ts';
 
 export type PoolStatus = {
@@ -9,10 +10,10 @@ export type PoolStatus = {
   readonly size: string;
   /** How many of them are in use. */
   readonly used: number;
-  /** How many of each family of the pool are not in use, IPv4 first. */
-  readonly left: readonly { readonly family: Family; readonly count: string }[];
-  /** Excluded addresses, each with the cause. */
-  readonly leftOut: readonly { readonly address: string; readonly reason: string }[];
+  /** Of each family of the pool: how many are in use, and how many (`count`) are not; IPv4 first. */
+  readonly left: readonly { readonly family: Family; readonly used: number; readonly count: string }[];
+  /** Excluded addresses, lowest first. */
+  readonly leftOut: readonly Exclusion[];
   /** The pool is the host's own addresses, and one is in use: Services share it by port, so that none is ever left. */
   readonly isOwn: boolean;
 };
@@ -34,8 +35,8 @@ export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignmen
     ),
     size: String(countAddresses(pool.ranges)),
     used: used.size,
-    left: countLeft(pool.ranges, used.values()).map(({ family, count }) => ({ family, count: String(count) })),
-    leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),
+    left: countLeft(pool.ranges, used.values()).map(({ count, ...rest }) => ({ ...rest, count: String(count) })),
+    leftOut: exclusionsOf(pool),
     isOwn,
   };
 }

@@ -1,6 +1,6 @@
 import { messageOf } from '../../async/error-words.ts';
 import { makeDuplicateProbe } from '../../advertise/duplicates.ts';
-import { makePools, type Pool } from '../../core/addresses/pool.ts';
+import { exclusionsOf, makePools, type Pool } from '../../core/addresses/pool.ts';
 import { ipOf, parseIp } from '../../core/ip/ip.ts';
 import {
   countAddresses,
@@ -111,7 +111,7 @@ export function poolFindings(
     ...(isOwn ? ["this host's own, which Services share by port"] : counts),
   ].join('; ');
   const findings: Finding[] = [countFinding(found, { size, left, isOwn })];
-  const shown = inOrder(excluded).map(([text, why]) => `${text} (${why})`);
+  const shown = exclusionsOf({ excluded }).map(({ address, reason }) => `${address} (${reason})`);
   if (shown.length > 0) findings.push(about('excluded', ok(shown.join(', '))));
   const outside = (isOwn ? [] : (services ?? [])).flatMap((service) =>
     service.status.ingressManager === fieldManager
@@ -152,12 +152,6 @@ function countFinding(
 function addressesOf({ spec, status }: Service): readonly string[] {
   if (spec.type !== 'LoadBalancer') return [];
   return status.ingress.flatMap(({ ip }) => (ip === undefined ? [] : (parseIp(ip)?.text ?? [])));
-}
-
-/** By address, lowest first. */
-function inOrder(excluded: Pool['excluded']): readonly (readonly [text: string, why: string])[] {
-  const valueOf = (text: string): bigint => parseIp(text)?.value ?? 0n;
-  return [...excluded].sort(([a], [b]) => (valueOf(a) < valueOf(b) ? -1 : 1));
 }
 
 function isIn(ranges: Pool['ranges'], text: string): boolean {

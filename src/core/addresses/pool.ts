@@ -76,3 +76,13 @@ function excludedFrom(
   }
   return excluded;
 }
+
+/** What a pool excludes, lowest address first. */
+export function exclusionsOf({ excluded }: Pick<Pool, 'excluded'>): readonly Exclusion[] {
+  const all = Array.from(excluded, ([address, reason]) => ({ address, reason, range: parseRange(address) }));
+  all.sort((a, b) => (a.range && b.range ? compareRanges(a.range, b.range) : 0));
+  return all.map(({ address, reason }) => ({ address, reason }));
+}
+
+/** `address`: also a range. `reason`: `address of node n1`. */
+export type Exclusion = { readonly address: string; readonly reason: string };

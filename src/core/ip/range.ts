@@ -99,17 +99,18 @@ export function countAddresses(ranges: readonly IpRange[]): bigint {
   return ranges.reduce((sum, range) => sum + range.last - range.first + 1n, 0n);
 }
 
-/** How many addresses of each family of the (merged) ranges are not `used`, IPv4 first; `used`: each once, and in the ranges. */
+/** Of each family of the (merged) ranges, how many addresses are `used`, and how many are not. `used`: each once, and in the ranges. */
 export function countLeft(ranges: readonly IpRange[], used: Iterable<Ip>): readonly FamilyCount[] {
   const usedOf = new Map<Family, number>();
   for (const { family } of used) usedOf.set(family, (usedOf.get(family) ?? 0) + 1);
   return ([4, 6] as const).flatMap((family) => {
     const those = ranges.filter((range) => range.family === family);
-    return those.length === 0 ? [] : [{ family, count: countAddresses(those) - BigInt(usedOf.get(family) ?? 0) }];
+    const count = usedOf.get(family) ?? 0;
+    return those.length === 0 ? [] : [{ family, used: count, count: countAddresses(those) - BigInt(count) }];
   });
 }
 
-export type FamilyCount = { readonly family: Family; readonly count: bigint };
+export type FamilyCount = { readonly family: Family; readonly used: number; readonly count: bigint };
 
 /** `3 left`; with two families `none of IPv4 and 3 of IPv6 left`, since no Service can have one of another family. */
 export function leftWords(left: readonly { readonly family: Family; readonly count: bigint | string }[]): string {

@@ -83,8 +83,12 @@ test.each([
   ['dataplane', 'Direct', 'annotation furiwake.dev/dataplane="Direct" (valid: haproxy, direct, nat)'],
   ['backends', 'nodes', 'annotation furiwake.dev/backends="nodes" (valid: pods)'],
   ['balance', 'first', 'annotation furiwake.dev/balance="first" (valid: roundrobin, leastconn, source)'],
-  ['health-check-interval', '1d', 'annotation furiwake.dev/health-check-interval="1d" (valid: 500ms to 1h)'],
-  ['server-timeout', '1', 'annotation furiwake.dev/server-timeout="1" (valid: 1s to 24h)'],
+  [
+    'health-check-interval',
+    '1d',
+    'annotation furiwake.dev/health-check-interval="1d" (valid: 500ms to 1h; units: ms, s, m, h)',
+  ],
+  ['server-timeout', '1', 'annotation furiwake.dev/server-timeout="1" (valid: 1s to 24h; units: ms, s, m, h)'],
   [
     'proxy-protocol',
     'v3',

@@ -19,7 +19,7 @@ export function duration(least: string, most: string): OptionFormat<number> {
     return digits === '' ? Number.NaN : Number(digits) * (unitsMs[unit] ?? Number.NaN);
   };
   return {
-    valid: `${least} to ${most}`,
+    valid: `${least} to ${most}; units: ${Object.keys(unitsMs).join(', ')}`,
     read: (text) => (msOf(text) >= msOf(least) && msOf(text) <= msOf(most) ? msOf(text) : undefined),
   };
 }
