@@ -22,7 +22,7 @@ test('a deadline ends the command with all its children', async () => {
   const script = 'sleep 60 & echo $! >&2; wait';
   const pids: string[] = [];
   const slow = run(['sh', '-c', script], { signal, timeoutMs: 200, onStderr: (text) => pids.push(text) });
-  await expect(slow).rejects.toThrow('no end within 200 ms');
+  await expect(slow).rejects.toThrow('timed out after 200 ms');
   expect(await processOf(Number(pids[0]))).toBeUndefined();
 });
 

@@ -45,7 +45,7 @@ export async function run(argv: readonly string[], options: RunOptions): Promise
     });
     if (code === 0) return output;
     signal.throwIfAborted();
-    const why = end.aborted ? `no end within ${timeoutMs} ms` : output.stderr || output.stdout;
+    const why = end.aborted ? `timed out after ${timeoutMs} ms` : output.stderr || output.stdout;
     throw new ExecError(options.title ?? argv.join(' '), code ?? undefined, why);
   } finally {
     end.removeEventListener('abort', killGroup);

@@ -203,8 +203,9 @@ describe('the environment', () => {
     ['FURIWAKE_POOL', 'unknown environment variable FURIWAKE_POOL. See docs/flags.md for all of them'],
     ['FURIWAKE_CLUSTER', 'unknown environment variable FURIWAKE_CLUSTER'], // cleanup --cluster must be typed
   ])('with an unknown %s is refused', (name, message) => {
-    for (const command of ['run', 'check', 'cleanup', 'status'])
-      expect(read([command], { [name]: 'x' }).invocation).toMatchObject({
+    const others = [['drain', 'n1'], ['undrain', 'n1'], ['connections']];
+    for (const args of [['run'], ['check'], ['cleanup'], ['status'], ...others])
+      expect(read(args, { [name]: 'x' }).invocation).toMatchObject({
         code: 'USAGE',
         message: expect.stringContaining(message),
       });

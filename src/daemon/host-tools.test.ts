@@ -28,7 +28,7 @@ test.each([
 });
 
 test.each([
-  ['has not ended in time', new ExecError('haproxy', undefined, 'no end within 10000 ms'), 'no end within 10000 ms'],
+  ['times out', new ExecError('haproxy', undefined, 'timed out after 10000 ms'), 'timed out after 10000 ms'],
   [
     'lacks a library',
     new ExecError('haproxy', 127, 'haproxy: error while loading shared libraries:\nlibcrypt.so.1: not found\n'),

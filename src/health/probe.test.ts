@@ -60,6 +60,9 @@ test('a node that refuses is alive', async () => {
 test('a node without an answer in time, or without a route, is silent', async () => {
   const over: Clock = { ...systemClock, deadline: () => systemClock.deadline(1, AbortSignal.abort(new Error('late'))) };
   expect(await ask(here, over)).toBe('silent');
+  const unreachable = addressOf('255.255.255.255'); // a TCP connection to it fails at once, as without a route
+  const never: Clock = { ...systemClock, deadline: () => systemClock.deadline(60_000, signal) };
+  expect(await ask(unreachable, never)).toBe('silent');
 });
 
 test('an abort gives no verdict', async () => {

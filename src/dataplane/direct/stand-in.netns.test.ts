@@ -117,7 +117,7 @@ test.each([
       isPublished: true,
       sourceRanges,
     });
-    const unreadable = { clientsOf: async () => Promise.reject(new Error('ss: no end within 10000 ms')) };
+    const unreadable = { clientsOf: async () => Promise.reject(new Error('ss: timed out after 10000 ms')) };
     for (const more of [{}, { host: unreadable }]) {
       startDirect(more);
       nodes.areOpen = false;
@@ -236,7 +236,7 @@ test('connections of HAProxy continue when nodes open and close while they canno
   nodes.areOpen = false;
   await program(listener(address, port, port));
   const atHaproxy = await connect(address);
-  startDirect({ host: { clientsOf: async () => Promise.reject(new Error('ss: no end within 10000 ms')) } });
+  startDirect({ host: { clientsOf: async () => Promise.reject(new Error('ss: timed out after 10000 ms')) } });
   nodes.areOpen = true;
   await program(onDirect);
   const atNode = await connect(address);

@@ -20,7 +20,7 @@ test('while the flows of a stand-in cannot be read, a new one from an impossible
   const onDirect = listener(lanVip, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
   for (const node of lab.nodes) await serveVips(node, [lanVip], port);
   nodes.areOpen = true;
-  startDirect({ host: { clientsOf: async () => Promise.reject(new Error('ss: no end within 10000 ms')) } });
+  startDirect({ host: { clientsOf: async () => Promise.reject(new Error('ss: timed out after 10000 ms')) } });
   await program(onDirect);
   const to = { mac: (await lab.balancer.device('eth0')).mac, address: addressOf(lanVip), port };
   const router = (await lab.router.device('lan')).mac;

@@ -89,7 +89,7 @@ test("an audit restores what a late transaction of furiwake's own has changed, a
   let isLate = false;
   const run: Exec['run'] = async (file, args, options) => {
     const result = await nft.exec.run(file, args, options);
-    if (isLate && args.includes('--file')) throw new ExecError('nft', undefined, 'no end within 60000 ms');
+    if (isLate && args.includes('--file')) throw new ExecError('nft', undefined, 'timed out after 60000 ms');
     return result;
   };
   const { kernel } = makeKernel({ ...nft.exec, run });
@@ -101,7 +101,7 @@ test("an audit restores what a late transaction of furiwake's own has changed, a
       ['192.0.2.1', 81],
     ]),
   );
-  await expect(kernel.apply(two, signal)).rejects.toThrow('no end within');
+  await expect(kernel.apply(two, signal)).rejects.toThrow('timed out after');
   isLate = false;
   expect([await kernel.audit(signal), nft.elements()?.size]).toEqual([undefined, 1]);
   nft.change((elements) => elements.clear());

@@ -48,9 +48,9 @@ test('a kernel without IPv6 gets only the rule of IPv4', async () => {
 });
 
 test('a program that did not run gives no answer', async () => {
-  const run = (): Promise<never> => Promise.reject(new ExecError('ip', undefined, 'no end within 10000 ms'));
+  const run = (): Promise<never> => Promise.reject(new ExecError('ip', undefined, 'timed out after 10000 ms'));
   const { exec } = makeIp(() => noIpv6);
-  await expect(routingOf({ exec: { ...exec, run } }).ensure(signal)).rejects.toThrow('no end within');
+  await expect(routingOf({ exec: { ...exec, run } }).ensure(signal)).rejects.toThrow('timed out after');
 });
 
 test('rules that were in force are read again by one process that stays open, and added when they are gone', async () => {

@@ -108,7 +108,7 @@ export function searchPath(path: string | undefined): string {
  */
 export function reasonOf(error: ExecFileException, timeoutMs: number): string {
   const { killed, signal, code } = error;
-  if (killed === true) return `no end within ${timeoutMs} ms`;
+  if (killed === true) return `timed out after ${timeoutMs} ms`;
   if (code === 'ENOENT') return 'not found';
   if (code === 'EACCES') return 'permission denied';
   if (code === 'EMFILE' || code === 'ENFILE') return noDescriptor;

@@ -29,6 +29,21 @@ test('SIGHUP reads files again, SIGUSR1 opens no debugger, SIGUSR2 is ignored, S
   expect(complaints).not.toMatch(/debugger/i);
 });
 
+test('with the flags of the bundle SIGUSR1 is ignored without a line, and opens no debugger', async () => {
+  const child = spawn(process.execPath, ['--disable-sigusr1', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const exit = once(child, 'exit');
+  let complaints = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaints += text));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async (): Promise<unknown> => (await lines.next()).value;
+  expect(await next()).toBe('ready');
+  child.kill('SIGUSR1');
+  child.kill('SIGTERM');
+  expect(await next()).toBe('interrupted by SIGTERM');
+  expect(await exit).toEqual([0, null]);
+  expect(complaints).toBe('');
+});
+
 test('a second signal ends a process whose end takes long', async () => {
   const child = spawn(process.execPath, [script, 'long'], { stdio: ['ignore', 'pipe', 'inherit'] });
   const exit = once(child, 'exit');
