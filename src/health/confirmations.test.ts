@@ -206,6 +206,15 @@ test('while all confirmed nodes are silent, the others take connections', async 
   expect([told(), admitted()]).toEqual([before + 1, 'n1 n2']);
 });
 
+test('while all confirmed nodes are silent, those with terminating endpoints take connections beside them', async () => {
+  const { admitted, clock, setSilent } = start({ n2: 'denies' });
+  admitted({ n1: 1, n3: { terminating: 1 } });
+  expect(admitted({ n1: 1, n2: 1, n3: { terminating: 1 } })).toBe('n1');
+  await clock.advance(1_000);
+  setSilent('n1');
+  expect(admitted()).toBe('n1 n3');
+});
+
 test('a table in which nothing changed is the same object, and so are unchanged backends', async () => {
   const { confirmations } = start();
   const mail = localListener('192.0.2.201', 25, 30_025, 'test/mail');

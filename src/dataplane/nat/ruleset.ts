@@ -21,7 +21,7 @@ export function keepChain(family: 4 | 6, seconds: number): string {
  */
 export const natTable: TableSpec = {
   name: 'inet furiwake-nat',
-  learns: true,
+  learns: 'the nodes of clients with affinity',
   family: 1, // NFPROTO_INET
   mostRangesRemoved: 20, // as in the table in front of HAProxy
   former: {

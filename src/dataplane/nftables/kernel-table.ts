@@ -113,7 +113,7 @@ export function makeKernelTable(deps: {
   ): Promise<Listing | undefined> => {
     const skeleton = await listRules(signal);
     if (skeleton === undefined) return undefined;
-    if (table.learns) {
+    if (table.learns !== undefined) {
       const sets = await listSets(exec, table, names, signal, ['--stateless']);
       return { skeleton, elements: new Set(sets.flatMap((json) => [...decodeListing(json, table).elements])) };
     }
@@ -160,7 +160,7 @@ export function makeKernelTable(deps: {
     replace: async (elements, rules, signal) => {
       generation++;
       const text = renderTable(table, elements, generation, rules);
-      if (table.learns && (await listRules(signal)) !== undefined) {
+      if (table.learns !== undefined && (await listRules(signal)) !== undefined) {
         const words = await write(renderRefill(table, elements, generation, rules), rules, signal);
         if (words === undefined && hasOnly(partsOf(text), held?.skeleton ?? '[]')) return undefined;
       }
@@ -183,7 +183,11 @@ export function makeKernelTable(deps: {
     },
     difference: async (elements, signal) => {
       const found = await listTable(signal);
-      if (found === undefined) return { by: 'other', words: 'the table is gone' };
+      if (found === undefined)
+        return {
+          by: 'other',
+          words: `the table is gone${table.learns === undefined ? '' : `, and with it ${table.learns}`}`,
+        };
       if (!isCertain) return { by: 'own' };
       if (found.skeleton !== held?.skeleton) return { by: 'other', words: 'other rules' };
       const lasting = elements.filter(({ set }) => set in table.sets);

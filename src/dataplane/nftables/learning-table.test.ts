@@ -10,7 +10,7 @@ const { signal } = new AbortController();
 const spec: TableSpec = {
   name: 'netdev furiwake',
   family: 5,
-  learns: true,
+  learns: 'what the kernel knows',
   mostRangesRemoved: Infinity,
   sets: { open: 'set open { type classid; counter;', groups: 'map groups { type classid : classid;' },
   textOf: (set, element) =>
@@ -24,11 +24,14 @@ function makeNft(): {
   readonly texts: string[];
   open: readonly unknown[];
   isBroken: boolean;
+  /** Another program has deleted the table. */
+  isGone: boolean;
 } {
   const nft = {
     commands: [] as string[],
     texts: [] as string[],
     isBroken: false,
+    isGone: false,
     open: [{ elem: { val: '0:1', counter: null } }] as readonly unknown[],
   };
   const json = (...objects: readonly object[]): string => `${JSON.stringify({ nftables: objects })}\n`;
@@ -43,6 +46,7 @@ function makeNft(): {
     nft.commands.push(...commands);
     const table = 'furiwake';
     const answers = commands.map((command) => {
+      if (command.endsWith('list ruleset netdev') && nft.isGone) return json();
       if (command.endsWith('list ruleset netdev'))
         return json({ rule: { table, handle: 1 } }, { rule: { table: 'other', handle: nft.commands.length } });
       if (command === 'list set netdev furiwake open') return json({ set: { table, name: 'open', elem: nft.open } });
@@ -72,6 +76,10 @@ test('a table to which the kernel adds elements is compared without a list of th
     by: 'other',
     words: 'elements missing: 1, foreign: 0',
   });
+  nft.isGone = true;
+  const isLost = { by: 'other', words: 'the table is gone, and with it what the kernel knows' };
+  expect(await table.difference(elements, signal)).toEqual(isLost);
+  nft.commands.pop();
   const rules = '--stateless --terse list ruleset netdev';
   const sets = ['list set netdev furiwake open', 'list map netdev furiwake groups'];
   expect(nft.commands).toEqual([rules, rules, rules, ...sets, rules, rules, ...sets]);

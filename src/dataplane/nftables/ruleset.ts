@@ -12,7 +12,7 @@ export const markBit = 0x2000;
 export const steeringTable: TableSpec = {
   name: 'inet furiwake',
   family: 1, // NFPROTO_INET
-  learns: false,
+  learns: undefined,
   mostRangesRemoved: 20, // with 10,000 ranges, removing one takes 10 ms (the kernel checks all), replacing all 0.4 s
   sets: {
     listeners4: 'map listeners4 { type ipv4_addr . inet_service : inet_service;',

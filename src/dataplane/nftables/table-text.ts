@@ -18,9 +18,10 @@ export type TableSpec = {
   readonly mostRangesRemoved: number;
   /**
    * The kernel adds elements to sets beside `sets`: as many as there are flows. nft reads all of them to list the table, one
-   * second for 65,000, so it lists the rules and each of `sets` instead. That works where few other tables are of the family.
+   * second for 65,000, so it lists the rules and each of `sets` instead. That works where few other tables are of the family. The text
+   * says what is lost with the table; `undefined`: nothing.
    */
-  readonly learns: boolean;
+  readonly learns: string | undefined;
   /** The chain at ingress of devices, if there is one: nft adds no device to one that exists. */
   readonly deviceChain?: string;
   /** Declarations of sets that an earlier release had in the table: where what the kernel has learnt stays, they are removed. */

@@ -15,7 +15,7 @@ export const mostPins = 262_144;
 export const directTable: TableSpec = {
   name: 'netdev furiwake',
   family: 5, // NFPROTO_NETDEV
-  learns: true,
+  learns: 'the pins: flows at nodes that drain or are new move to other nodes',
   deviceChain: 'arrive',
   mostRangesRemoved: Infinity, // the pins are worth more than the time
   former: {
