@@ -21,6 +21,11 @@ test('a lasting failure is logged at once, and again at growing intervals', () =
   expect(logged(35, () => 'full')).toEqual(['0 full', '1 full', '3 full', '7 full', '15 full', '31 full']);
 });
 
+test('a failure that lasts for hours is logged each hour', () => {
+  const minutes = logged(6 * 60, () => 'full').map((line) => Number.parseInt(line, 10));
+  expect(minutes).toEqual([0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303]);
+});
+
 test('a failure whose message alternates is not logged each time', () => {
   const lines = logged(5, (second) => (second % 2 === 0 ? 'full' : 'gone'));
   expect(lines).toEqual(['0 full', '0 gone', '1 full', '1 gone', '3 full', '3 gone']);
@@ -58,6 +63,7 @@ test('it is counted while it lasts, each task once, and no longer when nothing i
   expect(log.failures).toEqual(new Map([['writing', 2]]));
   first?.over();
   first?.over();
+  second?.drop();
   second?.drop();
   second?.over();
   expect(log.failures).toEqual(new Map());

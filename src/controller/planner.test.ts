@@ -70,3 +70,10 @@ test('the address of a Service that was released is free, though another finaliz
   };
   expect(makeScene()(a, released)).toEqual(['192.0.2.8']);
 });
+
+test('a Service that is released has no claim to its former address when it asks for one again', () => {
+  const plan = makeScene();
+  expect(plan(a)).toEqual(['192.0.2.8']);
+  expect(plan(makeService('a', { type: 'ClusterIP' }), b)).toEqual(['192.0.2.8']);
+  expect(plan(a, b)).toEqual(['192.0.2.9', '192.0.2.8']);
+});

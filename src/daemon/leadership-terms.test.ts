@@ -33,6 +33,14 @@ test.each(['withdraw', 'keep'] as const)(
   },
 );
 
+test('a host whose class of before another host serves withdraws before it can read the Lease of its class', async () => {
+  const scene = makeScene();
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  const host = startLeading(scene, 'lb1_a-b', { publishes: false, isFormerClassTaken: true });
+  await scene.clock.advance(1_000);
+  expect([host.isWorking, host.changes]).toEqual([false, [false]]);
+});
+
 test('a renewal after an interruption opens no host that has no table of its term', async () => {
   const scene = makeScene();
   const host = startLeading(scene, 'lb1_a-b', { publishes: false, knowsOthers: true });

@@ -93,6 +93,10 @@ test.each([
   expect((await load(filesOf(texts))).isOfThisBoot).toBe(isOfThisBoot);
 });
 
+test('a first start on a kernel that does not say its boot ID counts as after a boot', async () => {
+  expect((await load(filesOf(new Map()))).isOfThisBoot).toBe(false);
+});
+
 test('a file of a newer release is refused', async () => {
   await expect(load(filesOf(new Map([[path, '{"file":"tenure","version":2}\n']])))).rejects.toMatchObject({
     code: 'NEWER_FILE',

@@ -35,6 +35,45 @@ describe('the next write', () => {
     expect(nextWrite({ service: published, eligibility: 'ours', desired, isProgrammed: true })).toBeUndefined();
   });
 
+  const port = { port: 53, protocol: 'UDP' };
+  const [shown] = ingress('192.0.2.8').map((entry) => ({ ...entry, ports: [port] }));
+  const condition = {
+    type: 'Serving',
+    status: 'True',
+    reason: 'Serving',
+    message: 'm',
+    lastTransitionTime: 't',
+  } as const;
+  const whole: DesiredStatus = { ingress: [shown!], conditions: [condition] };
+
+  test.each<[string, Partial<DesiredStatus>]>([
+    ['address', { ingress: [{ ...shown!, ip: '192.0.2.9' }] }],
+    ['host name', { ingress: [{ ...shown!, hostname: 'a.example' }] }],
+    ['ipMode', { ingress: [{ ...shown!, ipMode: 'VIP' }] }],
+    ['number of addresses', { ingress: [shown!, { ...shown!, ip: '192.0.2.9' }] }],
+    ['number of ports', { ingress: [{ ...shown!, ports: [] }] }],
+    ['port', { ingress: [{ ...shown!, ports: [{ ...port, port: 54 }] }] }],
+    ['protocol', { ingress: [{ ...shown!, ports: [{ ...port, protocol: 'TCP' }] }] }],
+    ['error of a port', { ingress: [{ ...shown!, ports: [{ ...port, error: 'furiwake.dev/PortConflict' }] }] }],
+    ['type of a condition', { conditions: [{ ...condition, type: 'AddressAssigned' }] }],
+    ['status of a condition', { conditions: [{ ...condition, status: 'False' }] }],
+    ['reason of a condition', { conditions: [{ ...condition, reason: 'NoNodes' }] }],
+    ['message of a condition', { conditions: [{ ...condition, message: 'n' }] }],
+  ])('is the status when the %s alone differs', (_, change) => {
+    const status = { ...whole, ...change };
+    const service = makeService('a', {}, { status: whole });
+    expect(nextWrite({ service, eligibility: 'ours', desired: status, isProgrammed: true })).toEqual({
+      kind: 'status',
+      status,
+    });
+  });
+
+  test('is none when the time of a condition alone differs', () => {
+    const service = makeService('a', {}, { status: whole });
+    const status = { ...whole, conditions: [{ ...condition, lastTransitionTime: 'later' }] };
+    expect(nextWrite({ service, eligibility: 'ours', desired: status, isProgrammed: true })).toBeUndefined();
+  });
+
   test('waits while the status is not known', () => {
     expect(
       nextWrite({ service: makeService('a'), eligibility: 'ours', desired: undefined, isProgrammed: false }),
@@ -147,8 +186,22 @@ describe('another client that changes the status', () => {
     });
     expect(new Set(actions)).toEqual(new Set(['repair']));
     expect(conflict.foreignWritesMs).toEqual([0]);
+    const other = shown({ ...desired, ingress: ingress('203.0.113.2') });
+    expect(beforeWrite(conflict, { status: other, spec }, desired, 5).conflict.foreignWritesMs).toEqual([0, 5]);
     const next = beforeWrite(afterWrite(conflict, desired), { status, spec }, desired, 5);
     expect(next.conflict.foreignWritesMs).toEqual([0, 5]);
+  });
+
+  test('is repaired twice again after a change of the spec has ended the pause', () => {
+    const status = shown({ ...desired, ingress: ingress('203.0.113.1') });
+    const changed = makeService('a', { loadBalancerIp: '192.0.2.9' }).spec;
+    let { conflict } = writesAt([0, 1, 2]);
+    const actions = [3, 4, 5, 6, 7].map((nowMs) => {
+      const step = beforeWrite(conflict, { status, spec: changed }, desired, nowMs);
+      conflict = ['repair', 'write'].includes(step.action) ? afterWrite(step.conflict, desired) : step.conflict;
+      return step.action;
+    });
+    expect(actions).toEqual(['write', 'repair', 'repair', 'giveUp', 'wait']);
   });
 
   test('is none when the API server removes the addresses because the type of the Service changed', () => {
