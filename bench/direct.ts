@@ -9,6 +9,7 @@ import { type DirectLab, startDirectLab } from '../test/netns/direct-lab.ts';
 import { recordLog, recordMetrics } from '../test/sim/observers.ts';
 import { parseCidr } from '../src/core/ip/range.ts';
 import { makeDirect } from '../src/dataplane/direct/direct.ts';
+import { slotCount } from '../src/dataplane/direct/table/family-chains.ts';
 import { systemClock } from '../src/main/node/clock.ts';
 import { byHandDefaults, byHandPort } from './against-by-hand.ts';
 import type { Bench, Figure } from './bench.ts';
@@ -19,11 +20,12 @@ import { ensureWrk, wrk } from './wrk.ts';
 
 const repetitions = 5;
 const listeners = 10_000;
-/** Each is `VIP:port`; 203.0.113.200 is routed straight to the first node. */
-export const vips = { direct: '203.0.113.10', wire: '203.0.113.200' } as const;
+/** 203.0.113.200 is routed straight to the first node. */
+export const vips = { direct: '203.0.113.10', hashed: '203.0.113.11', wire: '203.0.113.200' } as const;
 const ports = { http: 80, download: 5_201, upload: 5_202, udp: 5_300 } as const;
-const ways = ['wire', 'direct', 'haproxy'] as const;
+const ways = ['wire', 'direct', 'hashed', 'haproxy'] as const;
 type Way = (typeof ways)[number];
+const withoutHaproxy = ways.filter((way) => way !== 'haproxy');
 
 /** What `direct` must reach, as a share of the wire, and as a multiple of HAProxy. */
 const targets: Readonly<Record<string, { readonly wire: number; readonly haproxy?: number }>> = {
@@ -38,7 +40,8 @@ const targets: Readonly<Record<string, { readonly wire: number; readonly haproxy
 /**
  * The dataplane `direct` against the path without a balancer and against a hand-written HAProxy, in turns in one run, on one
  * LAN segment. The nodes have the VIPs on their loopback interface, so that no destination NAT takes part; the table has
- * 10,000 listeners, the ones that are measured admit a source range.
+ * 10,000 listeners, the ones that are measured admit a source range. Beside it a table that only hashes a packet to a slot and sends it
+ * on: what a table of nftables can reach on this machine.
  */
 export const direct: Bench = {
   name: 'direct',
@@ -55,13 +58,16 @@ export const direct: Bench = {
     const addressOn = (way: Way, port: number): string =>
       way === 'haproxy' ? `192.0.2.2:${byHandPort + port}` : `${vips[way]}:${port}`;
     const measure = async (what: string, chosen: readonly Way[], one: (way: Way) => Promise<number>): Promise<void> => {
-      const figures = measured.get(what) ?? { wire: [], direct: [], haproxy: [] };
+      const figures = measured.get(what) ?? { wire: [], direct: [], hashed: [], haproxy: [] };
       measured.set(what, figures);
       const isOdd = figures.wire.length % 2 === 1;
-      for (const way of isOdd ? chosen.toReversed() : chosen) figures[way].push(await one(way));
+      for (const way of isOdd ? chosen.toReversed() : chosen) {
+        await using _hashing = way === 'hashed' ? await loadHashing(lab) : undefined;
+        figures[way].push(await one(way));
+      }
     };
     const udp = async (way: Way, kind: 'same' | 'new'): Promise<number> => {
-      const args = [udpProgram, kind, vips[way === 'wire' ? 'wire' : 'direct'], String(ports.udp), '3'];
+      const args = [udpProgram, kind, way === 'haproxy' ? '' : vips[way], String(ports.udp), '3'];
       return Number((await client.execPort.run('perl', args, { signal, timeoutMs: 30_000 })).stdout) / 3;
     };
     for (let round = 1; round <= repetitions; round++) {
@@ -70,8 +76,8 @@ export const direct: Bench = {
       await measure('new connections', ways, (way) => wrk(client, addressOn(way, ports.http), false, signal));
       await measure('bulk to the client', ways, (way) => bulk(client, addressOn(way, ports.download), 'down', signal));
       await measure('bulk to the node', ways, (way) => bulk(client, addressOn(way, ports.upload), 'up', signal));
-      await measure('UDP, same flows', ['wire', 'direct'], (way) => udp(way, 'same'));
-      await measure('UDP, a flow per packet', ['wire', 'direct'], (way) => udp(way, 'new'));
+      await measure('UDP, same flows', withoutHaproxy, (way) => udp(way, 'same'));
+      await measure('UDP, a flow per packet', withoutHaproxy, (way) => udp(way, 'new'));
     }
     step.done();
     return [...measured].flatMap(([what, figures]) => figuresOf(what, figures));
@@ -84,17 +90,23 @@ const udpProgram = path.join(import.meta.dirname, 'hosts', 'udp.pl');
 function figuresOf(what: string, figures: Readonly<Record<Way, readonly number[]>>): readonly Figure[] {
   const unit = what.startsWith('bulk') ? 'Gbit/s' : '1/s';
   const target = targets[what];
-  const ratioTo = (way: Way): number =>
-    median(figures.direct.map((value, index) => value / (figures[way][index] ?? 1)));
+  const ratio = (of: Way, to: Way): number =>
+    median(figures[of].map((value, index) => value / (figures[to][index] ?? 1)));
   const rows: Figure[] = [
     { what: `${what}, wire`, value: median(figures.wire), unit },
     { what: `${what}, direct`, value: median(figures.direct), unit },
-    { what: `${what}, ratio to the wire`, value: ratioTo('wire'), unit: '×', target: { atLeast: target?.wire ?? 0 } },
+    {
+      what: `${what}, ratio to the wire`,
+      value: ratio('direct', 'wire'),
+      unit: '×',
+      target: { atLeast: target?.wire ?? 0 },
+    },
+    { what: `${what}, only hashed, ratio to the wire`, value: ratio('hashed', 'wire'), unit: '×' },
   ];
   if (target?.haproxy !== undefined)
     rows.push({
       what: `${what}, ratio to HAProxy`,
-      value: ratioTo('haproxy'),
+      value: ratio('direct', 'haproxy'),
       unit: '×',
       target: { atLeast: target.haproxy },
     });
@@ -164,6 +176,26 @@ export async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<
       return Promise.resolve();
     },
   };
+}
+
+/** A table before that of `direct`, for `vips.hashed`: as many slots, and nothing that `direct` does beside choosing a node. */
+async function loadHashing({ balancer, nodes }: DirectLab): Promise<AsyncDisposable> {
+  const slots = Array.from({ length: slotCount }, (_, slot) => `${slot} : ${1 + (slot % nodes.length)}`);
+  const gateways = nodes.map(({ ip4 }, index) => `${1 + index} : ${ip4}`);
+  await balancer.nft(`table netdev bench {
+  map slots { type mark : mark; elements = { ${slots.join(', ')} }; }
+  map gateways { type mark : ipv4_addr; elements = { ${gateways.join(', ')} }; }
+  chain hash {
+    meta mark set jhash ip saddr . ip daddr . th sport . th dport . meta l4proto mod ${slotCount} seed 1
+    meta mark set meta mark map @slots
+    fwd ip to meta mark map @gateways device "eth0"
+  }
+  chain arrive {
+    type filter hook ingress device "eth0" priority -10;
+    ip daddr ${vips.hashed} goto hash
+  }
+}`);
+  return { [Symbol.asyncDispose]: () => balancer.nft('delete table netdev bench') };
 }
 
 /** The hand-written configuration on the balancer: a `listen` section for each port. */
