@@ -87,7 +87,8 @@ function failureOf(path: string, error: NodeJS.ErrnoException, isLate: boolean):
   // EAGAIN: the queue of connections that are not accepted is full.
   const isSilent = isLate || error.code === 'EAGAIN';
   const how = isSilent ? 'silent' : absent.has(error.code ?? '') ? 'absent' : 'broken';
-  const words = isSilent ? `no answer within ${answerMs / 1000} s` : systemWords(error);
+  const cause = error.code === 'EPIPE' ? 'HAProxy has closed the connection' : systemWords(error);
+  const words = isSilent ? `no answer within ${answerMs / 1000} s` : cause;
   return new RuntimeError(how, `${path}: ${words}`, { cause: error });
 }
 
