@@ -45,8 +45,10 @@ export type KernelTable = {
   change(change: ElementChange, signal: AbortSignal): Promise<string | undefined>;
   /** Another program has deleted the table. Until the next transaction nothing is read to find that out. */
   noteGone(): void;
+  /** Writes these chains alone in place of a table that is gone. A failure is left to the `replace` that follows. */
+  guard(chains: () => string | undefined, signal: AbortSignal): Promise<void>;
   /** The difference of the kernel to these elements and to the rules after their creation; `undefined`: none. */
-  difference(elements: readonly Element[], signal: AbortSignal): Promise<TableDifference | undefined>;
+  difference(elements: () => readonly Element[], signal: AbortSignal): Promise<TableDifference | undefined>;
   /** Whether chains, rules and sets are those of the last replacement: the kernel removes the chain of a device with it. */
   hasSameRules(signal: AbortSignal): Promise<boolean>;
   /** Removes the table. No error when there is none. */
@@ -190,6 +192,11 @@ export function makeKernelTable(deps: {
     noteGone: () => {
       isGone = true;
     },
+    guard: async (chains, signal) => {
+      const text = isGone ? chains() : undefined;
+      if (text === undefined) return;
+      await runNft(`table ${table.name} {${text}}\n`, signal).catch(() => signal.throwIfAborted());
+    },
     difference: async (elements, signal) => {
       const found = isGone ? undefined : await listTable(signal);
       if (found === undefined)
@@ -199,7 +206,7 @@ export function makeKernelTable(deps: {
         };
       if (!isCertain) return { by: 'own' };
       if (found.skeleton !== held?.skeleton) return { by: 'other', words: 'other rules' };
-      const lasting = elements.filter(({ set }) => set in table.sets);
+      const lasting = elements().filter(({ set }) => set in table.sets);
       const present = lasting.filter((element) => found.elements.has(elementKey(element))).length;
       const [missing, foreign] = [lasting.length - present, found.elements.size - present];
       const words = `elements missing: ${missing}, foreign: ${foreign}`;

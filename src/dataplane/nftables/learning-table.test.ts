@@ -69,16 +69,16 @@ test('a table to which the kernel adds elements is compared without a list of th
     { set: 'groups', text: '0:1 : 0:7' },
   ];
   expect(await table.replace(elements, '', signal)).toBeUndefined();
-  expect(await table.difference(elements, signal)).toBeUndefined();
+  expect(await table.difference(() => elements, signal)).toBeUndefined();
   expect(await table.exists(signal)).toBe(true);
   nft.open = [];
-  expect(await table.difference(elements, signal)).toEqual({
+  expect(await table.difference(() => elements, signal)).toEqual({
     by: 'other',
     words: 'elements missing: 1, foreign: 0',
   });
   nft.isGone = true;
   const isLost = { by: 'other', words: 'the table is gone, and with it what the kernel knows' };
-  expect(await table.difference(elements, signal)).toEqual(isLost);
+  expect(await table.difference(() => elements, signal)).toEqual(isLost);
   nft.commands.pop();
   const rules = '--stateless --terse list ruleset netdev';
   const sets = ['list set netdev furiwake open', 'list map netdev furiwake groups'];
@@ -93,7 +93,7 @@ test('a table that nft cannot list is neither replaced nor reported as missing',
   nft.texts.length = 0;
   nft.isBroken = true;
   await expect(table.exists(signal)).rejects.toThrow('Cannot allocate memory');
-  await expect(table.difference([], signal)).rejects.toThrow('Cannot allocate memory');
+  await expect(table.difference(() => [], signal)).rejects.toThrow('Cannot allocate memory');
   await expect(table.replace([], '', signal)).rejects.toThrow('Cannot allocate memory');
   expect(nft.texts).toEqual([]);
 });
