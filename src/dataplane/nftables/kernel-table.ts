@@ -43,6 +43,8 @@ export type KernelTable = {
   replace(elements: readonly Element[], rules: string, signal: AbortSignal): Promise<string | undefined>;
   /** Changes a known table in one transaction. Resolves with nft's message if the change is not in force. */
   change(change: ElementChange, signal: AbortSignal): Promise<string | undefined>;
+  /** Another program has deleted the table. Until the next transaction nothing is read to find that out. */
+  noteGone(): void;
   /** The difference of the kernel to these elements and to the rules after their creation; `undefined`: none. */
   difference(elements: readonly Element[], signal: AbortSignal): Promise<TableDifference | undefined>;
   /** Whether chains, rules and sets are those of the last replacement: the kernel removes the chain of a device with it. */
@@ -82,6 +84,7 @@ export function makeKernelTable(deps: {
   let held: AcknowledgedTable | undefined;
   /** False while a transaction runs, and when its outcome is unknown. */
   let isCertain = false;
+  let isGone = false;
   let generation = Math.floor(clock.now()) % 2 ** 31; // not one that an earlier process used
 
   const runNft = async (text: string, signal: AbortSignal): Promise<void> => {
@@ -159,8 +162,10 @@ export function makeKernelTable(deps: {
     generation: () => generation,
     replace: async (elements, rules, signal) => {
       generation++;
+      const wasThere = !isGone;
+      isGone = false;
       const text = renderTable(table, elements, generation, rules);
-      if (table.learns !== undefined && (await listRules(signal)) !== undefined) {
+      if (table.learns !== undefined && wasThere && (await listRules(signal)) !== undefined) {
         const words = await write(renderRefill(table, elements, generation, rules), rules, signal);
         if (words === undefined && hasOnly(partsOf(text), held?.skeleton ?? '[]')) return undefined;
       }
@@ -169,6 +174,7 @@ export function makeKernelTable(deps: {
     change: async (change, signal) => {
       if (held === undefined) return 'there is no table yet';
       generation++;
+      isGone = false;
       const text = renderChange(table, change, held.generation, generation);
       const byProcess = (): Promise<void> => runNft(`${text}\n`, signal);
       const isShort = change.add.length + change.remove.length <= maxSessionElements;
@@ -181,8 +187,11 @@ export function makeKernelTable(deps: {
       held = { ...held, generation };
       return undefined;
     },
+    noteGone: () => {
+      isGone = true;
+    },
     difference: async (elements, signal) => {
-      const found = await listTable(signal);
+      const found = isGone ? undefined : await listTable(signal);
       if (found === undefined)
         return {
           by: 'other',
@@ -198,7 +207,7 @@ export function makeKernelTable(deps: {
     },
     hasSameRules: async (signal) => isCertain && (await listRules(signal)) === held?.skeleton,
     remove: async (signal) => {
-      isCertain = false;
+      [isCertain, isGone] = [false, false];
       await runNft(`table ${table.name}\ndelete table ${table.name}\n`, signal);
       held = undefined; // not before: after a failure it is still to be removed
     },

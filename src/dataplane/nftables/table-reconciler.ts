@@ -49,8 +49,11 @@ export type TableReconciler<T> = {
    * whether it has.
    */
   renew(change: (target: T) => T, signal: AbortSignal): Promise<boolean>;
-  /** The watch has seen a transaction with this generation. Whether it was furiwake's own, and not seen before. */
-  saw(generation: number): boolean;
+  /**
+   * The watch has seen a transaction with this generation, after which there is no table (`isGone`): the next `repair` reads nothing, as
+   * packets of living connections are refused meanwhile. Resolves with whether it was furiwake's own, and not seen before.
+   */
+  saw(generation: number, isGone?: boolean): boolean;
   /** Any change is possible until the next `repair`: the watch has begun, has missed some, or (not `isWatched`) has ended. */
   doubt(isWatched: boolean): void;
   /** Removes the table. No error when there is none. */
@@ -85,6 +88,8 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   let mirror = emptyMirror(layout);
   /** The last transaction of furiwake that the watch has seen. */
   let seen = 0;
+  /** The same that the kernel had when the table was read. */
+  let found = 0;
   let isWatched = false;
   /** All transactions since the table was last read were seen, and furiwake's own. */
   let isFollowed = false;
@@ -165,13 +170,14 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     if (!table.isInPlace()) return undefined;
     isFollowed = isWatched;
     try {
-      const found = await table.difference(allElements(layout, mirror), signal);
-      const words = found === undefined ? undefined : await replace(mirror, signal);
+      const difference = await table.difference(allElements(layout, mirror), signal);
+      const words = difference === undefined ? undefined : await replace(mirror, signal);
       if (words !== undefined) throw refused(words);
       noteRepair(undefined);
-      if (found === undefined || found.by === 'own') return undefined;
+      if (difference === undefined) found = table.generation();
+      if (difference === undefined || difference.by === 'own') return undefined;
       deps.repairs.add(1);
-      return found.words;
+      return difference.words;
     } catch (error) {
       isFollowed = false;
       if (!signal.aborted) noteRepair(error);
@@ -209,12 +215,14 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
       if (words !== undefined) throw refused(words);
       return true;
     },
-    saw: (generation) => {
+    saw: (generation, isGone = false) => {
       const isOwn = generation > seen && generation <= table.generation();
       if (isOwn) seen = generation;
       else {
         isFollowed = false;
         isForeign = true;
+        // Otherwise furiwake has written since, and the table may be there.
+        if (isGone && Math.max(seen, found) === table.generation()) table.noteGone();
       }
       news.set();
       return isOwn;

@@ -42,7 +42,7 @@ export async function watchTable(
     what: `watching ${what}`,
     watch: events,
     react: async (event) => {
-      if (event.kind === 'table' && kernel.saw(event.generation)) return;
+      if (event.kind === 'table' && kernel.saw(event.generation, event.isGone)) return;
       if (event.kind === 'unsure') kernel.doubt(true);
       const begunMs = clock.monotonic();
       const ofRules = event.kind === 'table' ? undefined : await repairRules();

@@ -4,6 +4,7 @@ import { type ListenerAddress, stackDataplane } from '../../../core/traffic/tabl
 import { absentFrom, addressText, classText, type Element, portText, protocolNumbers } from '../../nftables/element.ts';
 import type { Layout } from '../../nftables/mirror.ts';
 import { rangeListOf } from '../../nftables/range-lists.ts';
+import type { MovedSlot } from './moved-slots.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
 import { clientChain } from './client-chains.ts';
 import { smallSlotCount } from './family-chains.ts';
@@ -111,26 +112,9 @@ export const directLayout: Layout<DirectProgram> = {
         if (before[state].has(key) !== after[state].has(key)) keys.add(key);
     return keys;
   },
-  rest: (program) => [
-    ...commonElements(program),
-    ...sourceElements(program),
-    ...[...program.slots.values()].flatMap(slotElements),
-  ],
+  rest: (program) => restBeside(program, undefined),
   restChange: (before, after) => {
-    // A group that changed has the same number: only the slots that have another node are written.
-    const changed = PersistentMap.changedKeys(before.slots, after.slots);
-    const changing = ({ slots }: DirectProgram): readonly Element[] =>
-      changed.flatMap((key) => slots.get(key) ?? []).flatMap(slotElements);
-    const isSame = before.impossible === after.impossible;
-    const [old, now] = [
-      [
-        ...commonElements(before),
-        ...(isSame ? [] : sourceElements(before)),
-        ...changing(before),
-        ...movedElements(before),
-      ],
-      [...commonElements(after), ...(isSame ? [] : sourceElements(after)), ...changing(after), ...movedElements(after)],
-    ];
+    const [old, now] = [restBeside(before, after), restBeside(after, before)];
     return { remove: absentFrom(now, old), add: absentFrom(old, now) };
   },
   withRestOf: (target, { slots, moved, hops, nodeMacs, impossible }) => ({
@@ -149,25 +133,45 @@ export function listenerElement({ address, port, protocol }: ListenerAddress, id
   return { set: `listeners${address.family}`, text: `${where} : ${classText(id)}` };
 }
 
-function slotElements({ id, marks, open }: SlotGroup): readonly Element[] {
-  const group = classText(id);
+/** What belongs to no listener, without parts that are the same object in the other program: most of a large table does not change. */
+function restBeside(program: DirectProgram, other: DirectProgram | undefined): readonly Element[] {
+  const { hops, nodeMacs, impossible, slots, moved } = program;
+  const groups = other === undefined ? [...slots.keys()] : PersistentMap.changedKeys(slots, other.slots);
+  const otherMoved = new Set(other?.moved);
   return [
-    ...(marks.length === smallSlotCount ? [{ set: 'small', text: group }] : []),
-    ...marks.map((mark, slot) => ({ set: 'slots', text: `${group} . ${slot} : ${mark}` })),
-    ...open.map((mark) => ({ set: 'shown', text: `${group} . ${mark}` })),
+    ...(hops === other?.hops ? [] : hopElements(hops)),
+    ...(nodeMacs === other?.nodeMacs ? [] : Array.from(nodeMacs, (mac) => ({ set: 'node_macs', text: mac }))),
+    ...(impossible === other?.impossible ? [] : sourceElements(impossible)),
+    ...groups.flatMap((key) => slotElements(slots.get(key), other?.slots.get(key))),
+    // Only of a change: a table that is written again later must not have them.
+    ...(other === undefined ? [] : moved.filter((each) => !otherMoved.has(each)).map(movedElement)),
   ];
 }
 
-/** Only of a change: a table that is written again later must not have them. */
-function movedElements({ moved }: DirectProgram): readonly Element[] {
-  return moved.map(({ group, slot, mark }) => ({ set: 'moved', text: `${classText(group)} . ${slot} : ${mark}` }));
+/** Without the slots that have the same node in the other state of the group. */
+function slotElements(group: SlotGroup | undefined, other: SlotGroup | undefined): readonly Element[] {
+  if (group === undefined) return [];
+  const { id, marks, open } = group;
+  const others = other?.id === id && other.marks.length === marks.length ? other.marks : [];
+  const name = classText(id);
+  return [
+    ...(marks.length === smallSlotCount ? [{ set: 'small', text: name }] : []),
+    ...marks.flatMap((mark, slot) =>
+      mark === others[slot] ? [] : [{ set: 'slots', text: `${name} . ${slot} : ${mark}` }],
+    ),
+    ...open.map((mark) => ({ set: 'shown', text: `${name} . ${mark}` })),
+  ];
 }
 
-function sourceElements({ impossible }: DirectProgram): readonly Element[] {
-  return impossible.map((range) => ({ set: `impossible${range.family}`, text: formatRange(range) }));
+function movedElement({ group, slot, mark }: MovedSlot): Element {
+  return { set: 'moved', text: `${classText(group)} . ${slot} : ${mark}` };
 }
 
-function commonElements({ hops, nodeMacs }: DirectProgram): readonly Element[] {
+function sourceElements(ranges: DirectProgram['impossible']): readonly Element[] {
+  return ranges.map((range) => ({ set: `impossible${range.family}`, text: formatRange(range) }));
+}
+
+function hopElements(hops: DirectProgram['hops']): readonly Element[] {
   const links = new Map(Array.from(hops.values(), ({ mark, link }) => [mark, link]));
   return [
     ...Array.from(hops.values(), ({ mark, address }) => ({
@@ -175,6 +179,5 @@ function commonElements({ hops, nodeMacs }: DirectProgram): readonly Element[] {
       text: `${mark} : ${addressText(address)}`,
     })),
     ...Array.from(links, ([mark, link]) => ({ set: 'links', text: `${mark} : "${link}"` })),
-    ...Array.from(nodeMacs, (mac) => ({ set: 'node_macs', text: mac })),
   ];
 }
