@@ -62,7 +62,7 @@ test('a deleted table that cannot be written is read again before the next attem
   nft.flush();
   kernel.saw(0, true);
   const aborted = AbortSignal.abort();
-  await expect(kernel.repair(aborted)).rejects.toThrow();
+  await expect(kernel.repair(aborted)).rejects.toThrow('aborted');
   calls.length = 0;
   expect(await kernel.repair(signal)).toBe('the table is gone, and with it what the kernel knows');
   expect(calls[0]).toBe('reads');

@@ -86,6 +86,7 @@ export function makeKernelTable(deps: {
   let held: AcknowledgedTable | undefined;
   /** False while a transaction runs, and when its outcome is unknown. */
   let isCertain = false;
+  /** Another program has deleted the table since the last transaction. */
   let isGone = false;
   let generation = Math.floor(clock.now()) % 2 ** 31; // not one that an earlier process used
 

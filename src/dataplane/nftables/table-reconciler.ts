@@ -50,8 +50,8 @@ export type TableReconciler<T> = {
    */
   renew(change: (target: T) => T, signal: AbortSignal): Promise<boolean>;
   /**
-   * The watch has seen a transaction with this generation, after which there is no table (`isGone`): the next `repair` reads nothing, as
-   * packets of living connections are refused meanwhile. Resolves with whether it was furiwake's own, and not seen before.
+   * The watch has seen a transaction with this generation. `isGone`: there is no table after it, and the next `repair` writes it without
+   * reading, because living connections are reset meanwhile. Returns whether it was furiwake's own, and not seen before.
    */
   saw(generation: number, isGone?: boolean): boolean;
   /** Any change is possible until the next `repair`: the watch has begun, has missed some, or (not `isWatched`) has ended. */
@@ -90,8 +90,8 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   let mirror = emptyMirror(layout);
   /** The last transaction of furiwake that the watch has seen. */
   let seen = 0;
-  /** The same that the kernel had when the table was read. */
-  let found = 0;
+  /** The last one that a reading of the table has shown. */
+  let read = 0;
   let isWatched = false;
   /** All transactions since the table was last read were seen, and furiwake's own. */
   let isFollowed = false;
@@ -177,7 +177,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
       const words = difference === undefined ? undefined : await replace(mirror, signal);
       if (words !== undefined) throw refused(words);
       noteRepair(undefined);
-      if (difference === undefined) found = table.generation();
+      if (difference === undefined) read = table.generation();
       if (difference === undefined || difference.by === 'own') return undefined;
       deps.repairs.add(1);
       return difference.words;
@@ -225,7 +225,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
         isFollowed = false;
         isForeign = true;
         // Otherwise furiwake has written since, and the table may be there.
-        if (isGone && Math.max(seen, found) === table.generation()) table.noteGone();
+        if (isGone && Math.max(seen, read) === table.generation()) table.noteGone();
       }
       news.set();
       return isOwn;

@@ -12,7 +12,7 @@ afterAll(() => lab[Symbol.asyncDispose]());
 
 const table = 'table inet furiwake {\n set generation { type mark; }\n}\n';
 
-test('the watch tells transactions of furiwake from others, and which of them leaves no table', async () => {
+test('the watch distinguishes transactions of furiwake from others, and says which of them leaves no table', async () => {
   const told: KernelEvent[] = [];
   const stop = new AbortController();
   const { signal } = stop;

@@ -23,22 +23,23 @@ export type KernelEvent =
  * headers. NEWGEN ends a transaction. (include/uapi/linux/netfilter/nf_tables.h)
  */
 const script = (family: number, table: string): string => String.raw`
-my ($touched, $generation, $gone) = (0, 0, 0);
+my ($touched, $generation, $isGone) = (0, 0, 0);
 my $rules = hear(0, 1 << 7 | 1 << 18);                                # NETLINK_ROUTE, groups 8 and 19: rules
 my $tables = hear(12, 1 << 6);                                        # NETLINK_NETFILTER, group 7: nf_tables
-my $gone = sub { print "rules\n" if $_[0] == 33 };                    # RTM_DELRULE
-serve([$rules, $gone], [$tables, sub {
+my $removed = sub { print "rules\n" if $_[0] == 33 };                 # RTM_DELRULE
+serve([$rules, $removed], [$tables, sub {
   my ($type, $body) = @_;
   return unless $type >> 8 == 10;                                     # NFNL_SUBSYS_NFTABLES
   if (($type & 255) == 15) {                                          # NFT_MSG_NEWGEN
-    print "$generation $gone\n" if $touched;
-    ($touched, $generation, $gone) = (0, 0, 0);
+    print "$generation $isGone\n" if $touched;
+    ($touched, $generation, $isGone) = (0, 0, 0);
     return;
   }
   my %value = attributes(substr($body, 4));
   return unless unpack("C", $body) == ${family} && ($value{1} // "") eq "${table}\0";
   $touched = 1;
-  $gone = ($type & 255) == 2 if ($type & 255) == 0 || ($type & 255) == 2; # NFT_MSG_NEWTABLE, NFT_MSG_DELTABLE
+  $isGone = 0 if ($type & 255) == 0;                                  # NFT_MSG_NEWTABLE
+  $isGone = 1 if ($type & 255) == 2;                                  # NFT_MSG_DELTABLE
   return unless ($type & 255) == 12 && $value{2} eq "generation\0";   # NFT_MSG_NEWSETELEM
   $generation = unpack("L", substr($value{3}, 12, 4));
 }]);
@@ -56,8 +57,8 @@ export async function* watchKernel(
   for await (const line of hearNetlink(exec, script(family, name.split(' ')[1] ?? ''), signal)) {
     if (line === 'unsure' || line === 'rules') yield { kind: line };
     else {
-      const [generation, gone] = line.split(' ');
-      yield { kind: 'table', generation: Number(generation), isGone: gone === '1' };
+      const [generation, isGone] = line.split(' ');
+      yield { kind: 'table', generation: Number(generation), isGone: isGone === '1' };
     }
   }
 }

@@ -152,7 +152,7 @@ function restBeside(program: DirectProgram, other: DirectProgram | undefined): r
 function slotElements(group: SlotGroup | undefined, other: SlotGroup | undefined): readonly Element[] {
   if (group === undefined) return [];
   const { id, marks, open } = group;
-  const others = other?.id === id && other.marks.length === marks.length ? other.marks : [];
+  const others = other?.marks.length === marks.length ? other.marks : [];
   const name = classText(id);
   return [
     ...(marks.length === smallSlotCount ? [{ set: 'small', text: name }] : []),
