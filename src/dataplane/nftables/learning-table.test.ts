@@ -68,7 +68,7 @@ test('a table to which the kernel adds elements is compared without a list of th
     { set: 'open', text: '0:1' },
     { set: 'groups', text: '0:1 : 0:7' },
   ];
-  expect(await table.replace(elements, '', signal)).toBeUndefined();
+  expect(await table.replace({ elements: () => elements, rules: '' }, signal)).toBeUndefined();
   expect(await table.difference(() => elements, signal)).toBeUndefined();
   expect(await table.exists(signal)).toBe(true);
   nft.open = [];
@@ -89,11 +89,11 @@ test('a table that nft cannot list is neither replaced nor reported as missing',
   const nft = makeNft();
   const deps = { table: spec, exec: nft.exec, clock: virtualClock(), metrics: recordMetrics(), lifetime: signal };
   const table = makeKernelTable(deps);
-  expect(await table.replace([], '', signal)).toBeUndefined();
+  expect(await table.replace({ elements: () => [], rules: '' }, signal)).toBeUndefined();
   nft.texts.length = 0;
   nft.isBroken = true;
   await expect(table.exists(signal)).rejects.toThrow('Cannot allocate memory');
   await expect(table.difference(() => [], signal)).rejects.toThrow('Cannot allocate memory');
-  await expect(table.replace([], '', signal)).rejects.toThrow('Cannot allocate memory');
+  await expect(table.replace({ elements: () => [], rules: '' }, signal)).rejects.toThrow('Cannot allocate memory');
   expect(nft.texts).toEqual([]);
 });

@@ -112,7 +112,9 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   };
 
   const replace = async (next: Mirror<T>, signal: AbortSignal): Promise<string | undefined> => {
-    const words = await table.replace(allElements(layout, next), rulesOf(next.target), signal);
+    const guard = (): string | undefined => deps.guardOf?.(next.target);
+    const content = { elements: () => allElements(layout, next), rules: rulesOf(next.target), guard };
+    const words = await table.replace(content, signal);
     if (words !== undefined) return words;
     mirror = next;
     noteRepair(undefined);
@@ -172,7 +174,6 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     if (!table.isInPlace()) return undefined;
     isFollowed = isWatched;
     try {
-      await table.guard(() => deps.guardOf?.(mirror.target), signal);
       const difference = await table.difference(() => allElements(layout, mirror), signal);
       const words = difference === undefined ? undefined : await replace(mirror, signal);
       if (words !== undefined) throw refused(words);

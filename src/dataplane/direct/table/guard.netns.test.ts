@@ -21,11 +21,15 @@ test.each(vips)('while a deleted table is written again, a connection to %s is n
   await expect.poll(() => heard(id), patience).toMatch(/before $/);
   const written = Promise.withResolvers<void>();
   limits.isWritable = written.promise;
-  await balancer.nft('delete table netdev furiwake');
-  await expect.poll(() => balancer.exec('nft', 'list', 'sets', 'netdev'), patience).toContain('guarded4');
-  await client.ask({ do: 'say', id, text: 'meanwhile ' });
-  await expect.poll(() => client.exec('ss', '-Htin', 'dst', vip), patience).toMatch(/ retrans:[1-9]/);
-  written.resolve();
+  try {
+    await balancer.nft('delete table netdev furiwake');
+    await expect.poll(() => balancer.exec('nft', 'list', 'sets', 'netdev'), patience).toContain('guarded4');
+    await client.ask({ do: 'say', id, text: 'meanwhile ' });
+    const destination = vip.includes(':') ? `[${vip}]` : vip;
+    await expect.poll(() => client.exec('ss', '-Htin', 'dst', destination), patience).toMatch(/ retrans:[1-9]/);
+  } finally {
+    written.resolve();
+  }
   await expect.poll(() => heard(id), patience).toMatch(/before meanwhile $/);
   expect(await balancer.exec('nft', 'list', 'table', 'netdev', 'furiwake')).not.toContain('guarded4');
 });
