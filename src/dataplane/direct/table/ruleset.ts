@@ -1,4 +1,4 @@
-import { concatText, jumpText, scalarText } from '../../nftables/listing.ts';
+import { concatText, scalarText, verdictText } from '../../nftables/listing.ts';
 import type { TableSpec } from '../../nftables/table-text.ts';
 import { familyChains } from './family-chains.ts';
 import { isLaterFragment } from './packet-fields.ts';
@@ -37,6 +37,7 @@ export const directTable: TableSpec = {
     held4: 'set held4 { type classid . ipv4_addr . inet_service;',
     held6: 'set held6 { type classid . ipv6_addr . inet_service;',
     open: 'set open { type classid; counter;',
+    straight: 'map straight { type classid : verdict;',
     flows: 'set flows { type classid; counter;',
     ranges: 'map ranges { type classid : mark;',
     refused: 'set refused { type classid; counter;',
@@ -63,7 +64,7 @@ export const directTable: TableSpec = {
   textOf: (set, element) => {
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
-    if (set === 'timeouts') return `${concatText(key)} : ${jumpText(value)}`;
+    if (set === 'timeouts' || set === 'straight') return `${concatText(key)} : ${verdictText(value)}`;
     return `${concatText(key)} : ${set === 'links' ? JSON.stringify(value) : scalarText(value)}`;
   },
 };
@@ -74,15 +75,17 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
 /*
  * The path of a packet, at ingress of a LAN device:
  *
- *   to a listener? ─► number of the listener ─► from a node? ─► drop
- *                                            ─► source allowed? ─► pinned? ─► to that node
- *                                                               └► group of the listener, slot of the flow ─► to its node
+ *   to a listener? ─► number of the listener ─► its kind ─► from a node? ─► drop
+ *                                                       └► source allowed? ─► pinned? ─► to that node
+ *                                                                         └► group of the listener, slot of the flow ─► to its node
  *
  * - Two registers live from rule to rule: the priority (listener, then group) and the mark (source ranges, hash, then node). The
  *   priority is reset before the packet leaves, because queueing disciplines and VLAN devices read it.
  * - A listener that is not in `open` has no group of nodes yet: its packets are dropped, pinned or not, and a client tries
  *   again. If it has no server at all, it is in `mixed`.
  * - The elements of `open`, `flows` and `refused` count: a lookup that finds one adds the packet to it.
+ * - An open listener that is not in `mixed` is in `straight`, with the chain for its kind (`straight-chains.ts`). Of any other, `mixed` and
+ *   `open` are asked for each packet.
  * - A listener in `mixed` has flows that its stand-in holds, see `stand-ins.ts`: their packets go up the stack, as if there were
  *   no table. A new one from the address and port of one in `held` is the stand-in's as well. A UDP flow of a client with affinity
  *   has no pin of its own: it is at the client's node while `seen` has it.
