@@ -4,8 +4,11 @@ import { ruleParts } from './rule-parts.ts';
 import { shareChains } from './share-chains.ts';
 import { admitted, straightChains } from './straight-chains.ts';
 
-/** The chains of one family, see `ruleset.ts`. A TCP connection without a packet for `idleSeconds` loses its pin. */
-export function familyChains(name: 4 | 6, idleSeconds: number): string {
+/**
+ * The chains of one family, see `ruleset.ts`. A TCP connection without a packet for `idleSeconds` loses its pin. `link`: the device of
+ * the node in the mark.
+ */
+export function familyChains(name: 4 | 6, idleSeconds: number, link: string): string {
   const parts = ruleParts(name);
   const { ip, hops, flow, carriedFlow, listener, inSlot, toSlot, toNode, toNodeOfCarried } = parts;
   const { checkSource, checkRanges } = parts;
@@ -14,7 +17,7 @@ export function familyChains(name: 4 | 6, idleSeconds: number): string {
 		meta priority set 0
 		${isFirstFragment[name]} update @fragments { ${datagram[name]} : meta mark }
 		${hops} > 8 ${hops} set 8
-		fwd ${ip} to meta mark map @gateways${name} device meta mark map @links
+		fwd ${ip} to meta mark map @gateways${name} device ${link}
 	}
 
 	chain overflow${name} {

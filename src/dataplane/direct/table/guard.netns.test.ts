@@ -10,7 +10,7 @@ async function untilWatched(): Promise<void> {
 }
 
 test.each(vips)('while a deleted table is written again, a connection to %s is not reset', async (vip) => {
-  const { balancer, client } = lab;
+  const { balancer, client, nodes } = lab;
   const heard = async (id: number): Promise<string> => {
     const { text = '', end } = await client.ask({ do: 'heard', id });
     return end === 'open' ? text : `ended: ${end}`;
@@ -19,6 +19,10 @@ test.each(vips)('while a deleted table is written again, a connection to %s is n
   const { id = 0 } = await client.ask({ do: 'dial', address: vip, port: 53 });
   await client.ask({ do: 'say', id, text: 'before ' });
   await expect.poll(() => heard(id), patience).toMatch(/before $/);
+  // The client has acknowledged the answer: it sends nothing by itself before the guard is there.
+  const unacknowledged = (): Promise<readonly string[]> =>
+    Promise.all(nodes.map((node) => node.exec('ss', '-Htin', 'state', 'established')));
+  await expect.poll(async () => (await unacknowledged()).join(), patience).not.toContain('unacked');
   const written = Promise.withResolvers<void>();
   limits.isWritable = written.promise;
   try {

@@ -102,6 +102,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  * - A transaction may come between two lookups for one packet: before it the listener is not in `mixed`, after it not in `open`.
  *   So the listener of a packet that no node gets is looked up once more (`again`): the packet may be the stand-in's.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
+ * - Where clients and nodes have one device in common, it is part of the rule, and not looked up.
  * - A frame with a VLAN tag has a device of its own, which comes later, without the tag; handed on here, it would keep the tag. VLAN 0
  *   is a priority only.
  * - A frame from a node's MAC has been here before: the node does not know the address, and routed it back. It must not
@@ -142,6 +143,8 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 		icmpv6 type ${errors6} meta priority set ip6 daddr . @th,112,8 . @th,384,16 map @carried6 goto error6
 	}
 `;
+  const [only] = devices;
+  const link = devices.length === 1 ? `"${only}"` : 'meta mark map @links';
   return `
 	map pins { type classid . mark : mark; flags dynamic,timeout; timeout 3m; size ${mostPins}; }
 	map opening { type classid . mark : mark; flags dynamic,timeout; timeout 1m; size ${mostPins}; }
@@ -166,5 +169,5 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 		meta priority @refused drop
 		drop
 	}
-${familyChains(4, idleSeconds)}${familyChains(6, idleSeconds)}${hook}`;
+${familyChains(4, idleSeconds, link)}${familyChains(6, idleSeconds, link)}${hook}`;
 }
