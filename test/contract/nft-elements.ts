@@ -30,6 +30,8 @@ const samples: Readonly<Record<string, readonly string[]>> = {
     'jump pods6of1',
     'jump client4for10',
     'jump client6for86400',
+    'goto straight4',
+    'goto rangedchecked6',
   ],
 };
 const ranges: Readonly<Record<string, readonly string[]>> = {
@@ -62,9 +64,9 @@ function elementsOf(set: string, declaration: string): readonly Element[] {
     .map((type) => (/interval/.test(declaration) && ranges[type]) || samples[type] || []);
   // Of its family; the kernel accepts a chain that translates only where a chain of type nat leads to it.
   const chains = set === 'timeouts' ? 'client' : `${set.startsWith('hosted') ? 'pods' : 'keep'}${set.at(-1)}`;
-  const jump = `jump ${chains}`;
+  const verdict = set === 'straight' ? 'goto ' : `jump ${chains}`;
   const values =
-    of === '' ? [''] : (samples[of] ?? []).filter((value) => !value.startsWith('jump') || value.startsWith(jump));
+    of === '' ? [''] : (samples[of] ?? []).filter((value) => of !== 'verdict' || value.startsWith(verdict));
   const count = Math.max(...columns.map(({ length }) => length));
   return Array.from({ length: count }, (_, row) => {
     const key = columns.map((column) => column[row % column.length]).join(' . ');

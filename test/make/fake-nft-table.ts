@@ -135,8 +135,10 @@ function elementJson(text: string, isCounting: boolean): unknown {
     return scalarJson(part);
   });
   const key = parts.length === 1 ? parts[0] : { concat: parts };
-  if (value === undefined) return isCounting ? { elem: { val: key, counter: null } } : key;
-  return [key, value.startsWith('jump ') ? { jump: { target: value.slice('jump '.length) } } : scalarJson(value)];
+  const counted = isCounting ? { elem: { val: key, counter: null } } : key;
+  if (value === undefined) return counted;
+  const [, verdict, target] = /^(jump|goto) (\w+)$/.exec(value) ?? [];
+  return [counted, verdict === undefined ? scalarJson(value) : { [verdict]: { target } }];
 }
 
 function scalarJson(text: string): unknown {

@@ -66,8 +66,15 @@ export const changes: Subscribers = makeSubscribers();
 /** The Pod CIDRs of all nodes. */
 export const podCidrs: readonly string[] = ['10.244.0.0/16', 'fd44::/64'];
 const serviceCidrs = ['10.96.0.0/16', 'fd96::/112'].flatMap((text) => parseRange(text) ?? []);
-/** How many pins the kernel takes, and flows that may be pinned; from the next table on. */
-export const limits: { pins: number; seen: number } = { pins: mostPins, seen: mostPins };
+/**
+ * How many pins the kernel takes, and flows that may be pinned; from the next table on. `isWritable`: until then no whole table is
+ * written.
+ */
+export const limits: { pins: number; seen: number; isWritable: Promise<void> } = {
+  pins: mostPins,
+  seen: mostPins,
+  isWritable: Promise.resolve(),
+};
 let lastPort = 20_000;
 /** A port that no flow has had. */
 export const nextPort = (): number => ++lastPort;
@@ -128,7 +135,7 @@ beforeEach(async () => {
   affinitySeconds = 10_800;
   weights = undefined;
   uid = 'first' as ServiceUid;
-  Object.assign(limits, { pins: mostPins, seen: mostPins });
+  Object.assign(limits, { pins: mostPins, seen: mostPins, isWritable: Promise.resolve() });
   start(byHand());
   for (const { ip4, ip6 } of lab.nodes)
     for (const address of [ip4, ip6]) await lab.balancer.exec('ping', '-c', '1', '-W', '2', address); // resolves its MAC
@@ -141,15 +148,16 @@ afterEach(async () => {
   await direct.remove(signal);
 });
 
-/** Programs on a host whose kernel accepts fewer pins, because the map has another size. */
+/** Programs on a host whose kernel accepts fewer pins, because the map has another size, or whose nft is slow. */
 function limited(exec: Exec): Exec {
   return {
     ...exec,
-    run: (file, args, { stdin, ...options }) => {
+    run: async (file, args, { stdin, ...options }) => {
       const text = stdin
         ?.replace(/(map pins \{.* size )\d+/, `$1${limits.pins}`)
         .replace(/(set seen \{.* size )\d+/, `$1${limits.seen}`);
-      return exec.run(file, args, text === undefined ? options : { ...options, stdin: text });
+      if (text?.includes('chain arrive') === true) await limits.isWritable;
+      return await exec.run(file, args, text === undefined ? options : { ...options, stdin: text });
     },
   };
 }

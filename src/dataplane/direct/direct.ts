@@ -32,6 +32,7 @@ import {
   type ProgramNews,
   type ProgramSourceDeps,
 } from './table/program-source.ts';
+import { guardChains } from './table/guard.ts';
 import { directRules, directTable } from './table/ruleset.ts';
 import { withoutGroups } from './table/program.ts';
 import { makeStandIns } from './stand-ins.ts';
@@ -68,6 +69,7 @@ export function makeDirect(deps: DirectDeps): Direct {
     table: directTable,
     layout: deviceLayout,
     rulesOf: ({ devices }) => directRules(devices, deps.idleSeconds),
+    guardOf: guardChains,
     repairs: metrics.counter('furiwake_direct_repairs_total', 'Times that the table of direct was restored'),
   });
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */

@@ -2,7 +2,7 @@ import { families } from '../../core/ip/ip.ts';
 import { affinityTimeout, affinityTimeouts } from '../nftables/affinity-timeouts.ts';
 import { flowMark } from '../nftables/flow-mark.ts';
 import { classText } from '../nftables/element.ts';
-import { concatText, jumpText, scalarText } from '../nftables/listing.ts';
+import { concatText, verdictText, scalarText } from '../nftables/listing.ts';
 import { hex, type TableSpec } from '../nftables/table-text.ts';
 import { choiceChains, clientKey } from './choice-chains.ts';
 import { hostChains } from './host-chains.ts';
@@ -69,7 +69,7 @@ export const natTable: TableSpec = {
     if (set === 'guarded4') return JSON.stringify(element);
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
-    if (set.startsWith('timeouts') || set.startsWith('hosted')) return `${concatText(key)} : ${jumpText(value)}`;
+    if (set.startsWith('timeouts') || set.startsWith('hosted')) return `${concatText(key)} : ${verdictText(value)}`;
     // nft lists 0:0, which a listener that drains has in place of a backend, as a word.
     return `${concatText(key)} : ${value === 'none' ? classText(0) : scalarText(value)}`;
   },

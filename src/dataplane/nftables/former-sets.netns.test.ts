@@ -75,7 +75,7 @@ test.each<[string, Earlier]>([
     metrics: recordMetrics(),
     lifetime: signal,
   });
-  expect(await kernel.replace([], rules, signal)).toBeUndefined();
+  expect(await kernel.replace({ elements: () => [], rules }, signal)).toBeUndefined();
   const listing = await balancer.exec('nft', 'list', 'table', ...name.split(' '));
   for (const set of Object.keys(former)) expect(listing).not.toContain(` ${set} {`);
   expect(listing).toContain('@sources4');

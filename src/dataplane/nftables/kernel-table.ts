@@ -37,20 +37,27 @@ export type KernelTable = {
   generation(): number;
   /**
    * Replaces the whole table in one transaction. What the kernel has learnt stays, unless another program, or another release, has
-   * declared something else in the table. Resolves with nft's message if it is not in force. Throws `ExecError`
-   * if nft cannot run.
+   * declared something else in the table. If another program has deleted it, the chains of `guard` are written first. Resolves with
+   * nft's message if it is not in force. Throws `ExecError` if nft cannot run.
    */
-  replace(elements: readonly Element[], rules: string, signal: AbortSignal): Promise<string | undefined>;
+  replace(content: TableContent, signal: AbortSignal): Promise<string | undefined>;
   /** Changes a known table in one transaction. Resolves with nft's message if the change is not in force. */
   change(change: ElementChange, signal: AbortSignal): Promise<string | undefined>;
   /** Another program has deleted the table. Until the next transaction nothing is read to find that out. */
   noteGone(): void;
   /** The difference of the kernel to these elements and to the rules after their creation; `undefined`: none. */
-  difference(elements: readonly Element[], signal: AbortSignal): Promise<TableDifference | undefined>;
+  difference(elements: () => readonly Element[], signal: AbortSignal): Promise<TableDifference | undefined>;
   /** Whether chains, rules and sets are those of the last replacement: the kernel removes the chain of a device with it. */
   hasSameRules(signal: AbortSignal): Promise<boolean>;
   /** Removes the table. No error when there is none. */
   remove(signal: AbortSignal): Promise<void>;
+};
+
+export type TableContent = {
+  readonly elements: () => readonly Element[];
+  readonly rules: string;
+  /** Chains, and sets of theirs, for the packets that come before the table is back; `undefined`: none. */
+  readonly guard?: (() => string | undefined) | undefined;
 };
 
 /** `own`: perhaps; the outcome of furiwake's last transaction is not known, because it had no answer, or a late one. */
@@ -142,6 +149,12 @@ export function makeKernelTable(deps: {
     return undefined;
   };
 
+  /** If nft refuses it, the table that is written next is enough. */
+  const guard = async (chains: string | undefined, signal: AbortSignal): Promise<void> => {
+    if (chains === undefined) return;
+    await runNft(`table ${table.name} {${chains}}\n`, signal).catch(() => signal.throwIfAborted());
+  };
+
   /** Writes the whole table. Resolves as `attempt`. */
   const write = async (text: string, rules: string, signal: AbortSignal): Promise<string | undefined> => {
     const words = await attempt(() => runNft(text, signal), signal);
@@ -161,12 +174,14 @@ export function makeKernelTable(deps: {
     exists: async (signal) => (await listRules(signal)) !== undefined,
     elements: async (signal, sets) => (await listTable(signal, sets))?.elements,
     generation: () => generation,
-    replace: async (elements, rules, signal) => {
+    replace: async (content, signal) => {
       generation++;
-      const wasThere = !isGone;
+      const isThere = table.learns !== undefined && !isGone && (await listRules(signal)) !== undefined;
+      if (!isThere && held !== undefined) await guard(content.guard?.(), signal);
       isGone = false;
+      const [elements, { rules }] = [content.elements(), content];
       const text = renderTable(table, elements, generation, rules);
-      if (table.learns !== undefined && wasThere && (await listRules(signal)) !== undefined) {
+      if (isThere) {
         const words = await write(renderRefill(table, elements, generation, rules), rules, signal);
         if (words === undefined && hasOnly(partsOf(text), held?.skeleton ?? '[]')) return undefined;
       }
@@ -200,7 +215,7 @@ export function makeKernelTable(deps: {
         };
       if (!isCertain) return { by: 'own' };
       if (found.skeleton !== held?.skeleton) return { by: 'other', words: 'other rules' };
-      const lasting = elements.filter(({ set }) => set in table.sets);
+      const lasting = elements().filter(({ set }) => set in table.sets);
       const present = lasting.filter((element) => found.elements.has(elementKey(element))).length;
       const [missing, foreign] = [lasting.length - present, found.elements.size - present];
       const words = `elements missing: ${missing}, foreign: ${foreign}`;

@@ -68,17 +68,17 @@ test('a table to which the kernel adds elements is compared without a list of th
     { set: 'open', text: '0:1' },
     { set: 'groups', text: '0:1 : 0:7' },
   ];
-  expect(await table.replace(elements, '', signal)).toBeUndefined();
-  expect(await table.difference(elements, signal)).toBeUndefined();
+  expect(await table.replace({ elements: () => elements, rules: '' }, signal)).toBeUndefined();
+  expect(await table.difference(() => elements, signal)).toBeUndefined();
   expect(await table.exists(signal)).toBe(true);
   nft.open = [];
-  expect(await table.difference(elements, signal)).toEqual({
+  expect(await table.difference(() => elements, signal)).toEqual({
     by: 'other',
     words: 'elements missing: 1, foreign: 0',
   });
   nft.isGone = true;
   const isLost = { by: 'other', words: 'the table is gone, and with it what the kernel knows' };
-  expect(await table.difference(elements, signal)).toEqual(isLost);
+  expect(await table.difference(() => elements, signal)).toEqual(isLost);
   nft.commands.pop();
   const rules = '--stateless --terse list ruleset netdev';
   const sets = ['list set netdev furiwake open', 'list map netdev furiwake groups'];
@@ -89,11 +89,11 @@ test('a table that nft cannot list is neither replaced nor reported as missing',
   const nft = makeNft();
   const deps = { table: spec, exec: nft.exec, clock: virtualClock(), metrics: recordMetrics(), lifetime: signal };
   const table = makeKernelTable(deps);
-  expect(await table.replace([], '', signal)).toBeUndefined();
+  expect(await table.replace({ elements: () => [], rules: '' }, signal)).toBeUndefined();
   nft.texts.length = 0;
   nft.isBroken = true;
   await expect(table.exists(signal)).rejects.toThrow('Cannot allocate memory');
-  await expect(table.difference([], signal)).rejects.toThrow('Cannot allocate memory');
-  await expect(table.replace([], '', signal)).rejects.toThrow('Cannot allocate memory');
+  await expect(table.difference(() => [], signal)).rejects.toThrow('Cannot allocate memory');
+  await expect(table.replace({ elements: () => [], rules: '' }, signal)).rejects.toThrow('Cannot allocate memory');
   expect(nft.texts).toEqual([]);
 });

@@ -41,8 +41,9 @@ function isOfTable(object: NftAnswer['nftables'][number], table: string | undefi
   return (part.table ?? (object['table'] === undefined ? table : part.name)) === table;
 }
 
-/** An element of a set that counts is nft's JSON of the key with a counter around it. */
+/** An element of a set or map that counts is nft's JSON of the key with a counter around it. */
 function withoutCounter(element: unknown): unknown {
+  if (Array.isArray(element)) return element.map(withoutCounter);
   const isCounting = typeof element === 'object' && element !== null && 'elem' in element;
   return isCounting ? (element.elem as { readonly val: unknown }).val : element;
 }
@@ -74,7 +75,8 @@ export function scalarText(value: unknown): string {
 }
 
 /** nft's JSON of the verdict of an element, `jump keep4for600`. */
-export function jumpText(verdict: unknown): string {
-  const { jump } = verdict as { readonly jump?: { readonly target?: string } };
-  return jump?.target === undefined ? JSON.stringify(verdict) : `jump ${jump.target}`;
+export function verdictText(verdict: unknown): string {
+  const { jump, goto } = verdict as { readonly [V in 'jump' | 'goto']?: { readonly target?: string } };
+  if (jump?.target !== undefined) return `jump ${jump.target}`;
+  return goto?.target === undefined ? JSON.stringify(verdict) : `goto ${goto.target}`;
 }

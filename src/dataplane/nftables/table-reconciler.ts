@@ -75,6 +75,8 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   readonly layout: Layout<T>;
   /** The rules for a target. Another text replaces the whole table. */
   readonly rulesOf: (target: T) => string;
+  /** What the kernel does with packets while a table that another program has deleted is written again, in chains of their own. */
+  readonly guardOf?: (target: T) => string | undefined;
   readonly exec: Exec;
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -110,7 +112,9 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
   };
 
   const replace = async (next: Mirror<T>, signal: AbortSignal): Promise<string | undefined> => {
-    const words = await table.replace(allElements(layout, next), rulesOf(next.target), signal);
+    const guard = (): string | undefined => deps.guardOf?.(next.target);
+    const content = { elements: () => allElements(layout, next), rules: rulesOf(next.target), guard };
+    const words = await table.replace(content, signal);
     if (words !== undefined) return words;
     mirror = next;
     noteRepair(undefined);
@@ -170,7 +174,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
     if (!table.isInPlace()) return undefined;
     isFollowed = isWatched;
     try {
-      const difference = await table.difference(allElements(layout, mirror), signal);
+      const difference = await table.difference(() => allElements(layout, mirror), signal);
       const words = difference === undefined ? undefined : await replace(mirror, signal);
       if (words !== undefined) throw refused(words);
       noteRepair(undefined);

@@ -18,10 +18,11 @@ const settings: Settings = {
 const fixedLines = new Set(fullConfigOf(settings, planDesired(settings, emptyTable, undefined)).split('\n'));
 /** A line that a table adds: one of a few words first, and no character that ends a line, a word in quotes or a command. */
 const addedLine =
-  /^(?: {4}(?:server|balance|hash-type|timeout|option|mode) [\w.:/~?=&[\] -]+| {4}http-request set-header (?:X-Forwarded-For|Forwarded) [\w%=;"[\]\\]+| {4}tcp-request content set-var-fmt\(txn\.client\) %\[be_name\]\|%\[src\]| {4}stick on var\(txn\.client\) table affinity[46]-\d+| {4}stick-table type string len 64 size 100k expire \d+s|backend affinity[46]-\d+|backend spare[46][\w.-]*| {4}description "furiwake [0-9a-f]{16}")$/;
+  /^(?: {4}(?:server|balance|hash-type|timeout|option|mode) [\w.:/~?=&[\] -]+| {4}http-request set-header (?:X-Forwarded-For|Forwarded) [\w%=;"[\]\\]+| {4}tcp-request content set-var-fmt\(txn\.client\) %\[be_name\]\|%\[src\]| {4}stick on (?:var\(txn\.client\)|src,hex,concat\(\|spare[46][\w.-]*\)) table affinity[46]-\d+| {4}stick-table type string len 64 size 100k expire \d+s|backend affinity[46]-\d+|backend spare[46][\w.-]*| {4}description "furiwake [0-9a-f]{16}")$/;
 const mapLine = /^[\d.:a-f]+\|\d{1,5} [a-z][\w.-]*(?:\|[0-9a-f]+)+$/;
-/** Addresses, ports, protocols, ranges and numbers, and a chain for a timeout. */
-const elementText = /^[0-9a-f:.-]+(?: [.:] (?:[0-9a-f:.-]+|tcp|udp|sctp|jump (?:keep|client)[46]for\d+))*$/;
+/** Addresses, ports, protocols, ranges and numbers, and a chain for a timeout or a kind of listener. */
+const elementText =
+  /^[0-9a-f:.-]+(?: [.:] (?:[0-9a-f:.-]+|tcp|udp|sctp|jump (?:keep|client)[46]for\d+|goto (?:ranged)?(?:straight|checked)[46]))*$/;
 
 /** Fails if what HAProxy and nft get for a table has other lines than those of furiwake. */
 export function expectOwnLinesOnly(table: TrafficTable): void {

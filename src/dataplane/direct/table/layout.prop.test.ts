@@ -138,7 +138,9 @@ test('no program, whatever the names of its Services, renders anything but numbe
       for (const target of all)
         for (const { text } of changeOf(noLists, differenceTo(directLayout, target, emptyMirror(directLayout)).parts)
           .add)
-          expect(text).toMatch(/^[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*(?: : "eth0")?$/);
+          expect(text).toMatch(
+            /^[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*(?: : "eth0"| : goto (?:ranged)?(?:straight|checked)[46])?$/,
+          );
     }),
     { numRuns: 50 },
   );

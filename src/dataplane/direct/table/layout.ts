@@ -7,7 +7,8 @@ import { rangeListOf } from '../../nftables/range-lists.ts';
 import type { MovedSlot } from './moved-slots.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
 import { clientChain } from './client-chains.ts';
-import { smallSlotCount } from './family-chains.ts';
+import { smallSlotCount } from './rule-parts.ts';
+import { straightChain } from './straight-chains.ts';
 import { nothingShared } from '../stand-ins.ts';
 
 /*
@@ -16,6 +17,7 @@ import { nothingShared } from '../stand-ins.ts';
  *   192.0.2.51|53|UDP → n1, n2            listeners4   192.0.2.51 . udp . 53 : 0:1       the number of the listener
  *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
  *                                         open, flows  0:1                               the kernel counts here; `refused` as well
+ *                                         straight     0:1 : goto straight4              while no stand-in has flows of it
  *                                         groups       0:1 : 0:7                         the number of its nodes' group
  *   … with affinity, for 10 minutes         affine       0:1
  *                                         timeouts     0:1 : jump client4for600
@@ -94,6 +96,10 @@ export const directLayout: Layout<DirectProgram> = {
     const used = group ?? left;
     if (used !== undefined) elements.push({ set: 'groups', text: `${id} : ${classText(used.id)}` });
     if (group !== undefined) elements.push({ set: 'open', text: id }, { set: 'flows', text: id });
+    if (group !== undefined && !isUnsorted && held.length === 0) {
+      const chain = straightChain(family, { hasRanges: sourceRanges !== undefined, isChecked: marks !== undefined });
+      elements.push({ set: 'straight', text: `${id} : goto ${chain}` });
+    }
     if (sourceRanges === undefined) return elements;
     elements.push({ set: 'refused', text: id }, { set: 'ranges', text: id, list: rangeListOf(listener, 'mark') });
     return elements;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { ListenerKey } from '../../../core/model/names.ts';
 import { PersistentMap } from '../../../core/persistent-map.ts';
-import { slotCount, smallSlotCount } from './family-chains.ts';
+import { slotCount, smallSlotCount } from './rule-parts.ts';
 import { makeMovedSlots } from './moved-slots.ts';
 import type { SlotGroup } from './program.ts';
 

@@ -1,5 +1,5 @@
 import { PersistentMap } from '../../../core/persistent-map.ts';
-import { slotCount } from './family-chains.ts';
+import { slotCount } from './rule-parts.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
 
 /** The rest of a handshake takes less, also when one of its packets is sent again after a second. */

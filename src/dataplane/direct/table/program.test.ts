@@ -12,7 +12,7 @@ import {
 import type { NodeHealth } from '../../../core/traffic/report.ts';
 import type { TrafficTable } from '../../../core/traffic/table.ts';
 import { type DirectProgram, makeDirectPlanner, type ProgramInput } from './program.ts';
-import { slotCount, smallSlotCount } from './family-chains.ts';
+import { slotCount, smallSlotCount } from './rule-parts.ts';
 
 const dns = directListener('203.0.113.1', 53, { isPublished: true });
 const web = directListener('203.0.113.2', 80, { isPublished: true, protocol: 'TCP' });

@@ -17,7 +17,7 @@ import {
 import { type Ids, makeIds, makeLastingIds } from '../../nftables/ids.ts';
 import type { MovedSlot } from './moved-slots.ts';
 import { hopKey, type NextHop, planHops } from './hops.ts';
-import { slotCount, smallSlotCount } from './family-chains.ts';
+import { slotCount, smallSlotCount } from './rule-parts.ts';
 import { nothingShared, type SharedListeners } from '../stand-ins.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { concatText, jumpText, scalarText } from '../../nftables/listing.ts';
+import { concatText, scalarText, verdictText } from '../../nftables/listing.ts';
 import type { TableSpec } from '../../nftables/table-text.ts';
 import { familyChains } from './family-chains.ts';
 import { isLaterFragment } from './packet-fields.ts';
@@ -37,6 +37,7 @@ export const directTable: TableSpec = {
     held4: 'set held4 { type classid . ipv4_addr . inet_service;',
     held6: 'set held6 { type classid . ipv6_addr . inet_service;',
     open: 'set open { type classid; counter;',
+    straight: 'map straight { type classid : verdict;',
     flows: 'set flows { type classid; counter;',
     ranges: 'map ranges { type classid : mark;',
     refused: 'set refused { type classid; counter;',
@@ -63,7 +64,7 @@ export const directTable: TableSpec = {
   textOf: (set, element) => {
     if (!Array.isArray(element)) return concatText(element);
     const [key, value] = element as readonly unknown[];
-    if (set === 'timeouts') return `${concatText(key)} : ${jumpText(value)}`;
+    if (set === 'timeouts' || set === 'straight') return `${concatText(key)} : ${verdictText(value)}`;
     return `${concatText(key)} : ${set === 'links' ? JSON.stringify(value) : scalarText(value)}`;
   },
 };
@@ -74,15 +75,17 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
 /*
  * The path of a packet, at ingress of a LAN device:
  *
- *   to a listener? ─► number of the listener ─► from a node? ─► drop
- *                                            ─► source allowed? ─► pinned? ─► to that node
- *                                                               └► group of the listener, slot of the flow ─► to its node
+ *   to a listener? ─► number of the listener ─► its kind ─► from a node? ─► drop
+ *                                                       └► source allowed? ─► pinned? ─► to that node
+ *                                                                         └► group of the listener, slot of the flow ─► to its node
  *
  * - Two registers live from rule to rule: the priority (listener, then group) and the mark (source ranges, hash, then node). The
  *   priority is reset before the packet leaves, because queueing disciplines and VLAN devices read it.
  * - A listener that is not in `open` has no group of nodes yet: its packets are dropped, pinned or not, and a client tries
  *   again. If it has no server at all, it is in `mixed`.
  * - The elements of `open`, `flows` and `refused` count: a lookup that finds one adds the packet to it.
+ * - An open listener that is not in `mixed` is in `straight`, with the chain for its kind (`straight-chains.ts`). Of any other, `mixed` and
+ *   `open` are asked for each packet.
  * - A listener in `mixed` has flows that its stand-in holds, see `stand-ins.ts`: their packets go up the stack, as if there were
  *   no table. A new one from the address and port of one in `held` is the stand-in's as well. A UDP flow of a client with affinity
  *   has no pin of its own: it is at the client's node while `seen` has it.
@@ -99,6 +102,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  * - A transaction may come between two lookups for one packet: before it the listener is not in `mixed`, after it not in `open`.
  *   So the listener of a packet that no node gets is looked up once more (`again`): the packet may be the stand-in's.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
+ * - Where clients and nodes have one device in common, it is part of the rule, and not looked up.
  * - A frame with a VLAN tag has a device of its own, which comes later, without the tag; handed on here, it would keep the tag. VLAN 0
  *   is a priority only.
  * - A frame from a node's MAC has been here before: the node does not know the address, and routed it back. It must not
@@ -139,6 +143,8 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 		icmpv6 type ${errors6} meta priority set ip6 daddr . @th,112,8 . @th,384,16 map @carried6 goto error6
 	}
 `;
+  const [only] = devices;
+  const link = devices.length === 1 ? `"${only}"` : 'meta mark map @links';
   return `
 	map pins { type classid . mark : mark; flags dynamic,timeout; timeout 3m; size ${mostPins}; }
 	map opening { type classid . mark : mark; flags dynamic,timeout; timeout 1m; size ${mostPins}; }
@@ -163,5 +169,5 @@ export function directRules(devices: readonly string[], idleSeconds: number): st
 		meta priority @refused drop
 		drop
 	}
-${familyChains(4, idleSeconds)}${familyChains(6, idleSeconds)}${hook}`;
+${familyChains(4, idleSeconds, link)}${familyChains(6, idleSeconds, link)}${hook}`;
 }
