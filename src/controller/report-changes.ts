@@ -1,5 +1,6 @@
 import type { ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import { isDirectToOwnNodes } from '../core/status/unreached-nodes.ts';
 import type { HostReport, ListenerReport } from '../core/traffic/report.ts';
 import { serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
 
@@ -16,10 +17,16 @@ export function servicesConcerned(
     if (old?.holder === undefined && saysNothing(old) && saysNothing(now) && now?.holder === wanted) continue;
     for (const service of [old?.holder, now?.holder, wanted]) if (service !== undefined) concerned.add(service);
   }
-  // The message of a Service whose packets are dropped says what each node lacks.
-  if (before.directObstacles !== report.directObstacles || before.health !== report.health)
-    for (const each of report.listeners.values())
-      if (!each.isForwarding && each.holder !== undefined && !saysNothing(each)) concerned.add(each.holder);
+  // The message of a Service whose packets are dropped says what each node lacks; of one with nodes of its own, what some of them lack.
+  const areObstaclesNew = before.directObstacles !== report.directObstacles;
+  if (areObstaclesNew || before.health !== report.health)
+    for (const [key, each] of report.listeners) {
+      if (each.holder === undefined) continue;
+      const isConcerned = each.isForwarding
+        ? areObstaclesNew && isDirectToOwnNodes(table?.listeners.get(key))
+        : !saysNothing(each);
+      if (isConcerned) concerned.add(each.holder);
+    }
   for (const id of PersistentMap.changedKeys(before.unconfirmed, report.unconfirmed))
     concerned.add(serviceOfBackend(id));
   return concerned;

@@ -2,6 +2,7 @@ import type { ServiceKey } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { type DesiredStatus, desiredStatus, failuresOf } from '../core/status/desired.ts';
 import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
+import { unreachedNodes } from '../core/status/unreached-nodes.ts';
 import type { StatusInput } from '../core/status/status-input.ts';
 import { isLocal } from '../core/traffic/dataplane.ts';
 import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
@@ -81,6 +82,7 @@ export function makeServiceJudge(
       hasEndpoints: isOutdated || endpoints.hasEndpoints,
       gaps: isOutdated ? [] : endpoints.gaps,
       dropping: packets.dropping,
+      unreached: unreachedNodes(assignment, table, report),
       podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
       nowMs: clock.now(),
     };

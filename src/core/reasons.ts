@@ -93,6 +93,12 @@ export const reasons = {
       'With externalTrafficPolicy: Local, the EndpointSlices say that a node has endpoints of the Service, but kube-proxy there has not confirmed it for ten seconds. The message names the nodes. They get no connections, unless no node of the Service is confirmed.',
     do: 'Check that kube-proxy runs on these nodes, that the load-balancer host can reach the healthCheckNodePort of the Service there, and that nodePortAddresses of kube-proxy includes the address of the node.',
   },
+  NodesNotReached: {
+    where: 'Serving',
+    means:
+      'With externalTrafficPolicy: Local, direct never sends packets to some nodes that have ready endpoints of the Service: a node behind a router, for example. The message names the nodes and says why. Their Pods get no connections; those on other nodes serve the Service.',
+    do: 'Do what the message says; give the load-balancer host an interface in the LAN of these nodes; run the Pods on other nodes; or set the annotation furiwake.dev/dataplane: haproxy, which reaches all nodes, but hides the address of the client.',
+  },
   EndpointsRefused: {
     where: 'Serving',
     means:

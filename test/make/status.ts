@@ -60,6 +60,7 @@ export function statusOf(
     overServers = new Map(),
     dropping,
     unconfirmed = emptyReport.unconfirmed,
+    unreached = { 4: undefined, 6: undefined },
     drainedServices = new Set(),
     nowMs = 0,
     endpoints,
@@ -75,6 +76,7 @@ export function statusOf(
     overServers?: ServerExcesses;
     dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
     unconfirmed?: HostReport['unconfirmed'];
+    unreached?: Parameters<typeof desiredStatus>[0]['unreached'];
     drainedServices?: ReadonlySet<ServiceKey>;
     nowMs?: number;
     endpoints?: ServiceEndpoints;
@@ -117,6 +119,7 @@ export function statusOf(
     ...lists,
     podFacts: { endpoints, place: podPlace, excess: overServers.get(service.key) },
     unconfirmed,
+    unreached,
     nodeTrouble: nodeTrouble({ nodes: byName, table, health }),
     isOverBudget: overBudget.has(service.key),
     nearestProfile: overProfiles.get(service.key),

@@ -17,6 +17,7 @@ import { nodeNames } from './node-states.ts';
 import { endpointTroubles, ignoredBackends } from './pod-trouble.ts';
 import { portWords, sentences, someOf } from './sentences.ts';
 import type { ConditionContent, Failure, StatusInput } from './status-input.ts';
+import { unreachedVerdicts } from './unreached-nodes.ts';
 
 /** How many invalid source ranges a message names. */
 const mostNamed = 5;
@@ -66,6 +67,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
     ...undrainedPorts(input),
     ...refusedHeaders(input),
     ...unconfirmedNodes(input),
+    ...unreachedVerdicts(input.unreached),
     ...profileTrouble(service.spec, input.nearestProfile),
     ...endpoints.verdicts,
     ...ignoredFields(input),
