@@ -97,4 +97,26 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
     await services.change('empty', { spec: { selector: web } });
     await untilAnswer(client, urlOf(ip), /^web/);
   });
+
+  // The last one: it leaves furiwake with what it has measured.
+  test('a node whose MTU is another one gets nothing from direct, unless that is requested, and the condition names it', async () => {
+    const { services, furiwake, lab } = stage();
+    const setMtu = (mtu: string): Promise<unknown> => lab.host('n2').exec(['ip', 'link', 'set', 'eth0', 'mtu', mtu]);
+    await furiwake.kill();
+    await setMtu('1400');
+    try {
+      await furiwake.start();
+      await services.create('mtu', { spec: { ...local, selector: web } });
+      const [ip = ''] = await services.published('mtu');
+      const { message } = await services.condition('mtu', 'Serving', 'NodesNotReached');
+      expect(message).toContain('direct sends nothing to some nodes with ready endpoints: the MTU of n2 is ');
+      await eventually(async () => expect(await answering(stage(), ip)).toBe('web-n1'));
+      await services.create('asked', { annotations, spec: { ...local, selector: web } });
+      const [other = ''] = await services.published('asked');
+      await eventually(async () => expect(await answering(stage(), other)).toBe('web-n1 web-n2'));
+      expect((await services.condition('asked', 'Serving', 'Serving')).message).toBe('all ports are served');
+    } finally {
+      await setMtu('1500');
+    }
+  });
 });

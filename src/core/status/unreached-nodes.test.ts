@@ -33,13 +33,22 @@ function wordsOf(
 }
 
 const both = localTable([[ofOwn, { n1: 1, n3: 2 }]], [n1, n3]);
+const otherMtu = { least: 1_400, most: 1_400, lan: 1_500 };
 const offLink = 'n3 has no address in a LAN of the load-balancer host';
 
 test('names a node with endpoints that direct cannot reach for good, and why', () => {
   expect(wordsOf(both)).toBe(offLink);
-  expect(wordsOf(both, { obstacle: { least: 1_400, most: 1_400, lan: 1_500 } })).toMatch(
-    /^the MTU of n3 is 1400, not 1500/,
+  const unasked = localTable(
+    [
+      [
+        { ...ofOwn, needsProof: true },
+        { n1: 1, n3: 2 },
+      ],
+    ],
+    [n1, n3],
   );
+  expect(wordsOf(unasked)).toBe(offLink);
+  expect(wordsOf(unasked, { obstacle: otherMtu })).toMatch(/^the MTU of n3 is 1400, not 1500/);
 });
 
 test.each<[what: string, table: TrafficTable, options: Parameters<typeof wordsOf>[1]]>([
@@ -58,6 +67,8 @@ test.each<[what: string, table: TrafficTable, options: Parameters<typeof wordsOf
     {},
   ],
   ['with endpoints on other nodes', localTable([[ofOwn, { n1: 1 }]], [n1, n3]), {}],
+  ['that requests direct, whose node has another MTU: it is used', both, { obstacle: otherMtu }],
+  ['that requests direct, whose node answers through this host: it is used', both, { obstacle: 'crossing' }],
   ['whose node is not shown to serve it yet', both, { obstacle: 'unheard' }],
   ['that no node gets: its packets have another trouble', both, { isForwarding: false }],
   ['whose node is drained', localTable([[ofOwn, { n1: 1, n3: 2 }]], [n1, { ...n3, state: 'drain' }]), {}],

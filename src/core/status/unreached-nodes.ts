@@ -5,8 +5,12 @@ import type { DirectObstacle, HostReport } from '../traffic/report.ts';
 import { isNodesBackend, type Listener, listenerKey, type TrafficTable } from '../traffic/table.ts';
 import { type DirectTrouble, directTrouble } from './direct-trouble.ts';
 
+type Kind = Extract<DirectObstacle, string> | 'unequalMtu';
+
 /** Obstacles that last until an administrator removes them; others are there for moments, as after a start. */
-const lasting: ReadonlySet<DirectObstacle | 'unequalMtu'> = new Set(['offLink', 'thisHost', 'crossing', 'unequalMtu']);
+const lasting: ReadonlySet<Kind> = new Set(['offLink', 'thisHost']);
+/** The same, of a Service that does not request `direct`: with the request such nodes are used. */
+const lastingWithoutRequest: ReadonlySet<Kind> = new Set([...lasting, 'crossing', 'unequalMtu']);
 
 /** Whether only nodes with endpoints of the Service get its packets, from `direct`. */
 export function isDirectToOwnNodes(listener: Pick<Listener, 'dataplane' | 'backend'> | undefined): boolean {
@@ -30,10 +34,11 @@ export function unreachedNodes(
       const key = listenerKey(ip, port, protocol);
       const listener = listeners.get(key);
       if (listener === undefined || !isDirectToOwnNodes(listener) || reports.get(key)?.isForwarding !== true) continue;
+      const kinds = listener.needsProof ? lastingWithoutRequest : lasting;
       for (const { node, isDraining } of backends.get(listener.backend)?.servers ?? []) {
         const obstacle = directObstacles.get(node)?.[ip.family];
         const kind = typeof obstacle === 'object' ? 'unequalMtu' : obstacle;
-        if (!isDraining && kind !== undefined && lasting.has(kind)) names.add(node);
+        if (!isDraining && kind !== undefined && kinds.has(kind)) names.add(node);
       }
     }
     const those = new Map(Array.from(nodes).filter(([name, { state }]) => names.has(name) && state !== 'drain'));

@@ -62,6 +62,22 @@ test.each([false, true])(
   },
 );
 
+test('the packets of a connection that is ending go to another node when its node is gone', async () => {
+  const nodeFrom = async (localPort?: number): Promise<string | undefined> =>
+    (await lab.client.ask({ do: 'greet', address: vip, port: 53, timeoutMs: 3_000, localPort })).text?.trim();
+  const former = (await nodeFrom(40_003)) ?? '';
+  const inClosing = (): Promise<unknown> => countElements(lab.balancer.execPort, directTable, ['closing'], signal);
+  await expect.poll(inClosing, patience).toEqual({ closing: 1 });
+  verdicts.set(former, 'silent');
+  silentSince.set(former, systemClock.monotonic() - 60_000);
+  changes.tell();
+  const gateways = (): Promise<string> => lab.balancer.exec('nft', 'list', 'map', 'netdev', 'furiwake', 'gateways4');
+  const { ip4 = '' } = lab.nodes.find(({ name }) => name === former) ?? {};
+  await expect.poll(gateways, patience).not.toContain(ip4);
+  await forgeAcks([40_003]);
+  await expect.poll(async () => (await endsOf('pins')).length, patience).toBe(1);
+});
+
 test('with affinity, a connection from the port of a former one goes to the node of its client', async () => {
   await apply({ isAffine: true });
   const nodeFrom = async (localPort?: number): Promise<string | undefined> =>
