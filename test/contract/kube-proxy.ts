@@ -69,7 +69,8 @@ const sentences: Readonly<Record<string, (scene: KubeProxyScene) => Promise<void
     const first = await syncAfter(scene, before);
     await scene.publish();
     const second = await syncAfter(scene, first);
-    expect(second.endMs - first.endMs).toBeGreaterThan(995);
+    // kube-proxy waits for a second, but not from end to end: the first sync may have taken longer than the second.
+    expect(second.endMs - first.endMs).toBeGreaterThan(900);
     expect(second.endMs - first.endMs).toBeLessThan(quietMs);
   },
   'a process that has started again answers on another connection, and then reports a sync of its own': async (
