@@ -149,10 +149,12 @@ export function makeKernelTable(deps: {
     return undefined;
   };
 
-  /** If nft refuses it, the table that is written next is enough. */
+  /** Only where there is no table (`create`). If nft refuses it, the table that is written next is enough. */
   const guard = async (chains: string | undefined, signal: AbortSignal): Promise<void> => {
     if (chains === undefined) return;
-    await runNft(`table ${table.name} {${chains}}\n`, signal).catch(() => signal.throwIfAborted());
+    await runNft(`create table ${table.name}\ntable ${table.name} {${chains}}\n`, signal).catch(() =>
+      signal.throwIfAborted(),
+    );
   };
 
   /** Writes the whole table. Resolves as `attempt`. */

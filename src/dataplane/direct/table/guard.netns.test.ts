@@ -35,5 +35,5 @@ test.each(vips)('while a deleted table is written again, a connection to %s is n
     written.resolve();
   }
   await expect.poll(() => heard(id), patience).toMatch(/before meanwhile $/);
-  expect(await balancer.exec('nft', 'list', 'table', 'netdev', 'furiwake')).not.toContain('guarded4');
+  await expect.poll(() => balancer.exec('nft', 'list', 'sets', 'netdev'), patience).not.toContain('guarded4');
 });
