@@ -41,6 +41,7 @@ export function unreachedNodes(
         if (!isDraining && kind !== undefined && kinds.has(kind)) names.add(node);
       }
     }
+    if (names.size === 0) continue; // most Services: the nodes of a cluster are many
     const those = new Map(Array.from(nodes).filter(([name, { state }]) => names.has(name) && state !== 'drain'));
     if (those.size > 0)
       found[ip.family] = directTrouble({ nodes: those, health: new Map(), directObstacles })[ip.family];
