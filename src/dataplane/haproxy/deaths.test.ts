@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import { makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { type MachineRig, makeMachineRig, serve } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 
@@ -19,6 +21,54 @@ test('a HAProxy that dies is started at once, and a second time', async () => {
   expect(log.lines.filter(({ level }) => level !== 'info')).toMatchObject([
     { level: 'error', message: words },
     { level: 'warn', message: 'keeping HAProxy running failed; retrying', fields: { err: words } },
+  ]);
+  stop.abort();
+  await parts;
+});
+
+test('a start that ends later than it is waited for has not failed if its worker serves', async () => {
+  const machine = makeHaproxyMachine('/run/furiwake/net-1/haproxy');
+  let isSlow = false;
+  const run: Exec['run'] = async (file, args, options) => {
+    const answer = await machine.exec.run(file, args, options);
+    if (isSlow && args.includes('-D')) throw new ExecError('haproxy', undefined, 'timed out after 10000 ms');
+    return answer;
+  };
+  const rig = makeMachineRig({ machine: { ...machine, exec: { ...machine.exec, run } } });
+  const { proxy, clock, log, metrics } = rig;
+  const stop = new AbortController();
+  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
+  await clock.advance(20_000);
+  const { starts } = machine;
+  isSlow = true;
+  machine.die();
+  await clock.advance(5_000);
+  expect(machine.starts).toBe(starts + 1);
+  expect(metrics.total('furiwake_haproxy_restarts_total')).toBe(1);
+  expect(log.lines.filter(({ level }) => level !== 'info').map(({ message }) => message)).toEqual([
+    'HAProxy exited unexpectedly and was started again; its connections were lost',
+  ]);
+  stop.abort();
+  await parts;
+});
+
+test('a worker that answers only after its start was given up is the one that was started', async () => {
+  const rig = makeMachineRig();
+  const { machine, proxy, clock, log, metrics } = rig;
+  const stop = new AbortController();
+  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
+  await clock.advance(20_000);
+  const { starts } = machine;
+  machine.faults.isFrozen = true;
+  machine.die();
+  await clock.advance(15_000);
+  machine.faults.isFrozen = false;
+  await clock.advance(15_000);
+  expect(machine.starts).toBe(starts + 1);
+  expect(metrics.total('furiwake_haproxy_restarts_total')).toBe(1);
+  const messages = log.lines.filter(({ level }) => level !== 'info').map(({ message }) => message);
+  expect(messages.filter((each) => !each.startsWith('running HAProxy failed'))).toEqual([
+    'HAProxy exited unexpectedly and was started again; its connections were lost',
   ]);
   stop.abort();
   await parts;

@@ -44,7 +44,9 @@ test('killed with -9, worker or master, before and after a takeover, it serves i
       const before = await driver.proxy.observe(rig.signal);
       process.kill(victim === 'worker' ? before.pid : await masterOf(rig), 'SIGKILL');
       const outageMs = await outage(driver, before.pid, rig);
-      console.info(`${victim} killed, ${life} killed by the test: another one serves after ${Math.round(outageMs)} ms`);
+      console.info(
+        `${victim} killed, ${life} killed by the test: another one serves after ${Math.round(outageMs)} ms; ${driver.complaints.join('; ')}`,
+      );
       expect(await rig.fetch('fd50::1')).toMatchObject({ status: 200 });
       const after = await driver.proxy.observe(rig.signal);
       expect(after.servers.map(({ node, state }) => `${node} ${state}`)).toEqual(['n1 up', 'n1 up']);

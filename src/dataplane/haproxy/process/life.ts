@@ -143,14 +143,20 @@ export function makeLife({
   let reportedMs = Number.NEGATIVE_INFINITY;
   const reportDeath = (): void => {
     restarts.add(1);
-    const what =
-      end === 'silent'
-        ? `did not answer for ${silenceMs / 1000} s and was replaced`
-        : 'exited unexpectedly and was started again';
+    const silent = `did not answer for ${silenceMs / 1000} s and was replaced`;
+    const what = end === 'silent' ? silent : 'exited unexpectedly and was started again';
     const words = `HAProxy ${what}; its connections were lost`;
     if (monotonic() - reportedMs >= calmMs) log.error({}, words);
     else deathTrouble.failed(words);
     reportedMs = monotonic();
+  };
+
+  /** When another one serves: for the attempt that started it, or for a later one if that one did not wait long enough. */
+  const reportEnd = (): void => {
+    const lost = 'the sockets of HAProxy were lost: a new process accepts connections, the old one keeps its own';
+    if (end === 'retired') log.warn({}, lost);
+    else if (end !== undefined) reportDeath();
+    end = undefined;
   };
 
   const start = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
@@ -159,12 +165,9 @@ export function makeLife({
       startedMs = monotonic();
       const { pid } = await process.start(id, signal);
       noteAnswer();
+      if (end === undefined) log.info({ pid, maxConnections }, 'HAProxy started');
+      reportEnd();
       await process.untilKnown(signal);
-      if (end === 'died' || end === 'silent') reportDeath();
-      else if (end === 'retired')
-        log.warn({}, 'the sockets of HAProxy were lost: a new process accepts connections, the old one keeps its own');
-      else log.info({ pid, maxConnections }, 'HAProxy started');
-      end = undefined;
     }, signal);
   };
 
@@ -181,8 +184,11 @@ export function makeLife({
   const recover = async (id: ProgramId, signal: AbortSignal): Promise<Recovery> => {
     const askedMs = monotonic();
     const seen = await process.look(signal);
-    if (seen === 'serves') noteAnswer();
     if (seen === 'busy') silentSinceMs = undefined;
+    if (seen === 'serves') {
+      noteAnswer();
+      reportEnd();
+    }
     if (seen === 'serves' || seen === 'busy') return seen;
     if (seen === 'silent') {
       awaitEndOfSilence(askedMs);
@@ -217,7 +223,7 @@ export function makeLife({
     report({ trouble: words, outage: outage ?? (isOutage ? words : undefined) });
     up.set(0);
   };
-  /** Each attempt may fail with words of its own; the first ones stay. */
+  /** The first words stay. */
   const noteDown = (error: unknown): void => {
     const words = messageOf(error);
     downSinceMs ??= monotonic();

@@ -1,4 +1,5 @@
 import type { Clock } from '../../../ports/clock.ts';
+import { ExecError } from '../../../ports/exec.ts';
 import type { Files } from '../../../ports/files.ts';
 import { ProxyDownError } from '../../../ports/proxy.ts';
 import { parseInfo, type ProcessInfo } from '../runtime/answers.ts';
@@ -193,10 +194,11 @@ export function makeHaproxyProcess(deps: {
     start: async (id, signal) => {
       await portOwners.evict([], signal);
       await files.remove(paths.pid);
-      await program.start(signal);
-      const started = await untilServing({ id }, takeOverMs, signal);
+      // Of a program that did not end in time, the worker may serve all the same.
+      const late = await program.start(signal).catch(unlessExited);
+      const started = await untilServing({ id }, late === undefined ? takeOverMs : 0, signal);
       if (started !== undefined) return started;
-      throw new ProxyDownError(`HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
+      throw late ?? new ProxyDownError(`HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
     },
     untilKnown: async (signal) => {
       // The daemon writes the pid file, possibly after the starting process has ended.
@@ -237,4 +239,10 @@ export function makeHaproxyProcess(deps: {
       return isRunning || others.length + retired.length > 0;
     },
   };
+}
+
+/** For `catch`: returns the error of a program that could not be waited for. Throws any other, which is an answer. */
+function unlessExited(error: unknown): ExecError {
+  if (error instanceof ExecError && error.exitCode === undefined && !error.isMissing) return error;
+  throw error;
 }

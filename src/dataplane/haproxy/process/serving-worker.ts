@@ -219,7 +219,10 @@ export function makeServingWorker(deps: {
   const recover = async (signal: AbortSignal): Promise<Recovery> => {
     held = undefined;
     const prepared = await prepareFiles(signal);
-    const outcome = await life.recover(prepared, signal);
+    const outcome = await life.recover(prepared, signal).catch((error: unknown) => {
+      if (!(error instanceof RuntimeError)) known = 'next'; // it may have been started, and answer later
+      throw error;
+    });
     if (outcome === 'new') {
       hasMet = true; // there is nothing of an earlier furiwake to adopt
       known = 'next';
