@@ -72,7 +72,12 @@ export type Agent = {
    * for is not served here.
    */
   setKeepers(hosts: readonly string[]): void;
-  /** Whether there are such addresses. */
+  /**
+   * Whether the Lease of this host has ended, and it serves on because it has always been alone: an address whose LAN has lost its carrier
+   * is removed, and added again only after a probe, for another host may have taken over.
+   */
+  setCutOff(isCutOff: boolean): void;
+  /** Whether this host leaves addresses to another machine. */
   leavesAddresses(): boolean;
   /**
    * Takes the last table of the state directory as desired: after a reboot, before the API server answers. Listeners on an
@@ -158,6 +163,9 @@ export function makeAgent(deps: AgentDeps): Agent {
     return right.isServing() ? confirmations.admit(kept.admit(ours)) : withdrawn(confirmations.admit(ours));
   };
 
+  const inForce = (): TrafficTable | undefined =>
+    right.isServing() || right.isUndecided() ? desired && taken.without(desired) : undefined;
+
   const passes = makePasses({
     ports,
     target,
@@ -186,7 +194,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       due: saveLatch,
       work: async () => {
         if (desired === undefined) return;
-        const ours = right.isServing() ? kept.admit(desired) : desired;
+        const ours = right.isServing() ? kept.toSave(desired) : desired;
         await tableFile.write(tableToSave(ours, passes.state()));
       },
       retry: waitLimits.patient,
@@ -212,10 +220,8 @@ export function makeAgent(deps: AgentDeps): Agent {
     hasAddresses,
     setServing: (isServing) => right.set(isServing),
     keepAddressesUntil: (untilMs) => lifetime.keepUntil(untilMs),
-    setKeepers: (hosts) => {
-      const isInForce = right.isServing() || right.isUndecided();
-      kept.setKeepers(hosts, isInForce ? desired && taken.without(desired) : undefined);
-    },
+    setKeepers: (hosts) => kept.setKeepers(hosts, inForce()),
+    setCutOff: (isCutOff) => kept.setCutOff(isCutOff, inForce()),
     leavesAddresses: () => kept.leavesAny(),
     restore: async (neededFor, boot) => {
       const table = await tableFile.read();
@@ -274,6 +280,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 announceAgain,
                 auditNow,
                 onAddresses: () => {
+                  kept.noteCarriers();
                   for (const each of [deps.steering, deps.direct, deps.nat]) each.noteFacts();
                   reporter.noteAddresses();
                 },

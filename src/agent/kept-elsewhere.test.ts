@@ -149,10 +149,11 @@ test('a LAN that cannot be probed is said, and tried again after growing waits; 
   await clock.advance(10_000);
   expect([placed(rig), rig.agent.troubles()]).toEqual([['192.0.2.51', '192.0.2.52'], []]);
   await clock.advance(70_000);
-  expect(probed.slice(5)).toEqual([23_000, 30_000, 60_000, 90_000]);
+  expect(probed.slice(5, 9)).toEqual([23_000, 28_000, 33_000, 38_000]);
+  const { length } = probed;
   rig.agent.setKeepers([]);
   await clock.advance(60 * 60_000);
-  expect(probed).toHaveLength(9);
+  expect(probed).toHaveLength(length);
 });
 
 test('nothing is probed, and every address is added, while the Lease names no such host', async () => {
@@ -235,9 +236,9 @@ test('a machine that misses two probes keeps its address, and one that misses th
   expect(placed(gone)).toEqual(['192.0.2.51']);
 });
 
-test('an address that the old host gets back is given up within 30 s', async () => {
+test('an address that the old host gets back is given up within 5 s', async () => {
   const rig = await startProbing(answers(), answers(), answers(a));
-  await rig.clock.advance(59_000);
+  await rig.clock.advance(9_000);
   expect(placed(rig)).toEqual(['192.0.2.51']);
   await rig.clock.advance(1_500);
   expect([placed(rig), rig.agent.leavesAddresses()]).toEqual([[], true]);

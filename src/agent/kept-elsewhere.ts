@@ -5,20 +5,24 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import { messageOf } from '../async/error-words.ts';
 import type { Ip } from '../core/ip/ip.ts';
-import { isSameMap } from '../core/persistent-map.ts';
 import type { Verdict } from '../core/reasons.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { DuplicateProbe } from '../ports/advertiser.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { HostNetwork } from '../ports/network.ts';
+import { addressesOf, type LanKnowledge, nothingKnown, withAnswers } from './lan-knowledge.ts';
 import { withListeners } from './listener-changes.ts';
 import { unplaced } from './withdrawn.ts';
 
 /**
- * The addresses that another host may still have, because furiwake has ended there without cleanup, or is cut off. The Lease names such
- * hosts, not their addresses, and HAProxy still serves there. So while it names one, this host adds an address only after a probe has
- * found no other machine that has it; until then its listeners are `unplaced` here, for neighbours may still send packets here.
+ * The addresses that another host may have, so that this one adds them only after a probe has found no other machine that has them; until
+ * then their listeners are `unplaced` here, for neighbours may still send packets here. There are two causes:
+ *
+ * - furiwake has ended on the other host without cleanup, or is cut off there. The Lease names such hosts, not their addresses, and
+ *   HAProxy still serves there;
+ * - this host is cut off, and serves on because it has always been alone. Another one may have been installed since, and probed a LAN that
+ *   this one had left: an address whose LAN has no carrier is removed, and probed when it has one again.
  *
  *   setKeepers(hosts) ─► each address of the table is probed ─► free: added
  *                                        ▲                  └─► answered by another machine: not added, probed again ─┐
@@ -30,12 +34,18 @@ export type KeptElsewhere = {
    * that has them. Without effect while the hosts are the same.
    */
   setKeepers(hosts: readonly string[], inForce: TrafficTable | undefined): void;
+  /** Whether the Lease of this host has ended, and it serves `inForce` on. */
+  setCutOff(isCutOff: boolean, inForce: TrafficTable | undefined): void;
+  /** LANs may have lost or regained their carrier. */
+  noteCarriers(): void;
   /** This host has no address any more: each one is probed before it is added. */
   forget(): void;
   /** Another machine may answer for these addresses of this host, by their text: they are probed again. */
   note(found: ReadonlyMap<string, string>): void;
   /** The table with the addresses removed that are not on this host, or not yet. */
   admit(table: TrafficTable): TrafficTable;
+  /** What the next process adds without a probe. */
+  toSave(table: TrafficTable): TrafficTable;
   /** Whether this host leaves the address to another machine: why, or `unknown` until it is probed; `undefined`: it does not. */
   stateOf(address: Ip): Verdict | 'unknown' | undefined;
   /** Whether it leaves an address to another machine. */
@@ -52,8 +62,11 @@ export type KeptElsewhere = {
 const repeat = { firstMs: 1_000, mostMs: 8_000 };
 /** That machine may have missed a probe: without an answer it is asked again after these pauses. */
 const confirmMs = [500, 500];
-/** Between two probes of the addresses of this host: the other host may get one back, for example when its cable is in again. */
-const recheckMs = 30_000;
+/**
+ * Between two probes of the addresses of this host, for the other host may get one back, for example when its cable is in again: the
+ * least time, and that for each address.
+ */
+const [recheckMs, recheckMsEach] = [5_000, 3];
 /** The host removes its note and its addresses at about the same time: so long they are still probed. */
 const lingerMs = 3_000;
 const mostShown = 20;
@@ -70,26 +83,31 @@ export function makeKeptElsewhere({
   readonly log: Log;
 }): KeptElsewhere {
   let keepers: readonly string[] = [];
-  /** The last `keepers`, for messages. */
+  let isCutOff = false;
+  /** The addresses whose LAN has lost its carrier since. */
+  let unplugged: ReadonlySet<string> = new Set();
+  /** The hosts that may have addresses, and how that came, for messages. */
   let shown = '';
+  let cause = '';
   /** Set when `keepers` has become empty. */
   let endsAtMs: number | undefined;
   /** When the addresses of this host are probed again. */
   let recheckAtMs = 0;
   /** The addresses of the last table. */
   let wanted: ReadonlyMap<string, Ip> = new Map();
-  let known = nothing;
+  let known = nothingKnown;
   let failure: string | undefined;
   const wake = makeLatch();
   const subscribers = makeSubscribers();
   const backoff = makeBackoff(repeat);
   const trouble = makeTrouble({ what: 'probing the LAN for addresses of another host', log, clock, level: 'error' });
 
-  const isOn = (): boolean => keepers.length > 0 || endsAtMs !== undefined;
+  const isNamed = (): boolean => keepers.length > 0 || endsAtMs !== undefined;
+  const isOn = (): boolean => isNamed() || isCutOff;
   const isOpen = (): boolean => known.due.size > 0 || known.theirs.size > 0;
   const recheck = (): void => {
     known = { ...known, due: new Set([...known.due, ...known.free]) };
-    recheckAtMs = clock.monotonic() + recheckMs;
+    recheckAtMs = clock.monotonic() + Math.max(recheckMs, wanted.size * recheckMsEach);
   };
   /** From now on this is known; all of it is probed again. */
   const beginWith = (now: LanKnowledge): void => {
@@ -99,9 +117,29 @@ export function makeKeptElsewhere({
     wake.set();
   };
   const end = (): void => {
-    [endsAtMs, known, failure] = [undefined, nothing, undefined];
+    endsAtMs = undefined;
+    if (isOn()) return;
+    [known, failure] = [nothingKnown, undefined];
     trouble.drop();
     subscribers.tell();
+  };
+  /** Those that are in force now count as this host's. */
+  const begin = (inForce: TrafficTable | undefined): void => {
+    wanted = addressesOf(inForce);
+    known = { ...nothingKnown, free: new Set(wanted.keys()) };
+  };
+  const isUnplugged = (address: Ip | undefined): boolean =>
+    address !== undefined && network.hasCarrier(address) === false;
+  const noteCarriers = (): void => {
+    if (!isCutOff) return;
+    const lost = new Set([...known.free].filter((text) => isUnplugged(wanted.get(text))));
+    if (lost.size > 0) {
+      unplugged = new Set([...unplugged, ...lost]);
+      const free = new Set([...known.free].filter((text) => !lost.has(text)));
+      known = { ...known, free, due: new Set([...known.due, ...lost]) };
+      subscribers.tell();
+    }
+    if (known.due.size > 0) wake.set();
   };
 
   const say = (before: LanKnowledge, now: LanKnowledge): void => {
@@ -126,7 +164,7 @@ export function makeKeptElsewhere({
     const found = new Map(await duplicateProbe(addresses, signal));
     for (const pauseMs of confirmMs) {
       const silent = addresses.filter(({ text }) => known.theirs.has(text) && !found.has(text));
-      if (silent.length === 0 || keepers.length === 0) break;
+      if (silent.length === 0 || (keepers.length === 0 && !isCutOff)) break;
       await clock.sleep(pauseMs, signal);
       for (const [text, mac] of await duplicateProbe(silent, signal)) found.set(text, mac);
     }
@@ -152,6 +190,29 @@ export function makeKeptElsewhere({
     if (known !== before || failure !== failedBefore) subscribers.tell();
   };
 
+  const admit = (table: TrafficTable): TrafficTable => {
+    if (!isOn()) return table;
+    wanted = addressesOf(table);
+    const { due, theirs } = known;
+    const free = new Set([...known.free].filter((text) => wanted.has(text))); // this host loses the others
+    if (free.size < known.free.size) known = { ...known, free };
+    const unknown = [...wanted.keys()].filter((text) => ![free, due, theirs].some((each) => each.has(text)));
+    if (unknown.length > 0 && isNamed()) {
+      known = { ...known, due: new Set([...due, ...unknown]) };
+      wake.set();
+    } else if (unknown.length > 0) {
+      known = { ...known, free: new Set([...free, ...unknown]) };
+      noteCarriers();
+    }
+    const shut = [...table.listeners.values()].filter(
+      (each) => !each.isHostAddress && !known.free.has(each.address.text),
+    );
+    return withListeners(
+      table,
+      shut.map((listener) => [listener.key, unplaced(listener)]),
+    );
+  };
+
   return {
     setKeepers: (hosts, inForce) => {
       if (isDeepStrictEqual(hosts, keepers)) return;
@@ -159,41 +220,39 @@ export function makeKeptElsewhere({
       keepers = hosts;
       if (hosts.length > 0) {
         shown = `${hosts.length === 1 ? 'host' : 'hosts'} ${hosts.join(', ')}`;
+        cause = 'where furiwake has ended without cleanup or is cut off from the API server';
         endsAtMs = undefined;
-        if (!wasOn) wanted = addressesOf(inForce);
-        beginWith(wasOn ? known : { ...nothing, free: new Set(wanted.keys()) });
+        if (!wasOn) begin(inForce);
+        beginWith(known);
       } else {
         endsAtMs = clock.monotonic() + lingerMs;
         backoff.reset();
         wake.set();
       }
     },
+    setCutOff: (now, inForce) => {
+      if (now === isCutOff) return;
+      const wasOn = isOn();
+      isCutOff = now;
+      unplugged = new Set();
+      if (!now) return isNamed() ? undefined : end();
+      if (!isNamed())
+        [shown, cause] = ['another host', 'which has taken over while this one is cut off from the API server'];
+      if (!wasOn) begin(inForce);
+      noteCarriers();
+    },
+    noteCarriers,
     forget: () => {
-      if (isOn()) beginWith(nothing);
+      if (isOn()) beginWith(nothingKnown);
     },
     note: (found) => {
-      const texts = [...found.keys()].filter((text) => known.free.has(text));
+      const texts = [...found.keys()].filter((text) => known.free.has(text) && (isNamed() || unplugged.has(text)));
       if (texts.length === 0) return;
       known = { ...known, due: new Set([...known.due, ...texts]) };
       wake.set();
     },
-    admit: (table) => {
-      if (!isOn()) return table;
-      wanted = addressesOf(table);
-      const { due, theirs } = known;
-      const free = new Set([...known.free].filter((text) => wanted.has(text))); // this host loses the others
-      if (free.size < known.free.size) known = { ...known, free };
-      const unknown = [...wanted.keys()].filter((text) => ![free, due, theirs].some((each) => each.has(text)));
-      if (unknown.length > 0) {
-        known = { ...known, due: new Set([...due, ...unknown]) };
-        wake.set();
-      }
-      const shut = [...table.listeners.values()].filter((each) => !each.isHostAddress && !free.has(each.address.text));
-      return withListeners(
-        table,
-        shut.map((listener) => [listener.key, unplaced(listener)]),
-      );
-    },
+    admit,
+    toSave: (table) => (isNamed() ? admit(table) : table),
     stateOf: ({ text }) => {
       if (!isOn() || known.free.has(text)) return undefined;
       const mac = known.theirs.get(text);
@@ -201,7 +260,7 @@ export function makeKeptElsewhere({
       const why =
         mac === undefined
           ? `${shown} may still have it, and the LAN cannot be probed: ${failure}`
-          : `another machine on the LAN (MAC address ${mac}) answers for it, probably ${shown}, where furiwake has ended without cleanup or is cut off from the API server`;
+          : `another machine on the LAN (MAC address ${mac}) answers for it, probably ${shown}, ${cause}`;
       return { reason: 'AnsweredElsewhere', message: `${text} is not on this host: ${why}` };
     },
     leavesAny: () => known.theirs.size > 0,
@@ -216,7 +275,7 @@ export function makeKeptElsewhere({
         else if (isOpen()) await waitAtMost(backoff.next(), wake, clock, signal);
         else {
           backoff.reset();
-          await (isOn() ? waitAtMost(recheckAtMs - clock.monotonic(), wake, clock, signal) : wake.wait(signal));
+          await (isNamed() ? waitAtMost(recheckAtMs - clock.monotonic(), wake, clock, signal) : wake.wait(signal));
         }
         if (keepers.length > 0 && clock.monotonic() >= recheckAtMs) recheck();
         if (isOpen()) await probe(signal);
@@ -224,48 +283,4 @@ export function makeKeptElsewhere({
       }
     },
   };
-}
-
-/** What is known of addresses, by their text. */
-type LanKnowledge = {
-  /** To be probed. */
-  readonly due: ReadonlySet<string>;
-  /** This host may have them: no other machine answered the last probe, or they were in force before the first one. */
-  readonly free: ReadonlySet<string>;
-  /** Another machine answered the last probe: its MAC. */
-  readonly theirs: ReadonlyMap<string, string>;
-};
-
-const nothing: LanKnowledge = { due: new Set(), free: new Set(), theirs: new Map() };
-
-/** The addresses that furiwake adds to a host. */
-function addressesOf(table: TrafficTable | undefined): ReadonlyMap<string, Ip> {
-  const added = [...(table?.listeners.values() ?? [])].filter(({ isHostAddress }) => !isHostAddress);
-  return new Map(added.map(({ address }) => [address.text, address]));
-}
-
-/** The same object if nothing is new. Without addresses that are not `wanted`; those that were forgotten meanwhile stay unknown. */
-function withAnswers(
-  known: LanKnowledge,
-  asked: readonly Ip[],
-  found: ReadonlyMap<string, string>,
-  wanted: ReadonlyMap<string, Ip>,
-): LanKnowledge {
-  const answered = asked.filter(({ text }) => known.due.has(text) || known.theirs.has(text)).map(({ text }) => text);
-  const free = new Set(known.free);
-  const theirs = new Map([...known.theirs].filter(([text]) => wanted.has(text)));
-  for (const text of answered) {
-    const mac = found.get(text);
-    if (mac === undefined) {
-      free.add(text);
-      theirs.delete(text);
-    } else {
-      free.delete(text);
-      theirs.set(text, mac);
-    }
-  }
-  const settled = new Set(answered);
-  const due = new Set([...known.due].filter((text) => !settled.has(text) && wanted.has(text)));
-  const isSame = due.size === known.due.size && free.size === known.free.size && isSameMap(theirs, known.theirs);
-  return isSame ? known : { due, free, theirs };
 }

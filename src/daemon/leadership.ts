@@ -38,6 +38,8 @@ export type LeadershipDeps = {
   readonly keepAddressesUntil: (untilMs: number | undefined) => void;
   /** See `Agent.setKeepers`. */
   readonly setKeepers: (hosts: readonly string[]) => void;
+  /** See `Agent.setCutOff`. */
+  readonly setCutOff: (isCutOff: boolean) => void;
   /**
    * Another holder of the Lease, or candidate for it, was seen at some time: this host cannot know that it is alone.
    */
@@ -68,8 +70,8 @@ export type LeadershipDeps = {
  *   held, no table of the term   ─► serving the last table if no other host held the Lease in between, as far as the record of
  *                                   tenures says; without a record withdrawn if another host is known
  *   held, renewals succeed       ─► serving
- *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, otherwise withdrawn: 5 s before
- *                                   another host may take over
+ *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, but no address whose LAN lost its carrier before a
+ *                                   probe; otherwise withdrawn: 5 s before another host may take over
  *   held, an older copy found    ─► serving while the last renewal lasts
  *   lost to another host         ─► withdrawn (or kept, with `--on-lease-loss keep`)
  *   furiwake ended or is dead    ─► if another candidate was ever seen, the kernel removes the addresses 2 s after the end
@@ -124,6 +126,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
     keptUntilMs = untilMs;
   };
   while (!signal.aborted) {
+    deps.setCutOff(!keeps && !deps.hasOthers());
     const { before, tenure } = await acquire(deps, withdraw, servesUntilMs, signal);
     for (const host of lease.hostsWithAddresses())
       log.error({ host }, keptAddressesWords(host, deps.shownLease, deps.identity));
@@ -141,6 +144,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
       if (!inner.aborted) deps.setServing(hasTable && isRenewed);
     };
     onTried(); // no address without a lifetime
+    deps.setCutOff(false);
     serve();
     let isRecorded = false;
     const term: Term = {
@@ -257,7 +261,7 @@ const notRenewedWords =
  * renew it: that may also show another candidate.
  */
 async function fence(
-  { lease, hasOthers, onLeaseLoss, clock, log }: LeadershipDeps,
+  { lease, setCutOff, hasOthers, onLeaseLoss, clock, log }: LeadershipDeps,
   tried: Latch,
   onRenewed: (isRenewed: boolean) => void,
   signal: AbortSignal,
@@ -266,6 +270,7 @@ async function fence(
   let isWithdrawn = false;
   for (;;) {
     const leftMs = lease.holderUntilMs() - clock.monotonic();
+    setCutOff(leftMs <= 0 && !hasOthers());
     if (leftMs > 0) {
       if (isWithdrawn) onRenewed(true);
       isWithdrawn = false;

@@ -60,6 +60,26 @@ test.each([
   await expect.poll(() => hasAddress(), patience).toBe(true);
 });
 
+test.each([true, false])(
+  'a lone host that is cut off, and whose cable is out, has an address again when it is in, unless another machine has it: %s',
+  async (isTaken) => {
+    await using run = await startRun({ lab, server }, { addresses: `${address}-10.10.0.59` });
+    await expect.poll(() => hasAddress(), patience).toBe(true);
+    server.faults.isDown = true;
+    server.faults.resetConnections();
+    const cable = (state: 'up' | 'down'): Promise<string> => lab.client.exec('ip', 'link', 'set', 'eth0', state);
+    await cable('down');
+    await expect.poll(() => hasAddress(), patience).toBe(false); // its Lease has ended
+    if (isTaken) await lab.client.exec('ip', 'address', 'add', `${address}/32`, 'dev', 'lo');
+    await cable('up');
+    const words = 'not served here: another machine on the LAN answers for addresses that another host may still have';
+    const isSeen = (): boolean => run.log.lines.some(({ message }) => message === words);
+    await expect.poll(async () => [await hasAddress(), isSeen()], patience).toEqual([!isTaken, isTaken]);
+    server.faults.isDown = false;
+    await expect.poll(() => hasAddress(), patience).toBe(true);
+  },
+);
+
 test('a host that replaces a stopped one is not ready, and leaves it its addresses, until that one is cleaned', async () => {
   const addresses = `${address}-10.10.0.59`;
   {

@@ -221,6 +221,7 @@ export async function makeClusterParts({
         setServing: (isServing) => agent.setServing(isServing),
         keepAddressesUntil: (untilMs) => agent.keepAddressesUntil(untilMs),
         setKeepers: (hosts) => agent.setKeepers(hosts),
+        setCutOff: (isCutOff) => agent.setCutOff(isCutOff),
         hasOthers: () => candidates.hasOthers(),
         hasAddresses: () => agent.hasAddresses(),
         isFormerClassTaken,

@@ -21,7 +21,9 @@ export type Host = {
   readonly answers: boolean;
   /** Other hosts that may answer for its addresses, as the Lease says. */
   readonly keepers: readonly string[];
-  /** The same, at each begin of serving. */
+  /** It serves on without a Lease, because it has always been alone. */
+  readonly isCutOff: boolean;
+  /** `keepers`, at each begin of serving. */
   readonly servedBeside: readonly (readonly string[])[];
   /** Whether it has seen another holder or candidate. */
   readonly knowsOthers: boolean;
@@ -85,6 +87,7 @@ export function startLeading(
   let isDecided = isServing;
   let keptUntilMs: number | undefined;
   let keepers: readonly string[] = [];
+  let isCutOff = false;
   const servedBeside: (readonly string[])[] = [];
   const endMs = (): number => {
     if (!isDecided) return leftUntilMs === Infinity ? -Infinity : leftUntilMs; // those without end are removed at the start
@@ -146,6 +149,9 @@ export function startLeading(
       setKeepers: (hosts) => {
         keepers = hosts;
       },
+      setCutOff: (now) => {
+        isCutOff = now;
+      },
       hasOthers: () => hasOthers,
       onLeaseLoss,
       stopsTrafficOnExit,
@@ -177,6 +183,9 @@ export function startLeading(
     },
     get keepers() {
       return keepers;
+    },
+    get isCutOff() {
+      return isCutOff;
     },
     get terms() {
       return terms;

@@ -73,6 +73,7 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
     },
     keepAddressesUntil: () => undefined,
     setKeepers: () => undefined,
+    setCutOff: () => undefined,
     hasOthers: () => candidates.hasOthers(),
     tenures,
     onLeaseLoss: 'withdraw',
