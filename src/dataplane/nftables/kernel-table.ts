@@ -149,12 +149,14 @@ export function makeKernelTable(deps: {
     return undefined;
   };
 
-  /** Only where there is no table (`create`). If nft refuses it, the table that is written next is enough. */
+  /**
+   * Only where there is no table (`create`), by the process that is open: packets arrive meanwhile. If nft refuses it, the table that is
+   * written next is enough.
+   */
   const guard = async (chains: string | undefined, signal: AbortSignal): Promise<void> => {
     if (chains === undefined) return;
-    await runNft(`create table ${table.name}\ntable ${table.name} {${chains}}\n`, signal).catch(() =>
-      signal.throwIfAborted(),
-    );
+    const line = `create table ${table.name}; table ${table.name} {${chains.replaceAll(/\s*\n\s*/g, ' ; ')}}`;
+    await session.send(line, signal).catch(() => signal.throwIfAborted());
   };
 
   /** Writes the whole table. Resolves as `attempt`. */

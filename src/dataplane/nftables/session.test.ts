@@ -87,3 +87,11 @@ test('a process is replaced before it has kept too many lines', async () => {
   await session.commit('add element …', 5000, signal);
   expect(started()).toBe(2);
 });
+
+test('a line whose outcome does not matter goes to the same process, whose message of a refusal is not that of the next change', async () => {
+  const { exec, started } = fakeNft([[end], [holds(1), end]]);
+  const session = makeNftSession({ table: steeringTable, exec, clock: virtualClock(), lifetime: signal });
+  await session.send('create table …', signal);
+  await session.commit('add element …', 1, signal);
+  expect(started()).toBe(1);
+});

@@ -1,6 +1,6 @@
 import type { Clock } from '../../ports/clock.ts';
 import { makeLineDialogue } from '../../async/line-dialogue.ts';
-import { type Exec, ExecError, jsonAnswer } from '../../ports/exec.ts';
+import { type Exec, ExecError, jsonAnswer, type RunningProgram } from '../../ports/exec.ts';
 import type { TableSpec } from './table-text.ts';
 
 /** An nft process that stays open: a transaction costs half a millisecond instead of four. */
@@ -11,11 +11,13 @@ export type NftSession = {
    * called concurrently.
    */
   commit(change: string, generation: number, signal: AbortSignal): Promise<void>;
+  /** Sends one line, and resolves when nft has executed or refused it. Throws an error if there is no answer in time. */
+  send(line: string, signal: AbortSignal): Promise<void>;
 };
 
 const answerMs = 5000;
 /** nft keeps every line of its input in memory, 0.6 kB per commit, so the process is replaced regularly. */
-const commitsPerProcess = 5000;
+const linesPerProcess = 5000;
 
 /** When its input ends, nft writes the lines to `~/.nft.history`; furiwake's must not be there. */
 export const noHistory = 'HOME=/dev/null';
@@ -26,7 +28,8 @@ export const noHistory = 'HOME=/dev/null';
  * of the ruleset first, 40 ms with 10,000) and `describe mark`, which does not need the kernel and always answers, to
  * mark the end.
  */
-const questions = ({ name }: Pick<TableSpec, 'name'>): string => `list set ${name} generation\ndescribe mark\n`;
+const questions = ({ name }: Pick<TableSpec, 'name'>): string => `list set ${name} generation\n${endMark}`;
+const endMark = 'describe mark\n';
 
 /** Starts nft with the first commit, and again after it ended. The process ends with `lifetime`. */
 export function makeNftSession(deps: {
@@ -42,20 +45,32 @@ export function makeNftSession(deps: {
     answerMs,
     clock,
   });
-  let commits = 0;
+  let lines = 0;
+  const renewInTime = async (): Promise<void> => {
+    lines = (lines + 1) % linesPerProcess;
+    if (lines === 0) await dialogue.close();
+  };
   return {
     commit: async (change, generation, signal) => {
       await dialogue.ask(
         `${change}\n${questions(table)}`,
-        async (lines, nft) => {
-          const json = await answer(lines);
+        async (answers, nft) => {
+          const json = await answer(answers);
           if (json !== undefined && holdsGeneration(json, generation)) return true;
           throw new ExecError('nft --interactive', undefined, (await nft.takeErrors()) || 'the change is not in force');
         },
         signal,
       );
-      commits = (commits + 1) % commitsPerProcess;
-      if (commits === 0) await dialogue.close();
+      await renewInTime();
+    },
+    send: async (line, signal) => {
+      const read = async (answers: AsyncIterator<string>, nft: RunningProgram): Promise<true> => {
+        await answer(answers);
+        await nft.takeErrors();
+        return true;
+      };
+      await dialogue.ask(`${line}\n${endMark}`, read, signal);
+      await renewInTime();
     },
   };
 }
