@@ -112,7 +112,6 @@ test.each<[file: string, detail: ServiceDetail]>([
         { node: 'n1', family: 4, weight: 2, state: 'taking' },
         { node: 'n3', family: 4, weight: 1, state: 'terminating' },
         { node: 'n1', family: 6, weight: 2, state: 'taking' },
-        { node: 'n4', family: 4, weight: 1, state: 'unreached' },
       ],
     },
   ],

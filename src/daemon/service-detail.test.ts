@@ -1,24 +1,9 @@
 import { expect, test } from 'vitest';
-import { blankReport } from '../../test/make/status.ts';
-import {
-  directListener,
-  listener,
-  localListener,
-  localTable,
-  node,
-  nodeName,
-  podListener,
-  podTable,
-} from '../../test/make/table.ts';
+import { listener, localListener, localTable, node, podListener, podTable } from '../../test/make/table.ts';
 import { makeService, tcp } from '../../test/make/service.ts';
-import type { ListenerKey } from '../core/model/names.ts';
-import { PersistentMap } from '../core/persistent-map.ts';
-import type { DirectObstacle, ListenerReport } from '../core/traffic/report.ts';
-import type { Listener } from '../core/traffic/table.ts';
 import { apartBackend } from '../core/traffic/apart-ports.ts';
 import { endpointLines, listenerLine } from './service-detail.ts';
 
-const noReport = { listeners: PersistentMap.empty<ListenerKey, ListenerReport>(), directObstacles: new Map() };
 const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
 
 test('Pods as servers are counted by node, and their listeners show no nodePort', () => {
@@ -35,7 +20,7 @@ test('Pods as servers are counted by node, and their listeners show no nodePort'
     ],
     nodes,
   );
-  expect(endpointLines({ table }, [http, https], noReport)).toEqual([
+  expect(endpointLines({ table }, [http, https])).toEqual([
     { node: 'n1', family: 4, weight: 2, state: 'taking' },
     { node: 'unknown node', family: 4, weight: 1, state: 'taking' },
     { node: 'n2', family: 4, weight: 1, state: 'draining' },
@@ -46,24 +31,11 @@ test('Pods as servers are counted by node, and their listeners show no nodePort'
 test('with externalTrafficPolicy: Local they are the nodes with their weights', () => {
   const web = localListener('192.0.2.51', 80, 30_080);
   const table = localTable([[web, { n1: 2, n2: { terminating: 1 } }]], nodes);
-  expect(endpointLines({ table }, [web], noReport)).toEqual([
+  expect(endpointLines({ table }, [web])).toEqual([
     { node: 'n1', family: 4, weight: 2, state: 'taking' },
     { node: 'n2', family: 4, weight: 1, state: 'terminating' },
   ]);
   expect(listenerLine(web, undefined, undefined, undefined).nodePort).toBe(30_080);
-});
-
-test('a node that direct cannot reach for good is not one that takes connections', () => {
-  const web: Listener = { ...directListener('192.0.2.51', 80), backend: localListener('192.0.2.51', 80, 0).backend };
-  const table = localTable([[web, { n1: 1, n2: 1 }]], nodes);
-  const statesWith = (obstacle: DirectObstacle, isForwarding = true): readonly string[] | undefined =>
-    endpointLines({ table }, [web], {
-      listeners: PersistentMap.from([[web.key, { ...blankReport, isForwarding }] as const]),
-      directObstacles: new Map([[nodeName('n2'), { 4: obstacle }]]),
-    })?.map(({ state }) => state);
-  expect(statesWith('offLink')).toEqual(['taking', 'unreached']);
-  expect(statesWith('unheard')).toEqual(['taking', 'taking']); // for a moment
-  expect(statesWith('offLink', false)).toEqual(['taking', 'taking']); // the condition speaks of the port
 });
 
 test('a listener of direct names its stand-in while no node takes its packets, if there is one', () => {
@@ -94,7 +66,7 @@ test('a node that several ports have in common is listed once', () => {
     ],
     nodes,
   );
-  expect(endpointLines({ table }, [web, dns], noReport)?.map(({ node: name, weight }) => `${name} ${weight}`)).toEqual([
+  expect(endpointLines({ table }, [web, dns])?.map(({ node: name, weight }) => `${name} ${weight}`)).toEqual([
     'n1 2',
     'n2 1',
   ]);

@@ -4,8 +4,7 @@ import type { ServiceKey } from '../core/model/names.ts';
 import type { ServiceSpec } from '../core/model/service.ts';
 import type { Dataplane, StandIn } from '../core/traffic/dataplane.ts';
 import { dataplaneCause } from '../core/traffic/dataplane-cause.ts';
-import { isUnreached } from '../core/status/unreached-nodes.ts';
-import type { HostReport, ListenerReport } from '../core/traffic/report.ts';
+import type { ListenerReport } from '../core/traffic/report.ts';
 import {
   isNodesBackend,
   isPodBackend,
@@ -37,9 +36,8 @@ export type EndpointLine = {
   /**
    * - `terminating`: all of them terminate, so no connections while another node is ready.
    * - `draining`: of Pods, no new connections: they terminate, or are for other zones.
-   * - `unreached`: `direct` sends it nothing on some port; the condition `Serving` says why.
    */
-  readonly state: 'taking' | 'terminating' | 'draining' | 'unreached';
+  readonly state: 'taking' | 'terminating' | 'draining';
 };
 
 export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
@@ -68,29 +66,23 @@ export function servedListeners(
     .flatMap((key) => table.listeners.get(key) ?? []);
 }
 
-/** The nodes with endpoints of the Service, in the order of the families of its listeners. `report`: of the host. */
+/** The nodes with endpoints of the Service, in the order of the families of its listeners. */
 export function endpointLines(
   { table }: Pick<Plan, 'table'>,
   listeners: readonly Listener[],
-  report: Pick<HostReport, 'listeners' | 'directObstacles'>,
 ): readonly EndpointLine[] | undefined {
-  const byBackend = Map.groupBy(listeners, ({ backend }) => backend);
-  const ids = [...byBackend.keys()].filter((id) => !isNodesBackend(id));
-  const nodes = ids.flatMap((id) => {
-    const backend = table.backends.get(id);
-    return backend === undefined ? [] : [{ ...backend, listeners: byBackend.get(id) ?? [] }];
-  });
+  const ids = [...new Set(listeners.map(({ backend }) => backend))].filter((id) => !isNodesBackend(id));
+  const nodes = ids.flatMap((id) => table.backends.get(id) ?? []);
   const pods = ids.flatMap((id) => table.pods.get(id) ?? []);
   if (nodes.length + pods.length === 0) return undefined;
-  const lines = nodes.flatMap(({ family, servers, listeners: own }) =>
+  const lines = nodes.flatMap(({ family, servers }) =>
     servers.map(({ node, weight, isDraining }): EndpointLine => {
-      const takes = own.some((listener) => isUnreached(listener, node, report)) ? 'unreached' : 'taking';
-      return { node, family, weight, state: isDraining ? 'terminating' : takes };
+      return { node, family, weight, state: isDraining ? 'terminating' : 'taking' };
     }),
   );
   // Ports with nodes of their own may have some in common.
   const once = [...Map.groupBy(lines, ({ node, family }) => `${node} ${family}`).values()].flatMap(
-    ([first, ...others]) => others.find(({ state }) => state === 'unreached') ?? first ?? [],
+    ([first]) => first ?? [],
   );
   return [...once, ...families.flatMap((family) => podLines(family, pods))];
 }

@@ -17,21 +17,6 @@ export function isDirectToOwnNodes(listener: Pick<Listener, 'dataplane' | 'backe
   return listener?.dataplane === 'direct' && !isNodesBackend(listener.backend);
 }
 
-/** Whether `direct`, which sends the packets of this listener to others, never sends any to this node. */
-export function isUnreached(
-  listener: Pick<Listener, 'key' | 'address' | 'dataplane' | 'backend' | 'needsProof'>,
-  node: NodeName,
-  { listeners: reports, directObstacles }: Pick<HostReport, 'listeners' | 'directObstacles'>,
-): boolean {
-  const obstacle = directObstacles.get(node)?.[listener.address.family];
-  if (obstacle === undefined || !isDirectToOwnNodes(listener)) return false;
-  const kinds = listener.needsProof ? lastingWithoutRequest : lasting;
-  return (
-    kinds.has(typeof obstacle === 'object' ? 'unequalMtu' : obstacle) &&
-    reports.get(listener.key)?.isForwarding === true
-  );
-}
-
 /**
  * By family, why `direct` never sends packets to some nodes with ready endpoints of the Service, while others get them; as part of a
  * sentence. Of ports that no node gets, the trouble is another one (`closedPorts`).
@@ -39,26 +24,27 @@ export function isUnreached(
 export function unreachedNodes(
   { addresses }: Pick<Assignment, 'addresses'>,
   { listeners, backends, nodes }: Pick<TrafficTable, 'listeners' | 'backends' | 'nodes'>,
-  report: Pick<HostReport, 'listeners' | 'directObstacles'>,
+  { listeners: reports, directObstacles }: Pick<HostReport, 'listeners' | 'directObstacles'>,
 ): DirectTrouble {
   const found: { 4: string | undefined; 6: string | undefined } = { 4: undefined, 6: undefined };
-  const { directObstacles } = report;
   if (directObstacles.size === 0) return found;
   for (const { ip, served } of addresses) {
     const names = new Set<NodeName>();
     for (const { port, protocol } of served) {
-      const listener = listeners.get(listenerKey(ip, port, protocol));
-      const servers = (listener && backends.get(listener.backend)?.servers) ?? [];
-      for (const { node, isDraining } of servers)
-        if (!isDraining && listener && isUnreached(listener, node, report)) names.add(node);
+      const key = listenerKey(ip, port, protocol);
+      const listener = listeners.get(key);
+      if (listener === undefined || !isDirectToOwnNodes(listener) || reports.get(key)?.isForwarding !== true) continue;
+      const kinds = listener.needsProof ? lastingWithoutRequest : lasting;
+      for (const { node, isDraining } of backends.get(listener.backend)?.servers ?? []) {
+        const obstacle = directObstacles.get(node)?.[ip.family];
+        const kind = typeof obstacle === 'object' ? 'unequalMtu' : obstacle;
+        if (!isDraining && kind !== undefined && kinds.has(kind)) names.add(node);
+      }
     }
-    const those = [...names]
-      .toSorted()
-      .flatMap((name) => nodes.get(name) ?? [])
-      .filter(({ state }) => state !== 'drain');
-    if (those.length === 0) continue;
-    const unreached = new Map(those.map((node) => [node.name, node]));
-    found[ip.family] = directTrouble({ nodes: unreached, health: new Map(), directObstacles })[ip.family];
+    if (names.size === 0) continue; // most Services: the nodes of a cluster are many
+    const those = new Map(Array.from(nodes).filter(([name, { state }]) => names.has(name) && state !== 'drain'));
+    if (those.size > 0)
+      found[ip.family] = directTrouble({ nodes: those, health: new Map(), directObstacles })[ip.family];
   }
   return found;
 }
