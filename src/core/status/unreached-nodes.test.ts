@@ -66,6 +66,7 @@ test.each<[what: string, table: TrafficTable, options: Parameters<typeof wordsOf
     ),
     {},
   ],
+  ['whose endpoints there terminate', localTable([[ofOwn, { n1: 1, n3: { terminating: 2 } }]], [n1, n3]), {}],
   ['with endpoints on other nodes', localTable([[ofOwn, { n1: 1 }]], [n1, n3]), {}],
   ['that requests direct, whose node has another MTU: it is used', both, { obstacle: otherMtu }],
   ['that requests direct, whose node answers through this host: it is used', both, { obstacle: 'crossing' }],

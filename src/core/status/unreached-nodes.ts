@@ -1,4 +1,5 @@
 import type { Assignment } from '../addresses/assignment.ts';
+import type { Family } from '../ip/ip.ts';
 import type { NodeName } from '../model/names.ts';
 import type { Verdict } from '../reasons.ts';
 import type { DirectObstacle, HostReport } from '../traffic/report.ts';
@@ -17,36 +18,66 @@ export function isDirectToOwnNodes(listener: Pick<Listener, 'dataplane' | 'backe
   return listener?.dataplane === 'direct' && !isNodesBackend(listener.backend);
 }
 
+type Reported = Pick<HostReport, 'listeners' | 'directObstacles'>;
+type WantedServers = Pick<TrafficTable, 'listeners' | 'backends' | 'nodes'>;
+
 /**
  * By family, why `direct` never sends packets to some nodes with ready endpoints of the Service, while others get them; as part of a
  * sentence. Of ports that no node gets, the trouble is another one (`closedPorts`).
  */
 export function unreachedNodes(
   { addresses }: Pick<Assignment, 'addresses'>,
-  { listeners, backends, nodes }: Pick<TrafficTable, 'listeners' | 'backends' | 'nodes'>,
-  { listeners: reports, directObstacles }: Pick<HostReport, 'listeners' | 'directObstacles'>,
+  table: WantedServers,
+  report: Reported,
 ): DirectTrouble {
   const found: { 4: string | undefined; 6: string | undefined } = { 4: undefined, 6: undefined };
-  if (directObstacles.size === 0) return found;
+  if (report.directObstacles.size === 0) return found;
   for (const { ip, served } of addresses) {
-    const names = new Set<NodeName>();
-    for (const { port, protocol } of served) {
-      const key = listenerKey(ip, port, protocol);
-      const listener = listeners.get(key);
-      if (listener === undefined || !isDirectToOwnNodes(listener) || reports.get(key)?.isForwarding !== true) continue;
-      const kinds = listener.needsProof ? lastingWithoutRequest : lasting;
-      for (const { node, isDraining } of backends.get(listener.backend)?.servers ?? []) {
-        const obstacle = directObstacles.get(node)?.[ip.family];
-        const kind = typeof obstacle === 'object' ? 'unequalMtu' : obstacle;
-        if (!isDraining && kind !== undefined && kinds.has(kind)) names.add(node);
-      }
-    }
-    if (names.size === 0) continue; // most Services: the nodes of a cluster are many
-    const those = new Map(Array.from(nodes).filter(([name, { state }]) => names.has(name) && state !== 'drain'));
-    if (those.size > 0)
-      found[ip.family] = directTrouble({ nodes: those, health: new Map(), directObstacles })[ip.family];
+    const listeners = served.flatMap(
+      ({ port, protocol }) => table.listeners.get(listenerKey(ip, port, protocol)) ?? [],
+    );
+    const those = unreachedOf(listeners, table, report);
+    if (those.size > 0) found[ip.family] = troubleOf(those, ip.family, report);
   }
   return found;
+}
+
+/** The same by node, of listeners of one family: why `direct` sends nothing to the node, in the words of the condition. */
+export function unreachedByNode(
+  family: Family,
+  listeners: readonly Listener[],
+  table: Omit<WantedServers, 'listeners'>,
+  report: Reported,
+): ReadonlyMap<NodeName, string> {
+  const those = unreachedOf(listeners, table, report);
+  return new Map(Array.from(those, ([name, node]) => [name, troubleOf(new Map([[name, node]]), family, report) ?? '']));
+}
+
+function unreachedOf(
+  listeners: readonly Listener[],
+  { backends, nodes }: Omit<WantedServers, 'listeners'>,
+  { listeners: reports, directObstacles }: Reported,
+): TrafficTable['nodes'] {
+  const names = new Set<NodeName>();
+  for (const { key, address, dataplane, backend, needsProof } of listeners) {
+    if (!isDirectToOwnNodes({ dataplane, backend }) || reports.get(key)?.isForwarding !== true) continue;
+    const kinds = needsProof ? lastingWithoutRequest : lasting;
+    for (const { node, isDraining } of backends.get(backend)?.servers ?? []) {
+      const obstacle = directObstacles.get(node)?.[address.family];
+      const kind = typeof obstacle === 'object' ? 'unequalMtu' : obstacle;
+      if (!isDraining && kind !== undefined && kinds.has(kind)) names.add(node);
+    }
+  }
+  if (names.size === 0) return new Map(); // most Services: the nodes of a cluster are many
+  return new Map(Array.from(nodes).filter(([name, { state }]) => names.has(name) && state !== 'drain'));
+}
+
+function troubleOf(
+  nodes: TrafficTable['nodes'],
+  family: Family,
+  { directObstacles }: Pick<Reported, 'directObstacles'>,
+): string | undefined {
+  return directTrouble({ nodes, health: new Map(), directObstacles })[family];
 }
 
 /** What the condition says of them: once if both families have the same trouble. */
