@@ -60,7 +60,7 @@ function stateWords(lines: readonly EndpointLine[]): readonly string[] {
   if (unreached.length === 0) return first === undefined || first.state === 'taking' ? [] : [first.state];
   const isWhole = unreached.length === lines.length;
   const words = unreached.map(
-    ({ family, why = '' }) => `direct sends nothing${isWhole ? '' : ` of IPv${family}`} to it: ${why}`,
+    ({ family, why = '' }) => `direct sends no new flows${isWhole ? '' : ` of IPv${family}`} to it: ${why}`,
   );
   return [...new Set(words)];
 }

@@ -47,7 +47,7 @@ test('a node with ready endpoints that direct cannot reach says why, one whose e
   const table = localTable([[web, { n1: 2, n2: 1, n3: { terminating: 1 } }]], [...nodes, node('n3', '192.0.2.13')]);
   const listeners = PersistentMap.from([[web.key, { ...blankReport, isForwarding: true }] as const]);
   const directObstacles = new Map(['n2', 'n3'].map((name) => [nodeName(name), { 4: 'offLink' as const }]));
-  expect(endpointLines({ table }, [web], { listeners, directObstacles })).toEqual([
+  expect(endpointLines({ table }, [web], { ...emptyReport, listeners, directObstacles })).toEqual([
     { node: 'n1', family: 4, weight: 2, state: 'taking' },
     {
       node: 'n2',
@@ -57,6 +57,20 @@ test('a node with ready endpoints that direct cannot reach says why, one whose e
       why: 'n2 has no address in a LAN of the load-balancer host',
     },
     { node: 'n3', family: 4, weight: 1, state: 'terminating' },
+  ]);
+});
+
+test('a node that does not answer is said to get nothing at once, before the condition names it', () => {
+  const web: Listener = { ...localListener('192.0.2.51', 80, 0), dataplane: 'direct' };
+  const table = localTable([[web, { n1: 2, n2: 1 }]], nodes);
+  const report = {
+    ...emptyReport,
+    listeners: PersistentMap.from([[web.key, { ...blankReport, isForwarding: true }] as const]),
+    health: new Map([[nodeName('n2'), { 4: 'silent' as const }]]),
+  };
+  expect(endpointLines({ table }, [web], report)?.map(({ node: name, why }) => `${name} ${why}`)).toEqual([
+    'n1 undefined',
+    'n2 kube-proxy on n2 does not answer on port 10256: open the port to the load-balancer host',
   ]);
 });
 
@@ -76,7 +90,7 @@ test('a node that direct reaches in one family only is said to be so', () => {
     [web4, web6].map(({ key }) => [key, { ...blankReport, isForwarding: true }] as const),
   );
   const directObstacles = new Map([[n2.name, { 6: 'offLink' as const }]]);
-  const lines = endpointLines({ table }, [web4, web6], { listeners, directObstacles });
+  const lines = endpointLines({ table }, [web4, web6], { ...emptyReport, listeners, directObstacles });
   expect(lines?.map(({ family, state }) => `${family} ${state}`)).toEqual(['4 taking', '6 unreached']);
 });
 

@@ -37,7 +37,7 @@ export type EndpointLine = {
   /**
    * - `terminating`: all of them terminate, so no connections while another node is ready.
    * - `draining`: of Pods, no new connections: they terminate, or are for other zones.
-   * - `unreached`: `direct` sends nothing to it, see `why`; ports of another dataplane may reach it.
+   * - `unreached`: `direct` sends no new flows to it, see `why`; ports of another dataplane may reach it.
    */
   readonly state: 'taking' | 'terminating' | 'draining' | 'unreached';
   /** Of `unreached`, in the words of the condition (`NodesNotReached`). */
@@ -74,7 +74,7 @@ export function servedListeners(
 export function endpointLines(
   { table }: Pick<Plan, 'table'>,
   listeners: readonly Listener[],
-  report: Pick<HostReport, 'listeners' | 'directObstacles'>,
+  report: Pick<HostReport, 'listeners' | 'directObstacles' | 'health'>,
 ): readonly EndpointLine[] | undefined {
   const ids = [...new Set(listeners.map(({ backend }) => backend))].filter((id) => !isNodesBackend(id));
   const nodes = ids.flatMap((id) => table.backends.get(id) ?? []);
