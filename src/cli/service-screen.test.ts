@@ -28,6 +28,8 @@ const datagrams = {
 };
 const n1 = { node: 'n1', family: 4, address: '192.0.2.11', connections: 12, total: 4_103, uncounted: [] } as const;
 
+const offLink = (node: string): string => `${node} has no address in a LAN of the load-balancer host`;
+
 const detail: ServiceDetail = {
   at: '2026-11-27T08:33:37Z',
   notReady: [],
@@ -112,6 +114,19 @@ test.each<[file: string, detail: ServiceDetail]>([
         { node: 'n1', family: 4, weight: 2, state: 'taking' },
         { node: 'n3', family: 4, weight: 1, state: 'terminating' },
         { node: 'n1', family: 6, weight: 2, state: 'taking' },
+      ],
+    },
+  ],
+  [
+    'with-unreached-nodes',
+    {
+      ...detail,
+      endpoints: [
+        { node: 'n1', family: 4, weight: 2, state: 'taking' },
+        { node: 'n3', family: 4, weight: 1, state: 'unreached', why: offLink('n3') },
+        { node: 'n4', family: 4, weight: 3, state: 'taking' },
+        { node: 'n3', family: 6, weight: 1, state: 'unreached', why: offLink('n3') },
+        { node: 'n4', family: 6, weight: 3, state: 'unreached', why: offLink('n4') },
       ],
     },
   ],

@@ -1,4 +1,4 @@
-import type { ListenerLine, ServiceDetail } from '../daemon/service-detail.ts';
+import type { EndpointLine, ListenerLine, ServiceDetail } from '../daemon/service-detail.ts';
 import { formatDuration, formatFigure } from './figures.ts';
 import { formatNodes } from './node-table.ts';
 import { formatHead, type HeadLine, layoutOf, type TextScreen } from './screen.ts';
@@ -46,11 +46,23 @@ function headOf({ service, notReady, haproxyTrouble, endpoints }: ServiceDetail)
 
 /** `2 with endpoints: n1 (2), n3 (1, terminating)`; each node once, although it may have endpoints of both families. */
 function endpointWords(endpoints: NonNullable<ServiceDetail['endpoints']>): string {
-  const byNode = new Map<string, string>();
-  for (const { node, weight, state } of endpoints.toReversed())
-    byNode.set(node, `${node} (${weight}${state === 'taking' ? '' : `, ${state}`})`);
-  const words = [...byNode.values()].sort();
+  const words = Array.from(
+    Map.groupBy(endpoints, ({ node }) => node),
+    ([node, lines]) => `${node} (${[lines[0]?.weight, ...stateWords(lines)].join(', ')})`,
+  ).sort();
   return words.length === 0 ? 'none with endpoints' : `${words.length} with endpoints: ${words.join(', ')}`;
+}
+
+/** Of one node. A family that it cannot be reached in is named if it can be in the other. */
+function stateWords(lines: readonly EndpointLine[]): readonly string[] {
+  const unreached = lines.filter(({ state }) => state === 'unreached');
+  const [first] = lines;
+  if (unreached.length === 0) return first === undefined || first.state === 'taking' ? [] : [first.state];
+  const isWhole = unreached.length === lines.length;
+  const words = unreached.map(
+    ({ family, why = '' }) => `direct sends no new flows${isWhole ? '' : ` of IPv${family}`} to it: ${why}`,
+  );
+  return [...new Set(words)];
 }
 
 function rowOf({

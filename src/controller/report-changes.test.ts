@@ -51,13 +51,15 @@ test.each<[what: string, change: Partial<HostReport>]>([
   expect([...servicesConcerned(begun, { ...begun, ...change }, undefined)]).toEqual([]);
 });
 
-test('what direct lacks concerns the Services whose packets it sends to nodes of their own', () => {
+test.each<[what: string, change: Partial<HostReport>]>([
+  ['what direct lacks', { directObstacles: new Map() }],
+  ['the health of nodes', { health: new Map() }],
+])('%s concerns the Services whose packets direct sends to nodes of their own', (_, change) => {
   const forwarding = reportOf([first, { holder: web, revision }]);
-  const next = { ...forwarding, directObstacles: new Map() };
+  const next = { ...forwarding, ...change };
   const own = { ...first, dataplane: 'direct', backend: localBackend(4, web) } as const;
   expect([...servicesConcerned(forwarding, next, tableOf([own], []))]).toEqual([web]);
   expect([...servicesConcerned(forwarding, next, tableOf([{ ...own, backend: first.backend }], []))]).toEqual([]);
-  expect([...servicesConcerned(forwarding, { ...forwarding, health: new Map() }, tableOf([own], []))]).toEqual([]);
 });
 
 test('a backend whose nodes are not confirmed concerns its Service', () => {

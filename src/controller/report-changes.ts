@@ -18,13 +18,10 @@ export function servicesConcerned(
     for (const service of [old?.holder, now?.holder, wanted]) if (service !== undefined) concerned.add(service);
   }
   // The message of a Service whose packets are dropped says what each node lacks; of one with nodes of its own, what some of them lack.
-  const areObstaclesNew = before.directObstacles !== report.directObstacles;
-  if (areObstaclesNew || before.health !== report.health)
+  if (before.directObstacles !== report.directObstacles || before.health !== report.health)
     for (const [key, each] of report.listeners) {
       if (each.holder === undefined) continue;
-      const isConcerned = each.isForwarding
-        ? areObstaclesNew && isDirectToOwnNodes(table?.listeners.get(key))
-        : !saysNothing(each);
+      const isConcerned = each.isForwarding ? isDirectToOwnNodes(table?.listeners.get(key)) : !saysNothing(each);
       if (isConcerned) concerned.add(each.holder);
     }
   for (const id of PersistentMap.changedKeys(before.unconfirmed, report.unconfirmed))

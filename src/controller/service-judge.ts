@@ -2,7 +2,6 @@ import type { ServiceKey } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { type DesiredStatus, desiredStatus, failuresOf } from '../core/status/desired.ts';
 import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
-import { unreachedNodes } from '../core/status/unreached-nodes.ts';
 import type { StatusInput } from '../core/status/status-input.ts';
 import { isLocal } from '../core/traffic/dataplane.ts';
 import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
@@ -14,12 +13,15 @@ import type { Clock } from '../ports/clock.ts';
 import type { HostLink, Plan } from './controller.ts';
 import { judgeDropping, soonest } from './dropping.ts';
 import { judgeListeners, type Lacking } from './endpoint-grace.ts';
+import { judgeUnreached, type UnansweredSince } from './unreached.ts';
 
 /** What is remembered of a Service from one judgement to the next. */
 export type JudgedService = {
   lacking: Lacking | undefined;
   /** Monotonic ms; since when packets of it are dropped. */
   droppingSinceMs: number | undefined;
+  /** `undefined`: it was not judged yet. */
+  unanswered: UnansweredSince | undefined;
 };
 
 export type ServiceJudgeDeps = {
@@ -57,6 +59,7 @@ export function makeServiceJudge(
     const assignment = plan.assignments.get(key);
     if (assignment === undefined) {
       mine.droppingSinceMs = undefined;
+      mine.unanswered = undefined;
       return {};
     }
     const report = host.report();
@@ -69,8 +72,10 @@ export function makeServiceJudge(
     const gaps = ready === undefined ? noGaps : gapsOf(service, assignment, deps.podsOf(key));
     const endpoints = judgeListeners(ready, gaps, status.conditions, mine.lacking, atMs);
     const packets = judgeDropping(assignment, table, report, mine.droppingSinceMs, atMs);
+    const reached = judgeUnreached(assignment, table, report, status.conditions, mine.unanswered, atMs);
     mine.lacking = endpoints.lacking;
     mine.droppingSinceMs = packets.sinceMs;
+    mine.unanswered = reached.since;
     const input: StatusInput = {
       service,
       assignment,
@@ -82,13 +87,13 @@ export function makeServiceJudge(
       hasEndpoints: isOutdated || endpoints.hasEndpoints,
       gaps: isOutdated ? [] : endpoints.gaps,
       dropping: packets.dropping,
-      unreached: unreachedNodes(assignment, table, report),
+      unreached: reached.unreached,
       podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace, excess: plan.overServers.get(key) },
       nowMs: clock.now(),
     };
     return {
       desired: desiredStatus(input, failures),
-      later: soonest(endpoints.later, packets.later),
+      later: soonest(soonest(endpoints.later, packets.later), reached.later),
     };
   };
 }

@@ -101,6 +101,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): QueueOptions<Service
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
       lacking: undefined,
       droppingSinceMs: undefined,
+      unanswered: undefined,
       refusedWrites: 0,
       mayBeGone: false,
     };

@@ -96,8 +96,8 @@ export const reasons = {
   NodesNotReached: {
     where: 'Serving',
     means:
-      'With externalTrafficPolicy: Local, direct never sends packets to some nodes that have ready endpoints of the Service: a node behind a router, for example. The message names the nodes and says why. Their Pods get no connections; those on other nodes serve the Service.',
-    do: 'Do what the message says; give the load-balancer host an interface in the LAN of these nodes; run the Pods on other nodes; or set the annotation furiwake.dev/dataplane: haproxy, which reaches all nodes, but hides the address of the client.',
+      'With externalTrafficPolicy: Local, direct sends no new flows to some nodes that have ready endpoints of the Service: a node behind a router, or one whose kube-proxy has not answered on port 10256 for a minute, for example. The message names the nodes and says why. Their Pods get no new connections; those on other nodes serve the Service.',
+    do: 'Do what the message says; give the load-balancer host an interface in the LAN of these nodes; if the LAN lets them send with the address as source, but none was seen to, set the annotation furiwake.dev/dataplane: direct, which does not wait for that; run the Pods on other nodes; or set the annotation furiwake.dev/dataplane: haproxy, which also reaches nodes behind a router, but hides the address of the client.',
   },
   EndpointsRefused: {
     where: 'Serving',

@@ -141,7 +141,7 @@ export function makeHostView({
               traffic.get(listener.key),
             ),
           ),
-          endpoints: endpointLines(now.plan, listeners),
+          endpoints: endpointLines(now.plan, listeners, agent.report()),
         }
       );
     },

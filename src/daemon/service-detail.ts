@@ -2,9 +2,10 @@ import type { Plan } from '../controller/controller.ts';
 import { families, type Family } from '../core/ip/ip.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { ServiceSpec } from '../core/model/service.ts';
+import { unreachedByNode } from '../core/status/unreached-nodes.ts';
 import type { Dataplane, StandIn } from '../core/traffic/dataplane.ts';
 import { dataplaneCause } from '../core/traffic/dataplane-cause.ts';
-import type { ListenerReport } from '../core/traffic/report.ts';
+import type { HostReport, ListenerReport } from '../core/traffic/report.ts';
 import {
   isNodesBackend,
   isPodBackend,
@@ -36,8 +37,11 @@ export type EndpointLine = {
   /**
    * - `terminating`: all of them terminate, so no connections while another node is ready.
    * - `draining`: of Pods, no new connections: they terminate, or are for other zones.
+   * - `unreached`: `direct` sends no new flows to it, see `why`; ports of another dataplane may reach it.
    */
-  readonly state: 'taking' | 'terminating' | 'draining';
+  readonly state: 'taking' | 'terminating' | 'draining' | 'unreached';
+  /** Of `unreached`, in the words of the condition (`NodesNotReached`). */
+  readonly why?: string;
 };
 
 export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
@@ -70,16 +74,23 @@ export function servedListeners(
 export function endpointLines(
   { table }: Pick<Plan, 'table'>,
   listeners: readonly Listener[],
+  report: Pick<HostReport, 'listeners' | 'directObstacles' | 'health'>,
 ): readonly EndpointLine[] | undefined {
   const ids = [...new Set(listeners.map(({ backend }) => backend))].filter((id) => !isNodesBackend(id));
   const nodes = ids.flatMap((id) => table.backends.get(id) ?? []);
   const pods = ids.flatMap((id) => table.pods.get(id) ?? []);
   if (nodes.length + pods.length === 0) return undefined;
-  const lines = nodes.flatMap(({ family, servers }) =>
-    servers.map(({ node, weight, isDraining }): EndpointLine => {
-      return { node, family, weight, state: isDraining ? 'terminating' : 'taking' };
-    }),
-  );
+  const lines = nodes.flatMap(({ family, servers }) => {
+    const those = listeners.filter(({ address }) => address.family === family);
+    const unreached = unreachedByNode(family, those, table, report);
+    return servers.map(({ node, weight, isDraining }): EndpointLine => {
+      const why = unreached.get(node);
+      if (isDraining) return { node, family, weight, state: 'terminating' };
+      return why === undefined
+        ? { node, family, weight, state: 'taking' }
+        : { node, family, weight, state: 'unreached', why };
+    });
+  });
   // Ports with nodes of their own may have some in common.
   const once = [...Map.groupBy(lines, ({ node, family }) => `${node} ${family}`).values()].flatMap(
     ([first]) => first ?? [],

@@ -109,7 +109,7 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
       await services.create('mtu', { spec: { ...local, selector: web } });
       const [ip = ''] = await services.published('mtu');
       const { message } = await services.condition('mtu', 'Serving', 'NodesNotReached');
-      expect(message).toContain('direct sends nothing to some nodes with ready endpoints: the MTU of n2 is ');
+      expect(message).toContain('direct sends no new flows to some nodes with ready endpoints: the MTU of n2 is ');
       await eventually(async () => expect(await answering(stage(), ip)).toBe('web-n1'));
       await services.create('asked', { annotations, spec: { ...local, selector: web } });
       const [other = ''] = await services.published('asked');

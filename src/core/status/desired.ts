@@ -45,8 +45,8 @@ const staysPublished: ReadonlySet<Reason> = new Set(['AnsweredElsewhere', 'Hapro
 /**
  * The status that the Service should have; `failures`: as `failuresOf` finds them. An address is published when all of its
  * listeners are ready; it does not wait for endpoints or nodes. Until the endpoints are known no condition says that the
- * Service is served, and one about ports without endpoints stays. While packets are dropped briefly, the condition Serving does not
- * become true: a restart of furiwake or of a node changes no status twice.
+ * Service is served, and one about ports without endpoints, or about nodes that `direct` does not reach, stays. While packets are dropped
+ * briefly, the condition Serving does not become true: a restart of furiwake or of a node changes no status twice.
  */
 export function desiredStatus(input: StatusInput, failures: readonly Failure[]): DesiredStatus {
   const { service, assignment } = input;
@@ -73,7 +73,8 @@ export function desiredStatus(input: StatusInput, failures: readonly Failure[]):
   const present = service.status.conditions;
   const shownServing = conditionOf(present, conditionTypes.serving);
   const isBrief = input.dropping === 'briefly' && serving.isTrue;
-  const stays = isBrief || mayKnowGaps(shownServing, serving, input) ? shownServing : undefined;
+  const mayKnowNodes = input.unreached === undefined && serving.isTrue && shownServing?.reason === 'NodesNotReached';
+  const stays = isBrief || mayKnowNodes || mayKnowGaps(shownServing, serving, input) ? shownServing : undefined;
   // In the order of their types.
   const contents: readonly (readonly [type: string, content: ConditionContent | undefined])[] = [
     [conditionTypes.portsError, portsErrorOf(assignment)],

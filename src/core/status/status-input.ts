@@ -32,8 +32,8 @@ export type StatusInput = {
    * `briefly`: for some seconds only, as after each publication. `undefined`: it drops none.
    */
   readonly dropping: DirectTrouble | 'briefly' | undefined;
-  /** Why `direct` sends nothing to some of the nodes with endpoints of the Service. */
-  readonly unreached: DirectTrouble;
+  /** Why `direct` sends no new flows to some of the nodes with endpoints of the Service. `undefined`: not known. */
+  readonly unreached: DirectTrouble | undefined;
   readonly podFacts: PodFacts;
   readonly nowMs: number;
 };
