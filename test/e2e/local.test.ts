@@ -3,7 +3,7 @@ import { web, webOnN1 } from './harness/backends.ts';
 import { askByUdp } from './harness/datagrams.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fetchMany, untilAnswer, urlOf } from './harness/fetch.ts';
-import { pods } from './harness/names.ts';
+import { namespace, pods } from './harness/names.ts';
 import { isRoot, type Stage, useStage } from './harness/stage.ts';
 import { startPod } from './harness/start-pod.ts';
 import { startTraffic } from './harness/traffic.ts';
@@ -111,6 +111,8 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
       const { message } = await services.condition('mtu', 'Serving', 'NodesNotReached');
       expect(message).toContain('direct sends no new flows to some nodes with ready endpoints: the MTU of n2 is ');
       await eventually(async () => expect(await answering(stage(), ip)).toBe('web-n1'));
+      const { said } = await furiwake.command(['status', `${namespace}/mtu`]);
+      expect(said).toMatch(/^nodes .* n2 \(1, direct sends no new flows to it: the MTU of n2 is /m);
       await services.create('asked', { annotations, spec: { ...local, selector: web } });
       const [other = ''] = await services.published('asked');
       await eventually(async () => expect(await answering(stage(), other)).toBe('web-n1 web-n2'));
