@@ -71,3 +71,19 @@ test('furiwake that is started again there has the addresses of a LAN that has a
   await clock.advance(0);
   expect(placed(next)).toEqual(['192.0.2.51', '192.0.2.52']);
 });
+
+test('a host whose Lease names another one when it is read keeps what it serves until a probe finds that one', async () => {
+  const rig = await startCutOff();
+  const clock = virtualClock();
+  const next = startAgent({ files: rig.files, clock, ports: makeHostPorts(clock) });
+  next.ports.setOwn('192.0.2.1');
+  next.agent.setCutOff(true);
+  await next.agent.restore(() => undefined);
+  next.agent.setKeepers(['lb1']);
+  next.agent.setCutOff(false);
+  await clock.advance(0);
+  expect(placed(next)).toEqual(['192.0.2.51', '192.0.2.52']);
+  next.ports.setDuplicates(new Map([[a.address.text, mac]]));
+  await clock.advance(6_000);
+  expect(placed(next)).toEqual(['192.0.2.52']);
+});

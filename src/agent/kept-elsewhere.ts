@@ -123,10 +123,11 @@ export function makeKeptElsewhere({
     trouble.drop();
     subscribers.tell();
   };
-  /** Those that are in force now count as this host's. */
+  /** Those that are in force now count as this host's, without those that are doubted already. */
   const begin = (inForce: TrafficTable | undefined): void => {
     wanted = addressesOf(inForce);
-    known = { ...nothingKnown, free: new Set(wanted.keys()) };
+    const free = [...wanted.keys()].filter((text) => !known.due.has(text) && !known.theirs.has(text));
+    known = { ...known, free: new Set(free) };
   };
   const isUnplugged = (address: Ip | undefined): boolean =>
     address !== undefined && network.hasCarrier(address) === false;
@@ -216,13 +217,13 @@ export function makeKeptElsewhere({
   return {
     setKeepers: (hosts, inForce) => {
       if (isDeepStrictEqual(hosts, keepers)) return;
-      const wasOn = isOn();
+      const wasNamed = isNamed();
       keepers = hosts;
       if (hosts.length > 0) {
         shown = `${hosts.length === 1 ? 'host' : 'hosts'} ${hosts.join(', ')}`;
         cause = 'where furiwake has ended without cleanup or is cut off from the API server';
         endsAtMs = undefined;
-        if (!wasOn) begin(inForce);
+        if (!wasNamed) begin(inForce);
         beginWith(known);
       } else {
         endsAtMs = clock.monotonic() + lingerMs;
