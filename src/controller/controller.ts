@@ -169,7 +169,7 @@ export function makeController(deps: ControllerDeps): Controller {
     const assignments = withUnrecorded(decision, before, unrecorded);
     const [endpoints, drained] = [deps.endpoints.all(), deps.drains.current()];
     const excesses = budgets({ services: decision.ours, assignments, endpoints });
-    const podPlace = podPlaceOf({ routed: report.routed, pool: decision.pool.ranges, drained }, facts);
+    const podPlace = podPlaceOf({ routed: report.routed, pool: decision.pool.ofServices, drained }, facts);
     const table = planTraffic({
       services: decision.ours,
       assignments,

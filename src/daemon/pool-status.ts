@@ -1,6 +1,6 @@
 import type { Plan } from '../controller/controller.ts';
 import type { Family, Ip } from '../core/ip/ip.ts';
-import { type Exclusion, exclusionsOf } from '../core/addresses/pool.ts';
+import { type Exclusion, exclusionsOf, type Pool } from '../core/addresses/pool.ts';
 import { countAddresses, countLeft, formatRange, rangeContains } from '../core/ip/range.ts';
 
 export type PoolStatus = {
@@ -19,7 +19,10 @@ export type PoolStatus = {
 };
 
 /** The usage of the address pool, and its excluded addresses. */
-export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignments'>): PoolStatus {
+export function poolStatus({
+  pool,
+  assignments,
+}: Pick<Plan, 'assignments'> & { readonly pool: Pick<Pool, 'ranges' | 'excluded'> }): PoolStatus {
   const used = new Map<string, Ip>();
   let isOwn = false;
   for (const { addresses } of assignments.values())

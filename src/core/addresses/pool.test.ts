@@ -9,7 +9,7 @@ import {
   poolOf,
   ranges,
 } from '../../../test/make/service.ts';
-import { formatRange } from '../ip/range.ts';
+import { formatRange, type IpRange, rangeContains } from '../ip/range.ts';
 import type { HostFacts } from '../model/host.ts';
 import type { Node } from '../model/node.ts';
 import type { Site } from '../model/site.ts';
@@ -94,6 +94,24 @@ describe('the pool', () => {
     ].map((nodes) => poolFor({ site, host, nodes: new Map(nodes.map((node) => [node.name, node])) }));
     expect(pools[1]).toBe(pools[0]);
     expect(pools[2]?.excluded.get('192.0.2.8-192.0.2.15')).toBe('Pod CIDR of node n2');
+  });
+
+  test('counts an address of a Service of another implementation as one of Services, and not that of a node', () => {
+    const usedByOthers = new Map([['192.0.2.3', 'address of a Service of another load balancer']]);
+    const node = makeNode('n1', '192.0.2.4');
+    const { ranges: usable, ofServices } = makePools()({
+      site,
+      host,
+      nodes: new Map([[node.name, node]]),
+      usedByOthers,
+    });
+    const has = (among: readonly IpRange[], text: string): boolean =>
+      among.some((range) => rangeContains(range, ip(text)));
+    expect(['192.0.2.2', '192.0.2.3', '192.0.2.4'].map((text) => [has(usable, text), has(ofServices, text)])).toEqual([
+      [true, true],
+      [false, true],
+      [false, false],
+    ]);
   });
 });
 

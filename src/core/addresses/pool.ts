@@ -25,6 +25,8 @@ export type Pool = {
    * Service loses an address that is excluded later, but keeps one in the Pod CIDR of a node that joins later.
    */
   readonly excluded: ReadonlyMap<string, string>;
+  /** `ranges`, and what Services of other implementations have of the pool: no Pod has these addresses. */
+  readonly ofServices: readonly IpRange[];
 };
 
 export type PoolInput = {
@@ -51,7 +53,9 @@ export function makePools(): (input: PoolInput) => Pool {
     const before = last?.pool;
     const isSame =
       before !== undefined && share(before.ranges, usable) === before.ranges && isSameMap(before.excluded, excluded);
-    const pool = isSame ? before : { ranges: usable, excluded };
+    const ofOthers = [...(usedByOthers?.keys() ?? [])].flatMap((text) => parseRange(text) ?? []);
+    const ofServices = ofOthers.length === 0 ? usable : [...usable, ...ofOthers];
+    const pool = isSame ? before : { ranges: usable, excluded, ofServices };
     last = { input, pool };
     return pool;
   };
