@@ -50,11 +50,14 @@ export function makePools(): (input: PoolInput) => Pool {
     const holes = [...excluded.keys()].flatMap((text) => parseRange(text) ?? []);
     const parts = Map.groupBy(ranges, ({ name = '', isOnRequest = false }) => `${name} ${isOnRequest}`);
     const usable = [...parts.values()].flatMap((part) => subtractRanges(part, holes)).toSorted(compareRanges);
+    const ofOthers = [...(usedByOthers?.keys() ?? [])].flatMap((text) => parseRange(text) ?? []);
+    const ofServices = ofOthers.length === 0 ? usable : [...usable, ...ofOthers].toSorted(compareRanges);
     const before = last?.pool;
     const isSame =
-      before !== undefined && share(before.ranges, usable) === before.ranges && isSameMap(before.excluded, excluded);
-    const ofOthers = [...(usedByOthers?.keys() ?? [])].flatMap((text) => parseRange(text) ?? []);
-    const ofServices = ofOthers.length === 0 ? usable : [...usable, ...ofOthers];
+      before !== undefined &&
+      share(before.ranges, usable) === before.ranges &&
+      share(before.ofServices, ofServices) === before.ofServices &&
+      isSameMap(before.excluded, excluded);
     const pool = isSame ? before : { ranges: usable, excluded, ofServices };
     last = { input, pool };
     return pool;
